@@ -1,0 +1,3 @@
+//! scanctl, the operator's command line.
+
+fn main() {}

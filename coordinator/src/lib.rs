@@ -1,0 +1,1 @@
+//! The coordinator: gRPC, store and storage around the scheduler.

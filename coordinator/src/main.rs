@@ -1,0 +1,3 @@
+//! The coordinator: gRPC, store and storage around the scheduler.
+
+fn main() {}

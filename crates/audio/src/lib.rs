@@ -1,0 +1,1 @@
+//! Probing, decoding and resampling of untrusted audio, and the ring that carries its PCM.

@@ -1,0 +1,1 @@
+//! The signed bundle: manifest, digests, calibration and the rule from scores to verdict.

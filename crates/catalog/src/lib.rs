@@ -1,0 +1,1 @@
+//! Parses manifests into canonical catalog rows.

@@ -1,0 +1,1 @@
+//! Makes music and hostile files for training and tests.

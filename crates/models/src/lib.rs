@@ -1,0 +1,1 @@
+//! Mel, the screen CNN and its training on libtorch.

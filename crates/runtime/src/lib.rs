@@ -1,0 +1,1 @@
+//! Configuration, tracing, metrics, signals and drain.

@@ -1,0 +1,1 @@
+//! Sole owner of the object store: sources, snapshots, parts and manifests.

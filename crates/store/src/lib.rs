@@ -1,0 +1,1 @@
+//! The versioned store trait, its conformance suite and the embedded backend.

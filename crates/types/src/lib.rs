@@ -1,0 +1,1 @@
+//! Ids, units, time and the vocabulary of Trackscan.

@@ -1,0 +1,1 @@
+//! The node agent: supervisor of decoders and workers around agent-core.

@@ -1,0 +1,3 @@
+//! The sandboxed child that decodes untrusted audio.
+
+fn main() {}

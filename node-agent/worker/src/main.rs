@@ -1,0 +1,3 @@
+//! One process per device, the only one with libtorch.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Suites on real processes: architecture, end to end, bad input, crash, benches.
