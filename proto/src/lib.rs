@@ -1,1 +1,17 @@
-//! The wire contract and its conversions to the domain.
+//! The wire contract of Trackscan: generated messages, clients and servers, and their conversions to the domain.
+//!
+//! Processes call it at their doors and nowhere else: a wire type never reaches a core. Conversions from the wire are
+//! fallible and refuse `UNSPECIFIED` by name; conversions to the wire cannot fail. Nothing here does I/O.
+
+/// Generated from `trackscan/v1/*.proto`; the comments of those files are its documentation.
+#[expect(
+    missing_docs,
+    reason = "prost writes no documentation for the modules and oneofs that it generates"
+)]
+pub mod v1 {
+    tonic::include_proto!("trackscan.v1");
+
+    /// Encoded descriptor set of the package, for the reflection service.
+    pub const DESCRIPTORS: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/trackscan_descriptors.bin"));
+}
