@@ -1,1 +1,32 @@
-//! Ids, units, time and the vocabulary of Trackscan.
+//! The vocabulary of Trackscan: ids, units, time, ranges of tracks, verdicts, error codes and the rows that
+//! travel between processes. Every other crate speaks in these types; this crate performs no effects, reads
+//! no clock and knows neither wire nor file formats.
+
+mod code;
+mod digest;
+mod id;
+mod job;
+mod ledger;
+mod range;
+mod row;
+mod shard;
+mod time;
+mod verdict;
+
+pub use code::{Code, Problem};
+pub use digest::{Digest, DigestParseError};
+pub use id::{
+    ActorId, Attempt, CatalogName, Epoch, Generation, IdError, JobId, NodeId, PullNo, Session,
+    SourceName, TenantId, TrackId,
+};
+pub use job::{JobSpec, Policy, Stages};
+pub use ledger::{Ledger, StageUse};
+pub use range::{Ordinal, Range, RangeError, TrackSet};
+pub use row::{
+    CatalogRow, DeclaredAi, Embedding, Provenance, Score, Thumbnail, TimelinePoint, TrackRow,
+};
+pub use shard::{SHARD_TRACKS_MAX, SHARD_TRACKS_MIN, ShardId, ShardIdError, ShardPlan};
+pub use time::{Millis, UnixMillis};
+pub use verdict::{
+    Device, DeviceKind, Dtype, InconclusiveReason, Purpose, Stage, Verdict, Warning,
+};
