@@ -2,12 +2,13 @@
 //!
 //! Processes call it at their doors and nowhere else: a wire type never reaches a core. Conversions from the wire are
 //! fallible and refuse `UNSPECIFIED` by name; conversions to the wire cannot fail. Nothing here does I/O.
+#![allow(
+    clippy::allow_attributes_without_reason,
+    reason = "tonic writes such attributes into the servers that it generates"
+)]
 
 /// Generated from `trackscan/v1/*.proto`; the comments of those files are its documentation.
-#[expect(
-    missing_docs,
-    reason = "prost writes no documentation for the modules and oneofs that it generates"
-)]
+#[expect(missing_docs, reason = "prost documents neither modules nor oneofs")]
 pub mod v1 {
     tonic::include_proto!("trackscan.v1");
 
