@@ -1,1 +1,36 @@
-//! The signed bundle: manifest, digests, calibration and the rule from scores to verdict.
+//! The signed bundle: a folder with a manifest, its signature, weights, a model card and a canary clip, named by
+//! the digest of its manifest; and the pure rule from window scores to a verdict.
+//!
+//! Called by the coordinator (registering), the agent (checking before a worker loads) and the worker (loading,
+//! deciding). It never links libtorch, never executes what it reads, and never fetches anything.
+//!
+//! - [`Bundle::open`] checks a folder against a [`Trust`] and refuses with a typed [`BundleError`].
+//! - [`decide()`] turns the scores of a track's windows into a probability with its prior and a verdict.
+//! - [`WindowSpec`] says where windows lie on a track; cutter, training and tests share it.
+//! - [`write()`] makes and signs a folder.
+
+mod canary;
+mod decide;
+mod error;
+mod manifest;
+mod open;
+mod sign;
+mod tensors;
+mod window;
+mod write;
+
+pub use canary::{Clip, ClipError};
+pub use decide::{Decision, Edge, Evidence, Rules, TrackWindow, decide};
+pub use error::BundleError;
+pub use manifest::{
+    Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
+    FORMAT, FileEntry, Gate, LevelRule, Manifest, MelNorm, Picture, Pooling, Preprocessing, Screen,
+    Tier, Verdicts, WindowFeature, Windows,
+};
+pub use open::{
+    BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,
+};
+pub use sign::{KeyError, PublicKey, SecretKey, Signature, Trust, TrustError};
+pub use tensors::{TENSORS_HEADER_BYTES_MAX, TensorData, Tensors, TensorsError};
+pub use window::{WindowSpec, WindowStart};
+pub use write::{Contents, WriteError, write};
