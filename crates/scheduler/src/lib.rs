@@ -1,1 +1,34 @@
 //! The coordinator's pure core: events in, actions out.
+//!
+//! The coordinator's shell feeds [`Core::handle`] with what happened (a call came, a write came back, a page was
+//! read, time passed) and carries out the [`Action`]s it gets, in their order; `next_deadline` says when the core
+//! wants to be asked again. The simulator, `scan plan` and the tests are other shells around the same core.
+//!
+//! The core decides every write and every answer. An answer is held until each write it depends on has come back,
+//! so nothing leaves the process before what it rests on is stored. It never reads a clock, draws no random numbers,
+//! knows neither wire nor storage formats, and iterates ordered maps only: the same events give the same actions.
+//!
+//! - `record`: what the store holds (jobs, shards, nodes) and under which keys.
+//! - `event`, `action`: the two halves of the conversation with the shell.
+//! - `invariants`: what must hold of every change of a record, one predicate each.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+mod action;
+mod event;
+mod key;
+pub mod limits;
+pub mod record;
+
+pub use action::{
+    Action, Actions, Answer, BeatAnswer, CommitAnswer, CommitOutcome, Compare, Escalation, Flush,
+    GrantOrder, Granted, JoinAnswer, ManifestPart, ManifestPlan, Op, Order, PullAnswer, Reading,
+    StepDown, Txn,
+};
+pub use event::{
+    AgentInfo, Beat, CallId, Caller, Canary, CanaryVerdict, Cause, Commit, Event, Held, Outcome,
+    PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, StorageOutcome,
+    StoredEntry, Submission, WorkerDeath, WriteId,
+};
+pub use key::{JobKey, KeyError, NodeKey, RecordKey};

@@ -1,0 +1,80 @@
+//! Every bound of the core, with the sentence for its number. Read by the core and by shells that size their
+//! buffers after it; nothing here is configuration.
+
+use types::Millis;
+
+/// Live grants in one shard. Sixteen nodes may share the last shard of a job; a record stays small.
+pub const GRANTS_PER_SHARD_MAX: usize = 16;
+/// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an
+/// answer outgrowing one write group.
+pub const GRANTS_PER_PULL_MAX: usize = 64;
+/// Grants that one node may hold: the answer to a pull, one being flushed, and one pulled ahead.
+pub const GRANTS_PER_NODE_MAX: usize = 3 * GRANTS_PER_PULL_MAX;
+/// Tracks in one answer to a pull: what a fast device screens in two minutes, with room.
+pub const TRACKS_PER_PULL_MAX: u32 = 16_384;
+/// From this many parts on, a grant of the shard flushes once, at its end.
+pub const PARTS_BEFORE_FLUSH_ONCE: usize = 48;
+/// Parts aimed at per shard. Never a reason to refuse a commit: kills and splits must not keep a job from ending.
+pub const PARTS_AIMED: usize = 64;
+/// Bytes of a part's coverage as stored: a bitmap of 1,024 tracks is 128, its form and first ordinal take up to 6.
+pub const COVERAGE_BYTES_MAX: usize = 134;
+/// Parts in one commit: a terminal part and an escalation part of one flush.
+pub const PARTS_PER_COMMIT_MAX: usize = 2;
+/// Devices and stages that may have made one part: eight devices, each with decode, screen and residual.
+pub const MAKERS_PER_PART_MAX: usize = 24;
+/// Runs of suspect tracks kept per shard; beyond it neighbouring runs are joined, which isolates later, not worse.
+pub const SUSPECT_RUNS_MAX: usize = 64;
+/// Deaths of one track, alone in hand, after which a grant names it as `reject`.
+pub const ALONE_DEATHS_MAX: usize = 2;
+/// Failures of one cause in one shard after which it is tried only now and then; see [`BACK_OFF_SPENT`].
+pub const FAILURES_PER_CAUSE: u16 = 16;
+/// Devices of one node: twice what one machine holds today.
+pub const DEVICES_PER_NODE_MAX: usize = 32;
+/// Nodes known to one coordinator: ten times the fleet planned for.
+pub const NODES_MAX: usize = 10_000;
+/// Jobs known to one coordinator, closed ones included: a record is about 1 KiB.
+pub const JOBS_MAX: usize = 10_000;
+/// Compares in one transaction, and puts: what the store takes (etcd's default).
+pub const GROUP_OPS_MAX: usize = 128;
+/// Bytes of one group of records, below the store's 1.5 MiB so that keys and framing fit.
+pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
+/// Write groups under way at once. While they are, further changes gather into the next group, so that one synced
+/// write carries many grants and commits under load and one alone waits for nobody.
+pub const GROUPS_IN_FLIGHT_MAX: usize = 4;
+/// Calls that wait for one busy record; a further one is told `OVERLOADED` and comes again.
+pub const WAITING_PER_RECORD_MAX: usize = 256;
+/// Calls that wait altogether: two for each node at the most, and people.
+pub const WAITING_MAX: usize = 4 * NODES_MAX;
+/// Entries in one page of recovery.
+pub const PAGE_ENTRIES: usize = 1_000;
+/// Reasons in one explanation: what fits a screen.
+pub const REASONS_MAX: usize = 32;
+/// Root shards whose absent keys one pull may skip over before it looks elsewhere: bounds one call's work.
+pub const SHARDS_SEEN_PER_PULL_MAX: usize = 512;
+
+/// Time between two beats of an agent.
+pub const BEAT_EVERY: Millis = Millis(2_000);
+/// A join is `IDENTITY_IN_USE` while the last session has beaten within this time: three beats.
+pub const IDENTITY_HELD: Millis = Millis(6_000);
+/// A grant not renewed for this long may be withdrawn.
+pub const GRANT_LIVES: Millis = Millis(20_000);
+/// Work that one answer to a pull aims at.
+pub const WORK_PER_PULL: Millis = Millis(120_000);
+/// How soon a node that found nothing may ask again.
+pub const PULL_AGAIN: Millis = Millis(2_000);
+/// First wait after a failure that costs; doubles with each.
+pub const BACK_OFF_FIRST: Millis = Millis(500);
+/// Longest wait between tries while the budget lasts.
+pub const BACK_OFF_MAX: Millis = Millis(30_000);
+/// Wait between tries once a shard's budget is spent.
+pub const BACK_OFF_SPENT: Millis = Millis(60_000);
+/// Wait before a write or read is repeated that was not applied or whose outcome is unknown; doubles up to
+/// [`STORE_RETRY_MAX`].
+pub const STORE_RETRY_FIRST: Millis = Millis(100);
+/// Longest wait before such a repetition: below the leadership time, so that a store that comes back finds its leader.
+pub const STORE_RETRY_MAX: Millis = Millis(2_000);
+/// Wait before a failed manifest or cancel marker is repeated; doubles up to [`BACK_OFF_MAX`].
+pub const STORAGE_RETRY_FIRST: Millis = Millis(500);
+
+/// Tracks granted to a node whose rate is not known yet: enough to measure it, small enough to lose.
+pub const TRACKS_UNMEASURED: u32 = 16;
