@@ -7,6 +7,14 @@
     reason = "tonic writes such attributes into the servers that it generates"
 )]
 
+mod convert;
+pub mod field;
+pub mod problem;
+mod row;
+
+pub use convert::{Caller, caller, ledger, ranges, stage_use, track_set, uses};
+pub use field::FieldError;
+
 /// Generated from `trackscan/v1/*.proto`; the comments of those files are its documentation.
 #[expect(missing_docs, reason = "prost documents neither modules nor oneofs")]
 pub mod v1 {
