@@ -1,0 +1,44 @@
+# What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
+# CATALOG=dir, RUNS=n, DEVICE=cpu|cuda are read where the list says so.
+
+DEVICE ?= cpu
+RUNS ?= 20
+CATALOG ?=
+export DEVICE
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test bench crash bad-input evaluate verify fix
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: ## OS packages (as root), Rust, the pinned libtorch; DEVICE=cuda adds the GPU libraries
+	@scripts/setup.sh
+
+build: setup ## the five binaries in target/release
+	cargo build --release --locked --workspace --bins
+
+demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
+	@scripts/demo.sh $(CATALOG)
+
+test: build ## all tests; needs no network once the registries have been read
+	cargo test --release --locked --workspace
+
+bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) beside the repository's cache
+	@scripts/bench.sh
+
+crash: build ## kill -9 every process in turn during RUNS=20 scans and recount the results
+	CRASH_RUNS=$(RUNS) cargo test --release --locked -p tests --test crash -- --nocapture --test-threads=1
+
+bad-input: build ## scan the hostile catalogue and print what became of each file
+	cargo test --release --locked -p tests --test bad_input -- --nocapture --test-threads=1
+
+evaluate: build ## the demonstration bundle's table, measured again
+	@scripts/evaluate.sh
+
+verify: setup ## formatting, lints, documentation, licences and bans; changes nothing
+	@scripts/verify.sh
+
+fix: ## what formatting and lints can repair by themselves
+	cargo fmt --all
+	cargo clippy --release --workspace --all-targets --fix --allow-dirty --allow-staged

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Brings a fresh machine to the point where plain `cargo build` works; run by `make setup`, safe to run again.
+# Installs missing OS packages only as root on an apt system; otherwise it names them, with the command. Changes nothing else outside the
+# repository but cargo's registry and the wheel cache of `scripts/libtorch.py`. DEVICE=cuda adds the GPU libraries.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+device=${DEVICE:-cpu}
+
+fail() {
+    printf 'error: %s\n' "$1" >&2
+    shift
+    printf '  fix: %s\n' "$@" >&2
+    exit 1
+}
+
+# command or check | Debian package | what needs it
+needs='
+g++ --version | g++ | the C++ shim between Rust and libtorch, and zstd
+python3 --version | python3 | unpacking libtorch
+python3 -m pip --version | python3-pip | fetching libtorch from the Python registry
+ffmpeg -version | ffmpeg | tests, benches and remaking the demonstration audio (encoders)
+'
+
+missing_packages() {
+    while IFS='|' read -r check package reason; do
+        [ -n "$check" ] || continue
+        if ! $check >/dev/null 2>&1; then
+            printf 'missing: %s, for%s\n' "$(echo "$package" | xargs)" "$reason" >&2
+            echo "$package" | xargs
+        fi
+    done <<<"$needs"
+}
+
+install_packages() {
+    local missing
+    missing=$(missing_packages | tr '\n' ' ')
+    [ -n "${missing// /}" ] || return 0
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        fail "OS packages are missing: $missing" "sudo apt-get install -y $missing" "(or what your system calls them), then run make setup again"
+    fi
+    local install="env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing"
+    $install || { apt-get update && $install; } || fail "apt could not install: $missing" "look at apt's words above, then run make setup again"
+}
+
+check_platform() {
+    [ "$(uname -sm)" = "Linux x86_64" ] || fail "this is $(uname -sm)" "Trackscan builds and runs on x86-64 Linux only"
+    [ "$device" = cpu ] || [ "$device" = cuda ] || fail "DEVICE=$device is not a device" "DEVICE=cpu or DEVICE=cuda"
+}
+
+check_rust() {
+    local pinned
+    pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+    command -v cargo >/dev/null || fail "there is no cargo on the PATH" "install rustup from https://rustup.rs, then run make setup again"
+    # With rustup, naming the toolchain file's tools is enough to install them.
+    rustc --version | grep -qF "rustc $pinned " ||
+        fail "this is $(rustc --version), pinned is $pinned" "use rustup (https://rustup.rs), which reads rust-toolchain.toml"
+    cargo fmt --version >/dev/null && cargo clippy --version >/dev/null ||
+        fail "rustfmt or clippy is missing" "rustup component add rustfmt clippy --toolchain $pinned"
+}
+
+check_platform
+install_packages
+check_rust
+python3 scripts/libtorch.py --device "$device"
+cargo fetch --locked --quiet || fail "cargo could not fetch the crates of Cargo.lock" "look at cargo's words above; behind a mirror set it in cargo's own configuration"
+echo "setup: done (device $device)"
