@@ -1,0 +1,235 @@
+//! The labelled manifest: a CSV that names audio files and what is known of them.
+//!
+//! Written by the maker of labelled data, read by `trackscan-worker train|calibrate|evaluate`, which accept any manifest of this form: the
+//! columns `path,label,piece,split` must be there; `seconds,codec,kbps,snr_db,decoder,unseen` may be empty or missing. Paths are relative to
+//! the manifest's folder.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Most rows of one manifest: a million rows are a gigabyte of memory, and no machine trains on more by this path.
+pub const ROWS_MAX: usize = 1_000_000;
+
+/// What a track is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Made without a neural decoder.
+    Human,
+    /// Carries the traces of a neural decoder.
+    Ai,
+}
+
+/// What a track may be used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// Fitting weights.
+    Train,
+    /// Fitting the calibration and thresholds.
+    Calibrate,
+    /// Nothing but the final table.
+    Test,
+}
+
+/// One track.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// File, relative to the manifest.
+    pub path: String,
+    /// Its class.
+    pub label: Label,
+    /// The piece it is a version of: two versions of a piece never lie in two splits.
+    pub piece: String,
+    /// Its use.
+    pub split: Split,
+    /// Length in seconds.
+    #[serde(default)]
+    pub seconds: Option<f32>,
+    /// Codec name, such as `mp3`.
+    #[serde(default)]
+    pub codec: Option<String>,
+    /// Nominal bitrate in kilobits per second.
+    #[serde(default)]
+    pub kbps: Option<u32>,
+    /// Ratio of the original to the decoder's error in decibels, for positives.
+    #[serde(default)]
+    pub snr_db: Option<f32>,
+    /// Name of the neural decoder, for positives.
+    #[serde(default)]
+    pub decoder: Option<String>,
+    /// What training has not met, of `bitrate` and `decoder`, joined by `+`.
+    #[serde(default)]
+    pub unseen: Option<String>,
+}
+
+impl Entry {
+    /// True where training has not met this aspect (`bitrate` or `decoder`).
+    pub fn is_unseen(&self, aspect: &str) -> bool {
+        self.unseen
+            .as_deref()
+            .is_some_and(|all| all.split('+').any(|one| one == aspect))
+    }
+}
+
+/// A manifest read from a file.
+#[derive(Clone, Debug, Default)]
+pub struct Manifest {
+    /// Folder that paths are relative to.
+    pub folder: PathBuf,
+    /// The tracks in the order of the file.
+    pub entries: Vec<Entry>,
+}
+
+/// A labelled manifest could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// It could not be read or written as CSV of this form.
+    #[error("reading or writing labelled manifest `{path}`")]
+    Csv {
+        /// The manifest.
+        path: String,
+        /// What the CSV reader says, with the line.
+        source: csv::Error,
+    },
+    /// It is longer than [`ROWS_MAX`].
+    #[error("reading labelled manifest `{path}`: more than {ROWS_MAX} rows")]
+    TooLong {
+        /// The manifest.
+        path: String,
+    },
+    /// A piece is used for two purposes, so that results on it would flatter.
+    #[error("reading labelled manifest `{path}`: piece `{piece}` lies in two splits")]
+    Leak {
+        /// The manifest.
+        path: String,
+        /// The piece.
+        piece: String,
+    },
+}
+
+impl Manifest {
+    /// Reads and checks a manifest.
+    pub fn read(path: &Path) -> Result<Self, ManifestError> {
+        let named = || path.display().to_string();
+        let csv_error = |source| ManifestError::Csv {
+            path: named(),
+            source,
+        };
+        let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
+        let mut entries = Vec::new();
+        for row in reader.deserialize() {
+            if entries.len() == ROWS_MAX {
+                return Err(ManifestError::TooLong { path: named() });
+            }
+            entries.push(row.map_err(csv_error)?);
+        }
+        let manifest = Self {
+            folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
+            entries,
+        };
+        manifest.leaking_piece().map_or(Ok(()), |piece| {
+            Err(ManifestError::Leak {
+                path: named(),
+                piece,
+            })
+        })?;
+        Ok(manifest)
+    }
+
+    /// Writes the manifest to `path` through a neighbour that is renamed, so that a reader sees all of it or none.
+    pub fn write(entries: &[Entry], path: &Path) -> Result<(), ManifestError> {
+        let csv_error = |source| ManifestError::Csv {
+            path: path.display().to_string(),
+            source,
+        };
+        let unfinished = path.with_extension("unfinished");
+        let mut writer = csv::Writer::from_path(&unfinished).map_err(csv_error)?;
+        for entry in entries {
+            writer.serialize(entry).map_err(csv_error)?;
+        }
+        writer.flush().map_err(|e| csv_error(e.into()))?;
+        std::fs::rename(&unfinished, path).map_err(|e| csv_error(e.into()))
+    }
+
+    /// The tracks of one split.
+    pub fn of(&self, split: Split) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |entry| entry.split == split)
+    }
+
+    /// Where a track's file lies.
+    pub fn file(&self, entry: &Entry) -> PathBuf {
+        self.folder.join(&entry.path)
+    }
+
+    fn leaking_piece(&self) -> Option<String> {
+        let mut splits = std::collections::BTreeMap::new();
+        self.entries
+            .iter()
+            .find(|entry| *splits.entry(&entry.piece).or_insert(entry.split) != entry.split)
+            .map(|entry| entry.piece.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Manifest, ManifestError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.csv");
+        std::fs::write(&path, text).unwrap();
+        Manifest::read(&path)
+    }
+
+    #[test]
+    fn the_four_needed_columns_are_enough() {
+        let manifest =
+            read("path,label,piece,split\na.mp3,human,p1,train\nb.mp3,ai,p1,train\n").unwrap();
+        assert_eq!(manifest.entries.len(), 2);
+        assert_eq!(manifest.entries[1].label, Label::Ai);
+        assert_eq!(manifest.entries[0].snr_db, None);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.csv");
+        let entry = Entry {
+            path: "audio/a, b.mp3".into(),
+            label: Label::Ai,
+            piece: "7".into(),
+            split: Split::Test,
+            seconds: Some(8.0),
+            codec: Some("mp3".into()),
+            kbps: Some(128),
+            snr_db: Some(12.5),
+            decoder: Some("stride-64".into()),
+            unseen: Some("bitrate+decoder".into()),
+        };
+        Manifest::write(std::slice::from_ref(&entry), &path).unwrap();
+        let manifest = Manifest::read(&path).unwrap();
+        assert_eq!(manifest.entries, [entry]);
+        assert!(
+            manifest.entries[0].is_unseen("decoder") && !manifest.entries[0].is_unseen("codec")
+        );
+    }
+
+    #[test]
+    fn a_piece_in_two_splits_is_refused_by_name() {
+        let error =
+            read("path,label,piece,split\na.mp3,human,p1,train\nb.mp3,ai,p1,test\n").unwrap_err();
+        assert!(matches!(error, ManifestError::Leak { piece, .. } if piece == "p1"));
+    }
+
+    #[test]
+    fn an_unknown_label_is_refused() {
+        assert!(matches!(
+            read("path,label,piece,split\na.mp3,robot,p1,train\n"),
+            Err(ManifestError::Csv { .. })
+        ));
+    }
+}
