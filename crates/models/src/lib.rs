@@ -1,1 +1,8 @@
-//! Mel, the screen CNN and its training on libtorch.
+//! Mel, the screen's network and its engine on libtorch. This crate alone owns tch.
+//!
+//! Called by the worker (serving, training, evaluation). It never decodes audio, never decides a verdict (that is
+//! `bundle::decide`) and never runs code from a model file: networks are compiled in, weights are plain numbers.
+
+pub mod mel;
+pub mod params;
+pub mod screen;
