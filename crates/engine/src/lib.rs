@@ -1,1 +1,22 @@
-//! The worker's loop behind the engine seam: rings in, scores out, and the deterministic stub.
+//! The worker's half that knows no libtorch: the seam behind which an engine sits, the protocol between agent and
+//! worker, and the loop that turns rings of PCM into track scores.
+//!
+//! Called by the two worker binaries (`trackscan-worker` with the engine of `models`, `stub-worker` with [`stub`]), each
+//! of whose `main` is one call of [`serve`]; by `models`, which implements [`Engine`]; and by the agent, which speaks
+//! [`protocol`]. It never decodes audio, never decides a verdict (that is `bundle::decide`), never opens a network
+//! connection and never trusts an index that a decoder wrote.
+
+mod batch;
+mod feed;
+pub mod frames;
+mod picture;
+pub mod protocol;
+mod seam;
+mod serve;
+pub mod stub;
+mod tally;
+pub mod windows;
+
+pub use protocol::{FromWorker, Load, Loaded, ToWorker, TrackScore, WindowPoint, WorkerStats};
+pub use seam::{Canary, Engine, EngineError, EngineInfo, WindowScore};
+pub use serve::{ServeError, serve, serve_on};

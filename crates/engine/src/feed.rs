@@ -1,0 +1,399 @@
+//! One decoder slot: its ring, and the track that the ring carries at the moment.
+//!
+//! Each step does one small thing (cut one window, read one piece) and says whether there was anything to do, so that
+//! the loop can go round all slots and no decoder holds up another. Memory per slot is one cutter, whatever the track's
+//! length. Never screens, never waits.
+
+use audio::ring::{Reader, Violation};
+use bundle::WindowSpec;
+use types::Code;
+
+use crate::batch::Batch;
+use crate::tally::Sound;
+use crate::windows::Cutter;
+
+/// Samples read from a ring at once: a quarter of the default ring, so that its decoder soon has space again.
+pub(crate) const PIECE_SAMPLES: usize = 1 << 16;
+
+/// A slot with its ring, once one is attached.
+#[derive(Default)]
+pub(crate) struct Slot {
+    ring: Option<Reader>,
+    feed: Option<Feed>,
+}
+
+/// The track in a ring.
+struct Feed {
+    token: u64,
+    /// None while the rest of a failed track is thrown away.
+    cutter: Option<Cutter>,
+    moments: Moments,
+    read: u64,
+    announced: Option<u64>,
+}
+
+/// What one step came to.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Step {
+    /// Nothing can be done before the decoder or the agent does something.
+    Nothing,
+    /// Something was done; there may be more.
+    Worked,
+    /// The track is read to its end; the slot is idle. Sound is absent for a track that had failed before.
+    Drained { token: u64, sound: Option<Sound> },
+    /// The ring lied; it is dropped and the slot is idle.
+    Failed {
+        token: u64,
+        code: Code,
+        detail: String,
+    },
+}
+
+impl Slot {
+    /// Takes a new ring; what the old one carried is forgotten.
+    pub(crate) fn attach(&mut self, ring: Reader) {
+        *self = Self {
+            ring: Some(ring),
+            feed: None,
+        };
+    }
+
+    /// Begins a track. False where the slot has no ring or is not idle, which the agent must not ask for.
+    pub(crate) fn begin(&mut self, token: u64, spec: WindowSpec) -> bool {
+        let idle = self.ring.is_some() && self.feed.is_none();
+        if idle {
+            let cutter = Some(Cutter::new(spec));
+            self.feed = Some(Feed {
+                token,
+                cutter,
+                moments: Moments::default(),
+                read: 0,
+                announced: None,
+            });
+        }
+        idle
+    }
+
+    /// Learns the track's length.
+    pub(crate) fn announce(&mut self, token: u64, frames: u64) {
+        if let Some(feed) = self.feed_of(token) {
+            feed.announced = Some(frames);
+        }
+    }
+
+    /// The track failed elsewhere: from now on its samples are thrown away.
+    pub(crate) fn discard(&mut self, token: u64) {
+        if let Some(feed) = self.feed_of(token) {
+            feed.cutter = None;
+        }
+    }
+
+    /// Forgets the track and empties the ring.
+    pub(crate) fn abort(&mut self, token: u64) {
+        if self.feed_of(token).is_none() {
+            return;
+        }
+        self.feed = None;
+        let emptied = self.ring.as_mut().map(|ring| ring.skip(usize::MAX));
+        if let Some(Err(_lie_of_a_track_already_given_up)) = emptied {
+            self.ring = None;
+        }
+    }
+
+    /// The ring of a slot whose track waits for its decoder, with the samples it waits for.
+    pub(crate) fn waiting(&mut self) -> Option<(&mut Reader, usize)> {
+        let feed = self.feed.as_ref()?;
+        if feed.announced.is_some() {
+            return None;
+        }
+        let ring = self.ring.as_mut()?;
+        let wanted = PIECE_SAMPLES.min(ring.capacity() / 2);
+        Some((ring, wanted))
+    }
+
+    /// Does one small thing for the track in the ring, appending at most one window to `batch`.
+    pub(crate) fn step(&mut self, batch: &mut Batch, scratch: &mut [f32]) -> Step {
+        let (Some(ring), Some(feed)) = (self.ring.as_mut(), self.feed.as_mut()) else {
+            return Step::Nothing;
+        };
+        let token = feed.token;
+        match feed.step(ring, batch, scratch) {
+            Ok(Step::Drained { token, sound }) => {
+                self.feed = None;
+                Step::Drained { token, sound }
+            }
+            Ok(step) => step,
+            Err(detail) => {
+                *self = Self::default();
+                Step::Failed {
+                    token,
+                    code: Code::RingViolation,
+                    detail,
+                }
+            }
+        }
+    }
+
+    fn feed_of(&mut self, token: u64) -> Option<&mut Feed> {
+        self.feed.as_mut().filter(|feed| feed.token == token)
+    }
+}
+
+impl Feed {
+    fn step(
+        &mut self,
+        ring: &mut Reader,
+        batch: &mut Batch,
+        scratch: &mut [f32],
+    ) -> Result<Step, String> {
+        if self
+            .cutter
+            .as_mut()
+            .is_some_and(|cutter| batch.take(self.token, cutter))
+        {
+            return Ok(Step::Worked);
+        }
+        match self.announced {
+            Some(frames) if self.read >= frames => self.finish(ring, frames, batch),
+            announced => self.read(ring, announced, scratch),
+        }
+    }
+
+    fn read(
+        &mut self,
+        ring: &mut Reader,
+        announced: Option<u64>,
+        scratch: &mut [f32],
+    ) -> Result<Step, String> {
+        let left = announced.map_or(u64::MAX, |frames| frames - self.read);
+        let piece = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(scratch.len());
+        let read = ring.read(&mut scratch[..piece]).map_err(lie)?;
+        self.read += read as u64;
+        self.hear(&scratch[..read]);
+        match (read, announced) {
+            (0, None) => Ok(Step::Nothing),
+            (0, Some(frames)) => Err(format!(
+                "{frames} frames were announced, the ring carried {}",
+                self.read
+            )),
+            _ => Ok(Step::Worked),
+        }
+    }
+
+    fn hear(&mut self, pcm: &[f32]) {
+        if let Some(cutter) = &mut self.cutter {
+            cutter.push(pcm);
+            self.moments.add(pcm);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        ring: &mut Reader,
+        frames: u64,
+        batch: &mut Batch,
+    ) -> Result<Step, String> {
+        let surplus = ring.available().map_err(lie)?;
+        if surplus > 0 || self.read > frames {
+            let carried = self.read + surplus as u64;
+            return Err(format!(
+                "{frames} frames were announced, the ring carried {carried} or more"
+            ));
+        }
+        let Some(cutter) = &mut self.cutter else {
+            return Ok(Step::Drained {
+                token: self.token,
+                sound: None,
+            });
+        };
+        cutter.end();
+        if batch.take(self.token, cutter) {
+            return Ok(Step::Worked);
+        }
+        Ok(Step::Drained {
+            token: self.token,
+            sound: Some(self.moments.sound()),
+        })
+    }
+}
+
+fn lie(violation: Violation) -> String {
+    violation.to_string()
+}
+
+/// Mean and squared deviations of a stream, merged piece by piece so that a constant offset costs no digits.
+#[derive(Default)]
+struct Moments {
+    samples: u64,
+    mean: f64,
+    squares: f64,
+    peak: f32,
+}
+
+impl Moments {
+    fn add(&mut self, pcm: &[f32]) {
+        if pcm.is_empty() {
+            return;
+        }
+        let n = pcm.len() as f64;
+        let mean = pcm.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+        let squares: f64 = pcm.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
+        let before = self.samples as f64;
+        let step = mean - self.mean;
+        self.mean += step * n / (before + n);
+        self.squares += squares + step * step * before * n / (before + n);
+        self.samples += pcm.len() as u64;
+        self.peak = pcm.iter().fold(self.peak, |peak, x| peak.max(x.abs()));
+    }
+
+    fn sound(&self) -> Sound {
+        let deviation = if self.samples > 1 {
+            (self.squares / (self.samples - 1) as f64).sqrt()
+        } else {
+            0.0
+        };
+        Sound {
+            samples: self.samples,
+            mean: self.mean,
+            deviation,
+            peak: self.peak,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use audio::ring::{RingFds, SAMPLES_MIN, Writer};
+
+    const SPEC: WindowSpec = WindowSpec {
+        rate_hz: 8_000,
+        n_fft: 8,
+        hop: 4,
+        frames: 4,
+        stride: 4,
+    };
+
+    fn slot() -> (Slot, Writer) {
+        let fds = RingFds::create(SAMPLES_MIN).unwrap();
+        let writer = Writer::attach(fds.try_clone().unwrap()).unwrap();
+        let mut slot = Slot::default();
+        slot.attach(Reader::attach(fds).unwrap());
+        (slot, writer)
+    }
+
+    /// Steps until there is nothing to do or the track is through.
+    fn run(slot: &mut Slot, batch: &mut Batch) -> Step {
+        let mut scratch = vec![0.0; 100];
+        loop {
+            let step = slot.step(batch, &mut scratch);
+            if step != Step::Worked {
+                return step;
+            }
+        }
+    }
+
+    fn write(writer: &mut Writer, samples: usize) {
+        let pcm: Vec<f32> = (0..samples).map(|i| (i % 7) as f32 / 8.0).collect();
+        let (peer, _kept) = std::os::unix::net::UnixStream::pair().unwrap();
+        writer.write(&pcm, std::os::fd::AsFd::as_fd(&peer)).unwrap();
+    }
+
+    #[test]
+    fn a_track_is_drained_when_all_announced_samples_are_read() {
+        let (mut slot, mut writer) = slot();
+        let mut batch = Batch::new(SPEC, 100);
+        assert!(slot.begin(7, SPEC));
+        write(&mut writer, 64);
+        assert_eq!(run(&mut slot, &mut batch), Step::Nothing);
+        slot.announce(7, 64);
+        let Step::Drained {
+            token: 7,
+            sound: Some(sound),
+        } = run(&mut slot, &mut batch)
+        else {
+            panic!("not drained")
+        };
+        assert_eq!((sound.samples, sound.peak), (64, 0.75));
+        assert_eq!(batch.len(), usize::try_from(SPEC.count(64)).unwrap());
+        assert!(slot.begin(8, SPEC), "the slot is idle again");
+    }
+
+    #[test]
+    fn a_count_that_does_not_match_the_ring_is_a_violation() {
+        for (written, announced) in [(64, 65), (64, 63), (0, 1), (1, 0)] {
+            let (mut slot, mut writer) = slot();
+            slot.begin(7, SPEC);
+            write(&mut writer, written);
+            slot.announce(7, announced);
+            let end = run(&mut slot, &mut Batch::new(SPEC, 100));
+            assert!(
+                matches!(
+                    end,
+                    Step::Failed {
+                        token: 7,
+                        code: Code::RingViolation,
+                        ..
+                    }
+                ),
+                "{written} {announced}"
+            );
+            assert!(!slot.begin(8, SPEC), "the lying ring is dropped");
+        }
+    }
+
+    #[test]
+    fn an_aborted_track_leaves_nothing_for_the_next_one() {
+        let (mut slot, mut writer) = slot();
+        slot.begin(7, SPEC);
+        write(&mut writer, 50);
+        slot.abort(7);
+        assert!(slot.begin(8, SPEC));
+        write(&mut writer, 20);
+        slot.announce(8, 20);
+        assert!(matches!(
+            run(&mut slot, &mut Batch::new(SPEC, 100)),
+            Step::Drained {
+                token: 8,
+                sound: Some(_)
+            }
+        ));
+    }
+
+    #[test]
+    fn a_failed_track_is_read_to_its_end_without_windows() {
+        let (mut slot, mut writer) = slot();
+        let mut batch = Batch::new(SPEC, 100);
+        slot.begin(7, SPEC);
+        slot.discard(7);
+        write(&mut writer, 64);
+        slot.announce(7, 64);
+        assert_eq!(
+            run(&mut slot, &mut batch),
+            Step::Drained {
+                token: 7,
+                sound: None
+            }
+        );
+        assert_eq!(batch.len(), 0);
+    }
+
+    #[test]
+    fn mean_and_deviation_do_not_depend_on_pieces() {
+        let pcm: Vec<f32> = (0..10_000)
+            .map(|i| 100.0 + (i as f32 * 0.37).sin())
+            .collect();
+        let mut whole = Moments::default();
+        whole.add(&pcm);
+        let mut pieces = Moments::default();
+        pcm.chunks(77).for_each(|piece| pieces.add(piece));
+        let (a, b) = (whole.sound(), pieces.sound());
+        assert!(
+            (a.mean - b.mean).abs() < 1e-10 && (a.deviation - b.deviation).abs() < 1e-10,
+            "{a:?} {b:?}"
+        );
+        assert!((a.deviation - 0.5f64.sqrt()).abs() < 1e-3);
+    }
+}

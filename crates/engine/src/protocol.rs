@@ -1,0 +1,292 @@
+//! Messages between agent and worker, in CBOR with numbered fields so that either side may be one version ahead.
+//!
+//! One Unix stream socket carries them, each behind a length ([`crate::frames`]). [`ToWorker::AttachRing`] travels with three
+//! file descriptors (ring, data eventfd, space eventfd). A worker answers every `Load`, `AttachRing` and `Canary`.
+//!
+//! A track gives two answers, since its slot is free before its last window is scored:
+//! - of the slot: [`FromWorker::Drained`] after `EndOfTrack`, or [`FromWorker::Aborted`] after `AbortTrack`;
+//! - of the track: [`FromWorker::Scored`] or [`FromWorker::TrackFailed`], neither after `Aborted`.
+//!
+//! A track that fails with `RING_VIOLATION` gives no answer of its slot: the ring is gone and a new one must be attached.
+
+use minicbor::{Decode, Encode};
+use types::{Code, Device, DeviceKind, Digest, Dtype, Thumbnail};
+
+/// What the agent says.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum ToWorker {
+    /// Load this bundle on this device. First message of a worker's life, and the only `Load`.
+    #[n(0)]
+    Load(#[n(0)] Load),
+    /// Slot `slot` reads from the ring whose three descriptors come with this message; an older ring is dropped.
+    #[n(1)]
+    AttachRing {
+        /// The slot, below the `slots` of [`Load`].
+        #[n(0)]
+        slot: u32,
+    },
+    /// What the ring of `slot` carries from now on is the track `token`. The slot must be idle.
+    #[n(2)]
+    Track {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The agent's name for this try of this track; never reused in a worker's life.
+        #[n(1)]
+        token: u64,
+    },
+    /// The decoder said that the track has `frames` frames; all of them are in the ring or already read.
+    #[n(3)]
+    EndOfTrack {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The track.
+        #[n(1)]
+        token: u64,
+        /// Frames at the output rate.
+        #[n(2)]
+        frames: u64,
+    },
+    /// Forget the track (its decoder failed): what its ring holds is thrown away.
+    #[n(4)]
+    AbortTrack {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The track.
+        #[n(1)]
+        token: u64,
+    },
+    /// Screen the bundle's canary clip now and compare.
+    #[n(5)]
+    Canary {
+        /// Comes back in the answer.
+        #[n(0)]
+        nonce: u64,
+    },
+    /// End after the batch in hand.
+    #[n(6)]
+    Stop,
+}
+
+/// What to load and where.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Load {
+    /// Folder of a bundle that the agent has verified.
+    #[n(0)]
+    pub bundle_dir: String,
+    /// The digest that the bundle must have.
+    #[n(1)]
+    pub bundle: Digest,
+    /// Kind of device.
+    #[n(2)]
+    pub device: DeviceKind,
+    /// Which of its kind.
+    #[n(3)]
+    pub index: u32,
+    /// Number format; absent: the engine's choice for the device.
+    #[n(4)]
+    pub dtype: Option<Dtype>,
+    /// Decoder slots that will be attached, at most [`SLOTS_MAX`].
+    #[n(5)]
+    pub slots: u32,
+    /// Largest batch wanted; absent: the engine's choice.
+    #[n(6)]
+    pub max_batch: Option<u32>,
+}
+
+/// Most decoder slots per worker: a ring of PCM and one window each, so that 256 stay under a gigabyte of host memory.
+pub const SLOTS_MAX: u32 = 256;
+
+/// What the worker says.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub enum FromWorker {
+    /// The bundle is loaded. Tracks may follow.
+    #[n(0)]
+    Loaded(#[n(0)] Loaded),
+    /// The bundle could not be loaded; the worker ends.
+    #[n(1)]
+    LoadFailed {
+        /// Why, in words.
+        #[n(0)]
+        detail: String,
+    },
+    /// The ring of `slot` is attached and the slot idle.
+    #[n(2)]
+    Ready {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+    },
+    /// All samples of the track are read, as many as were announced and none beyond. Its slot is idle.
+    #[n(9)]
+    Drained {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The track.
+        #[n(1)]
+        token: u64,
+    },
+    /// The track was read to its end and scored.
+    #[n(3)]
+    Scored {
+        /// The track.
+        #[n(0)]
+        token: u64,
+        /// What was measured.
+        #[n(1)]
+        score: TrackScore,
+    },
+    /// The track cannot be scored; its neighbours are not touched.
+    #[n(4)]
+    TrackFailed {
+        /// The track.
+        #[n(0)]
+        token: u64,
+        /// Why: `RING_VIOLATION`, `NO_SAMPLES`, `SCORE_NOT_FINITE` or `DEVICE_OUT_OF_MEMORY`.
+        #[n(1)]
+        code: Code,
+        /// The circumstances, in words.
+        #[n(2)]
+        detail: String,
+    },
+    /// An aborted track is forgotten. Its slot is idle, its ring empty.
+    #[n(5)]
+    Aborted {
+        /// The track.
+        #[n(0)]
+        token: u64,
+    },
+    /// The canary's outcome.
+    #[n(6)]
+    CanaryResult {
+        /// From the request.
+        #[n(0)]
+        nonce: u64,
+        /// Whether each logit lay within the bundle's ε.
+        #[n(1)]
+        ok: bool,
+        /// Largest difference seen; infinite if a logit was missing or not a number.
+        #[n(2)]
+        worst: f32,
+        /// What was wrong, empty if nothing was.
+        #[n(3)]
+        reason: String,
+    },
+    /// A sign of life from the loop itself, at least every [`BEAT_MS`] unless a batch is running.
+    #[n(7)]
+    Beat(#[n(0)] WorkerStats),
+    /// The device failed; the worker ends after this.
+    #[n(8)]
+    DeviceFailed {
+        /// The device's own words.
+        #[n(0)]
+        detail: String,
+    },
+}
+
+/// Longest silence of a healthy, idle worker, milliseconds.
+pub const BEAT_MS: u64 = 1_000;
+
+/// What a worker says once its bundle is loaded.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct Loaded {
+    /// The bundle.
+    #[n(0)]
+    pub bundle: Digest,
+    /// Where.
+    #[n(1)]
+    pub device: Device,
+    /// Number format in use.
+    #[n(2)]
+    pub dtype: Dtype,
+    /// Windows per batch at most.
+    #[n(3)]
+    pub max_batch: u32,
+    /// Rate at which rings must carry mono PCM, Hz.
+    #[n(4)]
+    pub rate_hz: u32,
+    /// STFT hop, samples: with the rate it turns frames into seconds.
+    #[n(5)]
+    pub hop: u32,
+    /// Frames of one window.
+    #[n(6)]
+    pub window_frames: u32,
+}
+
+/// What one pass over a track gave.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TrackScore {
+    /// Samples read, at the window's rate.
+    #[n(0)]
+    pub samples: u64,
+    /// One point per window, in time order.
+    #[n(1)]
+    pub timeline: Vec<WindowPoint>,
+    /// Mean of all samples.
+    #[n(2)]
+    pub mean: f64,
+    /// Sample standard deviation (divisor n - 1) of all samples; 0 for one sample.
+    #[n(3)]
+    pub deviation: f64,
+    /// Largest absolute sample.
+    #[n(4)]
+    pub peak: f32,
+    /// Mean of the feature vectors of the windows that are not silent; empty if all are.
+    #[n(5)]
+    pub features: Vec<f32>,
+    /// Mean of their embeddings, as f16 bits; empty if all are silent or the bundle has none.
+    #[n(6)]
+    pub embedding: Vec<u16>,
+    /// The track's mel thumbnail, if the engine draws one and a window was heard.
+    #[n(7)]
+    pub picture: Option<Thumbnail>,
+    /// Seconds for which the engine worked on this track's windows (a batch is split evenly among its windows).
+    #[n(8)]
+    pub device_seconds: f64,
+}
+
+/// One window's score and place.
+#[derive(Clone, Copy, Debug, PartialEq, Encode, Decode)]
+pub struct WindowPoint {
+    /// First frame of the window (frames of the whole track, `hop` samples apart).
+    #[n(0)]
+    pub start: u64,
+    /// The network's answer.
+    #[n(1)]
+    pub logit: f32,
+    /// Root mean square of the window's samples, dB against full scale; minus infinity for digital silence.
+    #[n(2)]
+    pub rms_db: f32,
+}
+
+/// Where a worker's time went since it was loaded, seconds. The parts sum to its wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
+pub struct WorkerStats {
+    /// Waiting for PCM or messages with nothing to do.
+    #[n(0)]
+    pub wait_seconds: f64,
+    /// Copying PCM out of rings and cutting windows.
+    #[n(1)]
+    pub read_seconds: f64,
+    /// Inside the engine.
+    #[n(2)]
+    pub engine_seconds: f64,
+    /// Writing answers to the agent.
+    #[n(3)]
+    pub answer_seconds: f64,
+    /// Windows screened.
+    #[n(4)]
+    pub windows: u64,
+    /// Batches run.
+    #[n(5)]
+    pub batches: u64,
+    /// Times a batch was split because it did not fit.
+    #[n(6)]
+    pub splits: u64,
+    /// Tracks scored.
+    #[n(7)]
+    pub tracks: u64,
+}

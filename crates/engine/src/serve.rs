@@ -1,0 +1,458 @@
+//! The worker's loop: messages and PCM in, scores out, one thread.
+//!
+//! Each round takes what messages are there, goes round the slots until the batch is full or no slot has anything
+//! ready, and runs the batch. It sleeps only with an empty batch, so it never waits for luck. A lie in a ring ends one
+//! track; an error of the device ends the worker, after saying so.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use audio::ring::{Reader, RingFds};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use thiserror::Error;
+use types::Code;
+
+use crate::batch::{Batch, Outcome, Place, screen};
+use crate::feed::{PIECE_SAMPLES, Slot, Step};
+use crate::frames::{FrameError, FrameReader, Received, write};
+use crate::protocol::{BEAT_MS, FromWorker, Load, Loaded, SLOTS_MAX, ToWorker, WorkerStats};
+use crate::seam::{Engine, EngineError};
+use crate::tally::{Sound, Tally};
+use crate::windows::Cutter;
+
+/// The descriptor at which a worker finds its socket.
+const SOCKET_FD: i32 = 3;
+/// Steps over the slots between two looks at the socket: about a second of copying, so that an abort is heard soon.
+const STEPS_MAX: usize = 4_096;
+
+/// Why a worker ended otherwise than by being told to.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The socket to the agent is of no use.
+    #[error("cannot speak with the agent")]
+    Socket(#[from] FrameError),
+    /// The agent said something that the protocol does not allow at that point.
+    #[error("the agent sent {0}")]
+    Protocol(String),
+    /// The engine could not be loaded or its device failed; the agent was told.
+    #[error("the engine is of no more use")]
+    Engine(#[from] EngineError),
+    /// Waiting for messages and PCM failed.
+    #[error("cannot wait for messages and samples")]
+    Wait(#[source] io::Error),
+}
+
+/// Runs a worker on the socket that it inherited as descriptor 3, until the agent says `Stop` or closes.
+///
+/// # Errors
+/// See [`ServeError`]. The process should end with a status other than 0.
+pub fn serve<E: Engine>(
+    load: impl FnOnce(&Load) -> Result<E, EngineError>,
+) -> Result<(), ServeError> {
+    // SAFETY: the agent starts a worker with its socket as descriptor 3, and nothing else in this process owns it;
+    // where it is not open, the first read says so.
+    let socket = unsafe { OwnedFd::from_raw_fd(SOCKET_FD) };
+    serve_on(socket, load)
+}
+
+/// Runs a worker's loop on `socket`.
+///
+/// # Errors
+/// See [`ServeError`].
+pub fn serve_on<E: Engine>(
+    socket: OwnedFd,
+    load: impl FnOnce(&Load) -> Result<E, EngineError>,
+) -> Result<(), ServeError> {
+    let mut socket = FrameReader::new(socket);
+    let wanted = match socket.read::<ToWorker>()? {
+        Some(ToWorker::Load(wanted)) if wanted.slots <= SLOTS_MAX => wanted,
+        Some(other) => {
+            return Err(ServeError::Protocol(format!(
+                "{other:?} before a valid load"
+            )));
+        }
+        None => return Ok(()),
+    };
+    match load(&wanted) {
+        Ok(engine) => Worker::new(socket, engine, &wanted).run(),
+        Err(error) => {
+            write(
+                socket.fd(),
+                &FromWorker::LoadFailed {
+                    detail: error.to_string(),
+                },
+                &[],
+            )?;
+            Err(error.into())
+        }
+    }
+}
+
+struct Worker<E> {
+    socket: FrameReader<OwnedFd>,
+    engine: E,
+    slots: Vec<Slot>,
+    /// The slot at which the next round begins, so that none is always first.
+    turn: usize,
+    tallies: BTreeMap<u64, Tally>,
+    batch: Batch,
+    scratch: Vec<f32>,
+    stats: WorkerStats,
+    last_beat: Instant,
+}
+
+/// Whether the loop goes on.
+#[derive(PartialEq)]
+enum Next {
+    Go,
+    Stop,
+}
+
+impl<E: Engine> Worker<E> {
+    fn new(socket: FrameReader<OwnedFd>, engine: E, wanted: &Load) -> Self {
+        let info = engine.info();
+        let wanted_batch = wanted.max_batch.map_or(usize::MAX, |max| max as usize);
+        let batch = Batch::new(info.window, info.max_batch.min(wanted_batch));
+        let slots = (0..wanted.slots).map(|_| Slot::default()).collect();
+        Self {
+            socket,
+            engine,
+            slots,
+            turn: 0,
+            tallies: BTreeMap::new(),
+            batch,
+            scratch: vec![0.0; PIECE_SAMPLES],
+            stats: WorkerStats::default(),
+            last_beat: Instant::now(),
+        }
+    }
+
+    fn run(mut self) -> Result<(), ServeError> {
+        self.greet()?;
+        loop {
+            if self.hear()? == Next::Stop {
+                return Ok(());
+            }
+            let worked = self.fill()?;
+            if self.batch.len() > 0 {
+                self.screen()?;
+            } else if !worked {
+                self.wait()?;
+            }
+            self.beat()?;
+        }
+    }
+
+    fn greet(&mut self) -> Result<(), ServeError> {
+        let info = self.engine.info();
+        let loaded = Loaded {
+            bundle: info.bundle,
+            device: info.device.clone(),
+            dtype: info.dtype,
+            max_batch: u32::try_from(info.max_batch).unwrap_or(u32::MAX),
+            rate_hz: info.window.rate_hz,
+            hop: info.window.hop,
+            window_frames: info.window.frames,
+        };
+        self.say(&FromWorker::Loaded(loaded))
+    }
+
+    /// Takes every message that is there.
+    fn hear(&mut self) -> Result<Next, ServeError> {
+        loop {
+            match self.socket.try_read::<ToWorker>()? {
+                Received::Nothing => return Ok(Next::Go),
+                Received::Closed | Received::Message(ToWorker::Stop) => return Ok(Next::Stop),
+                Received::Message(message) => self.obey(message)?,
+            }
+        }
+    }
+
+    fn obey(&mut self, message: ToWorker) -> Result<(), ServeError> {
+        match message {
+            ToWorker::Load(_) => Err(ServeError::Protocol("a second load".to_owned())),
+            ToWorker::AttachRing { slot } => self.attach(slot),
+            ToWorker::Track { slot, token } => self.begin(slot, token),
+            ToWorker::EndOfTrack {
+                slot,
+                token,
+                frames,
+            } => {
+                self.slot(slot)?.announce(token, frames);
+                Ok(())
+            }
+            ToWorker::AbortTrack { slot, token } => self.abort(slot, token),
+            ToWorker::Canary { nonce } => self.canary(nonce),
+            ToWorker::Stop => Ok(()),
+        }
+    }
+
+    fn slot(&mut self, slot: u32) -> Result<&mut Slot, ServeError> {
+        let unknown = || ServeError::Protocol(format!("slot {slot}, which does not exist"));
+        self.slots.get_mut(slot as usize).ok_or_else(unknown)
+    }
+
+    fn attach(&mut self, slot: u32) -> Result<(), ServeError> {
+        let fds = RingFds::from(self.socket.take_fds::<3>()?);
+        let ring = Reader::attach(fds)
+            .map_err(|error| ServeError::Protocol(format!("a bad ring: {error}")))?;
+        self.slot(slot)?.attach(ring);
+        self.say(&FromWorker::Ready { slot })
+    }
+
+    fn begin(&mut self, slot: u32, token: u64) -> Result<(), ServeError> {
+        let spec = self.engine.info().window;
+        if !self.slot(slot)?.begin(token, spec) {
+            return Err(ServeError::Protocol(format!(
+                "track {token} to slot {slot}, which is not idle"
+            )));
+        }
+        self.tallies.insert(token, Tally::new(self.engine.info()));
+        Ok(())
+    }
+
+    fn abort(&mut self, slot: u32, token: u64) -> Result<(), ServeError> {
+        self.slot(slot)?.abort(token);
+        self.tallies.remove(&token);
+        self.say(&FromWorker::Aborted { token })
+    }
+
+    /// Goes round the slots until the batch is full or nothing is ready. Says whether anything was done.
+    fn fill(&mut self) -> Result<bool, ServeError> {
+        let begun = Instant::now();
+        let slots = self.slots.len();
+        let (mut idle, mut steps) = (0, 0);
+        while idle < slots && steps < STEPS_MAX && !self.batch.is_full() {
+            let at = self.turn % slots;
+            self.turn = at + 1;
+            let step = self.slots[at].step(&mut self.batch, &mut self.scratch);
+            idle = if step == Step::Nothing { idle + 1 } else { 0 };
+            steps += 1;
+            self.settle(at, step)?;
+        }
+        self.stats.read_seconds += begun.elapsed().as_secs_f64();
+        Ok(steps > idle)
+    }
+
+    fn settle(&mut self, at: usize, step: Step) -> Result<(), ServeError> {
+        match step {
+            Step::Nothing | Step::Worked => Ok(()),
+            Step::Failed {
+                token,
+                code,
+                detail,
+            } => self.fail(token, code, detail),
+            Step::Drained { token, sound } => {
+                let slot = u32::try_from(at).expect("slots were counted in u32");
+                self.say(&FromWorker::Drained { slot, token })?;
+                self.end(token, sound)
+            }
+        }
+    }
+
+    /// The track is read to its end: it is through as soon as the batch holds none of its windows.
+    fn end(&mut self, token: u64, sound: Option<Sound>) -> Result<(), ServeError> {
+        match sound {
+            None => Ok(()),
+            Some(sound) if sound.samples == 0 => self.fail(
+                token,
+                Code::NoSamples,
+                "the decoder gave no sample".to_owned(),
+            ),
+            Some(sound) => {
+                if let Some(tally) = self.tallies.get_mut(&token) {
+                    tally.sound = Some(sound);
+                }
+                self.finish(token)
+            }
+        }
+    }
+
+    fn finish(&mut self, token: u64) -> Result<(), ServeError> {
+        let Some(sound) = self.tallies.get(&token).and_then(|tally| tally.sound) else {
+            return Ok(());
+        };
+        if self.batch.holds(token) {
+            return Ok(());
+        }
+        let Some(tally) = self.tallies.remove(&token) else {
+            return Ok(());
+        };
+        self.stats.tracks += 1;
+        self.say(&FromWorker::Scored {
+            token,
+            score: tally.finish(sound),
+        })
+    }
+
+    /// Gives a track up; whatever of it is still in its ring is read past. A track that already failed stays as it is.
+    fn fail(&mut self, token: u64, code: Code, detail: String) -> Result<(), ServeError> {
+        if self.tallies.remove(&token).is_none() {
+            return Ok(());
+        }
+        for slot in &mut self.slots {
+            slot.discard(token);
+        }
+        self.say(&FromWorker::TrackFailed {
+            token,
+            code,
+            detail,
+        })
+    }
+
+    fn screen(&mut self) -> Result<(), ServeError> {
+        let begun = Instant::now();
+        let outcome = self.batch.run(&mut self.engine);
+        let seconds = begun.elapsed().as_secs_f64();
+        self.stats.engine_seconds += seconds;
+        let (outcomes, splits) = self.survive(outcome)?;
+        self.stats.windows += outcomes.len() as u64;
+        self.stats.batches += 1;
+        self.stats.splits += splits;
+        let each = seconds / outcomes.len().max(1) as f64;
+        let mut tokens: Vec<u64> = outcomes.iter().map(|(place, _)| place.token).collect();
+        for (place, outcome) in outcomes {
+            self.count(&place, outcome, each)?;
+        }
+        tokens.dedup();
+        tokens.into_iter().try_for_each(|token| self.finish(token))
+    }
+
+    fn count(&mut self, place: &Place, outcome: Outcome, seconds: f64) -> Result<(), ServeError> {
+        let Some(tally) = self.tallies.get_mut(&place.token) else {
+            return Ok(());
+        };
+        match outcome {
+            Err(detail) => self.fail(place.token, Code::DeviceOutOfMemory, detail),
+            Ok(score) => match tally.add(place, &score, seconds, self.engine.info()) {
+                Ok(()) => Ok(()),
+                Err(code) => self.fail(
+                    place.token,
+                    code,
+                    format!("window at frame {}", place.cut.start),
+                ),
+            },
+        }
+    }
+
+    /// Passes a result on; an error of the device is told to the agent first.
+    fn survive<T>(&mut self, result: Result<T, EngineError>) -> Result<T, ServeError> {
+        if let Err(error) = &result {
+            self.say(&FromWorker::DeviceFailed {
+                detail: error.to_string(),
+            })?;
+        }
+        Ok(result?)
+    }
+
+    fn canary(&mut self, nonce: u64) -> Result<(), ServeError> {
+        let begun = Instant::now();
+        let outcome = sing(&mut self.engine);
+        self.stats.engine_seconds += begun.elapsed().as_secs_f64();
+        let (worst, reason) = self.survive(outcome)?;
+        let ok = reason.is_empty();
+        self.say(&FromWorker::CanaryResult {
+            nonce,
+            ok,
+            worst,
+            reason,
+        })
+    }
+
+    /// Sleeps until a message or samples come, or a beat is due.
+    fn wait(&mut self) -> Result<(), ServeError> {
+        let begun = Instant::now();
+        let due = Duration::from_millis(BEAT_MS).saturating_sub(self.last_beat.elapsed());
+        let mut ready = false;
+        let mut rings = Vec::new();
+        for slot in &mut self.slots {
+            if let Some((ring, wanted)) = slot.waiting() {
+                // A lie counts as ready: the next step finds it again and ends the track.
+                ready |= !ring.arm(wanted).is_ok_and(|there| there < wanted);
+                rings.push(PollFd::from_borrowed_fd(ring.data_fd(), PollFlags::IN));
+            }
+        }
+        rings.push(PollFd::from_borrowed_fd(self.socket.fd(), PollFlags::IN));
+        let timeout = if ready { Duration::ZERO } else { due };
+        let timeout = Timespec::try_from(timeout).expect("a second fits a timespec");
+        let waited = poll(&mut rings, Some(&timeout));
+        self.stats.wait_seconds += begun.elapsed().as_secs_f64();
+        match waited {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(ServeError::Wait(errno.into())),
+        }
+    }
+
+    fn beat(&mut self) -> Result<(), ServeError> {
+        if self.last_beat.elapsed() < Duration::from_millis(BEAT_MS) {
+            return Ok(());
+        }
+        self.last_beat = Instant::now();
+        self.say(&FromWorker::Beat(self.stats))
+    }
+
+    fn say(&mut self, message: &FromWorker) -> Result<(), ServeError> {
+        let begun = Instant::now();
+        write(self.socket.fd().as_fd(), message, &[])?;
+        self.stats.answer_seconds += begun.elapsed().as_secs_f64();
+        Ok(())
+    }
+}
+
+/// Screens the canary clip. Returns the largest difference and what is wrong, empty if nothing is.
+fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineError> {
+    let canary = engine.canary().clone();
+    let spec = engine.info().window;
+    let max = engine.info().max_batch.max(1);
+    let mut cutter = Cutter::new(spec);
+    cutter.push(&canary.pcm);
+    cutter.end();
+    let mut pcm = Vec::new();
+    while cutter.cut(&mut pcm).is_some() {}
+    let mut logits = Vec::new();
+    for piece in pcm.chunks(max * spec.samples()) {
+        let (outcomes, _) = screen(engine, piece, piece.len() / spec.samples(), spec.samples())?;
+        logits.extend(
+            outcomes
+                .into_iter()
+                .map(|outcome| outcome.map_or(f32::NAN, |score| score.logit)),
+        );
+    }
+    Ok(judge(&logits, &canary.logits, canary.epsilon))
+}
+
+fn judge(found: &[f32], known: &[f32], epsilon: f32) -> (f32, String) {
+    if known.is_empty() || found.len() != known.len() {
+        return (
+            f32::INFINITY,
+            format!(
+                "{} windows where {} scores are known",
+                found.len(),
+                known.len()
+            ),
+        );
+    }
+    let gap = |(a, b): (&f32, &f32)| {
+        if (a - b).is_nan() {
+            f32::INFINITY
+        } else {
+            (a - b).abs()
+        }
+    };
+    let worst = found.iter().zip(known).map(gap).fold(0.0, f32::max);
+    let reason = if worst <= epsilon {
+        String::new()
+    } else {
+        format!("a score is off by {worst}, allowed is {epsilon}")
+    };
+    (worst, reason)
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it waits for"
+)]
+mod tests;

@@ -1,0 +1,121 @@
+//! What is known of one track while its windows are scored: sums and the timeline, nothing of the size of its audio.
+
+use types::Code;
+
+use crate::batch::Place;
+use crate::picture::Pool;
+use crate::protocol::{TrackScore, WindowPoint};
+use crate::seam::{EngineInfo, WindowScore};
+
+/// What reading a track to its end told of its samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Sound {
+    /// How many.
+    pub(crate) samples: u64,
+    /// Their mean.
+    pub(crate) mean: f64,
+    /// Their sample standard deviation.
+    pub(crate) deviation: f64,
+    /// The largest magnitude.
+    pub(crate) peak: f32,
+}
+
+/// Scores of one track's windows so far.
+pub(crate) struct Tally {
+    timeline: Vec<WindowPoint>,
+    heard: u32,
+    features: Vec<f64>,
+    embedding: Vec<f64>,
+    picture: Pool,
+    device_seconds: f64,
+    pub(crate) sound: Option<Sound>,
+}
+
+impl Tally {
+    /// Nothing scored yet.
+    pub(crate) fn new(info: &EngineInfo) -> Self {
+        Self {
+            timeline: Vec::new(),
+            heard: 0,
+            features: Vec::new(),
+            embedding: Vec::new(),
+            picture: Pool::new(info.picture_rows),
+            device_seconds: 0.0,
+            sound: None,
+        }
+    }
+
+    /// Adds one window's score. Windows come in order.
+    ///
+    /// # Errors
+    /// `SCORE_NOT_FINITE` when any number of the score is NaN or infinite.
+    pub(crate) fn add(
+        &mut self,
+        place: &Place,
+        score: &WindowScore,
+        seconds: f64,
+        info: &EngineInfo,
+    ) -> Result<(), Code> {
+        if !is_finite(score) {
+            return Err(Code::ScoreNotFinite);
+        }
+        self.timeline.push(WindowPoint {
+            start: place.cut.start,
+            logit: score.logit,
+            rms_db: place.rms_db,
+        });
+        self.picture
+            .add_window(&score.picture, place.cut.fresh, info.window.frames);
+        self.device_seconds += seconds;
+        if f64::from(place.rms_db) >= info.silent_below_db {
+            self.heard += 1;
+            add_to(
+                &mut self.features,
+                score.features.iter().map(|&x| f64::from(x)),
+            );
+            add_to(
+                &mut self.embedding,
+                score.embedding.iter().flatten().map(|x| x.to_f64()),
+            );
+        }
+        Ok(())
+    }
+
+    /// The track's score, once it is read to its end and none of its windows is in a batch.
+    pub(crate) fn finish(self, sound: Sound) -> TrackScore {
+        let heard = f64::from(self.heard.max(1));
+        TrackScore {
+            samples: sound.samples,
+            timeline: self.timeline,
+            mean: sound.mean,
+            deviation: sound.deviation,
+            peak: sound.peak,
+            features: self
+                .features
+                .iter()
+                .map(|sum| (sum / heard) as f32)
+                .collect(),
+            embedding: self
+                .embedding
+                .iter()
+                .map(|sum| half::f16::from_f64(sum / heard).to_bits())
+                .collect(),
+            picture: self.picture.finish(),
+            device_seconds: self.device_seconds,
+        }
+    }
+}
+
+fn is_finite(score: &WindowScore) -> bool {
+    let embedding = score.embedding.iter().flatten().all(|x| x.is_finite());
+    score.logit.is_finite() && score.features.iter().all(|x| x.is_finite()) && embedding
+}
+
+fn add_to(sums: &mut Vec<f64>, values: impl Iterator<Item = f64>) {
+    for (at, value) in values.enumerate() {
+        match sums.get_mut(at) {
+            Some(sum) => *sum += value,
+            None => sums.push(value),
+        }
+    }
+}
