@@ -14,6 +14,7 @@ mod decide;
 mod error;
 mod manifest;
 mod open;
+pub mod sample;
 mod sign;
 mod tensors;
 mod window;

@@ -72,6 +72,11 @@ pub enum Architecture {
     CnnV1(CnnV1),
 }
 
+impl Architecture {
+    /// The names that a manifest may give.
+    pub const NAMES: [&str; 1] = ["cnn_v1"];
+}
+
 /// Parameters of [`Architecture::CnnV1`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -308,7 +313,7 @@ impl Epsilon {
 pub struct Picture {
     /// Rows, lowest band first; at most the number of mel bands.
     pub rows: u32,
-    /// Columns that one window gives.
+    /// Columns that one window gives; divides the window's frames.
     pub columns: u32,
     /// The level that is black.
     pub low_db: f64,

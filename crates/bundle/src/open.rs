@@ -4,7 +4,7 @@
 
 use crate::canary::Clip;
 use crate::error::BundleError;
-use crate::manifest::{FORMAT, FileEntry, Manifest};
+use crate::manifest::{Architecture, FORMAT, FileEntry, Manifest};
 use crate::sign::{Signature, Trust};
 use crate::tensors::Tensors;
 use crate::window::WindowSpec;
@@ -63,11 +63,36 @@ impl Bundle {
         signature.parse::<Signature>()?.verify(&bytes, trust)?;
         let manifest = Manifest::parse(&bytes)?;
         refuse_rollback(&manifest, trust)?;
-        check_names(dir, &names, &manifest)?;
-        Self::read_files(dir, Digest::of(&bytes), manifest)
+        Self::read_files(dir, &names, Digest::of(&bytes), manifest)
     }
 
-    fn read_files(dir: &Path, digest: Digest, manifest: Manifest) -> Result<Self, BundleError> {
+    /// Opens a folder whose digest is already trusted: for a worker, whose agent has checked the signature. Everything
+    /// else is checked as by [`Bundle::open`].
+    ///
+    /// # Errors
+    /// [`BundleError::Digest`] when the manifest is another, and as [`Bundle::open`].
+    pub fn open_pinned(dir: &Path, digest: Digest) -> Result<Self, BundleError> {
+        let names = list(dir)?;
+        let bytes = read_small(dir, MANIFEST_FILE, MANIFEST_BYTES_MAX, &names)?;
+        let found = Digest::of(&bytes);
+        if found != digest {
+            let file = MANIFEST_FILE.to_owned();
+            return Err(BundleError::Digest {
+                file,
+                listed: digest,
+                found,
+            });
+        }
+        Self::read_files(dir, &names, digest, Manifest::parse(&bytes)?)
+    }
+
+    fn read_files(
+        dir: &Path,
+        names: &BTreeSet<String>,
+        digest: Digest,
+        manifest: Manifest,
+    ) -> Result<Self, BundleError> {
+        check_names(dir, names, &manifest)?;
         let (mut weights, mut clip) = (Vec::new(), Vec::new());
         for entry in &manifest.files {
             let bytes = read_listed(dir, entry)?;
@@ -110,24 +135,52 @@ impl Manifest {
     /// # Errors
     /// When they are no manifest of the known format, or a value breaks its rule.
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
-        #[derive(serde::Deserialize)]
-        struct Version {
-            format: u64,
-        }
         let refuse = |error: serde_json::Error| BundleError::Manifest {
             detail: error.to_string(),
         };
-        let version: Version = serde_json::from_slice(bytes).map_err(refuse)?;
-        if version.format != u64::from(FORMAT) {
-            return Err(BundleError::Format {
-                found: version.format,
-                known: FORMAT,
-            });
-        }
+        refuse_unknown(&serde_json::from_slice(bytes).map_err(refuse)?)?;
         let manifest: Self = serde_json::from_slice(bytes).map_err(refuse)?;
         manifest.check()?;
         Ok(manifest)
     }
+}
+
+/// The parts of a manifest that say whether this version can read the rest.
+#[derive(serde::Deserialize)]
+struct Outline {
+    format: u64,
+    #[serde(default)]
+    screen: OutlineScreen,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct OutlineScreen {
+    #[serde(default)]
+    architecture: OutlineName,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct OutlineName {
+    #[serde(default)]
+    name: String,
+}
+
+fn refuse_unknown(outline: &Outline) -> Result<(), BundleError> {
+    if outline.format != u64::from(FORMAT) {
+        return Err(BundleError::Format {
+            found: outline.format,
+            known: FORMAT,
+        });
+    }
+    let name = &outline.screen.architecture.name;
+    if Architecture::NAMES.contains(&name.as_str()) {
+        return Ok(());
+    }
+    let name = name.chars().take(64).collect();
+    Err(BundleError::Unsupported {
+        what: "architecture",
+        name,
+    })
 }
 
 fn refuse_rollback(manifest: &Manifest, trust: &Trust) -> Result<(), BundleError> {

@@ -113,6 +113,10 @@ fn check_header_length(bytes: &[u8]) -> Result<(), TensorsError> {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, all of whose other variants are one refusal here"
+)]
 fn refusal(error: SafeTensorError) -> TensorsError {
     match error {
         SafeTensorError::InvalidOffset(tensor) => TensorsError::Offsets { tensor },

@@ -67,7 +67,7 @@ impl Manifest {
         self.gate.check()?;
         self.verdicts.check()?;
         self.check_epsilon()?;
-        self.picture.check(self.screen.preprocessing.mels)?;
+        self.picture.check(&self.screen)?;
         self.check_files()
     }
 
@@ -317,13 +317,16 @@ impl Tier {
 }
 
 impl Picture {
-    fn check(&self, mels: u32) -> Checked {
+    fn check(&self, screen: &Screen) -> Checked {
+        let (mels, frames) = (screen.preprocessing.mels, screen.windows.frames);
         let rows = (1..=PICTURE_ROWS_MAX.min(mels)).contains(&self.rows);
         require(rows, "picture.rows", "is 1 to 64 and at most the mel bands")?;
+        let columns = (1..=PICTURE_COLUMNS_MAX).contains(&self.columns)
+            && frames.is_multiple_of(self.columns);
         require(
-            (1..=PICTURE_COLUMNS_MAX).contains(&self.columns),
+            columns,
             "picture.columns",
-            "is 1 to 64",
+            "is 1 to 64 and divides windows.frames",
         )?;
         let scale =
             self.low_db.is_finite() && self.high_db.is_finite() && self.low_db < self.high_db;
