@@ -1,5 +1,10 @@
 //! What a bundle folder is refused for, by code: the model family of the bad-input corpus, and everything beside it.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is their failure message"
+)]
+
 use bundle::{
     Bundle, BundleError, Contents, MANIFEST_FILE, Manifest, SIGNATURE_FILE, SecretKey, Trust,
     sample,
