@@ -22,7 +22,7 @@ mod table;
 pub use digest::RowDigest;
 pub use duplicates::{Duplicates, DuplicatesFound, Scratch, ScratchFile};
 pub use playlist::Playlist;
-pub use rejected::{REJECTED_COLUMNS, RejectedWriter};
+pub use rejected::{REJECTED_COLUMNS, RejectedWriter, harmless};
 pub use row::{Draft, derived_track_id};
 pub use table::Table;
 

@@ -1,7 +1,7 @@
 //! The file of rejected rows: one CSV line each, with line number, code, particulars and what the row named.
 //!
 //! Written beside the snapshot by `storage`, read by people. Texts come from the manifest and may be hostile:
-//! [`crate::rejected::harmless`] keeps a spreadsheet from taking one for a formula.
+//! [`harmless`] keeps a spreadsheet from taking one for a formula.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

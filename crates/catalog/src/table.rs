@@ -27,15 +27,30 @@ enum Column {
     Extra(String),
 }
 
-/// Our name for each column, then the names it goes by elsewhere; compared in lower case with `_` for blanks and dashes.
-const NAMES: [(&str, &[&str], fn(&mut Draft) -> &mut String); 15] = [
-    ("track_id", &["id", "trackid", "internal_id"], |d| {
-        &mut d.track_id
-    }),
-    ("source", &["source_name", "storage"], |d| &mut d.source),
-    (
-        "key",
-        &[
+/// A column that has a field of its own.
+struct Known {
+    /// Our name for it.
+    name: &'static str,
+    /// The names it goes by elsewhere.
+    aliases: &'static [&'static str],
+    field: fn(&mut Draft) -> &mut String,
+}
+
+/// The columns with fields; names are compared in lower case with `_` for blanks and dashes.
+const KNOWN: [Known; 15] = [
+    Known {
+        name: "track_id",
+        aliases: &["id", "trackid", "internal_id"],
+        field: |d| &mut d.track_id,
+    },
+    Known {
+        name: "source",
+        aliases: &["source_name", "storage"],
+        field: |d| &mut d.source,
+    },
+    Known {
+        name: "key",
+        aliases: &[
             "path",
             "file",
             "filename",
@@ -46,47 +61,71 @@ const NAMES: [(&str, &[&str], fn(&mut Draft) -> &mut String); 15] = [
             "uri",
             "url",
         ],
-        |d| &mut d.key,
-    ),
-    ("bytes", &["size", "file_size", "size_bytes"], |d| {
-        &mut d.bytes
-    }),
-    (
-        "content_id",
-        &["sha256", "checksum", "etag", "content_hash"],
-        |d| &mut d.content_id,
-    ),
-    ("added_at", &["added", "date_added", "created_at"], |d| {
-        &mut d.added_at
-    }),
-    ("isrc", &["isrc_code"], |d| &mut d.isrc),
-    ("iswc", &["iswc_code"], |d| &mut d.iswc),
-    ("upc", &["ean", "gtin", "barcode"], |d| &mut d.upc),
-    (
-        "title",
-        &["track_title", "track", "name", "recording_title"],
-        |d| &mut d.title,
-    ),
-    (
-        "artist",
-        &["main_artist", "artist_name", "performer"],
-        |d| &mut d.artist,
-    ),
-    ("label", &["record_label", "label_name"], |d| &mut d.label),
-    (
-        "rights_holder",
-        &["rightsholder", "rights_owner", "owner"],
-        |d| &mut d.rights_holder,
-    ),
-    ("genre", &["main_genre"], |d| &mut d.genre),
-    (
-        "declared_ai",
-        &["contains_ai", "containsai", "ai_declared", "ai"],
-        |d| &mut d.declared_ai,
-    ),
+        field: |d| &mut d.key,
+    },
+    Known {
+        name: "bytes",
+        aliases: &["size", "file_size", "size_bytes"],
+        field: |d| &mut d.bytes,
+    },
+    Known {
+        name: "content_id",
+        aliases: &["sha256", "checksum", "etag", "content_hash"],
+        field: |d| &mut d.content_id,
+    },
+    Known {
+        name: "added_at",
+        aliases: &["added", "date_added", "created_at"],
+        field: |d| &mut d.added_at,
+    },
+    Known {
+        name: "isrc",
+        aliases: &["isrc_code"],
+        field: |d| &mut d.isrc,
+    },
+    Known {
+        name: "iswc",
+        aliases: &["iswc_code"],
+        field: |d| &mut d.iswc,
+    },
+    Known {
+        name: "upc",
+        aliases: &["ean", "gtin", "barcode"],
+        field: |d| &mut d.upc,
+    },
+    Known {
+        name: "title",
+        aliases: &["track_title", "track", "name", "recording_title"],
+        field: |d| &mut d.title,
+    },
+    Known {
+        name: "artist",
+        aliases: &["main_artist", "artist_name", "performer"],
+        field: |d| &mut d.artist,
+    },
+    Known {
+        name: "label",
+        aliases: &["record_label", "label_name"],
+        field: |d| &mut d.label,
+    },
+    Known {
+        name: "rights_holder",
+        aliases: &["rightsholder", "rights_owner", "owner"],
+        field: |d| &mut d.rights_holder,
+    },
+    Known {
+        name: "genre",
+        aliases: &["main_genre"],
+        field: |d| &mut d.genre,
+    },
+    Known {
+        name: "declared_ai",
+        aliases: &["contains_ai", "containsai", "ai_declared", "ai"],
+        field: |d| &mut d.declared_ai,
+    },
 ];
 
-/// Where `key` stands in [`NAMES`]: the one column that must be there.
+/// Where `key` stands in [`KNOWN`]: the one column that must be there.
 const KEY_COLUMN: usize = 2;
 
 impl<R: BufRead> Table<R> {
@@ -162,7 +201,7 @@ impl<R: BufRead> Iterator for Table<R> {
 fn fill(draft: &mut Draft, column: &Column, text: &str) {
     match column {
         Column::Known(KEY_COLUMN) => draft.key = text.to_owned(),
-        Column::Known(known) => *NAMES[*known].2(draft) = text.trim().to_owned(),
+        Column::Known(known) => *(KNOWN[*known].field)(draft) = text.trim().to_owned(),
         Column::Extra(name) => {
             if !text.trim().is_empty() {
                 draft.extra.insert(name.clone(), text.trim().to_owned());
@@ -226,9 +265,9 @@ fn normal(name: &str) -> String {
 }
 
 fn known_column(normal: &str) -> Option<usize> {
-    NAMES
+    KNOWN
         .iter()
-        .position(|(name, aliases, _)| *name == normal || aliases.contains(&normal))
+        .position(|known| known.name == normal || known.aliases.contains(&normal))
 }
 
 fn read_header<R: BufRead>(records: &mut Records<R>) -> Result<Vec<Column>, ManifestError> {
