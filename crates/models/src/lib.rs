@@ -3,6 +3,13 @@
 //! Called by the worker (serving, training, evaluation). It never decodes audio, never decides a verdict (that is
 //! `bundle::decide`) and never runs code from a model file: networks are compiled in, weights are plain numbers.
 
+pub mod canary;
+pub mod describe;
+pub mod device;
+mod engine;
+pub mod fault;
 pub mod mel;
 pub mod params;
 pub mod screen;
+
+pub use self::engine::ScreenEngine;

@@ -1,0 +1,266 @@
+//! Devices: finding them, opening libtorch's CUDA half where one is asked for, and how many threads the processor gets.
+//!
+//! The worker links only libtorch's CPU half, so that one binary runs everywhere. [`open`] must come before any other
+//! call of libtorch in the process: its first question about CUDA is answered once and for all.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::fs;
+use std::num::NonZeroU32;
+use std::sync::OnceLock;
+use types::{Device, DeviceKind, Dtype};
+
+/// Length of a PCI address as the CUDA runtime writes it, such as `0000:3b:00.0`, with room to spare.
+const PCI_BYTES: usize = 32;
+
+/// Why a device cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DeviceError {
+    /// libtorch's CUDA half is not installed or does not load.
+    #[error("libtorch for CUDA does not load: {0}")]
+    Library(String),
+    /// There is no such device.
+    #[error("there is no device {kind}:{index}; {found} of that kind were found")]
+    Absent {
+        /// Its kind.
+        kind: DeviceKind,
+        /// The index asked for.
+        index: u32,
+        /// How many there are.
+        found: u32,
+    },
+    /// The device does not compute in this number format.
+    #[error("{kind} does not compute in {dtype}")]
+    Dtype {
+        /// Its kind.
+        kind: DeviceKind,
+        /// The number format asked for.
+        dtype: Dtype,
+    },
+}
+
+/// A device that is ready for tensors.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opened {
+    /// For libtorch.
+    pub torch: tch::Device,
+    /// For records and people.
+    pub device: Device,
+}
+
+/// Opens a device for inference in `dtype`.
+///
+/// # Errors
+/// [`DeviceError`], also where a driver is missing or too old.
+pub fn open(kind: DeviceKind, index: u32, dtype: Dtype) -> Result<Opened, DeviceError> {
+    let found = match kind {
+        DeviceKind::Cpu => 1,
+        DeviceKind::Cuda => {
+            forbid_tf32_unless(dtype);
+            open_cuda()?;
+            cuda_count()
+        }
+    };
+    if index >= found {
+        return Err(DeviceError::Absent { kind, index, found });
+    }
+    match (kind, dtype) {
+        (DeviceKind::Cpu, Dtype::F32) => Ok(Opened {
+            torch: tch::Device::Cpu,
+            device: cpu(),
+        }),
+        (DeviceKind::Cpu, Dtype::Tf32 | Dtype::Bf16 | Dtype::F16) => {
+            Err(DeviceError::Dtype { kind, dtype })
+        }
+        (DeviceKind::Cuda, Dtype::F32 | Dtype::Tf32 | Dtype::Bf16 | Dtype::F16) => Ok(Opened {
+            torch: tch::Device::Cuda(index as usize),
+            device: cuda(index),
+        }),
+    }
+}
+
+/// Every device of this machine, GPUs first. Without libtorch's CUDA half or a driver that is the processor alone.
+#[must_use]
+pub fn list() -> Vec<Device> {
+    let gpus = open_cuda().map_or(0, |()| cuda_count());
+    (0..gpus).map(cuda).chain([cpu()]).collect()
+}
+
+/// Threads that a tensor operation may use on the processor. Left to itself, a quarter of the cores: the others decode,
+/// and an operation split over few threads wastes least.
+#[must_use]
+pub fn threads(wanted: Option<NonZeroU32>) -> u32 {
+    let cores = std::thread::available_parallelism()
+        .map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1));
+    wanted.map_or((cores / 4).max(1), |wanted| wanted.get().min(cores))
+}
+
+/// Tells libtorch how many threads it may use. Operations never run beside each other: the worker has one loop.
+pub fn set_threads(wanted: Option<NonZeroU32>) {
+    tch::set_num_threads(i32::try_from(threads(wanted)).unwrap_or(1));
+    tch::set_num_interop_threads(1);
+}
+
+/// Convolutions take TensorFloat-32 products unless the driver's libraries are told otherwise before they load; there
+/// is no call for it through tch.
+fn forbid_tf32_unless(dtype: Dtype) {
+    match dtype {
+        Dtype::Tf32 => {}
+        Dtype::F32 | Dtype::Bf16 | Dtype::F16 => {
+            // SAFETY: a worker opens its device from its only thread, before libtorch starts any of its own.
+            unsafe { std::env::set_var("NVIDIA_TF32_OVERRIDE", "0") }
+        }
+    }
+}
+
+/// Opens `libtorch_cuda.so` once in the process's life.
+fn open_cuda() -> Result<(), DeviceError> {
+    static OPENED: OnceLock<Result<(), DeviceError>> = OnceLock::new();
+    OPENED
+        .get_or_init(|| open_library(c"libtorch_cuda.so"))
+        .clone()
+}
+
+fn open_library(name: &CStr) -> Result<(), DeviceError> {
+    // SAFETY: the name is a C string; the library's constructors are libtorch's own, from the folder beside this binary.
+    let handle = unsafe { libc::dlopen(name.as_ptr(), libc::RTLD_NOW | libc::RTLD_GLOBAL) };
+    if !handle.is_null() {
+        return Ok(());
+    }
+    // SAFETY: `dlerror` gives null or a C string that stands until the next call on this thread.
+    let words = unsafe { libc::dlerror().as_ref() };
+    // SAFETY: as above.
+    let words = words.map(|first| {
+        unsafe { CStr::from_ptr(first) }
+            .to_string_lossy()
+            .into_owned()
+    });
+    Err(DeviceError::Library(
+        words.unwrap_or_else(|| "no reason given".to_owned()),
+    ))
+}
+
+fn cuda_count() -> u32 {
+    u32::try_from(tch::Cuda::device_count()).unwrap_or(0)
+}
+
+fn cuda(index: u32) -> Device {
+    let name = pci_address(index).and_then(|address| driver_name(&address));
+    Device {
+        kind: DeviceKind::Cuda,
+        index,
+        name: name.unwrap_or_else(|| "NVIDIA GPU".to_owned()),
+        memory_bytes: cuda_memory(index).unwrap_or(0),
+    }
+}
+
+/// A function of the CUDA runtime that libtorch has loaded.
+fn runtime_function(name: &CStr) -> Option<*mut c_void> {
+    // SAFETY: the name is a C string.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) };
+    (!found.is_null()).then_some(found)
+}
+
+fn pci_address(index: u32) -> Option<String> {
+    let function = runtime_function(c"cudaDeviceGetPCIBusId")?;
+    // SAFETY: this is that function's signature in every version of the CUDA runtime.
+    let ask: extern "C" fn(*mut c_char, c_int, c_int) -> c_int =
+        unsafe { std::mem::transmute(function) };
+    let mut text = [0u8; PCI_BYTES];
+    let failed = ask(
+        text.as_mut_ptr().cast(),
+        PCI_BYTES as c_int,
+        c_int::try_from(index).ok()?,
+    );
+    if failed != 0 {
+        return None;
+    }
+    let address = CStr::from_bytes_until_nul(&text).ok()?;
+    Some(address.to_string_lossy().to_lowercase())
+}
+
+/// The model as the kernel driver states it.
+fn driver_name(address: &str) -> Option<String> {
+    let text =
+        fs::read_to_string(format!("/proc/driver/nvidia/gpus/{address}/information")).ok()?;
+    field(&text, "Model")
+}
+
+/// Device memory in bytes, as the driver counts it.
+fn cuda_memory(index: u32) -> Option<u64> {
+    let select = runtime_function(c"cudaSetDevice")?;
+    let function = runtime_function(c"cudaMemGetInfo")?;
+    // SAFETY: these are those functions' signatures in every version of the CUDA runtime.
+    let select: extern "C" fn(c_int) -> c_int = unsafe { std::mem::transmute(select) };
+    // SAFETY: as above.
+    let ask: extern "C" fn(*mut usize, *mut usize) -> c_int =
+        unsafe { std::mem::transmute(function) };
+    let (mut free, mut total) = (0, 0);
+    let failed =
+        select(c_int::try_from(index).ok()?) != 0 || ask(&raw mut free, &raw mut total) != 0;
+    (!failed).then_some(total as u64)
+}
+
+fn cpu() -> Device {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let kilobytes = field(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    Device {
+        kind: DeviceKind::Cpu,
+        index: 0,
+        name: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "CPU".to_owned()),
+        memory_bytes: kilobytes.unwrap_or(0).saturating_mul(1_024),
+    }
+}
+
+/// The value of the first line `name : value`.
+fn field(text: &str, name: &str) -> Option<String> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .find(|(key, _)| key.trim() == name)
+        .map(|(_, value)| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_always_there_in_single_precision_and_only_once() {
+        let opened = open(DeviceKind::Cpu, 0, Dtype::F32).unwrap();
+        assert_eq!(opened.torch, tch::Device::Cpu);
+        assert!(opened.device.memory_bytes > 1 << 28, "{:?}", opened.device);
+        let absent = DeviceError::Absent {
+            kind: DeviceKind::Cpu,
+            index: 1,
+            found: 1,
+        };
+        assert_eq!(open(DeviceKind::Cpu, 1, Dtype::F32), Err(absent));
+        assert!(matches!(
+            open(DeviceKind::Cpu, 0, Dtype::Bf16),
+            Err(DeviceError::Dtype { .. })
+        ));
+    }
+
+    #[test]
+    fn a_library_that_is_not_there_is_named() {
+        let Err(DeviceError::Library(words)) = open_library(c"libtorch_of_nowhere.so") else {
+            panic!("was opened")
+        };
+        assert!(words.contains("libtorch_of_nowhere.so"), "{words}");
+    }
+
+    #[test]
+    fn threads_are_a_share_of_the_cores_and_never_more() {
+        let cores = std::thread::available_parallelism().unwrap().get() as u32;
+        assert!((1..=cores).contains(&threads(None)));
+        assert_eq!(threads(NonZeroU32::new(1)), 1);
+        assert_eq!(threads(NonZeroU32::new(100_000)), cores);
+    }
+
+    #[test]
+    fn a_field_of_a_driver_s_text_is_found_by_its_name() {
+        let text = "Model: \t\t NVIDIA H200\nIRQ:   \t 0\n";
+        assert_eq!(field(text, "Model").as_deref(), Some("NVIDIA H200"));
+        assert_eq!(field(text, "Bus"), None);
+    }
+}
