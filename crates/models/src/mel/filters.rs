@@ -160,6 +160,6 @@ mod tests {
 
     #[test]
     fn a_band_without_a_bin_is_refused() {
-        assert_eq!(Filters::new(&mel(200, 256)), Err(EmptyBand { band: 0 }));
+        assert_eq!(Filters::new(&mel(200, 256)), Err(EmptyBand { band: 1 }));
     }
 }
