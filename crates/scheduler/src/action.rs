@@ -1,9 +1,9 @@
 //! What the core asks of its shell, and what it answers to calls. The shell carries actions out in their order;
 //! reads, writes and storage effects may overlap, for the core never sends an answer before what it rests on is back.
 
-use crate::JobKey;
 use crate::event::{CallId, ReadId, Revision, WriteId};
 use crate::record::{Care, JobState, PartKind, Totals, VerdictCounts};
+use crate::{Blocked, JobKey};
 use alloc::string::String;
 use alloc::vec::Vec;
 use types::{
@@ -223,6 +223,8 @@ pub struct PullAnswer {
     pub jobs: Vec<JobSpec>,
     /// Not to ask again before, unless a beat says `pull now`.
     pub again_after: Millis,
+    /// Why nothing was granted, where nothing was.
+    pub reason: Option<Blocked>,
 }
 
 /// One grant.

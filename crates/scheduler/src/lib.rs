@@ -16,10 +16,32 @@
 extern crate alloc;
 
 mod action;
+mod beat;
+mod cancel;
+mod chores;
+mod commit;
+mod desk;
 mod event;
+mod explain;
+mod grant;
+mod install;
+pub mod invariants;
+mod join;
 mod key;
 pub mod limits;
+mod publish;
+mod pull;
 pub mod record;
+mod recover;
+mod reign;
+mod reply;
+mod settle;
+mod stage;
+mod state;
+mod submit;
+mod suspects;
+mod tally;
+mod views;
 
 pub use action::{
     Action, Actions, Answer, BeatAnswer, CommitAnswer, CommitOutcome, Compare, Escalation, Flush,
@@ -31,4 +53,7 @@ pub use event::{
     PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, StorageOutcome,
     StoredEntry, Submission, WorkerDeath, WriteId,
 };
+pub use explain::{Blocked, Reason};
 pub use key::{JobKey, KeyError, NodeKey, RecordKey};
+pub use reign::Core;
+pub use views::{HeldView, JobView, NodeView, ShardView};

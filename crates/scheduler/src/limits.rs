@@ -34,8 +34,9 @@ pub const DEVICES_PER_NODE_MAX: usize = 32;
 pub const NODES_MAX: usize = 10_000;
 /// Jobs known to one coordinator, closed ones included: a record is about 1 KiB.
 pub const JOBS_MAX: usize = 10_000;
-/// Compares in one transaction, and puts: what the store takes (etcd's default).
-pub const GROUP_OPS_MAX: usize = 128;
+/// Keys compared in one transaction, and keys changed: the store takes 128 compares (etcd's default), and one of them
+/// is the leadership.
+pub const GROUP_OPS_MAX: usize = 127;
 /// Bytes of one group of records, below the store's 1.5 MiB so that keys and framing fit.
 pub const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// Write groups under way at once. While they are, further changes gather into the next group, so that one synced

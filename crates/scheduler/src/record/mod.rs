@@ -9,6 +9,7 @@ mod shard;
 
 pub use job::{Closing, JobRecord, JobState, Lane, ManifestName, Totals};
 pub use node::{Duty, NodeRecord};
+pub(crate) use shard::disjoint;
 pub use shard::{
     Care, Failure, FailureCause, Grant, Made, Part, PartKind, ShardRecord, Standing, Suspect,
     VerdictCounts,

@@ -1,0 +1,273 @@
+//! Beats: a sign of life that renews the grants it names and only those. A grant missing from two beats that began
+//! after it was stored returns to the queue; a busy agent is not a dead one, and an answer never waits for a write.
+
+use crate::desk::Asked;
+use crate::event::{Beat, Cause, Held, Released};
+use crate::limits::{GRANT_LIVES, GRANTS_PER_NODE_MAX};
+use crate::pull::flush;
+use crate::record::{Duty, FailureCause, Grant, JobState};
+use crate::reign::{Reign, Step};
+use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
+use crate::{Answer, BeatAnswer, Flush, GrantOrder, JobKey, Order};
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::vec::Vec;
+use types::{Attempt, Code, JobId, Millis, Session, ShardId, TenantId};
+
+/// Beats in a row that a grant may be missing from before it returns to the queue.
+const MISSED_MAX: u8 = 2;
+
+impl Reign {
+    pub(crate) fn beat(&mut self, now: Millis, asked: &Asked, beat: &Beat) -> Step {
+        let no = match self.seated(asked, &beat.node, beat.session) {
+            Ok(no) => no,
+            Err(step) => return step,
+        };
+        let most = 2 * GRANTS_PER_NODE_MAX;
+        if beat.held.len() > most || beat.released.len() > most {
+            return Step::refuse(
+                Code::InvalidRequest,
+                format!("beat of node `{}`: more than {most} grants", beat.node),
+            );
+        }
+        let tenant = &asked.caller.tenant;
+        if self.counts(no, beat) {
+            self.note_beat(now, no, beat);
+            self.renew(now, no, tenant, beat);
+            self.note_missing(no, tenant, beat);
+            self.take_back(no, tenant, beat);
+        }
+        Step::Answer(Ok(self.beat_answer(no, tenant, beat)))
+    }
+
+    /// A late or repeated beat is answered but changes nothing.
+    fn counts(&self, no: NodeNo, beat: &Beat) -> bool {
+        self.nodes
+            .get(&no)
+            .is_some_and(|node| beat.number > node.beat)
+    }
+
+    fn note_beat(&mut self, now: Millis, no: NodeNo, beat: &Beat) {
+        if let Some(node) = self.nodes.get_mut(&no) {
+            node.last_beat = Some(now);
+            node.beat = beat.number;
+            node.draining = beat.draining;
+            node.devices_out.clone_from(&beat.devices_out);
+            node.devices_out
+                .truncate(crate::limits::DEVICES_PER_NODE_MAX);
+            for holding in node.holdings.values_mut() {
+                holding.beats = holding.beats.saturating_add(1);
+            }
+        }
+    }
+
+    /// Renews what the beat names, and takes its answers to `yield at` and its dead workers.
+    fn renew(&mut self, now: Millis, no: NodeNo, tenant: &TenantId, beat: &Beat) {
+        for held in &beat.held {
+            let Some(id) = self.grant_id(tenant, &held.job, held.shard, held.attempt) else {
+                continue;
+            };
+            let node = self.nodes.get_mut(&no);
+            let Some(holding) = node.and_then(|node| node.holdings.get_mut(&id)) else {
+                continue;
+            };
+            renew(holding, now, beat.session, held);
+            if let Some(end) = held.yielded_at {
+                holding.yield_at = None;
+                self.shrink(id, end);
+            }
+            self.note_deaths(no, id, held);
+        }
+    }
+
+    fn note_deaths(&mut self, no: NodeNo, id: GrantId, held: &Held) {
+        for death in held.deaths.iter().take(crate::limits::DEVICES_PER_NODE_MAX) {
+            let Some(node) = self.nodes.get_mut(&no) else {
+                return;
+            };
+            if death.number <= node.deaths_seen {
+                continue;
+            }
+            node.deaths_seen = death.number;
+            self.accuse(id, death.tracks.clone());
+        }
+    }
+
+    /// Counts beats that did not name a grant. The first beat after it was stored may have begun before, so it
+    /// does not count.
+    fn note_missing(&mut self, no: NodeNo, tenant: &TenantId, beat: &Beat) {
+        let named: BTreeSet<GrantId> = beat
+            .held
+            .iter()
+            .filter_map(|held| self.grant_id(tenant, &held.job, held.shard, held.attempt))
+            .collect();
+        let Some(node) = self.nodes.get_mut(&no) else {
+            return;
+        };
+        let mut gone = Vec::new();
+        let one = node.in_hand() == 1;
+        for (id, holding) in &mut node.holdings {
+            if named.contains(id) || holding.beats < 2 {
+                continue;
+            }
+            holding.missed = holding.missed.saturating_add(1);
+            if holding.missed >= MISSED_MAX {
+                gone.push((*id, why_missing(holding, beat.session, one)));
+            }
+        }
+        for (id, why) in gone {
+            self.withdraw(id, why);
+        }
+    }
+
+    /// Takes back what the node gives back.
+    fn take_back(&mut self, no: NodeNo, tenant: &TenantId, beat: &Beat) {
+        for released in &beat.released {
+            let Released {
+                job,
+                shard,
+                attempt,
+                cause,
+            } = released;
+            let Some(id) = self.grant_id(tenant, job, *shard, *attempt) else {
+                continue;
+            };
+            if *cause == Cause::Bundle {
+                self.refuse_bundle(no, id);
+            }
+            let held = self
+                .nodes
+                .get(&no)
+                .is_some_and(|node| node.holdings.contains_key(&id));
+            if held {
+                self.withdraw(id, withdrawal(*cause));
+            }
+        }
+    }
+
+    fn refuse_bundle(&mut self, no: NodeNo, id: GrantId) {
+        let bundle = self
+            .jobs
+            .get(&id.job)
+            .and_then(Job::record)
+            .map(|r| r.spec.bundle);
+        if let (Some(bundle), Some(node)) = (bundle, self.nodes.get_mut(&no)) {
+            node.refused_bundles.insert(bundle);
+        }
+    }
+
+    fn grant_id(
+        &self,
+        tenant: &TenantId,
+        job: &JobId,
+        shard: ShardId,
+        attempt: Attempt,
+    ) -> Option<GrantId> {
+        let key = JobKey {
+            tenant: tenant.clone(),
+            job: job.clone(),
+        };
+        let job = self.job_no(&key)?;
+        Some(GrantId {
+            job,
+            shard,
+            attempt,
+        })
+    }
+
+    fn beat_answer(&self, no: NodeNo, tenant: &TenantId, beat: &Beat) -> Answer {
+        let order = |held: &Held| {
+            let id = self.grant_id(tenant, &held.job, held.shard, held.attempt);
+            let order = id.map_or(Order::Stop, |id| self.order(no, id));
+            GrantOrder {
+                job: held.job.clone(),
+                shard: held.shard,
+                attempt: held.attempt,
+                order,
+                flush: id.map_or(Flush::AsConfigured, |id| self.flush_of(id)),
+            }
+        };
+        let node = self.nodes.get(&no);
+        let hungry = node.and_then(|node| node.hungry_since);
+        let drain = node
+            .and_then(Node::record)
+            .is_some_and(|r| r.duty == Duty::Draining);
+        Answer::Beaten(BeatAnswer {
+            epoch: self.epoch,
+            orders: beat.held.iter().map(order).collect(),
+            pull_now: hungry.is_some_and(|since| since < self.work),
+            drain,
+        })
+    }
+
+    /// What a node is to do with a grant, by the stored records.
+    pub(crate) fn order(&self, no: NodeNo, id: GrantId) -> Order {
+        let Some(grant) = self.live_grant(no, id) else {
+            return Order::Stop;
+        };
+        let state = self
+            .jobs
+            .get(&id.job)
+            .and_then(Job::record)
+            .map(|r| &r.state);
+        match state {
+            Some(JobState::Running) => self.yield_order(no, id),
+            Some(JobState::Paused) => Order::YieldAt {
+                at: grant.range.first,
+            },
+            Some(JobState::Publishing | JobState::Published(_) | JobState::Cancelled(_)) | None => {
+                Order::Stop
+            }
+        }
+    }
+
+    fn yield_order(&self, no: NodeNo, id: GrantId) -> Order {
+        let holding = self.nodes.get(&no).and_then(|node| node.holdings.get(&id));
+        let wanted = holding.and_then(|holding| holding.yield_at);
+        wanted.map_or(Order::Continue, |at| Order::YieldAt { at })
+    }
+
+    /// The stored live grant, where this node holds it.
+    pub(crate) fn live_grant(&self, no: NodeNo, id: GrantId) -> Option<&Grant> {
+        let shard = self.jobs.get(&id.job)?.shards.get(&id.shard)?;
+        let grant = shard.stored.record.grant(id.attempt)?;
+        let key = &self.nodes.get(&no)?.key;
+        (grant.node == key.node && grant.tenant == key.tenant).then_some(grant)
+    }
+
+    fn flush_of(&self, id: GrantId) -> Flush {
+        let shard = self
+            .jobs
+            .get(&id.job)
+            .and_then(|job| job.shards.get(&id.shard));
+        shard.map_or(Flush::AsConfigured, |shard| flush(&shard.stored.record))
+    }
+}
+
+fn renew(holding: &mut Holding, now: Millis, session: Session, held: &Held) {
+    holding.expires = now + GRANT_LIVES;
+    holding.missed = 0;
+    holding.session = session;
+    holding.in_hand = Some(held.in_hand.clone());
+}
+
+/// Why a missing grant goes: its agent never took it up, or died with it in an earlier session.
+fn why_missing(holding: &Holding, session: Session, alone: bool) -> Withdrawal {
+    if holding.session == session {
+        return Withdrawal::Free;
+    }
+    Withdrawal::Died {
+        in_hand: holding.in_hand.clone(),
+        alone,
+    }
+}
+
+const fn withdrawal(cause: Cause) -> Withdrawal {
+    match cause {
+        Cause::Drain | Cause::BackPressure | Cause::Preempted => Withdrawal::Free,
+        Cause::WorkerLost => Withdrawal::Failed(FailureCause::WorkerLost),
+        Cause::DeviceOut => Withdrawal::Failed(FailureCause::DeviceOut),
+        Cause::Bundle => Withdrawal::Failed(FailureCause::Bundle),
+        Cause::Storage => Withdrawal::Failed(FailureCause::Storage),
+    }
+}

@@ -1,0 +1,721 @@
+//! Why work does not run: one closed enum, and the walk that finds which of its reasons hold. Read-only, from the
+//! same state that decides, so that an explanation cannot drift from the decision.
+
+use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MAX, REASONS_MAX};
+use crate::pull::stage_of;
+use crate::record::{Care, Duty, FailureCause, JobState};
+use crate::reign::{Core, Reign};
+use crate::state::{Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
+use crate::{JobKey, NodeKey};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+use types::{Code, JobId, Millis, NodeId, ShardId, Stage, TrackSet};
+
+/// Why work does not run. Every reason there is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blocked {
+    /// This coordinator does not lead, or reads its state.
+    NotLeading,
+    /// The store does not take writes.
+    StoreTrouble {
+        /// `STORE_UNAVAILABLE` or `STORE_FULL`.
+        code: Code,
+    },
+    /// A change of the record is being written, or its outcome is unknown.
+    WriteUnderWay,
+    /// An operator paused the job.
+    JobPaused,
+    /// A cancel is on its way.
+    JobCancelling,
+    /// Every track has its row; the manifest is being written.
+    JobPublishing,
+    /// The manifest could not be written; it is tried again.
+    ManifestFails {
+        /// Why.
+        code: Code,
+    },
+    /// The result is published: nothing is left to do.
+    JobPublished,
+    /// The job was cancelled.
+    JobCancelled,
+    /// No node has joined.
+    NoNode,
+    /// Every node has fallen silent or left.
+    NodesSilent,
+    /// Every living node is cordoned or drains.
+    NodesNotServing,
+    /// No living node runs the stage that the tracks need.
+    NoNodeForStage {
+        /// The stage.
+        stage: Stage,
+    },
+    /// Every living node could not load the bundle.
+    BundleRefused,
+    /// Every device of every living node is out of service.
+    DevicesOut,
+    /// Another job goes first.
+    QueuedBehind {
+        /// That job.
+        job: JobId,
+    },
+    /// Nodes have the tracks in hand: they run.
+    InHand {
+        /// How many nodes.
+        nodes: u32,
+    },
+    /// A node that fell silent holds the tracks; they go to the next node that asks for more.
+    HeldBySilentNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// The shard has as many live grants as a shard may have.
+    ShardFull,
+    /// Suspect tracks wait until they are tried again.
+    BackOff {
+        /// Not before, by the core's clock.
+        until: Millis,
+    },
+    /// The shard failed as often as its budget allows; it is tried now and then.
+    RetriesSpent {
+        /// From which cause.
+        cause: FailureCause,
+    },
+    /// Suspect tracks wait for a node on which they have not died.
+    WaitsForOtherNode {
+        /// The node that they died on.
+        node: NodeId,
+    },
+    /// The next node that asks gets the tracks.
+    NotYetPulled,
+    /// Every track of the shard has its row.
+    ShardDone,
+    /// The node has not joined, or has left.
+    NodeLeft {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node has fallen silent.
+    NodeSilent {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node is cordoned.
+    NodeCordoned {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node drains.
+    NodeDraining {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node holds as many grants as a node may hold.
+    NodeFull {
+        /// The node.
+        node: NodeId,
+    },
+    /// Every device of the node is out of service.
+    NodeDevicesOut {
+        /// The node.
+        node: NodeId,
+        /// Why the first of them is.
+        code: Code,
+    },
+    /// No running job has a track that this node could take.
+    NothingToDo,
+}
+
+/// A reason with the tracks that it holds up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The reason.
+    pub blocked: Blocked,
+    /// Tracks that it holds up; 0 where that cannot be said.
+    pub tracks: u64,
+}
+
+impl Blocked {
+    /// The stable code: UPPER_SNAKE, never renamed.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotLeading => "NOT_LEADING",
+            Self::StoreTrouble { .. } => "STORE_TROUBLE",
+            Self::WriteUnderWay => "WRITE_UNDER_WAY",
+            Self::JobPaused => "JOB_PAUSED",
+            Self::JobCancelling => "JOB_CANCELLING",
+            Self::JobPublishing => "JOB_PUBLISHING",
+            Self::ManifestFails { .. } => "MANIFEST_FAILS",
+            Self::JobPublished => "JOB_PUBLISHED",
+            Self::JobCancelled => "JOB_CANCELLED",
+            Self::NoNode => "NO_NODE",
+            Self::NodesSilent => "NODES_SILENT",
+            Self::NodesNotServing => "NODES_NOT_SERVING",
+            Self::NoNodeForStage { .. } => "NO_NODE_FOR_STAGE",
+            Self::BundleRefused => "BUNDLE_REFUSED",
+            Self::DevicesOut => "DEVICES_OUT",
+            Self::QueuedBehind { .. } => "QUEUED_BEHIND",
+            Self::InHand { .. } => "IN_HAND",
+            Self::HeldBySilentNode { .. } => "HELD_BY_SILENT_NODE",
+            Self::ShardFull => "SHARD_FULL",
+            Self::BackOff { .. } => "BACK_OFF",
+            Self::RetriesSpent { .. } => "RETRIES_SPENT",
+            Self::WaitsForOtherNode { .. } => "WAITS_FOR_OTHER_NODE",
+            Self::NotYetPulled => "NOT_YET_PULLED",
+            Self::ShardDone => "SHARD_DONE",
+            Self::NodeLeft { .. } => "NODE_LEFT",
+            Self::NodeSilent { .. } => "NODE_SILENT",
+            Self::NodeCordoned { .. } => "NODE_CORDONED",
+            Self::NodeDraining { .. } => "NODE_DRAINING",
+            Self::NodeFull { .. } => "NODE_FULL",
+            Self::NodeDevicesOut { .. } => "NODE_DEVICES_OUT",
+            Self::NothingToDo => "NOTHING_TO_DO",
+        }
+    }
+
+    /// What to do about it, where anything is to be done.
+    #[must_use]
+    pub const fn fix(&self) -> &'static str {
+        match self {
+            Self::NotLeading => {
+                "Ask the leading coordinator, or wait until this one has read its state."
+            }
+            Self::StoreTrouble { .. } => "Look after the store; work resumes by itself.",
+            Self::JobPaused => "Resume the job.",
+            Self::ManifestFails { .. } => "Look after storage; the manifest is written by itself.",
+            Self::NoNode => "Start a node agent.",
+            Self::NodesSilent | Self::NodeSilent { .. } => {
+                "Start the agent again, or look at its machine and network."
+            }
+            Self::NodesNotServing | Self::NodeCordoned { .. } => "Uncordon a node.",
+            Self::NoNodeForStage { .. } => "Start a node that runs this stage.",
+            Self::BundleRefused => {
+                "Read the agents' logs: the bundle is not trusted, too old or damaged there."
+            }
+            Self::DevicesOut | Self::NodeDevicesOut { .. } => {
+                "Check the devices, then restart the agents."
+            }
+            Self::RetriesSpent { .. } => {
+                "Read the logs of the nodes that failed; it is still tried now and then."
+            }
+            Self::WaitsForOtherNode { .. } => {
+                "Nothing, if another node serves; else it goes to the same one."
+            }
+            Self::NodeLeft { .. } => "Start its agent.",
+            Self::WriteUnderWay
+            | Self::JobCancelling
+            | Self::JobPublishing
+            | Self::JobPublished
+            | Self::JobCancelled
+            | Self::QueuedBehind { .. }
+            | Self::InHand { .. }
+            | Self::HeldBySilentNode { .. }
+            | Self::ShardFull
+            | Self::BackOff { .. }
+            | Self::NotYetPulled
+            | Self::ShardDone
+            | Self::NodeDraining { .. }
+            | Self::NodeFull { .. }
+            | Self::NothingToDo => "Nothing.",
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeading => f.write_str("this coordinator does not lead, or reads its state"),
+            Self::StoreTrouble { code } => write!(f, "the store takes no writes ({code})"),
+            Self::WriteUnderWay => {
+                f.write_str("a change is being written, or its outcome is unknown")
+            }
+            Self::JobPaused => f.write_str("the job is paused"),
+            Self::JobCancelling => f.write_str("the job is being cancelled"),
+            Self::JobPublishing => {
+                f.write_str("every track has its row and the manifest is being written")
+            }
+            Self::ManifestFails { code } => write!(
+                f,
+                "the manifest could not be written ({code}) and is tried again"
+            ),
+            Self::JobPublished => f.write_str("the result is published"),
+            Self::JobCancelled => f.write_str("the job was cancelled"),
+            Self::NoNode => f.write_str("no node has joined"),
+            Self::NodesSilent => f.write_str("every node has fallen silent or left"),
+            Self::NodesNotServing => f.write_str("every living node is cordoned or drains"),
+            Self::NoNodeForStage { stage } => write!(f, "no living node runs the {stage} stage"),
+            Self::BundleRefused => f.write_str("no living node could load the bundle"),
+            Self::DevicesOut => f.write_str("every device is out of service"),
+            Self::QueuedBehind { job } => write!(f, "job `{job}` goes first"),
+            Self::InHand { nodes } => write!(f, "the tracks are in hand on {nodes} nodes"),
+            Self::HeldBySilentNode { node } => write!(
+                f,
+                "node `{node}` fell silent and holds the tracks until another asks for more"
+            ),
+            Self::ShardFull => write!(
+                f,
+                "the shard has {GRANTS_PER_SHARD_MAX} live grants, the most it may have"
+            ),
+            Self::BackOff { until } => write!(
+                f,
+                "suspect tracks wait until {until} on the coordinator's clock"
+            ),
+            Self::RetriesSpent { cause } => write!(
+                f,
+                "the shard failed {FAILURES_PER_CAUSE} times ({cause:?}) and is tried now and then"
+            ),
+            Self::WaitsForOtherNode { node } => write!(
+                f,
+                "suspect tracks died on node `{node}` and wait for another"
+            ),
+            Self::NotYetPulled => f.write_str("the next node that asks gets the tracks"),
+            Self::ShardDone => f.write_str("every track of the shard has its row"),
+            Self::NodeLeft { node } => write!(f, "node `{node}` has not joined, or has left"),
+            Self::NodeSilent { node } => write!(f, "node `{node}` has fallen silent"),
+            Self::NodeCordoned { node } => write!(f, "node `{node}` is cordoned"),
+            Self::NodeDraining { node } => write!(f, "node `{node}` drains"),
+            Self::NodeFull { node } => write!(
+                f,
+                "node `{node}` holds {GRANTS_PER_NODE_MAX} grants, the most it may hold"
+            ),
+            Self::NodeDevicesOut { node, code } => write!(
+                f,
+                "every device of node `{node}` is out of service ({code})"
+            ),
+            Self::NothingToDo => {
+                f.write_str("no running job has a track that this node could take")
+            }
+        }
+    }
+}
+
+impl Core {
+    /// Why a job, or one shard of it, stands where it stands: the heaviest reason first, never empty. `None` where
+    /// there is no such job or shard.
+    #[must_use]
+    pub fn explain(
+        &self,
+        now: Millis,
+        job: &JobKey,
+        shard: Option<ShardId>,
+    ) -> Option<Vec<Reason>> {
+        let Some(reign) = self.leading() else {
+            return Some(vec![whole(Blocked::NotLeading)]);
+        };
+        let no = reign.job_no(job)?;
+        let job = reign.jobs.get(&no).filter(|job| job.stored.is_some())?;
+        let mut reasons = match shard {
+            None => reign.why_job(now, no, job),
+            Some(shard) if job.exists(shard) => reign.why_shard(now, no, job, shard),
+            Some(_) => return None,
+        };
+        reasons.truncate(REASONS_MAX);
+        Some(reasons)
+    }
+
+    /// Why a node does no work; empty where it does. `None` where no such node is known.
+    #[must_use]
+    pub fn explain_node(&self, now: Millis, node: &NodeKey) -> Option<Vec<Reason>> {
+        let Some(reign) = self.leading() else {
+            return Some(vec![whole(Blocked::NotLeading)]);
+        };
+        let no = reign.node_names.get(node)?;
+        Some(reign.why_node(now, *no))
+    }
+}
+
+const fn whole(blocked: Blocked) -> Reason {
+    Reason { blocked, tracks: 0 }
+}
+
+impl Reign {
+    /// Why a pull that was free to take work found none.
+    pub(crate) fn idle_reason(&self, now: Millis, no: NodeNo) -> Blocked {
+        let first = self.why_node(now, no).into_iter().next();
+        first.map_or(Blocked::NothingToDo, |reason| reason.blocked)
+    }
+
+    fn why_job(&self, now: Millis, no: JobNo, job: &Job) -> Vec<Reason> {
+        let mut reasons = self.why_state(no, job);
+        let running = job
+            .record()
+            .is_some_and(|record| record.state == JobState::Running);
+        if running {
+            let totals = job.tally.totals;
+            let open = totals
+                .tracks
+                .saturating_sub(job.tally.roots_covered + totals.granted);
+            let waiting = open + open_escalation_tracks(job);
+            if waiting > 0 {
+                reasons.extend(self.why_waiting(now, no, job, waiting));
+            }
+            reasons.extend(self.why_held(now, no, None));
+        }
+        if reasons.is_empty() {
+            reasons.push(whole(Blocked::WriteUnderWay));
+        }
+        reasons
+    }
+
+    /// What the job's own record says, and the store.
+    fn why_state(&self, no: JobNo, job: &Job) -> Vec<Reason> {
+        let mut reasons = Vec::new();
+        let state = job.record().map(|record| &record.state);
+        match (state, &job.manifest) {
+            (Some(JobState::Published(_)), _) => return vec![whole(Blocked::JobPublished)],
+            (Some(JobState::Cancelled(_)), _) => return vec![whole(Blocked::JobCancelled)],
+            (Some(JobState::Publishing), ManifestStep::Waiting { code, .. }) => {
+                reasons.push(whole(Blocked::ManifestFails { code: *code }));
+            }
+            (Some(JobState::Publishing), ManifestStep::Idle | ManifestStep::Writing { .. }) => {
+                reasons.push(whole(Blocked::JobPublishing));
+            }
+            (Some(JobState::Paused), _) => reasons.push(whole(Blocked::JobPaused)),
+            (Some(JobState::Running) | None, _) => {}
+        }
+        if job.cancelling.is_some() {
+            reasons.push(whole(Blocked::JobCancelling));
+        }
+        if let Some((code, _)) = &self.store_trouble {
+            reasons.push(whole(Blocked::StoreTrouble { code: *code }));
+        }
+        if self.desk.is_dirty(Slot::Job(no)) {
+            reasons.push(whole(Blocked::WriteUnderWay));
+        }
+        reasons
+    }
+
+    /// Why tracks that nobody holds are not taken.
+    fn why_waiting(&self, now: Millis, no: JobNo, job: &Job, tracks: u64) -> Vec<Reason> {
+        if let Some(blocked) = self.why_no_node(now, job) {
+            return vec![Reason { blocked, tracks }];
+        }
+        let mut by_reason: BTreeMap<Blocked, u64> = BTreeMap::new();
+        for (id, shard) in &job.shards {
+            for Reason { blocked, tracks } in self.why_free(now, no, job, *id, Some(shard)) {
+                *by_reason.entry(blocked).or_default() += tracks;
+            }
+        }
+        let said: u64 = by_reason.values().sum();
+        let rest = tracks.saturating_sub(said);
+        if rest > 0 {
+            *by_reason.entry(self.why_not_taken(no)).or_default() += rest;
+        }
+        heaviest(by_reason)
+    }
+
+    /// Why no node could take any track of the job.
+    fn why_no_node(&self, now: Millis, job: &Job) -> Option<Blocked> {
+        let joined = || self.nodes.values().filter(|node| node.stored.is_some());
+        if joined().next().is_none() {
+            return Some(Blocked::NoNode);
+        }
+        let live: Vec<&Node> = joined().filter(|node| node.is_live(now)).collect();
+        if live.is_empty() {
+            return Some(Blocked::NodesSilent);
+        }
+        let serves = |node: &&&Node| {
+            !node.draining
+                && node
+                    .record()
+                    .is_some_and(|record| record.duty == Duty::Serving)
+        };
+        let serving: Vec<&&Node> = live.iter().filter(serves).collect();
+        if serving.is_empty() {
+            return Some(Blocked::NodesNotServing);
+        }
+        let stages: BTreeSet<Stage> = waiting_stages(job);
+        let runs = |stage: &Stage| {
+            serving
+                .iter()
+                .any(|node| node.record().is_some_and(|r| r.stages.contains(stage)))
+        };
+        if let Some(stage) = stages.iter().find(|stage| !runs(stage)) {
+            return Some(Blocked::NoNodeForStage { stage: *stage });
+        }
+        let bundle = job.record().map(|record| record.spec.bundle);
+        let refuses = |node: &&&Node| bundle.is_some_and(|b| node.refused_bundles.contains(&b));
+        if serving.iter().all(|node| refuses(&node)) {
+            return Some(Blocked::BundleRefused);
+        }
+        serving
+            .iter()
+            .all(|node| devices_out(node).is_some())
+            .then_some(Blocked::DevicesOut)
+    }
+
+    /// Why the free tracks of one shard wait, as far as the shard itself is why.
+    fn why_free(
+        &self,
+        now: Millis,
+        no: JobNo,
+        job: &Job,
+        id: ShardId,
+        shard: Option<&Shard>,
+    ) -> Vec<Reason> {
+        let extent = job.extent(id).unwrap_or_default();
+        let Some(shard) = shard else {
+            return Vec::new();
+        };
+        let free = shard.free(&extent);
+        if free.is_empty() {
+            return Vec::new();
+        }
+        let all = |blocked| {
+            vec![Reason {
+                blocked,
+                tracks: free.len(),
+            }]
+        };
+        if self.desk.is_dirty(Slot::Shard(no, id)) {
+            return all(Blocked::WriteUnderWay);
+        }
+        if shard.stored.record.grants.len() >= GRANTS_PER_SHARD_MAX {
+            return all(Blocked::ShardFull);
+        }
+        self.why_suspects(now, shard, &free)
+    }
+
+    fn why_suspects(&self, now: Millis, shard: &Shard, free: &TrackSet) -> Vec<Reason> {
+        let record = &shard.stored.record;
+        let spent = record
+            .failures
+            .iter()
+            .find(|failure| failure.count >= FAILURES_PER_CAUSE);
+        let others = self.serving(now) > 1;
+        let mut reasons = Vec::new();
+        for suspect in record
+            .suspects
+            .iter()
+            .filter(|suspect| suspect.care() == Care::Apart)
+        {
+            let tracks = free.intersection(&TrackSet::from(suspect.tracks)).len();
+            if tracks == 0 {
+                continue;
+            }
+            let blocked = match (shard.not_before > now, spent, suspect.alone.first()) {
+                (true, Some(failure), _) => Blocked::RetriesSpent {
+                    cause: failure.cause,
+                },
+                (true, None, _) => Blocked::BackOff {
+                    until: shard.not_before,
+                },
+                (false, _, Some(node)) if others => {
+                    Blocked::WaitsForOtherNode { node: node.clone() }
+                }
+                (false, _, _) => continue,
+            };
+            reasons.push(Reason { blocked, tracks });
+        }
+        reasons
+    }
+
+    fn why_not_taken(&self, no: JobNo) -> Blocked {
+        let ahead = self
+            .line
+            .iter()
+            .map(|place| place.3)
+            .take_while(|ahead| *ahead != no);
+        let mut ahead = ahead.filter_map(|ahead| self.jobs.get(&ahead));
+        let busy = ahead.find(|job| !job.ready.is_empty() || !job.fresh.is_empty());
+        busy.map_or(Blocked::NotYetPulled, |job| Blocked::QueuedBehind {
+            job: job.key.job.clone(),
+        })
+    }
+
+    /// Who has tracks of the job, or of one shard of it, in hand.
+    fn why_held(&self, now: Millis, no: JobNo, only: Option<ShardId>) -> Vec<Reason> {
+        let mut by_reason: BTreeMap<Blocked, u64> = BTreeMap::new();
+        let (mut nodes, mut in_hand) = (0u32, 0u64);
+        for node in self.nodes.values() {
+            let mine = node
+                .holdings
+                .iter()
+                .filter(|(id, _)| id.job == no && only.is_none_or(|only| only == id.shard));
+            let (mut live, mut lapsed) = (0u64, 0u64);
+            for (id, holding) in mine {
+                let tracks = self.open_tracks(id.job, id.shard, id.attempt);
+                *(if holding.expires <= now {
+                    &mut lapsed
+                } else {
+                    &mut live
+                }) += tracks;
+            }
+            if lapsed > 0 {
+                by_reason.insert(
+                    Blocked::HeldBySilentNode {
+                        node: node.key.node.clone(),
+                    },
+                    lapsed,
+                );
+            }
+            nodes += u32::from(live > 0);
+            in_hand += live;
+        }
+        if in_hand > 0 {
+            by_reason.insert(Blocked::InHand { nodes }, in_hand);
+        }
+        heaviest(by_reason)
+    }
+
+    /// Tracks of a live grant that have no row yet.
+    pub(crate) fn open_tracks(&self, no: JobNo, shard: ShardId, attempt: types::Attempt) -> u64 {
+        let Some(job) = self.jobs.get(&no) else {
+            return 0;
+        };
+        let (Some(extent), Some(entry)) = (job.extent(shard), job.shards.get(&shard)) else {
+            return 0;
+        };
+        let grant = entry.stored.record.grant(attempt);
+        grant.map_or(0, |grant| {
+            let granted = extent.intersection(&TrackSet::from(grant.range));
+            granted.difference(&entry.covered).len()
+        })
+    }
+
+    fn why_shard(&self, now: Millis, no: JobNo, job: &Job, id: ShardId) -> Vec<Reason> {
+        let mut reasons = self.why_state(no, job);
+        let running = job
+            .record()
+            .is_some_and(|record| record.state == JobState::Running);
+        if !running {
+            return reasons;
+        }
+        let extent = job.extent(id).unwrap_or_default();
+        let shard = job.shards.get(&id);
+        let covered = shard.map_or(0, |shard| shard.covered.len());
+        if covered == extent.len() {
+            return vec![whole(Blocked::ShardDone)];
+        }
+        let free = shard
+            .map_or(extent.clone(), |shard| shard.free(&extent))
+            .len();
+        if free > 0 {
+            reasons.extend(self.why_shard_waits(now, no, job, id, free));
+        }
+        reasons.extend(self.why_held(now, no, Some(id)));
+        reasons
+    }
+
+    fn why_shard_waits(
+        &self,
+        now: Millis,
+        no: JobNo,
+        job: &Job,
+        id: ShardId,
+        tracks: u64,
+    ) -> Vec<Reason> {
+        if let Some(blocked) = self.why_no_node(now, job) {
+            return vec![Reason { blocked, tracks }];
+        }
+        let own = self.why_free(now, no, job, id, job.shards.get(&id));
+        if own.is_empty() {
+            return vec![Reason {
+                blocked: self.why_not_taken(no),
+                tracks,
+            }];
+        }
+        own
+    }
+
+    fn why_node(&self, now: Millis, no: NodeNo) -> Vec<Reason> {
+        let Some(node) = self.nodes.get(&no) else {
+            return Vec::new();
+        };
+        let name = || node.key.node.clone();
+        let Some(record) = node.record().filter(|record| !record.left) else {
+            return vec![whole(Blocked::NodeLeft { node: name() })];
+        };
+        let mut reasons = Vec::new();
+        if !node.is_live(now) {
+            reasons.push(whole(Blocked::NodeSilent { node: name() }));
+        }
+        match record.duty {
+            Duty::Serving => {}
+            Duty::Cordoned => reasons.push(whole(Blocked::NodeCordoned { node: name() })),
+            Duty::Draining => reasons.push(whole(Blocked::NodeDraining { node: name() })),
+        }
+        if node.draining && record.duty != Duty::Draining {
+            reasons.push(whole(Blocked::NodeDraining { node: name() }));
+        }
+        if let Some(code) = devices_out(node) {
+            reasons.push(whole(Blocked::NodeDevicesOut { node: name(), code }));
+        }
+        if node.holdings.len() >= GRANTS_PER_NODE_MAX {
+            reasons.push(whole(Blocked::NodeFull { node: name() }));
+        }
+        if reasons.is_empty() && node.holdings.is_empty() {
+            reasons.push(whole(self.why_idle()));
+        }
+        reasons
+    }
+
+    /// Why a sound node without grants has none.
+    fn why_idle(&self) -> Blocked {
+        if let Some((code, _)) = &self.store_trouble {
+            return Blocked::StoreTrouble { code: *code };
+        }
+        let takes = |no: &JobNo| {
+            self.jobs
+                .get(no)
+                .is_some_and(|job| !job.ready.is_empty() || !job.fresh.is_empty())
+        };
+        let mut running = self.line.iter().map(|place| place.3);
+        if running.any(|no| takes(&no)) {
+            Blocked::NotYetPulled
+        } else {
+            Blocked::NothingToDo
+        }
+    }
+}
+
+fn heaviest(by_reason: BTreeMap<Blocked, u64>) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = by_reason
+        .into_iter()
+        .map(|(blocked, tracks)| Reason { blocked, tracks })
+        .collect();
+    reasons.sort_by_key(|reason| core::cmp::Reverse(reason.tracks));
+    reasons
+}
+
+fn open_escalation_tracks(job: &Job) -> u64 {
+    let open = |id: &ShardId| {
+        let extent = job.extent(*id).unwrap_or_default();
+        job.shards
+            .get(id)
+            .map_or(extent.len(), |shard| shard.free(&extent).len())
+    };
+    job.open_escalations.iter().map(open).sum()
+}
+
+/// The stages that tracks wait for.
+fn waiting_stages(job: &Job) -> BTreeSet<Stage> {
+    let mut stages: BTreeSet<Stage> = job.ready.iter().map(|id| stage_of(*id)).collect();
+    if !job.fresh.is_empty() {
+        stages.insert(Stage::Screen);
+    }
+    stages
+}
+
+/// Why the first device is out, where all are.
+fn devices_out(node: &Node) -> Option<Code> {
+    let all = node.record().map_or(0, |record| record.devices.len());
+    let out = node.devices_out.len();
+    let (_, code) = node.devices_out.first()?;
+    (out >= all).then_some(*code)
+}
+
+/// A reason as one line, for logs.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text: String = format!("{}: {}", self.blocked.code(), self.blocked);
+        match self.tracks {
+            0 => f.write_str(&text),
+            tracks => write!(f, "{text} ({tracks} tracks)"),
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Which tracks of a shard a grant takes: a pure choice. Ranges are cut from what is neither covered nor granted;
+//! suspects are granted apart from sound tracks, as many together as their deaths allow.
+
+use crate::record::{Care, ShardRecord};
+use crate::suspects;
+use types::{NodeId, Ordinal, Range, TrackSet};
+
+/// What the choice is made from.
+pub(crate) struct Ground<'a> {
+    /// The shard's tracks.
+    pub(crate) extent: &'a TrackSet,
+    /// Those that a part covers.
+    pub(crate) covered: &'a TrackSet,
+    /// Its record, with grants chosen before in the same answer.
+    pub(crate) record: &'a ShardRecord,
+}
+
+/// For whom, and within which bounds.
+pub(crate) struct Taker<'a> {
+    pub(crate) node: &'a NodeId,
+    /// Whether another node could take what this one should not.
+    pub(crate) others: Others,
+    /// Whether suspects may be tried now.
+    pub(crate) suspects: Trial,
+}
+
+/// Whether other nodes take work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Others {
+    Some,
+    None,
+}
+
+/// Whether suspects may be granted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trial {
+    Open,
+    /// They wait for their back-off, or the answer holds sound tracks already.
+    Held,
+}
+
+/// A grant to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Choice {
+    pub(crate) range: Range,
+    /// The tracks to be done in it.
+    pub(crate) tracks: TrackSet,
+    pub(crate) care: Care,
+}
+
+/// The first range that this taker may have, with at most `want` tracks to be done.
+pub(crate) fn choose(ground: &Ground<'_>, taker: &Taker<'_>, want: u32) -> Option<Choice> {
+    let free = ground.free();
+    let first = free
+        .iter()
+        .find(|ordinal| ground.allowed(taker, *ordinal))?;
+    let (care, most) = ground.terms(first, want);
+    let end = ground.end(&free, first, care, most);
+    let range = Range { first, end };
+    Some(Choice {
+        range,
+        tracks: free.intersection(&TrackSet::from(range)),
+        care,
+    })
+}
+
+impl Ground<'_> {
+    fn free(&self) -> TrackSet {
+        let mut free = self.extent.difference(self.covered);
+        self.record
+            .grants
+            .iter()
+            .for_each(|grant| free.remove(grant.range));
+        free
+    }
+
+    fn allowed(&self, taker: &Taker<'_>, ordinal: Ordinal) -> bool {
+        let Some(suspect) = suspects::of(&self.record.suspects, ordinal) else {
+            return true;
+        };
+        if suspect.care() == Care::Reject {
+            return true;
+        }
+        let elsewhere = taker.others == Others::Some && suspect.died_on(taker.node);
+        taker.suspects == Trial::Open && !elsewhere
+    }
+
+    /// How the first track is to be handled, and how many go with it.
+    fn terms(&self, first: Ordinal, want: u32) -> (Care, u32) {
+        match suspects::of(&self.record.suspects, first) {
+            None => (Care::Normal, want.max(1)),
+            Some(suspect) => match suspect.care() {
+                Care::Reject => (Care::Reject, 1),
+                Care::Normal | Care::Apart => {
+                    (Care::Apart, want.clamp(1, u32::from(suspect.together)))
+                }
+            },
+        }
+    }
+
+    /// Where the range ends: after `most` free tracks of the same kind, before a live grant or a track of another.
+    fn end(&self, free: &TrackSet, first: Ordinal, care: Care, most: u32) -> Ordinal {
+        let grants = self.record.grants.iter().map(|grant| grant.range.first);
+        let fence = grants
+            .filter(|start| *start > first)
+            .min()
+            .unwrap_or(Ordinal::MAX);
+        let same = |ordinal: &Ordinal| {
+            *ordinal < fence && self.kind(*ordinal) == (care, self.together(first))
+        };
+        let run = free.iter().skip_while(|ordinal| *ordinal < first);
+        let last = run.take_while(same).take(most as usize).last();
+        last.unwrap_or(first).saturating_add(1)
+    }
+
+    fn kind(&self, ordinal: Ordinal) -> (Care, Option<u16>) {
+        let care = suspects::of(&self.record.suspects, ordinal).map_or(Care::Normal, |s| s.care());
+        (care, self.together(ordinal))
+    }
+
+    fn together(&self, ordinal: Ordinal) -> Option<u16> {
+        suspects::of(&self.record.suspects, ordinal).map(|suspect| suspect.together)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Grant;
+    use types::{Attempt, PullNo, Session, TenantId};
+
+    fn range(first: u32, end: u32) -> Range {
+        Range { first, end }
+    }
+
+    fn grant(attempt: u32, first: u32, end: u32) -> Grant {
+        Grant {
+            attempt: Attempt(attempt),
+            tenant: TenantId::default(),
+            node: NodeId::new("n").unwrap(),
+            session: Session(1),
+            pull: PullNo(1),
+            range: range(first, end),
+            care: Care::Normal,
+        }
+    }
+
+    struct Case {
+        covered: TrackSet,
+        record: ShardRecord,
+        others: Others,
+        suspects: Trial,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            Self {
+                covered: TrackSet::new(),
+                record: ShardRecord::default(),
+                others: Others::None,
+                suspects: Trial::Open,
+            }
+        }
+
+        fn choose(&self, want: u32) -> Option<Choice> {
+            let extent = TrackSet::from(range(100, 116));
+            let node = NodeId::new("n").unwrap();
+            let ground = Ground {
+                extent: &extent,
+                covered: &self.covered,
+                record: &self.record,
+            };
+            let taker = Taker {
+                node: &node,
+                others: self.others,
+                suspects: self.suspects,
+            };
+            choose(&ground, &taker, want)
+        }
+
+        fn check(&self, want: u32, expected: Option<(Range, u64, Care)>) {
+            let got = self.choose(want).map(|c| (c.range, c.tracks.len(), c.care));
+            assert_eq!(got, expected);
+        }
+    }
+
+    #[test]
+    fn a_grant_takes_what_is_wanted_from_the_first_free_track() {
+        let mut case = Case::new();
+        case.check(4, Some((range(100, 104), 4, Care::Normal)));
+        case.check(99, Some((range(100, 116), 16, Care::Normal)));
+        case.record.grants = vec![grant(1, 100, 106)];
+        case.check(4, Some((range(106, 110), 4, Care::Normal)));
+    }
+
+    #[test]
+    fn covered_tracks_are_passed_over_and_do_not_count() {
+        let mut case = Case::new();
+        case.covered = [100, 102, 103].into_iter().collect();
+        case.check(2, Some((range(101, 105), 2, Care::Normal)));
+        case.covered = TrackSet::from(range(100, 116));
+        case.check(2, None);
+    }
+
+    #[test]
+    fn a_grant_never_spans_a_live_one() {
+        let mut case = Case::new();
+        case.record.grants = vec![grant(1, 104, 108)];
+        case.check(16, Some((range(100, 104), 4, Care::Normal)));
+    }
+
+    #[test]
+    fn suspects_are_granted_apart_and_no_more_than_their_deaths_allow() {
+        let mut case = Case::new();
+        suspects::accuse(&mut case.record.suspects, &(102..110).collect(), None);
+        case.check(16, Some((range(100, 102), 2, Care::Normal)));
+        case.covered = [100, 101].into_iter().collect();
+        case.check(16, Some((range(102, 106), 4, Care::Apart)));
+        case.suspects = Trial::Held;
+        case.check(16, Some((range(110, 116), 6, Care::Normal)));
+    }
+
+    #[test]
+    fn a_track_that_died_alone_goes_to_another_node_where_there_is_one() {
+        let mut case = Case::new();
+        let node = NodeId::new("n").unwrap();
+        suspects::accuse(
+            &mut case.record.suspects,
+            &(100..101).collect(),
+            Some(&node),
+        );
+        case.others = Others::Some;
+        case.check(4, Some((range(101, 105), 4, Care::Normal)));
+        case.others = Others::None;
+        case.check(4, Some((range(100, 101), 1, Care::Apart)));
+        suspects::accuse(
+            &mut case.record.suspects,
+            &(100..101).collect(),
+            Some(&node),
+        );
+        case.others = Others::Some;
+        case.check(4, Some((range(100, 101), 1, Care::Reject)));
+    }
+}

@@ -1,0 +1,355 @@
+//! What follows from a record being stored: the derived state beside it (tallies, queues, holdings) and the next
+//! step of its job. Called for every record that was written or read; the only place where stored state changes.
+
+use crate::desk::Record;
+use crate::key::RecordKey;
+use crate::limits::{
+    BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_SPENT, FAILURES_PER_CAUSE, GRANT_LIVES,
+    GRANTS_PER_SHARD_MAX,
+};
+use crate::record::{Failure, Grant, JobRecord, JobState, NodeRecord, PartKind, ShardRecord};
+use crate::reign::{Reign, Turn};
+use crate::settle::doubled;
+use crate::state::{
+    EscalationPart, GrantId, Holding, Job, JobNo, Node, NodeNo, Shard, Slot, Versioned,
+};
+use crate::tally;
+use crate::{JobKey, NodeKey, Revision, StepDown};
+use alloc::string::ToString;
+use alloc::vec::Vec;
+use types::{Millis, Range, Session, ShardId, TrackSet};
+
+impl Reign {
+    /// Takes a record as stored.
+    pub(crate) fn install(
+        &mut self,
+        turn: &mut Turn<'_>,
+        slot: Slot,
+        record: Record,
+        revision: Revision,
+    ) {
+        match (slot, record) {
+            (Slot::Job(no), Record::Job(record)) => self.install_job(turn, no, *record, revision),
+            (Slot::Node(no), Record::Node(record)) => self.install_node(no, *record, revision),
+            (Slot::Shard(no, shard), Record::Shard(record)) => {
+                self.install_shard(turn.now, no, shard, *record, revision);
+                self.seen(no, revision);
+            }
+            (Slot::Shard(no, shard), Record::Gone) => self.remove_shard(turn.now, no, shard),
+            (Slot::Job(_) | Slot::Node(_), Record::Gone) => self.vanished(slot),
+            (Slot::Job(_) | Slot::Node(_) | Slot::Shard(..), _) => {
+                debug_assert!(false, "a slot holds records of its own kind");
+            }
+        }
+    }
+
+    /// A job or node record that was there is not there any more: somebody else wrote to the store.
+    fn vanished(&mut self, slot: Slot) {
+        let path = match slot {
+            Slot::Job(no) => self
+                .jobs
+                .get(&no)
+                .filter(|job| job.stored.is_some())
+                .map(|job| RecordKey::Job(job.key.clone())),
+            Slot::Node(no) => self
+                .nodes
+                .get(&no)
+                .filter(|node| node.stored.is_some())
+                .map(|node| RecordKey::Node(node.key.clone())),
+            Slot::Shard(..) => None,
+        };
+        if let Some(path) = path {
+            self.over = Some(StepDown::Unreadable {
+                key: path.path(self.generation),
+                cause: "the record is gone".to_string(),
+            });
+        }
+    }
+
+    /// The number of a job that may not be stored yet.
+    pub(crate) fn job_entry(&mut self, key: &JobKey) -> JobNo {
+        if let Some(no) = self.job_names.get(key) {
+            return *no;
+        }
+        let no = JobNo(self.next_no());
+        self.job_names.insert(key.clone(), no);
+        self.jobs.insert(no, Job::new(key.clone()));
+        no
+    }
+
+    /// The number of a node that may not be stored yet.
+    pub(crate) fn node_entry(&mut self, key: &NodeKey) -> NodeNo {
+        if let Some(no) = self.node_names.get(key) {
+            return *no;
+        }
+        let no = NodeNo(self.next_no());
+        self.node_names.insert(key.clone(), no);
+        self.nodes.insert(no, Node::new(key.clone()));
+        no
+    }
+
+    fn install_job(
+        &mut self,
+        turn: &mut Turn<'_>,
+        no: JobNo,
+        record: JobRecord,
+        revision: Revision,
+    ) {
+        let Some(job) = self.jobs.get_mut(&no) else {
+            return;
+        };
+        if job.stored.is_none() {
+            let shards = record.spec.plan.shards();
+            job.fresh = TrackSet::from(Range {
+                first: 0,
+                end: shards,
+            });
+            job.tally.totals.tracks = u64::from(record.spec.plan.rows);
+            job.tally.totals.shards = shards;
+        }
+        let was = job.record().map(|record| record.state.clone());
+        let state = record.state.clone();
+        job.stored = Some(Versioned { record, revision });
+        let place = job.in_line(no);
+        self.seen(no, revision);
+        match (&state, place) {
+            (JobState::Running, Some(place)) => {
+                self.line.insert(place);
+                self.work += 1;
+            }
+            (_, Some(place)) => {
+                self.line.remove(&place);
+            }
+            (_, None) => {}
+        }
+        if was.as_ref() != Some(&state) && matches!(self.phase, crate::reign::Phase::Leading) {
+            self.entered(turn, no, &state);
+        }
+    }
+
+    fn install_node(&mut self, no: NodeNo, record: NodeRecord, revision: Revision) {
+        if let Some(node) = self.nodes.get_mut(&no) {
+            node.stored = Some(Versioned { record, revision });
+        }
+    }
+
+    fn install_shard(
+        &mut self,
+        now: Millis,
+        no: JobNo,
+        id: ShardId,
+        record: ShardRecord,
+        revision: Revision,
+    ) {
+        let Some(job) = self.jobs.get_mut(&no) else {
+            return;
+        };
+        let extent = job.extent(id).unwrap_or_default();
+        let covered = record.covered();
+        let old = job.shards.remove(&id);
+        let not_before = old.as_ref().map_or(now, |old| old.not_before);
+        let not_before = back_off(
+            now,
+            not_before,
+            old.as_ref().map(|s| &s.stored.record),
+            &record,
+        );
+        if let Some(old) = &old {
+            job.tally
+                .remove(&tally::contribution(id, &old.stored.record, &extent));
+        }
+        job.tally.add(&tally::contribution(id, &record, &extent));
+        if let ShardId::Root(root) = id {
+            job.fresh.remove(Range {
+                first: root,
+                end: root.saturating_add(1),
+            });
+            job.note_escalations(root, &record);
+        }
+        let ended = ended_grants(old.as_ref(), &record);
+        let begun: Vec<Grant> = begun_grants(old.as_ref(), &record);
+        let shard = Shard {
+            stored: Versioned { record, revision },
+            covered,
+            not_before,
+        };
+        job.shards.insert(id, shard);
+        job.note_ready(id, &extent);
+        if !ended.is_empty() {
+            self.work += 1;
+        }
+        for grant in ended {
+            self.drop_holding(no, id, &grant);
+        }
+        for grant in begun {
+            self.add_holding(now, no, id, &grant);
+        }
+    }
+
+    /// Forgets a shard whose key was removed, as only those of closed jobs are.
+    fn remove_shard(&mut self, now: Millis, no: JobNo, id: ShardId) {
+        let _ = now;
+        let Some(job) = self.jobs.get_mut(&no) else {
+            return;
+        };
+        let Some(shard) = job.shards.remove(&id) else {
+            return;
+        };
+        job.ready.remove(&id);
+        for grant in shard.stored.record.grants {
+            self.drop_holding(no, id, &grant);
+        }
+    }
+
+    fn drop_holding(&mut self, job: JobNo, shard: ShardId, grant: &Grant) {
+        let id = GrantId {
+            job,
+            shard,
+            attempt: grant.attempt,
+        };
+        let key = NodeKey {
+            tenant: grant.tenant.clone(),
+            node: grant.node.clone(),
+        };
+        let no = self.node_names.get(&key);
+        if let Some(node) = no.and_then(|no| self.nodes.get_mut(no)) {
+            node.holdings.remove(&id);
+        }
+    }
+
+    /// A live grant was stored, or found by recovery: it lives from now on, whoever granted it.
+    fn add_holding(&mut self, now: Millis, job: JobNo, shard: ShardId, grant: &Grant) {
+        let id = GrantId {
+            job,
+            shard,
+            attempt: grant.attempt,
+        };
+        let key = NodeKey {
+            tenant: grant.tenant.clone(),
+            node: grant.node.clone(),
+        };
+        let no = self.node_entry(&key);
+        if let Some(node) = self.nodes.get_mut(&no) {
+            node.holdings.insert(id, new_holding(now, grant.session));
+        }
+    }
+
+    /// Drops all holdings of a closed job: its grants count no more.
+    pub(crate) fn drop_job_holdings(&mut self, job: JobNo) {
+        for node in self.nodes.values_mut() {
+            node.holdings.retain(|id, _| id.job != job);
+        }
+        self.chores.retain(|slot, _| slot.job() != Some(job));
+    }
+}
+
+const fn new_holding(now: Millis, session: Session) -> Holding {
+    Holding {
+        expires: Millis(now.0.saturating_add(GRANT_LIVES.0)),
+        beats: 0,
+        missed: 0,
+        session,
+        in_hand: None,
+        yield_at: None,
+    }
+}
+
+fn ended_grants(old: Option<&Shard>, new: &ShardRecord) -> Vec<Grant> {
+    let old = old
+        .map(|old| old.stored.record.grants.as_slice())
+        .unwrap_or_default();
+    let gone = |grant: &&Grant| new.grant(grant.attempt).is_none();
+    old.iter().filter(gone).cloned().collect()
+}
+
+fn begun_grants(old: Option<&Shard>, new: &ShardRecord) -> Vec<Grant> {
+    let had =
+        |grant: &Grant| old.is_some_and(|old| old.stored.record.grant(grant.attempt).is_some());
+    new.grants
+        .iter()
+        .filter(|grant| !had(grant))
+        .cloned()
+        .collect()
+}
+
+/// When the shard's suspects may be tried again: later with each failure that costs.
+fn back_off(now: Millis, before: Millis, old: Option<&ShardRecord>, new: &ShardRecord) -> Millis {
+    let count = |record: &ShardRecord| failures(&record.failures);
+    let (was, is) = (old.map_or(0, count), count(new));
+    if old.is_none() || is <= was {
+        return before;
+    }
+    let spent = new
+        .failures
+        .iter()
+        .any(|failure| failure.count >= FAILURES_PER_CAUSE);
+    now + if spent {
+        BACK_OFF_SPENT
+    } else {
+        doubled(BACK_OFF_FIRST, BACK_OFF_MAX, is)
+    }
+}
+
+fn failures(failures: &[Failure]) -> u32 {
+    failures
+        .iter()
+        .map(|failure| u32::from(failure.count))
+        .sum()
+}
+
+impl Job {
+    /// Notes whether a shard has tracks to grant, and whether an escalation shard is done.
+    pub(crate) fn note_ready(&mut self, id: ShardId, extent: &TrackSet) {
+        let Some(shard) = self.shards.get(&id) else {
+            return;
+        };
+        let room = shard.stored.record.grants.len() < GRANTS_PER_SHARD_MAX;
+        if room && !shard.free(extent).is_empty() {
+            self.ready.insert(id);
+        } else {
+            self.ready.remove(&id);
+        }
+        if let ShardId::Escalation { .. } = id
+            && self.escalations.contains_key(&id)
+        {
+            if shard.covered.len() < extent.len() {
+                self.open_escalations.insert(id);
+            } else {
+                self.open_escalations.remove(&id);
+            }
+        }
+    }
+
+    /// Takes up the escalation shards that a root record's parts make.
+    fn note_escalations(&mut self, root: u32, record: &ShardRecord) {
+        for part in record
+            .parts
+            .iter()
+            .filter(|part| part.kind == PartKind::Escalation)
+        {
+            let Some(first) = part.tracks.first() else {
+                continue;
+            };
+            let id = ShardId::Escalation {
+                root,
+                attempt: part.attempt,
+                first,
+            };
+            if self.escalations.contains_key(&id) {
+                continue;
+            }
+            let made = EscalationPart {
+                tracks: part.tracks.clone(),
+                sha256: part.sha256,
+            };
+            self.escalations.insert(id, made);
+            self.open_escalations.insert(id);
+            match self.shards.contains_key(&id) {
+                true => self.note_ready(id, &part.tracks),
+                false => {
+                    self.ready.insert(id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What must hold of every change of a record, whoever makes it: one predicate for each invariant, shared by the
+//! core (which refuses to write what breaks one, and counts it), the tests and the simulator.
+//!
+//! The numbers are those of the reliability reference; those not here are checked where they can be seen.
+
+use crate::action::ManifestPlan;
+use crate::record::{Part, PartKind, ShardRecord, disjoint};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+use types::{Epoch, TrackSet};
+
+/// An invariant by its id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Invariant {
+    /// A committed part is never changed or dropped (before revocation, which is not part of this version).
+    I1,
+    /// A part counts only under a live grant that holds its tracks, in the epoch that writes it.
+    I2,
+    /// Attempt numbers strictly increase, and the last one is never lowered.
+    I3,
+    /// At most one live grant per track.
+    I4,
+    /// Covered, granted and queued tracks of a shard add up to all of its tracks, each counted once.
+    I8,
+    /// Rows of the manifest are the rows of its parts are the tracks of the list, each once.
+    I9,
+    /// Not of the protocol: an assumption of this program.
+    Internal,
+}
+
+/// An invariant that does not hold, and of what.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{invariant} does not hold: {what}")]
+pub struct Violation {
+    /// Which one.
+    pub invariant: Invariant,
+    /// What was seen.
+    pub what: String,
+}
+
+impl fmt::Display for Invariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+impl Violation {
+    pub(crate) fn internal(what: &str) -> Self {
+        Self {
+            invariant: Invariant::Internal,
+            what: what.to_string(),
+        }
+    }
+}
+
+fn hold(holds: bool, invariant: Invariant, what: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds {
+        return Ok(());
+    }
+    Err(Violation {
+        invariant,
+        what: what(),
+    })
+}
+
+/// All invariants of one shard's change. `before` is `None` where the shard has no key yet.
+///
+/// # Errors
+/// Names the first invariant that the change breaks.
+pub fn shard_change(
+    before: Option<&ShardRecord>,
+    after: &ShardRecord,
+    extent: &TrackSet,
+    epoch: Epoch,
+) -> Result<(), Violation> {
+    let empty = ShardRecord::default();
+    let before = before.unwrap_or(&empty);
+    parts_stay(before, after)?;
+    parts_were_granted(before, after, epoch)?;
+    attempts_rise(before, after)?;
+    grants_are_disjoint(after)?;
+    tracks_add_up(after, extent)
+}
+
+/// I1: each part that counted still counts, unchanged.
+///
+/// # Errors
+/// Names the part that does not.
+pub fn parts_stay(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
+    let kept = after.parts.len() >= before.parts.len()
+        && before.parts.iter().zip(&after.parts).all(|(a, b)| a == b);
+    hold(kept, Invariant::I1, || {
+        format!(
+            "{} parts became {}, or one changed",
+            before.parts.len(),
+            after.parts.len()
+        )
+    })
+}
+
+/// I2: each new part lies in a grant that was live before, on its node, and this epoch counts it.
+///
+/// # Errors
+/// Names the part that does not.
+pub fn parts_were_granted(
+    before: &ShardRecord,
+    after: &ShardRecord,
+    epoch: Epoch,
+) -> Result<(), Violation> {
+    let granted = |part: &Part| {
+        let grant = before.grant(part.attempt);
+        grant.is_some_and(|grant| {
+            let mut outside = part.tracks.clone();
+            outside.remove(grant.range);
+            grant.node == part.node && outside.is_empty()
+        })
+    };
+    for part in after.parts.iter().skip(before.parts.len()) {
+        hold(granted(part), Invariant::I2, || {
+            format!(
+                "part {:?} of attempt {} has no live grant",
+                part.sha256, part.attempt
+            )
+        })?;
+        hold(part.epoch == epoch, Invariant::I2, || {
+            format!("part of epoch {} written in epoch {epoch}", part.epoch)
+        })?;
+    }
+    Ok(())
+}
+
+/// I3: the last attempt is never lowered; a new grant's attempt lies above the old last one.
+///
+/// # Errors
+/// Names the attempt that does not.
+pub fn attempts_rise(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
+    hold(
+        after.last_attempt >= before.last_attempt,
+        Invariant::I3,
+        || {
+            format!(
+                "last attempt {} became {}",
+                before.last_attempt, after.last_attempt
+            )
+        },
+    )?;
+    let mut last = before.last_attempt;
+    for grant in &after.grants {
+        if let Some(old) = before.grant(grant.attempt) {
+            let same = old.node == grant.node
+                && old.range.first == grant.range.first
+                && grant.range.end <= old.range.end;
+            hold(same, Invariant::I3, || {
+                format!("grant {} changed hands or grew", grant.attempt)
+            })?;
+            continue;
+        }
+        hold(
+            grant.attempt > last && grant.attempt <= after.last_attempt,
+            Invariant::I3,
+            || format!("attempt {} was given after {last}", grant.attempt),
+        )?;
+        last = grant.attempt;
+    }
+    Ok(())
+}
+
+/// I4: no track lies in two live grants.
+///
+/// # Errors
+/// When one does.
+pub fn grants_are_disjoint(record: &ShardRecord) -> Result<(), Violation> {
+    let ranges = record
+        .grants
+        .iter()
+        .map(|grant| TrackSet::from(grant.range));
+    hold(disjoint(ranges), Invariant::I4, || {
+        format!("live grants overlap: {:?}", record.grants)
+    })
+}
+
+/// I8: parts are disjoint and within the shard, one row for each track; so covered, granted and queued tracks add up.
+///
+/// # Errors
+/// Names the part that is not.
+pub fn tracks_add_up(record: &ShardRecord, extent: &TrackSet) -> Result<(), Violation> {
+    for part in &record.parts {
+        let inside = part.tracks.difference(extent).is_empty();
+        hold(inside, Invariant::I8, || {
+            format!("part {:?} has tracks outside the shard", part.sha256)
+        })?;
+        hold(
+            u64::from(part.rows) == part.tracks.len(),
+            Invariant::I8,
+            || {
+                format!(
+                    "part {:?} has {} rows for {} tracks",
+                    part.sha256,
+                    part.rows,
+                    part.tracks.len()
+                )
+            },
+        )?;
+    }
+    let sets = record.parts.iter().map(|part| part.tracks.clone());
+    hold(disjoint(sets), Invariant::I8, || {
+        "two parts cover one track".to_string()
+    })
+}
+
+/// I9: the manifest's terminal parts cover each track of the list once, with one row each.
+///
+/// # Errors
+/// When a track is missing, doubled, or a part is not terminal.
+pub fn manifest_is_whole(plan: &ManifestPlan) -> Result<(), Violation> {
+    let terminal = plan
+        .parts
+        .iter()
+        .all(|part| part.kind == PartKind::Terminal);
+    hold(terminal, Invariant::I9, || {
+        "an escalation part is in the manifest".to_string()
+    })?;
+    let mut ranges: Vec<_> = plan
+        .parts
+        .iter()
+        .flat_map(|part| part.tracks.ranges().iter().copied())
+        .collect();
+    ranges.sort_unstable();
+    let end = ranges.iter().try_fold(0u32, |next, range| {
+        (range.first == next).then_some(range.end)
+    });
+    hold(end == Some(plan.spec.plan.rows), Invariant::I9, || {
+        format!(
+            "the manifest does not cover each of {} tracks once",
+            plan.spec.plan.rows
+        )
+    })?;
+    let rows: u64 = plan.parts.iter().map(|part| u64::from(part.rows)).sum();
+    hold(
+        rows == u64::from(plan.spec.plan.rows),
+        Invariant::I9,
+        || {
+            format!(
+                "the manifest has {rows} rows for {} tracks",
+                plan.spec.plan.rows
+            )
+        },
+    )
+}

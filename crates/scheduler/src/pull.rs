@@ -1,0 +1,459 @@
+//! Pulling: a node asks, the core picks ranges of the jobs in line, persists the grants, and answers from the
+//! records. Pulls are numbered; a repeated number gets the same answer, also from a new leader, since each grant
+//! names its pull.
+
+use crate::desk::{Asked, Unit};
+use crate::event::Pull;
+use crate::explain::Blocked;
+use crate::grant::{self, Ground, Others, Taker, Trial};
+use crate::limits::{
+    GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX, PARTS_BEFORE_FLUSH_ONCE,
+    PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED, WORK_PER_PULL,
+};
+use crate::record::{Care, Duty, Grant, ShardRecord};
+use crate::reign::{Reign, Step, Turn};
+use crate::state::{GrantId, Job, JobNo, Node, NodeNo, Slot};
+use crate::{Answer, Escalation, Flush, Granted, PullAnswer};
+use alloc::format;
+use alloc::vec::Vec;
+use types::{Code, Millis, Problem, PullNo, Range, ShardId, Stage, TrackSet};
+
+/// Calls that may repeat one pull while it is being written.
+const SAME_PULLS_MAX: usize = 8;
+/// How soon to ask again where records that may hold work were busy: a synced write or two.
+const BUSY_AGAIN: Millis = Millis(100);
+
+/// What one pull is being given.
+struct Plan<'a> {
+    pull: &'a Pull,
+    now: Millis,
+    no: NodeNo,
+    left: u32,
+    grants: usize,
+    seen: usize,
+    apart: bool,
+    busy: bool,
+    units: Vec<Unit>,
+}
+
+impl Reign {
+    pub(crate) fn pull(&mut self, now: Millis, asked: &Asked, pull: &Pull) -> Step {
+        let no = match self.seated(asked, &pull.node, pull.session) {
+            Ok(no) => no,
+            Err(step) => return step,
+        };
+        if let Some(step) = self.pulled_before(no, asked, pull) {
+            return step;
+        }
+        if let Some(reason) = self.takes_nothing(no) {
+            self.note_pull(no, pull.number, true);
+            return Step::Answer(Ok(self.nothing(pull.number, reason, PULL_AGAIN)));
+        }
+        let plan = self.plan_pull(now, no, pull);
+        self.note_pull(no, pull.number, plan.left > 0);
+        if plan.units.is_empty() {
+            let waits = self.reclaim(now, no) || plan.busy;
+            let reason = self.idle_reason(now, no);
+            let again = if waits { BUSY_AGAIN } else { PULL_AGAIN };
+            return Step::Answer(Ok(self.nothing(pull.number, reason, again)));
+        }
+        if let Some(node) = self.nodes.get_mut(&no) {
+            node.pulling = Some((pull.number, Vec::new()));
+        }
+        Step::Write(plan.units)
+    }
+
+    /// What a repeated, late or overtaking pull gets; `None` for a new one.
+    fn pulled_before(&mut self, no: NodeNo, asked: &Asked, pull: &Pull) -> Option<Step> {
+        let node = self.nodes.get_mut(&no)?;
+        if let Some((number, calls)) = &mut node.pulling {
+            if *number != pull.number || calls.len() >= SAME_PULLS_MAX {
+                return Some(Step::Answer(Err(crate::reign::overloaded())));
+            }
+            calls.push(asked.call);
+            return Some(Step::Held);
+        }
+        if pull.number > node.pulled {
+            return None;
+        }
+        if pull.number < node.pulled || pull.number == PullNo(0) {
+            let what = format!("answer pull {} after pull {}", pull.number, node.pulled);
+            return Some(Step::refuse(Code::InvalidRequest, what));
+        }
+        Some(Step::Answer(Ok(self.pull_answer(no, pull.number))))
+    }
+
+    fn takes_nothing(&self, no: NodeNo) -> Option<Blocked> {
+        let node = self.nodes.get(&no)?;
+        let record = node.record()?;
+        match record.duty {
+            Duty::Cordoned => {
+                return Some(Blocked::NodeCordoned {
+                    node: node.key.node.clone(),
+                });
+            }
+            Duty::Draining => {
+                return Some(Blocked::NodeDraining {
+                    node: node.key.node.clone(),
+                });
+            }
+            Duty::Serving => {}
+        }
+        if node.draining {
+            return Some(Blocked::NodeDraining {
+                node: node.key.node.clone(),
+            });
+        }
+        let full = node.holdings.len() >= GRANTS_PER_NODE_MAX;
+        full.then(|| Blocked::NodeFull {
+            node: node.key.node.clone(),
+        })
+    }
+
+    /// An answered pull is answered so for good. One that is being written is noted when it is stored.
+    fn note_pull(&mut self, no: NodeNo, number: PullNo, hungry: bool) {
+        let work = self.work;
+        if let Some(node) = self.nodes.get_mut(&no) {
+            node.pulled = number;
+            node.hungry_since = hungry.then_some(work);
+        }
+    }
+
+    fn nothing(&self, number: PullNo, reason: Blocked, again_after: Millis) -> Answer {
+        Answer::Pulled(PullAnswer {
+            number,
+            grants: Vec::new(),
+            jobs: Vec::new(),
+            again_after,
+            reason: Some(reason),
+        })
+    }
+
+    fn plan_pull<'a>(&mut self, now: Millis, no: NodeNo, pull: &'a Pull) -> Plan<'a> {
+        let mut plan = Plan {
+            pull,
+            now,
+            no,
+            left: wanted(pull),
+            grants: 0,
+            seen: 0,
+            apart: false,
+            busy: false,
+            units: Vec::new(),
+        };
+        let jobs: Vec<JobNo> = self.line.iter().map(|place| place.3).collect();
+        for job in self.in_order(jobs, pull) {
+            if plan.is_full() {
+                break;
+            }
+            self.plan_job(&mut plan, job);
+        }
+        plan
+    }
+
+    /// Jobs in line; among equals of lane and priority those whose bundle the node has loaded go first.
+    fn in_order(&self, mut jobs: Vec<JobNo>, pull: &Pull) -> Vec<JobNo> {
+        let place = |no: &JobNo| {
+            let record = self.jobs.get(no).and_then(Job::record);
+            record.map(|record| {
+                let loads = !pull.bundles.contains(&record.spec.bundle);
+                (record.lane, core::cmp::Reverse(record.priority), loads)
+            })
+        };
+        jobs.sort_by_key(place);
+        jobs
+    }
+
+    fn plan_job(&mut self, plan: &mut Plan<'_>, no: JobNo) {
+        if self.desk.is_dirty(Slot::Job(no)) {
+            plan.busy = true;
+            return;
+        }
+        let (Some(job), Some(node)) = (self.jobs.get(&no), self.nodes.get(&plan.no)) else {
+            return;
+        };
+        let refused = job
+            .record()
+            .is_none_or(|record| node.refused_bundles.contains(&record.spec.bundle));
+        if refused {
+            return;
+        }
+        let mut left_here = self.share(plan, job);
+        let ready = job.ready.iter().copied();
+        let fresh = job.fresh.iter().map(ShardId::Root);
+        let shards: Vec<ShardId> = ready.chain(fresh).take(SHARDS_SEEN_PER_PULL_MAX).collect();
+        for shard in shards {
+            if plan.is_full() || left_here == 0 {
+                return;
+            }
+            let before = plan.left;
+            self.plan_shard(plan, no, shard, left_here);
+            left_here -= before - plan.left;
+        }
+    }
+
+    /// How much of a job one node takes at once: all it wants while it is alone, else at most half of an even share
+    /// of what is left, so that the end of a job is spread over its nodes.
+    fn share(&self, plan: &Plan<'_>, job: &Job) -> u32 {
+        let nodes = self.serving(plan.now);
+        if nodes <= 1 {
+            return plan.left;
+        }
+        let totals = &job.tally.totals;
+        let open = totals.tracks.saturating_sub(totals.done + totals.granted);
+        let share = open
+            .div_ceil(2 * nodes)
+            .max(u64::from(TRACKS_UNMEASURED.div_ceil(4)));
+        plan.left.min(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
+    /// Nodes that live and take work.
+    pub(crate) fn serving(&self, now: Millis) -> u64 {
+        let serves = |node: &&Node| {
+            let duty = node.record().map(|record| record.duty);
+            node.is_live(now) && !node.draining && duty == Some(Duty::Serving)
+        };
+        self.nodes.values().filter(serves).count() as u64
+    }
+
+    fn plan_shard(&mut self, plan: &mut Plan<'_>, no: JobNo, shard: ShardId, want: u32) {
+        plan.seen += 1;
+        if !self.runs_stage(plan.no, shard) {
+            return;
+        }
+        if self.desk.is_dirty(Slot::Shard(no, shard)) {
+            plan.busy = true;
+            return;
+        }
+        let Some(record) = self.granted_record(plan, no, shard, want) else {
+            return;
+        };
+        // A violation here is counted, and the shard is left alone.
+        if let Ok(unit) = self.shard_unit(no, shard, record) {
+            plan.units.push(unit);
+        }
+    }
+
+    fn runs_stage(&self, no: NodeNo, shard: ShardId) -> bool {
+        let stage = stage_of(shard);
+        let record = self.nodes.get(&no).and_then(Node::record);
+        record.is_some_and(|record| record.stages.contains(&stage))
+    }
+
+    /// The shard's record with grants for this pull; `None` where it gives none.
+    fn granted_record(
+        &self,
+        plan: &mut Plan<'_>,
+        no: JobNo,
+        shard: ShardId,
+        want: u32,
+    ) -> Option<ShardRecord> {
+        let job = self.jobs.get(&no)?;
+        let node = self.nodes.get(&plan.no)?;
+        let extent = job.extent(shard)?;
+        let known = job.shards.get(&shard);
+        let nothing = TrackSet::new();
+        let covered = known.map_or(&nothing, |shard| &shard.covered);
+        let waits = known.is_some_and(|shard| shard.not_before > plan.now);
+        let others = if self.serving(plan.now) > 1 {
+            Others::Some
+        } else {
+            Others::None
+        };
+        let mut record = self.shard_record(no, shard);
+        let (mut left, before) = (want, plan.grants);
+        while !plan.is_full() && left > 0 && record.grants.len() < GRANTS_PER_SHARD_MAX {
+            let held = waits || plan.grants > 0;
+            let taker = Taker {
+                node: &node.key.node,
+                others,
+                suspects: if held { Trial::Held } else { Trial::Open },
+            };
+            let ground = Ground {
+                extent: &extent,
+                covered,
+                record: &record,
+            };
+            let Some(choice) = grant::choose(&ground, &taker, left) else {
+                break;
+            };
+            let took = u32::try_from(choice.tracks.len()).unwrap_or(u32::MAX);
+            left = left.saturating_sub(took);
+            plan.took(took, choice.care);
+            add_grant(&mut record, node, plan.pull, choice.range, choice.care);
+        }
+        (plan.grants > before).then_some(record)
+    }
+
+    /// The answer to a pull, from the stored records: those of its grants that live.
+    pub(crate) fn pull_answer(&self, no: NodeNo, number: PullNo) -> Answer {
+        let mut grants = Vec::new();
+        let mut jobs = Vec::new();
+        let node = self.nodes.get(&no);
+        for id in node.iter().flat_map(|node| node.holdings.keys()) {
+            let Some(granted) = self.granted(no, *id, number) else {
+                continue;
+            };
+            let spec = self
+                .jobs
+                .get(&id.job)
+                .and_then(Job::record)
+                .map(|r| &r.spec);
+            if let Some(spec) = spec.filter(|spec| !jobs.contains(*spec)) {
+                jobs.push(spec.clone());
+            }
+            grants.push(granted);
+        }
+        Answer::Pulled(PullAnswer {
+            number,
+            grants,
+            jobs,
+            again_after: PULL_AGAIN,
+            reason: None,
+        })
+    }
+
+    fn granted(&self, no: NodeNo, id: GrantId, number: PullNo) -> Option<Granted> {
+        let job = self.jobs.get(&id.job)?;
+        let session = self.nodes.get(&no)?.record()?.session;
+        let shard = job.shards.get(&id.shard)?;
+        let record = &shard.stored.record;
+        let grant = record.grant(id.attempt)?;
+        if grant.pull != number || grant.session != session {
+            return None;
+        }
+        let within = job
+            .extent(id.shard)?
+            .intersection(&TrackSet::from(grant.range));
+        Some(Granted {
+            job: job.key.clone(),
+            shard: id.shard,
+            attempt: id.attempt,
+            epoch: self.epoch,
+            generation: self.generation,
+            range: grant.range,
+            tracks: within.difference(&shard.covered),
+            care: grant.care,
+            flush: flush(record),
+            escalation: escalation(job, id.shard),
+        })
+    }
+
+    /// A pull's grants are stored: answer it, and whoever repeated it.
+    pub(crate) fn pull_stored(&mut self, turn: &mut Turn<'_>, asked: &Asked, pull: &Pull) {
+        let key = crate::NodeKey {
+            tenant: asked.caller.tenant.clone(),
+            node: pull.node.clone(),
+        };
+        let Some(no) = self.node_names.get(&key).copied() else {
+            return turn.answer(asked.call, Err(crate::reign::overloaded()));
+        };
+        let calls = self.end_pull(no);
+        let answer = self.pull_answer(no, pull.number);
+        for call in calls.into_iter().chain([asked.call]) {
+            turn.answer(call, Ok(answer.clone()));
+        }
+    }
+
+    /// A pull's grants were not stored: whoever repeated it asks again, and its number is free again.
+    pub(crate) fn pull_unstored(
+        &mut self,
+        turn: &mut Turn<'_>,
+        asked: &Asked,
+        pull: &Pull,
+        why: &Problem,
+    ) {
+        let key = crate::NodeKey {
+            tenant: asked.caller.tenant.clone(),
+            node: pull.node.clone(),
+        };
+        let Some(no) = self.node_names.get(&key).copied() else {
+            return;
+        };
+        for call in self.end_pull(no) {
+            turn.answer(call, Err(why.clone()));
+        }
+        if let Some(node) = self.nodes.get_mut(&no)
+            && node.pulled == pull.number
+        {
+            node.pulled = PullNo(pull.number.0.saturating_sub(1));
+        }
+    }
+
+    fn end_pull(&mut self, no: NodeNo) -> Vec<crate::CallId> {
+        let pulling = self.nodes.get_mut(&no).and_then(|node| node.pulling.take());
+        pulling.map_or_else(Vec::new, |(_, calls)| calls)
+    }
+}
+
+impl Plan<'_> {
+    const fn is_full(&self) -> bool {
+        let enough = self.left == 0 || self.grants >= GRANTS_PER_PULL_MAX;
+        enough || self.apart || self.seen >= SHARDS_SEEN_PER_PULL_MAX
+    }
+
+    fn took(&mut self, tracks: u32, care: Care) {
+        self.grants += 1;
+        self.left = self.left.saturating_sub(tracks);
+        // Suspects are in hand with nothing else: their grant is the whole answer.
+        self.apart = care == Care::Apart;
+    }
+}
+
+/// Tracks that a pull is to be given: two minutes of the node's work, within what it wants.
+fn wanted(pull: &Pull) -> u32 {
+    let seconds = WORK_PER_PULL.0 / 1_000;
+    let measured = pull.tracks_per_1000_s.map_or(TRACKS_UNMEASURED, |rate| {
+        let tracks = u64::from(rate) * seconds / 1_000;
+        u32::try_from(tracks.max(1)).unwrap_or(u32::MAX)
+    });
+    pull.want_tracks.min(measured).min(TRACKS_PER_PULL_MAX)
+}
+
+fn add_grant(record: &mut ShardRecord, node: &Node, pull: &Pull, range: Range, care: Care) {
+    record.last_attempt = record.last_attempt.next();
+    record.grants.push(Grant {
+        attempt: record.last_attempt,
+        tenant: node.key.tenant.clone(),
+        node: node.key.node.clone(),
+        session: pull.session,
+        pull: pull.number,
+        range,
+        care,
+    });
+}
+
+/// The stage that a shard's tracks need.
+pub(crate) const fn stage_of(shard: ShardId) -> Stage {
+    match shard {
+        ShardId::Root(_) => Stage::Screen,
+        ShardId::Escalation { .. } => Stage::Residual,
+    }
+}
+
+/// When the shard's grants flush.
+pub(crate) fn flush(record: &ShardRecord) -> Flush {
+    if record.parts.len() >= PARTS_BEFORE_FLUSH_ONCE {
+        Flush::AtEnd
+    } else {
+        Flush::AsConfigured
+    }
+}
+
+fn escalation(job: &Job, shard: ShardId) -> Option<Escalation> {
+    let ShardId::Escalation {
+        root,
+        attempt,
+        first,
+    } = shard
+    else {
+        return None;
+    };
+    let sha256 = job.escalations.get(&shard)?.sha256;
+    Some(Escalation {
+        root,
+        attempt,
+        first,
+        sha256,
+    })
+}

@@ -1,0 +1,118 @@
+//! How a changed record becomes a unit of writing: with its key, its guard at the revision last read, and the job
+//! record it rests on. Every change of a shard passes the invariants here before it may leave.
+
+use crate::desk::{Change, JobGuard, Record, Unit};
+use crate::invariants;
+use crate::key::RecordKey;
+use crate::record::{self, JobRecord, NodeRecord, ShardRecord};
+use crate::reign::Reign;
+use crate::state::{JobNo, NodeNo, Slot};
+use alloc::boxed::Box;
+use types::{Code, Problem, ShardId};
+
+impl Reign {
+    fn job_guard(&self, no: JobNo) -> Option<JobGuard> {
+        let job = self.jobs.get(&no)?;
+        Some(JobGuard {
+            job: no,
+            path: RecordKey::Job(job.key.clone()).path(self.generation),
+            revision: job.stored.as_ref()?.revision,
+        })
+    }
+
+    /// A change of a job's record.
+    pub(crate) fn job_unit(&self, no: JobNo, record: JobRecord) -> Option<Unit> {
+        let job = self.jobs.get(&no)?;
+        let change = Change {
+            slot: Slot::Job(no),
+            path: RecordKey::Job(job.key.clone()).path(self.generation),
+            guard: job.stored.as_ref().map(|stored| stored.revision),
+            value: Some(record::encode(&record)),
+            record: Record::Job(Box::new(record)),
+        };
+        Some(Unit::one(change, None))
+    }
+
+    /// A change of a node's record.
+    pub(crate) fn node_unit(&self, no: NodeNo, record: NodeRecord) -> Option<Unit> {
+        let node = self.nodes.get(&no)?;
+        let change = Change {
+            slot: Slot::Node(no),
+            path: RecordKey::Node(node.key.clone()).path(self.generation),
+            guard: node.stored.as_ref().map(|stored| stored.revision),
+            value: Some(record::encode(&record)),
+            record: Record::Node(Box::new(record)),
+        };
+        Some(Unit::one(change, None))
+    }
+
+    /// A change of a shard's record.
+    ///
+    /// # Errors
+    /// `INTERNAL` where the change would break an invariant: it is counted and not written.
+    pub(crate) fn shard_unit(
+        &mut self,
+        no: JobNo,
+        shard: ShardId,
+        record: ShardRecord,
+    ) -> Result<Unit, Problem> {
+        let unit = self.checked_unit(no, shard, record);
+        unit.map_err(|violation| {
+            *self.violations.entry(violation.invariant).or_default() += 1;
+            Problem::new(
+                Code::Internal,
+                alloc::format!("change shard `{shard}`: {violation}"),
+            )
+        })
+    }
+
+    fn checked_unit(
+        &self,
+        no: JobNo,
+        shard: ShardId,
+        record: ShardRecord,
+    ) -> Result<Unit, invariants::Violation> {
+        let lost = || invariants::Violation::internal("the job of a changed shard is known");
+        let job = self.jobs.get(&no).ok_or_else(lost)?;
+        let stored = job.shards.get(&shard).map(|shard| &shard.stored);
+        let extent = job.extent(shard).ok_or_else(lost)?;
+        let before = stored.map(|stored| &stored.record);
+        invariants::shard_change(before, &record, &extent, self.epoch)?;
+        let change = Change {
+            slot: Slot::Shard(no, shard),
+            path: RecordKey::Shard(job.key.clone(), shard).path(self.generation),
+            guard: stored.map(|stored| stored.revision),
+            value: Some(record::encode(&record)),
+            record: Record::Shard(Box::new(record)),
+        };
+        let guard = self.job_guard(no).ok_or_else(lost)?;
+        Ok(Unit::one(change, Some(guard)))
+    }
+
+    /// The removal of a closed job's shard key.
+    pub(crate) fn removal_unit(&self, no: JobNo, shard: ShardId) -> Option<Unit> {
+        let job = self.jobs.get(&no)?;
+        let change = Change {
+            slot: Slot::Shard(no, shard),
+            path: RecordKey::Shard(job.key.clone(), shard).path(self.generation),
+            guard: Some(job.shards.get(&shard)?.stored.revision),
+            value: None,
+            record: Record::Gone,
+        };
+        Some(Unit::one(change, Some(self.job_guard(no)?)))
+    }
+
+    /// The stored record of a shard, or the empty one of a shard that has no key yet.
+    pub(crate) fn shard_record(&self, no: JobNo, shard: ShardId) -> ShardRecord {
+        let Some(job) = self.jobs.get(&no) else {
+            return ShardRecord::default();
+        };
+        match job.shards.get(&shard) {
+            Some(shard) => shard.stored.record.clone(),
+            None => ShardRecord {
+                escalation: job.escalations.get(&shard).map(|part| part.sha256),
+                ..ShardRecord::default()
+            },
+        }
+    }
+}

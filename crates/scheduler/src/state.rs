@@ -1,0 +1,314 @@
+//! What a leading core holds in memory: the stored records with their revisions, and beside them what liveness
+//! needs and no record keeps (beats, expiry, hunger). Inside, jobs and nodes go by dense numbers of this reign.
+//!
+//! Only stored records live here. What is being written waits at the desk until it is back.
+
+use crate::desk::Asked;
+use crate::key::{JobKey, NodeKey};
+use crate::record::{JobRecord, Lane, NodeRecord, ShardRecord};
+use crate::tally::Tally;
+use crate::{CallId, Revision};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use types::{
+    Attempt, Code, Digest, Millis, Ordinal, PullNo, Range, Session, ShardId, TrackSet, UnixMillis,
+};
+
+/// A job of this reign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct JobNo(pub(crate) u32);
+
+/// A node of this reign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NodeNo(pub(crate) u32);
+
+/// The place of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Slot {
+    Job(JobNo),
+    Node(NodeNo),
+    Shard(JobNo, ShardId),
+}
+
+impl Slot {
+    /// The job that must stand still for this record to change.
+    pub(crate) const fn job(self) -> Option<JobNo> {
+        match self {
+            Self::Job(job) | Self::Shard(job, _) => Some(job),
+            Self::Node(_) => None,
+        }
+    }
+}
+
+/// A grant of this reign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct GrantId {
+    pub(crate) job: JobNo,
+    pub(crate) shard: ShardId,
+    pub(crate) attempt: Attempt,
+}
+
+/// A record as stored.
+#[derive(Debug, Clone)]
+pub(crate) struct Versioned<T> {
+    pub(crate) record: T,
+    pub(crate) revision: Revision,
+}
+
+/// The escalation part that makes an escalation shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct EscalationPart {
+    pub(crate) tracks: TrackSet,
+    pub(crate) sha256: Digest,
+}
+
+/// A cancel on its way: first its marker, then the job's record. Publish waits for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Cancelling {
+    /// The call that began it; `None` once it waits for the record.
+    pub(crate) asked: Option<Asked>,
+    /// Calls that ask the same.
+    pub(crate) also: Vec<CallId>,
+}
+
+/// The manifest's way to storage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ManifestStep {
+    /// Not publishing, or not begun.
+    Idle,
+    /// The shell is at it.
+    Writing { tries: u32 },
+    /// It failed; again at that time.
+    Waiting {
+        tries: u32,
+        until: Millis,
+        code: Code,
+    },
+}
+
+/// One job.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) key: JobKey,
+    /// `None` while its first write is under way.
+    pub(crate) stored: Option<Versioned<JobRecord>>,
+    pub(crate) shards: BTreeMap<ShardId, Shard>,
+    /// Root shards that have no key yet, as ranges of their numbers.
+    pub(crate) fresh: TrackSet,
+    /// Shards with a key, and escalation shards, that have tracks neither covered nor granted.
+    pub(crate) ready: BTreeSet<ShardId>,
+    /// Escalation shards that exist, by the parts that make them.
+    pub(crate) escalations: BTreeMap<ShardId, EscalationPart>,
+    /// Those of them whose tracks are not all covered.
+    pub(crate) open_escalations: BTreeSet<ShardId>,
+    pub(crate) tally: Tally,
+    /// The latest revision of any of its records: rises with each change that a watcher is told.
+    pub(crate) seen: Revision,
+    pub(crate) cancelling: Option<Cancelling>,
+    pub(crate) manifest: ManifestStep,
+    /// Shards whose keys are being removed; see `publish`.
+    pub(crate) removing: usize,
+}
+
+/// Where a running job stands in line.
+pub(crate) type InLine = (Lane, Reverse<i32>, UnixMillis, JobNo);
+
+impl Job {
+    pub(crate) fn new(key: JobKey) -> Self {
+        Self {
+            key,
+            stored: None,
+            shards: BTreeMap::new(),
+            fresh: TrackSet::new(),
+            ready: BTreeSet::new(),
+            escalations: BTreeMap::new(),
+            open_escalations: BTreeSet::new(),
+            tally: Tally::default(),
+            seen: Revision(0),
+            cancelling: None,
+            manifest: ManifestStep::Idle,
+            removing: 0,
+        }
+    }
+
+    pub(crate) fn record(&self) -> Option<&JobRecord> {
+        self.stored.as_ref().map(|stored| &stored.record)
+    }
+
+    /// The tracks of a shard that exists.
+    pub(crate) fn extent(&self, shard: ShardId) -> Option<TrackSet> {
+        match shard {
+            ShardId::Root(root) => self.record()?.spec.plan.range(root).map(TrackSet::from),
+            ShardId::Escalation { .. } => self.escalations.get(&shard).map(|e| e.tracks.clone()),
+        }
+    }
+
+    /// Whether the shard exists: a root of the list, or an escalation shard whose part counts.
+    pub(crate) fn exists(&self, shard: ShardId) -> bool {
+        match shard {
+            ShardId::Root(root) => self
+                .record()
+                .is_some_and(|record| record.spec.plan.range(root).is_some()),
+            ShardId::Escalation { .. } => self.escalations.contains_key(&shard),
+        }
+    }
+
+    pub(crate) fn in_line(&self, no: JobNo) -> Option<InLine> {
+        let record = self.record()?;
+        Some((
+            record.lane,
+            Reverse(record.priority),
+            record.spec.submitted_at,
+            no,
+        ))
+    }
+}
+
+/// One shard that has a key.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    pub(crate) stored: Versioned<ShardRecord>,
+    /// What its parts cover: derived.
+    pub(crate) covered: TrackSet,
+    /// Its suspects are not tried before.
+    pub(crate) not_before: Millis,
+}
+
+impl Shard {
+    /// Tracks of the extent that are neither covered nor granted.
+    pub(crate) fn free(&self, extent: &TrackSet) -> TrackSet {
+        let mut free = extent.difference(&self.covered);
+        for grant in &self.stored.record.grants {
+            free.remove(grant.range);
+        }
+        free
+    }
+}
+
+/// One node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) key: NodeKey,
+    /// `None` while its first write is under way.
+    pub(crate) stored: Option<Versioned<NodeRecord>>,
+    /// When this reign last heard of the session: at its join or a beat.
+    pub(crate) last_beat: Option<Millis>,
+    /// The number of the last beat that counted.
+    pub(crate) beat: u64,
+    /// The last pull answered.
+    pub(crate) pulled: PullNo,
+    /// The pull under way, with calls that repeated it.
+    pub(crate) pulling: Option<(PullNo, Vec<CallId>)>,
+    /// It got less than it wanted when the work counter stood there.
+    pub(crate) hungry_since: Option<u64>,
+    pub(crate) holdings: BTreeMap<GrantId, Holding>,
+    pub(crate) devices_out: Vec<(String, Code)>,
+    pub(crate) draining: bool,
+    /// Bundles that it could not load in this session.
+    pub(crate) refused_bundles: BTreeSet<Digest>,
+    /// The last worker death counted.
+    pub(crate) deaths_seen: u64,
+}
+
+/// What liveness knows of a live grant.
+#[derive(Debug, Clone)]
+pub(crate) struct Holding {
+    /// May be withdrawn from then on.
+    pub(crate) expires: Millis,
+    /// Beats received since it was stored.
+    pub(crate) beats: u32,
+    /// Beats in a row that began after it was stored and did not name it.
+    pub(crate) missed: u8,
+    /// The session that last named or pulled it.
+    pub(crate) session: Session,
+    /// What the last beat that named it had in hand.
+    pub(crate) in_hand: Option<TrackSet>,
+    /// What is wanted back.
+    pub(crate) yield_at: Option<Ordinal>,
+}
+
+impl Node {
+    pub(crate) fn new(key: NodeKey) -> Self {
+        Self {
+            key,
+            stored: None,
+            last_beat: None,
+            beat: 0,
+            pulled: PullNo(0),
+            pulling: None,
+            hungry_since: None,
+            holdings: BTreeMap::new(),
+            devices_out: Vec::new(),
+            draining: false,
+            refused_bundles: BTreeSet::new(),
+            deaths_seen: 0,
+        }
+    }
+
+    pub(crate) fn record(&self) -> Option<&NodeRecord> {
+        self.stored.as_ref().map(|stored| &stored.record)
+    }
+
+    /// Whether the session lives and has been heard of within the life of a grant.
+    pub(crate) fn is_live(&self, now: Millis) -> bool {
+        let heard = self
+            .last_beat
+            .is_some_and(|at| now.since(at) < crate::limits::GRANT_LIVES);
+        heard && self.record().is_some_and(|record| !record.left)
+    }
+
+    /// Tracks in hand by the last beats.
+    pub(crate) fn in_hand(&self) -> u64 {
+        let sets = self.holdings.values().filter_map(|h| h.in_hand.as_ref());
+        sets.map(TrackSet::len).sum()
+    }
+}
+
+/// Why a grant is taken away, or what is to be noted in a shard; carried out when its record is free to change.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chores {
+    /// Grants to end.
+    pub(crate) withdraw: BTreeMap<Attempt, Withdrawal>,
+    /// Grants to shrink: their end becomes the lesser of the two.
+    pub(crate) shrink: BTreeMap<Attempt, Ordinal>,
+    /// Tracks that a dead worker had in hand.
+    pub(crate) accuse: Vec<TrackSet>,
+}
+
+impl Chores {
+    /// Takes back what was tried and not done; the earlier reason of a withdrawal stands.
+    pub(crate) fn put_back(&mut self, tried: Self) {
+        for (attempt, why) in tried.withdraw {
+            self.withdraw.insert(attempt, why);
+        }
+        for (attempt, end) in tried.shrink {
+            let wish = self.shrink.entry(attempt).or_insert(end);
+            *wish = end.min(*wish);
+        }
+        self.accuse.extend(tried.accuse);
+    }
+}
+
+/// Why a grant ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// Given back or never taken up: costs nothing.
+    Free,
+    /// A failure that costs.
+    Failed(crate::record::FailureCause),
+    /// The node died with these tracks of the grant in hand, `alone` when it had nothing else.
+    Died {
+        in_hand: Option<TrackSet>,
+        alone: bool,
+    },
+}
+
+/// The half-open range from a grant's first track to `end`.
+pub(crate) fn cut(range: Range, end: Ordinal) -> Range {
+    Range {
+        first: range.first,
+        end: range.end.min(end).max(range.first),
+    }
+}

@@ -1,0 +1,117 @@
+//! What the records of a job add up to. Derived from them alone: a change of a record replaces what that record
+//! contributed, and the tests hold the running sum against a fresh count.
+
+use crate::record::{PartKind, ShardRecord, Totals, VerdictCounts};
+#[cfg(test)]
+use crate::state::Job;
+use types::{Ledger, ShardId, StageUse, TrackSet};
+
+/// Running totals of a job.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) totals: Totals,
+    /// Tracks of root shards that a terminal or escalation part covers.
+    pub(crate) roots_covered: u64,
+}
+
+/// What one shard adds.
+pub(crate) fn contribution(shard: ShardId, record: &ShardRecord, extent: &TrackSet) -> Tally {
+    let mut tally = Tally::default();
+    let covered = record.covered();
+    let totals = &mut tally.totals;
+    for part in &record.parts {
+        totals.parts += 1;
+        totals.ledger = totals.ledger.plus(part.ledger);
+        if part.kind == PartKind::Terminal {
+            totals.done += part.tracks.len();
+            totals.verdicts = totals.verdicts.plus(part.verdicts);
+        }
+    }
+    totals.granted = granted(record, extent, &covered);
+    if matches!(shard, ShardId::Root(_)) {
+        tally.roots_covered = covered.len();
+        totals.shards_done = u32::from(covered.len() == extent.len());
+    }
+    tally
+}
+
+/// Tracks in live grants that no part covers.
+fn granted(record: &ShardRecord, extent: &TrackSet, covered: &TrackSet) -> u64 {
+    let mut held = TrackSet::new();
+    record
+        .grants
+        .iter()
+        .for_each(|grant| held.insert(grant.range));
+    held.intersection(extent).difference(covered).len()
+}
+
+impl Tally {
+    /// Adds what a shard contributes.
+    pub(crate) fn add(&mut self, other: &Self) {
+        let (mine, theirs) = (&mut self.totals, &other.totals);
+        mine.done += theirs.done;
+        mine.granted += theirs.granted;
+        mine.shards_done += theirs.shards_done;
+        mine.parts += theirs.parts;
+        mine.verdicts = mine.verdicts.plus(theirs.verdicts);
+        mine.ledger = mine.ledger.plus(theirs.ledger);
+        self.roots_covered += other.roots_covered;
+    }
+
+    /// Takes back what a shard contributed before.
+    pub(crate) fn remove(&mut self, other: &Self) {
+        let (mine, theirs) = (&mut self.totals, &other.totals);
+        mine.done -= theirs.done;
+        mine.granted -= theirs.granted;
+        mine.shards_done -= theirs.shards_done;
+        mine.parts -= theirs.parts;
+        mine.verdicts = verdicts_minus(mine.verdicts, theirs.verdicts);
+        mine.ledger = ledger_minus(mine.ledger, theirs.ledger);
+        self.roots_covered -= other.roots_covered;
+    }
+}
+
+const fn verdicts_minus(a: VerdictCounts, b: VerdictCounts) -> VerdictCounts {
+    VerdictCounts {
+        likely_ai: a.likely_ai.saturating_sub(b.likely_ai),
+        no_evidence: a.no_evidence.saturating_sub(b.no_evidence),
+        inconclusive: a.inconclusive.saturating_sub(b.inconclusive),
+        unscannable: a.unscannable.saturating_sub(b.unscannable),
+    }
+}
+
+const fn use_minus(a: StageUse, b: StageUse) -> StageUse {
+    StageUse {
+        device_us: a.device_us.saturating_sub(b.device_us),
+        energy_mj: a.energy_mj.saturating_sub(b.energy_mj),
+        tracks: a.tracks.saturating_sub(b.tracks),
+        audio_ms: a.audio_ms.saturating_sub(b.audio_ms),
+        bytes: a.bytes.saturating_sub(b.bytes),
+        cpu_us: a.cpu_us.saturating_sub(b.cpu_us),
+        wait_us: a.wait_us.saturating_sub(b.wait_us),
+    }
+}
+
+const fn ledger_minus(a: Ledger, b: Ledger) -> Ledger {
+    Ledger {
+        decode: use_minus(a.decode, b.decode),
+        screen: use_minus(a.screen, b.screen),
+        residual: use_minus(a.residual, b.residual),
+    }
+}
+
+/// Counts a job afresh from its records, to hold the running sum against.
+#[cfg(test)]
+pub(crate) fn count(job: &Job) -> Tally {
+    let mut tally = Tally::default();
+    if let Some(record) = job.record() {
+        tally.totals.tracks = u64::from(record.spec.plan.rows);
+        tally.totals.shards = record.spec.plan.shards();
+    }
+    for (id, shard) in &job.shards {
+        if let Some(extent) = job.extent(*id) {
+            tally.add(&contribution(*id, &shard.stored.record, &extent));
+        }
+    }
+    tally
+}

@@ -1,0 +1,197 @@
+//! What the shell may look at: stored state only, in order, without copies of what is large. Looking changes nothing
+//! and is never a reason to write.
+
+use crate::invariants::Invariant;
+use crate::record::{JobRecord, NodeRecord, ShardRecord, Totals};
+use crate::reign::{Core, Reign};
+use crate::state::{Job, Node};
+use crate::{JobKey, NodeKey, Revision};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use types::{Attempt, Code, Millis, Ordinal, Range, ShardId, TenantId, TrackSet};
+
+/// One job.
+#[derive(Debug, Clone, Copy)]
+pub struct JobView<'a> {
+    /// Its name.
+    pub key: &'a JobKey,
+    /// Its record.
+    pub record: &'a JobRecord,
+    /// What its shard records add up to; of a closed job, at its closing.
+    pub totals: Totals,
+    /// Rises with every change of any of its records.
+    pub revision: Revision,
+    /// Whether a cancel is on its way.
+    pub cancelling: bool,
+}
+
+/// One shard.
+#[derive(Debug, Clone)]
+pub struct ShardView<'a> {
+    /// Its name.
+    pub shard: ShardId,
+    /// Its tracks.
+    pub extent: TrackSet,
+    /// Its record; `None` while it has not left the queue.
+    pub record: Option<&'a ShardRecord>,
+    /// Tracks that a part covers.
+    pub covered: u64,
+}
+
+/// One node.
+#[derive(Debug, Clone)]
+pub struct NodeView<'a> {
+    /// Its name.
+    pub key: &'a NodeKey,
+    /// Its record.
+    pub record: &'a NodeRecord,
+    /// Whether this leader has heard of its session within the life of a grant.
+    pub live: bool,
+    /// When this leader last heard of it.
+    pub last_beat: Option<Millis>,
+    /// It finishes what it has and takes nothing new, by its own word.
+    pub draining: bool,
+    /// Devices that are out of service, with the code of why.
+    pub devices_out: &'a [(String, Code)],
+    /// Its live grants.
+    pub grants: Vec<HeldView<'a>>,
+}
+
+/// A live grant of a node.
+#[derive(Debug, Clone)]
+pub struct HeldView<'a> {
+    /// The job.
+    pub job: &'a JobKey,
+    /// The shard.
+    pub shard: ShardId,
+    /// The attempt.
+    pub attempt: Attempt,
+    /// Its ordinals.
+    pub range: Range,
+    /// Tracks of it without a row.
+    pub open: u64,
+    /// What the last beat that named it had in hand; `None` before one did.
+    pub in_hand: Option<&'a TrackSet>,
+    /// What is wanted back.
+    pub yield_at: Option<Ordinal>,
+    /// May be withdrawn from then on.
+    pub expires: Millis,
+}
+
+impl Core {
+    /// The jobs of a tenant, by name.
+    pub fn jobs<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = JobView<'a>> + 'a {
+        let reign = self.leading();
+        let names = reign.into_iter().flat_map(|reign| reign.job_names.values());
+        let jobs = names.filter_map(move |no| reign?.jobs.get(no));
+        jobs.filter(move |job| job.key.tenant == *tenant)
+            .filter_map(job_view)
+    }
+
+    /// One job.
+    #[must_use]
+    pub fn job(&self, key: &JobKey) -> Option<JobView<'_>> {
+        let reign = self.leading()?;
+        job_view(reign.jobs.get(&reign.job_no(key)?)?)
+    }
+
+    /// Shards of an open job: those with a record, by name. The others are arithmetic; see [`Core::shard`].
+    pub fn shards<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = ShardView<'a>> + 'a {
+        let reign = self.leading();
+        let job = reign.and_then(|reign| reign.jobs.get(&reign.job_no(key)?));
+        let ids = job.into_iter().flat_map(|job| job.shards.keys());
+        ids.filter_map(move |id| shard_view(job?, *id))
+    }
+
+    /// One shard of an open job, whether it has a record or not.
+    #[must_use]
+    pub fn shard(&self, key: &JobKey, shard: ShardId) -> Option<ShardView<'_>> {
+        let reign = self.leading()?;
+        shard_view(reign.jobs.get(&reign.job_no(key)?)?, shard)
+    }
+
+    /// The nodes of a tenant, by name.
+    pub fn nodes<'a>(
+        &'a self,
+        now: Millis,
+        tenant: &'a TenantId,
+    ) -> impl Iterator<Item = NodeView<'a>> + 'a {
+        let reign = self.leading();
+        let names = reign
+            .into_iter()
+            .flat_map(|reign| reign.node_names.values());
+        let nodes = names.filter_map(move |no| reign?.nodes.get(no));
+        nodes
+            .filter(move |node| node.key.tenant == *tenant)
+            .filter_map(move |node| reign?.node_view(now, node))
+    }
+
+    /// One node.
+    #[must_use]
+    pub fn node(&self, now: Millis, key: &NodeKey) -> Option<NodeView<'_>> {
+        let reign = self.leading()?;
+        reign.node_view(now, reign.nodes.get(reign.node_names.get(key)?)?)
+    }
+
+    /// Changes that would have broken an invariant and were not written, by invariant. Empty, or there is a bug.
+    #[must_use]
+    pub fn violations(&self) -> BTreeMap<Invariant, u64> {
+        self.leading()
+            .map(|reign| reign.violations.clone())
+            .unwrap_or_default()
+    }
+}
+
+fn job_view(job: &Job) -> Option<JobView<'_>> {
+    let record = job.record()?;
+    Some(JobView {
+        key: &job.key,
+        record,
+        totals: record.totals.unwrap_or(job.tally.totals),
+        revision: job.seen,
+        cancelling: job.cancelling.is_some(),
+    })
+}
+
+fn shard_view(job: &Job, shard: ShardId) -> Option<ShardView<'_>> {
+    let known = job.shards.get(&shard);
+    Some(ShardView {
+        shard,
+        extent: job.extent(shard)?,
+        record: known.map(|known| &known.stored.record),
+        covered: known.map_or(0, |known| known.covered.len()),
+    })
+}
+
+impl Reign {
+    fn node_view<'a>(&'a self, now: Millis, node: &'a Node) -> Option<NodeView<'a>> {
+        Some(NodeView {
+            key: &node.key,
+            record: node.record()?,
+            live: node.is_live(now),
+            last_beat: node.last_beat,
+            draining: node.draining,
+            devices_out: &node.devices_out,
+            grants: self.held_views(node),
+        })
+    }
+
+    fn held_views<'a>(&'a self, node: &'a Node) -> Vec<HeldView<'a>> {
+        let view = |(id, holding): (&crate::state::GrantId, &'a crate::state::Holding)| {
+            let job = self.jobs.get(&id.job)?;
+            let record = &job.shards.get(&id.shard)?.stored.record;
+            Some(HeldView {
+                job: &job.key,
+                shard: id.shard,
+                attempt: id.attempt,
+                range: record.grant(id.attempt)?.range,
+                open: self.open_tracks(id.job, id.shard, id.attempt),
+                in_hand: holding.in_hand.as_ref(),
+                yield_at: holding.yield_at,
+                expires: holding.expires,
+            })
+        };
+        node.holdings.iter().filter_map(view).collect()
+    }
+}
