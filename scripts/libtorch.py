@@ -87,8 +87,8 @@ def requirement(wheel):
     return f"{name.replace('_', '-')}=={version}", platforms.split(".")
 
 
-def download(wheel, sha256, into):
-    """Lets pip fetch one wheel; pip itself refuses another digest than ours."""
+def download(wheel, sha256, into, cache):
+    """Lets pip fetch one wheel into a folder; pip itself refuses another digest than ours."""
     named, platforms = requirement(wheel)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as pinned:
         pinned.write(f"{named} --hash=sha256:{sha256}\n")
@@ -99,7 +99,7 @@ def download(wheel, sha256, into):
         command += ["--dest", str(into), "--requirement", pinned.name]
         if subprocess.run(command).returncode != 0:
             raise SetupError(f"pip could not fetch {named}\n  fix: look at pip's words above; behind a mirror set it in pip's own"
-                             f" configuration;\n       without a network put {wheel} into {into}")
+                             f" configuration;\n       without a network put {wheel} into {cache}")
 
 
 def fetch(wheel, sha256, cache):
@@ -109,7 +109,7 @@ def fetch(wheel, sha256, cache):
         return path
     path.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as fresh:
-        download(wheel, sha256, fresh)
+        download(wheel, sha256, fresh, cache)
         arrived = pathlib.Path(fresh, wheel)
         if not arrived.exists():
             raise SetupError(f"pip fetched something other than {wheel}: {sorted(os.listdir(fresh))}")
@@ -193,5 +193,5 @@ def main():
 if __name__ == "__main__":
     try:
         main()
-    except SetupError as error:
+    except (SetupError, OSError, zipfile.BadZipFile) as error:
         sys.exit(f"error: {error}")

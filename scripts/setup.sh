@@ -52,16 +52,23 @@ check_rust() {
     local pinned
     pinned=$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
     command -v cargo >/dev/null || fail "there is no cargo on the PATH" "install rustup from https://rustup.rs, then run make setup again"
-    # With rustup, naming the toolchain file's tools is enough to install them.
+    # With rustup, the first call installs what rust-toolchain.toml names.
     rustc --version | grep -qF "rustc $pinned " ||
         fail "this is $(rustc --version), pinned is $pinned" "use rustup (https://rustup.rs), which reads rust-toolchain.toml"
     cargo fmt --version >/dev/null && cargo clippy --version >/dev/null ||
         fail "rustfmt or clippy is missing" "rustup component add rustfmt clippy --toolchain $pinned"
 }
 
+# Debian has had 3.9 or newer since 2021.
+check_python() {
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 9))' ||
+        fail "this is $(python3 --version), 3.9 or newer is needed" "put a newer python3 first on the PATH"
+}
+
 check_platform
 install_packages
 check_rust
+check_python
 python3 scripts/libtorch.py --device "$device"
 cargo fetch --locked --quiet || fail "cargo could not fetch the crates of Cargo.lock" "look at cargo's words above; behind a mirror set it in cargo's own configuration"
 echo "setup: done (device $device)"
