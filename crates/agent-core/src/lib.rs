@@ -1,1 +1,72 @@
-//! The agent's pure core: events in, actions out.
+//! The agent's pure core: what a node asks of the coordinator, of its decoders and of its devices, and when.
+//!
+//! The shell (`node-agent`) feeds it events with the time and carries out the actions it appends, in order:
+//! `handle(now, event, &mut actions)`, then again at [`Core::next_deadline`]. It reads no clock, touches no file, draws
+//! no random number and holds no audio and no rows: the shell keeps what a track gave under its grant and ordinal.
+//!
+//! What it sees to:
+//! - a session: join, numbered pulls, beats that name each grant and the tracks in hand ([`session`](self));
+//! - about two minutes of work at the measured rate, and a little waiting;
+//! - each granted track ends in one row, each row in one part, each part in one commit that is repeated unchanged until
+//!   it is answered, and sent only while the grant is known to live or was renewed since it ran out;
+//! - a part counts only behind a good canary; a device whose canary fails goes out with what it made;
+//! - a worker's death is laid at a track's door only if that track killed it alone, twice, each time on a device that
+//!   had just passed its canary.
+
+mod action;
+mod beat;
+mod canary;
+mod core;
+mod device;
+mod end;
+mod event;
+mod flush;
+mod grant;
+mod hold;
+pub mod limits;
+mod link;
+mod part;
+mod session;
+mod start;
+#[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it looks for"
+)]
+mod tests;
+
+pub use action::{Action, Actions, BeatCall, Cause, Held, PullCall, Released, WorkerDeath};
+pub use core::{Config, Core};
+pub use event::{
+    Beaten, CallError, Care, CommitOutcome, Committed, Death, Event, Flush, Found, GrantOrder,
+    Granted, Joined, Order, Pulled, TrackOutcome, Unready,
+};
+
+use types::{Attempt, JobId, ShardId};
+
+/// The name of a grant: a shard's attempt is given to one node only and never used twice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GrantKey {
+    /// The job.
+    pub job: JobId,
+    /// The shard.
+    pub shard: ShardId,
+    /// The fence.
+    pub attempt: Attempt,
+}
+
+/// One try of one track; never reused in a core's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Token(pub u64);
+
+/// A device of this node, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceNo(pub u32);
+
+/// A decoder slot of a device, from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SlotNo(pub u32);
+
+/// A part under way; never reused in a core's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PartNo(pub u64);

@@ -1,0 +1,279 @@
+//! How tracks end: scored, without a score, with their decoder, or with their worker; and what a device answers for.
+
+use std::collections::BTreeMap;
+
+use types::{Code, Millis, Ordinal, TrackSet};
+
+use crate::action::{Action, Actions, Cause, WorkerDeath};
+use crate::core::Core;
+use crate::device::{Blame, Device};
+use crate::event::{Death, TrackOutcome};
+use crate::grant::{CONVICTED, Grant, Stage, one};
+use crate::limits::back_off;
+use crate::part::State;
+use crate::{DeviceNo, GrantKey, PartNo, Token};
+
+impl Core {
+    /// Forgets a try, wherever it runs.
+    pub(crate) fn drop_token(&mut self, token: Token) -> Option<(DeviceNo, GrantKey, Ordinal)> {
+        for (number, device) in (0..).zip(&mut self.devices) {
+            if let Some((key, ordinal)) = device.in_hand.remove(&token) {
+                device.trial = false;
+                return Some((DeviceNo(number), key, ordinal));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn track_ended(
+        &mut self,
+        now: Millis,
+        token: Token,
+        outcome: TrackOutcome,
+        actions: &mut Actions,
+    ) {
+        let Some((number, key, ordinal)) = self.drop_token(token) else {
+            return;
+        };
+        if let Some(device) = self.device(number) {
+            device.ended(outcome == TrackOutcome::Scored);
+        }
+        match outcome {
+            TrackOutcome::Scored => self.scored(now, number, &key, ordinal, actions),
+            TrackOutcome::Unscannable => self.made(&key, ordinal, false),
+            TrackOutcome::DecoderDied { death, code } => {
+                self.decoder_died(&key, ordinal, death, code, actions)
+            }
+            TrackOutcome::Unreachable => self.unreachable(now, &key, ordinal, actions),
+        }
+    }
+
+    fn made(&mut self, key: &GrantKey, ordinal: Ordinal, screened: bool) {
+        if let Some(grant) = self.grants.get_mut(key) {
+            grant.set(ordinal, Stage::Made { screened });
+        }
+    }
+
+    fn scored(
+        &mut self,
+        now: Millis,
+        number: DeviceNo,
+        key: &GrantKey,
+        ordinal: Ordinal,
+        actions: &mut Actions,
+    ) {
+        self.source_failures = 0;
+        self.made(key, ordinal, true);
+        let Some(grant) = self.grants.get_mut(key) else {
+            return;
+        };
+        if grant.set_suspect(ordinal, false) {
+            self.cleared(now, number, actions);
+        }
+    }
+
+    fn decoder_died(
+        &mut self,
+        key: &GrantKey,
+        ordinal: Ordinal,
+        death: Death,
+        code: Code,
+        actions: &mut Actions,
+    ) {
+        let trials = self
+            .grants
+            .get_mut(key)
+            .and_then(|grant| grant.trials(ordinal));
+        if trials.is_some_and(|trials| trials.decoder_died(death)) {
+            self.convict(key, ordinal, code, actions);
+        } else {
+            self.again(key, ordinal);
+        }
+    }
+
+    fn convict(&mut self, key: &GrantKey, ordinal: Ordinal, code: Code, actions: &mut Actions) {
+        self.made(key, ordinal, false);
+        actions.push(Action::Reject {
+            grant: key.clone(),
+            ordinal,
+            code,
+        });
+    }
+
+    fn unreachable(
+        &mut self,
+        now: Millis,
+        key: &GrantKey,
+        ordinal: Ordinal,
+        actions: &mut Actions,
+    ) {
+        self.source_failures = self.source_failures.saturating_add(1);
+        self.sources_from = Some(now + back_off(self.source_failures));
+        let trials = self
+            .grants
+            .get_mut(key)
+            .and_then(|grant| grant.trials(ordinal));
+        let spent = trials.is_some_and(|trials| trials.out_of_reach());
+        self.again(key, ordinal);
+        if spent {
+            self.release(key, Cause::Storage, actions);
+        }
+    }
+
+    /// Puts a track back into the queue; a draining node gives it back instead.
+    pub(crate) fn again(&mut self, key: &GrantKey, ordinal: Ordinal) {
+        let draining = self.draining;
+        let Some(grant) = self.grants.get_mut(key) else {
+            return;
+        };
+        if draining {
+            grant.remove(ordinal);
+        } else {
+            grant.set(ordinal, Stage::Queued);
+        }
+    }
+
+    /// A worker died: one track that was alone on a proven device answers for it, several become suspects.
+    pub(crate) fn worker_died(
+        &mut self,
+        now: Millis,
+        number: DeviceNo,
+        death: Death,
+        actions: &mut Actions,
+    ) {
+        let Some(device) = self.device(number).filter(|device| device.is_in_service()) else {
+            return;
+        };
+        let tried = device.trial && device.is_believed();
+        let disbelieved = device.trial && !device.is_believed();
+        let lost = device.lose_worker();
+        self.report(&lost, death);
+        let (convicted, blame) = match lost.as_slice() {
+            [(key, ordinal)] if tried => (self.judge(key, *ordinal, death, actions), Blame::Track),
+            [] => (false, Blame::Device),
+            _ if disbelieved => (false, Blame::Device),
+            _ => (false, Blame::Open),
+        };
+        for (key, ordinal) in &lost {
+            self.suspect(key, *ordinal);
+        }
+        let Some(device) = self.device(number) else {
+            return;
+        };
+        if convicted {
+            device.convict();
+        }
+        device.fall(now, death, blame);
+        self.take_out_if_faulty(number, actions);
+    }
+
+    fn take_out_if_faulty(&mut self, number: DeviceNo, actions: &mut Actions) {
+        let out = self
+            .device(number)
+            .is_some_and(|device| !device.is_in_service());
+        if out {
+            self.taken_out(number, Code::DeviceFaulty, actions);
+        }
+    }
+
+    /// A suspect went through alone. If it was the last one, nobody but the device is left to blame.
+    fn cleared(&mut self, now: Millis, number: DeviceNo, actions: &mut Actions) {
+        let others = self
+            .runnable(number)
+            .any(|grant| grant.next_queued(true).is_some());
+        let Some(device) = self.device(number).filter(|_| !others) else {
+            return;
+        };
+        device.own_up(now);
+        self.take_out_if_faulty(number, actions);
+    }
+
+    /// Notes a death for the next beat. One that somebody else caused says nothing about tracks.
+    fn report(&mut self, lost: &[(GrantKey, Ordinal)], death: Death) {
+        match death {
+            Death::Killed => return,
+            Death::Own | Death::Hung => {}
+        }
+        let mut by_grant = BTreeMap::<&GrantKey, TrackSet>::new();
+        for (key, ordinal) in lost {
+            by_grant.entry(key).or_default().insert(one(*ordinal));
+        }
+        self.deaths += u64::from(!by_grant.is_empty());
+        for (key, tracks) in by_grant {
+            if let Some(grant) = self.grants.get_mut(key) {
+                grant.deaths.push(WorkerDeath {
+                    number: self.deaths,
+                    tracks,
+                });
+            }
+        }
+    }
+
+    /// Counts a lone death on a proven device. True if the track is given up for it.
+    fn judge(
+        &mut self,
+        key: &GrantKey,
+        ordinal: Ordinal,
+        death: Death,
+        actions: &mut Actions,
+    ) -> bool {
+        let trials = self
+            .grants
+            .get_mut(key)
+            .and_then(|grant| grant.trials(ordinal));
+        let convicted = trials.is_some_and(|trials| trials.died_alone(death));
+        if convicted {
+            self.convict(key, ordinal, CONVICTED, actions);
+        }
+        convicted
+    }
+
+    fn suspect(&mut self, key: &GrantKey, ordinal: Ordinal) {
+        let Some(grant) = self.grants.get_mut(key) else {
+            return;
+        };
+        match grant.stage(ordinal) {
+            Some(Stage::InHand(_)) => {
+                grant.set_suspect(ordinal, true);
+                self.again(key, ordinal);
+            }
+            Some(Stage::Queued | Stage::Made { .. } | Stage::InPart(_)) | None => {}
+        }
+    }
+
+    /// A device is out: what it scored and no canary proved is run again, elsewhere.
+    pub(crate) fn taken_out(&mut self, number: DeviceNo, code: Code, actions: &mut Actions) {
+        actions.push(Action::TakeOut {
+            device: number,
+            code,
+        });
+        let unproven: Vec<PartNo> = self
+            .parts
+            .iter()
+            .filter(|(_, part)| part.device == Some(number) && part.state == State::Unsung)
+            .map(|(part, _)| *part)
+            .collect();
+        for part in &unproven {
+            self.parts.remove(part);
+        }
+        let lost = |stage: Stage| match stage {
+            Stage::Made { screened } => screened,
+            Stage::InPart(part) => unproven.contains(&part),
+            Stage::Queued | Stage::InHand(_) => false,
+        };
+        for grant in self
+            .grants
+            .values_mut()
+            .filter(|grant| grant.device == Some(number))
+        {
+            grant.requeue(lost);
+            grant.device = None;
+        }
+        if self.draining {
+            self.drain();
+        }
+        if !self.devices.iter().any(Device::is_in_service) {
+            self.release_if(Cause::DeviceOut, Grant::has_queued, actions);
+        }
+    }
+}

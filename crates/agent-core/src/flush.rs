@@ -1,0 +1,273 @@
+//! Parts on their way: when a grant is flushed, what is written, what is committed, and what answers mean.
+
+use types::{Code, Millis, Session};
+
+use crate::action::{Action, Actions};
+use crate::core::Core;
+use crate::event::{CallError, CommitOutcome, Committed, Flush, Found, Order};
+use crate::grant::Grant;
+use crate::limits::{COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, back_off};
+use crate::part::{Part, State};
+use crate::session::Link;
+use crate::{GrantKey, PartNo};
+
+impl Core {
+    pub(crate) fn found(&mut self, now: Millis, found: &Found) {
+        self.next_part = self.next_part.max(found.part.0 + 1);
+        self.arrivals += 1;
+        let arrival = self.arrivals;
+        let grant = self
+            .grants
+            .entry(found.grant.clone())
+            .or_insert_with(|| Grant::found(found, arrival, now));
+        for ordinal in found.tracks.iter() {
+            grant.adopt(ordinal, found.part);
+        }
+        let (tracks, state) = (found.tracks.clone(), State::ToCommit { at: now });
+        let part = Part {
+            grant: found.grant.clone(),
+            tracks,
+            device: None,
+            state,
+            failures: 0,
+        };
+        self.parts.insert(found.part, part);
+    }
+
+    pub(crate) fn parts_of(&self, key: &GrantKey) -> Vec<PartNo> {
+        self.parts
+            .iter()
+            .filter(|(_, part)| part.grant == *key)
+            .map(|(number, _)| *number)
+            .collect()
+    }
+
+    /// Least time between flushes of a grant: the configured one, or a share of the shard's expected time.
+    fn flush_every(&self, grant: &Grant) -> Millis {
+        let rate = self
+            .devices
+            .iter()
+            .filter_map(|device| device.rate.tracks_per_1000_s())
+            .max();
+        let shard = rate.map_or(0, |rate| u64::from(grant.shard_tracks) * 1_000_000 / rate);
+        Millis(self.config.flush_every.0.max(shard / FLUSHES_PER_SHARD))
+    }
+
+    pub(crate) fn flush_deadline(&self, grant: &Grant) -> Option<Millis> {
+        let made = grant.has_made();
+        let timed = made && grant.flush == Flush::AsConfigured && !self.is_clogged();
+        timed.then(|| grant.flushed + self.flush_every(grant))
+    }
+
+    pub(crate) fn flush(&mut self, now: Millis) {
+        let due: Vec<GrantKey> = self
+            .grants
+            .values()
+            .filter(|grant| self.is_flush_due(now, grant))
+            .map(|grant| grant.key.clone())
+            .collect();
+        for key in due {
+            let part = PartNo(self.next_part);
+            self.next_part += 1;
+            let Some(grant) = self.grants.get_mut(&key) else {
+                continue;
+            };
+            let (tracks, screened) = grant.take_made(part, now);
+            let device = grant.device.filter(|_| screened);
+            let state = if device.is_some() {
+                State::Unsung
+            } else {
+                State::ToWrite { at: now }
+            };
+            self.parts.insert(
+                part,
+                Part {
+                    grant: key,
+                    tracks,
+                    device,
+                    state,
+                    failures: 0,
+                },
+            );
+        }
+    }
+
+    fn is_flush_due(&self, now: Millis, grant: &Grant) -> bool {
+        let made = grant.has_made();
+        let at_end = grant.open() == 0;
+        let timed = self.flush_deadline(grant).is_some_and(|at| at <= now);
+        made && (at_end || timed) && !self.is_clogged()
+    }
+
+    pub(crate) fn write(&mut self, now: Millis, actions: &mut Actions) {
+        let mut writing = self.writing();
+        for (&number, part) in &mut self.parts {
+            let due = matches!(part.state, State::ToWrite { at } if at <= now);
+            if due && writing < WRITES_AT_ONCE_MAX {
+                writing += 1;
+                part.state = State::Writing;
+                let (grant, tracks, device) =
+                    (part.grant.clone(), part.tracks.clone(), part.device);
+                actions.push(Action::WritePart {
+                    part: number,
+                    grant,
+                    tracks,
+                    device,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn part_written(&mut self, now: Millis, number: PartNo, stored: bool) {
+        let Some(part) = self.parts.get_mut(&number) else {
+            return;
+        };
+        if part.state != State::Writing {
+            return;
+        }
+        part.failures = if stored {
+            0
+        } else {
+            part.failures.saturating_add(1)
+        };
+        part.state = if stored {
+            State::ToCommit { at: now }
+        } else {
+            State::ToWrite {
+                at: now + back_off(part.failures),
+            }
+        };
+    }
+
+    pub(crate) fn commit(&mut self, now: Millis, actions: &mut Actions) {
+        let Link::Joined(live) = &self.link else {
+            return;
+        };
+        let (session, lives) = (live.session, live.grant_lives);
+        let mut open = self.committing();
+        for (&number, part) in &mut self.parts {
+            let due = matches!(part.state, State::ToCommit { at } if at <= now);
+            let alive = self
+                .grants
+                .get(&part.grant)
+                .is_some_and(|grant| grant.lives(now, lives));
+            if due && alive && open < COMMITS_AT_ONCE_MAX {
+                open += 1;
+                part.state = State::Committing { session };
+                actions.push(Action::Commit {
+                    part: number,
+                    session,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn committed(
+        &mut self,
+        now: Millis,
+        number: PartNo,
+        answer: Result<Committed, CallError>,
+        actions: &mut Actions,
+    ) {
+        let Some(part) = self.parts.get_mut(&number) else {
+            return;
+        };
+        let State::Committing { session } = part.state else {
+            return;
+        };
+        let key = part.grant.clone();
+        match answer {
+            Ok(Committed {
+                outcome: CommitOutcome::Counted | CommitOutcome::DoneAlready,
+                order,
+            }) => {
+                let tracks = std::mem::take(&mut part.tracks);
+                self.parts.remove(&number);
+                actions.push(Action::ForgetPart { part: number });
+                if let Some(grant) = self.grants.get_mut(&key) {
+                    grant.settle(number, &tracks);
+                }
+                // An answer to a commit renews nothing: only beats do.
+                match order {
+                    Order::Continue => {}
+                    Order::YieldAt(_) | Order::Stop => {
+                        self.order(Millis(0), &key, order, None, actions)
+                    }
+                }
+            }
+            Ok(Committed {
+                outcome: CommitOutcome::Superseded,
+                ..
+            }) => self.forget(&key, actions),
+            Err(error) => {
+                part.failures = part.failures.saturating_add(1);
+                part.state = State::ToCommit {
+                    at: now + back_off(part.failures),
+                };
+                self.commit_refused(now, &key, session, error, actions);
+            }
+        }
+    }
+
+    fn commit_refused(
+        &mut self,
+        now: Millis,
+        key: &GrantKey,
+        session: Session,
+        error: CallError,
+        actions: &mut Actions,
+    ) {
+        // What an older session is told says nothing about this one.
+        let current = matches!(&self.link, Link::Joined(live) if live.session == session);
+        match error {
+            CallError::Refused(
+                Code::JobClosed | Code::CommitInvalid | Code::BeatUnknownGrant | Code::NotFound,
+            ) => {
+                self.forget(key, actions);
+            }
+            CallError::Refused(_) | CallError::Unanswered if current => {
+                self.refused(now, error, actions)
+            }
+            CallError::Refused(_) | CallError::Unanswered => {}
+        }
+    }
+
+    fn writing(&self) -> usize {
+        self.parts
+            .values()
+            .filter(|part| part.state == State::Writing)
+            .count()
+    }
+
+    fn committing(&self) -> usize {
+        self.parts
+            .values()
+            .filter(|part| matches!(part.state, State::Committing { .. }))
+            .count()
+    }
+
+    pub(crate) fn parts_deadline(&self) -> Option<Millis> {
+        // A part for which there is no room waits for an answer, not for a time; so does one whose grant has run out.
+        let (may_write, may_commit) = (
+            self.writing() < WRITES_AT_ONCE_MAX,
+            self.committing() < COMMITS_AT_ONCE_MAX,
+        );
+        let due = self.parts.values().filter_map(|part| match part.state {
+            State::ToWrite { at } => may_write.then_some(at),
+            State::ToCommit { at } if may_commit && self.can_commit(part, at) => Some(at),
+            State::ToCommit { .. } | State::Unsung | State::Writing | State::Committing { .. } => {
+                None
+            }
+        });
+        due.min()
+    }
+
+    fn can_commit(&self, part: &Part, at: Millis) -> bool {
+        let Link::Joined(live) = &self.link else {
+            return false;
+        };
+        self.grants
+            .get(&part.grant)
+            .is_some_and(|grant| grant.lives(at, live.grant_lives))
+    }
+}

@@ -1,0 +1,432 @@
+//! One grant: its tracks and how far each has come. Plain bookkeeping; who runs what and when is decided elsewhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use types::{Code, Digest, Millis, Ordinal, Range, TrackSet};
+
+use crate::event::{Care, Death, Flush, Found, Granted};
+use crate::limits::{
+    DECODER_DEATHS_MAX, DECODER_KILLS_MAX, LONE_DEATHS_MAX, LONE_KILLS_MAX, UNREACHABLE_MAX,
+};
+use crate::{DeviceNo, GrantKey, PartNo, Token, WorkerDeath};
+
+/// A grant in hand. It is over when it has no track left.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) key: GrantKey,
+    /// Counts grants as they come: earlier ones are worked on first.
+    pub(crate) arrival: u64,
+    /// None for a part that an earlier life left: nothing of it is run.
+    pub(crate) bundle: Option<Digest>,
+    pub(crate) shard_tracks: u32,
+    pub(crate) care: Care,
+    pub(crate) flush: Flush,
+    tracks: Tracks,
+    pub(crate) rows: Rows,
+    /// The device that works on it, once one does: a part is one device's.
+    pub(crate) device: Option<DeviceNo>,
+    /// A time at which the coordinator is known to have granted or renewed it, at the earliest.
+    pub(crate) renewed: Option<Millis>,
+    pub(crate) yielded_at: Option<Ordinal>,
+    pub(crate) flushed: Millis,
+    /// Deaths that no answered beat has told yet.
+    pub(crate) deaths: Vec<WorkerDeath>,
+}
+
+/// Whether the grant's rows of its list are there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// To be asked for, from this time on.
+    Wanted { at: Millis, failures: u8 },
+    /// Asked for.
+    Asked { failures: u8 },
+    /// There.
+    Here,
+}
+
+/// How far a track has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// To be run.
+    Queued,
+    /// Being decoded and scored.
+    InHand(Token),
+    /// Its row is made.
+    Made {
+        /// By the device, rather than for a reason before it.
+        screened: bool,
+    },
+    /// Its row is in a part that is not committed yet.
+    InPart(PartNo),
+}
+
+impl Grant {
+    pub(crate) fn new(granted: Granted, arrival: u64, now: Millis, renewed: Millis) -> Self {
+        Self {
+            key: granted.key,
+            arrival,
+            bundle: Some(granted.bundle),
+            shard_tracks: granted.shard_tracks,
+            care: granted.care,
+            flush: granted.flush,
+            tracks: Tracks::of(&granted.tracks, granted.care == Care::Apart),
+            rows: Rows::Wanted {
+                at: now,
+                failures: 0,
+            },
+            device: None,
+            renewed: Some(renewed),
+            yielded_at: None,
+            flushed: now,
+            deaths: Vec::new(),
+        }
+    }
+
+    /// A grant of which only a part is known: it may live, and nobody has said so in this life.
+    pub(crate) fn found(found: &Found, arrival: u64, now: Millis) -> Self {
+        Self {
+            key: found.grant.clone(),
+            arrival,
+            bundle: None,
+            shard_tracks: 0,
+            care: Care::Normal,
+            flush: Flush::AtEnd,
+            tracks: Tracks::default(),
+            rows: Rows::Here,
+            device: None,
+            renewed: None,
+            yielded_at: None,
+            flushed: now,
+            deaths: Vec::new(),
+        }
+    }
+
+    /// The first track to run, among suspects or among the others.
+    pub(crate) fn next_queued(&self, suspect: bool) -> Option<Ordinal> {
+        let queue = if suspect {
+            &self.tracks.suspects
+        } else {
+            &self.tracks.queued
+        };
+        queue.first().copied()
+    }
+
+    /// Whether any track waits to be run.
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.tracks.queued.is_empty() || !self.tracks.suspects.is_empty()
+    }
+
+    /// Whether any row is made and in no part yet.
+    pub(crate) fn has_made(&self) -> bool {
+        !self.tracks.made.is_empty()
+    }
+
+    /// Whether nothing is left to do, write or commit.
+    pub(crate) fn is_over(&self) -> bool {
+        self.tracks.all.is_empty()
+    }
+
+    /// How far a track has come; none where it is committed or given back.
+    pub(crate) fn stage(&self, ordinal: Ordinal) -> Option<Stage> {
+        self.tracks.all.get(&ordinal).map(|track| track.stage)
+    }
+
+    /// Moves a track on or back.
+    pub(crate) fn set(&mut self, ordinal: Ordinal, stage: Stage) {
+        self.tracks.set(ordinal, stage);
+    }
+
+    /// Gives a track back.
+    pub(crate) fn remove(&mut self, ordinal: Ordinal) {
+        self.tracks.remove(ordinal);
+    }
+
+    /// Makes a track a suspect, or clears it. Says whether it was one.
+    pub(crate) fn set_suspect(&mut self, ordinal: Ordinal, suspect: bool) -> bool {
+        self.tracks.set_suspect(ordinal, suspect)
+    }
+
+    /// The counts of what happened to a track.
+    pub(crate) fn trials(&mut self, ordinal: Ordinal) -> Option<&mut Trials> {
+        self.tracks
+            .all
+            .get_mut(&ordinal)
+            .map(|track| &mut track.trials)
+    }
+
+    /// Every track that is neither committed nor given back.
+    pub(crate) fn ordinals(&self) -> Vec<Ordinal> {
+        self.tracks.all.keys().copied().collect()
+    }
+
+    /// Tries under way.
+    pub(crate) fn tokens(&self) -> Vec<Token> {
+        let stages = self
+            .tracks
+            .begun
+            .iter()
+            .filter_map(|ordinal| self.stage(*ordinal));
+        let token = |stage| match stage {
+            Stage::InHand(token) => Some(token),
+            Stage::Queued | Stage::Made { .. } | Stage::InPart(_) => None,
+        };
+        stages.filter_map(token).collect()
+    }
+
+    /// Tracks that are being worked on or stand in an unanswered part.
+    pub(crate) fn in_hand(&self) -> TrackSet {
+        set_of(&self.tracks.begun)
+    }
+
+    /// Tracks whose rows are made and not committed.
+    pub(crate) fn unflushed(&self) -> u32 {
+        let made = self.tracks.made.len() + self.tracks.in_parts;
+        u32::try_from(made).unwrap_or(u32::MAX)
+    }
+
+    /// Tracks that are not through: queued or in hand.
+    pub(crate) fn open(&self) -> usize {
+        let tracks = &self.tracks;
+        tracks.all.len() - tracks.made.len() - tracks.in_parts
+    }
+
+    /// Gives back what is wanted from `at` on and not begun. What is begun stays, and all before it. True if that is news.
+    pub(crate) fn yield_from(&mut self, at: Ordinal) -> bool {
+        let last = self.tracks.begun.last().max(self.tracks.made.last());
+        let end = at.max(last.map_or(0, |ordinal| ordinal.saturating_add(1)));
+        let before = self.yielded_at;
+        self.yielded_at = Some(before.map_or(end, |before| before.min(end)));
+        self.drop_queued_from(end);
+        self.yielded_at != before
+    }
+
+    /// Gives back all that is not begun, without being asked.
+    pub(crate) fn drop_queued(&mut self) {
+        self.drop_queued_from(0);
+    }
+
+    fn drop_queued_from(&mut self, end: Ordinal) {
+        let queues = self
+            .tracks
+            .queued
+            .range(end..)
+            .chain(self.tracks.suspects.range(end..));
+        let dropped: Vec<Ordinal> = queues.copied().collect();
+        dropped.into_iter().for_each(|ordinal| self.remove(ordinal));
+    }
+
+    /// Puts all made rows into a part. Says which tracks, and whether the device scored any.
+    pub(crate) fn take_made(&mut self, part: PartNo, now: Millis) -> (TrackSet, bool) {
+        let made = std::mem::take(&mut self.tracks.made);
+        let screened =
+            |ordinal: &Ordinal| self.stage(*ordinal) == Some(Stage::Made { screened: true });
+        let any_screened = made.iter().any(screened);
+        for &ordinal in &made {
+            self.set(ordinal, Stage::InPart(part));
+        }
+        self.flushed = now;
+        (set_of(&made), any_screened)
+    }
+
+    /// Puts tracks back into the queue whose rows no commit can carry.
+    pub(crate) fn requeue(&mut self, lost: impl Fn(Stage) -> bool) {
+        for ordinal in self.ordinals() {
+            if self.stage(ordinal).is_some_and(&lost) {
+                self.set(ordinal, Stage::Queued);
+            }
+        }
+    }
+
+    /// Removes the tracks of a part that counts.
+    pub(crate) fn settle(&mut self, part: PartNo, tracks: &TrackSet) {
+        for ordinal in tracks.iter() {
+            if self.stage(ordinal) == Some(Stage::InPart(part)) {
+                self.remove(ordinal);
+            }
+        }
+    }
+
+    /// Takes a track into a part of an earlier life.
+    pub(crate) fn adopt(&mut self, ordinal: Ordinal, part: PartNo) {
+        self.tracks.all.entry(ordinal).or_insert_with(Track::queued);
+        self.tracks.queued.insert(ordinal);
+        self.set(ordinal, Stage::InPart(part));
+    }
+
+    /// Whether the grant lives as far as this node can know.
+    pub(crate) fn lives(&self, now: Millis, grant_lives: Millis) -> bool {
+        self.renewed
+            .is_some_and(|renewed| now < renewed + grant_lives)
+    }
+}
+
+/// The tracks of a grant, with an index for each question that is asked at every event.
+#[derive(Debug, Default)]
+struct Tracks {
+    all: BTreeMap<Ordinal, Track>,
+    queued: BTreeSet<Ordinal>,
+    /// Queued, but to be run alone.
+    suspects: BTreeSet<Ordinal>,
+    /// In hand or in a part.
+    begun: BTreeSet<Ordinal>,
+    made: BTreeSet<Ordinal>,
+    in_parts: usize,
+}
+
+#[derive(Debug)]
+struct Track {
+    stage: Stage,
+    /// Was in hand when a worker died; runs alone until it is cleared.
+    suspect: bool,
+    trials: Trials,
+}
+
+impl Track {
+    fn queued() -> Self {
+        Self {
+            stage: Stage::Queued,
+            suspect: false,
+            trials: Trials::default(),
+        }
+    }
+}
+
+impl Tracks {
+    fn of(tracks: &TrackSet, suspect: bool) -> Self {
+        let all = tracks
+            .iter()
+            .map(|ordinal| {
+                (
+                    ordinal,
+                    Track {
+                        suspect,
+                        ..Track::queued()
+                    },
+                )
+            })
+            .collect();
+        let queue: BTreeSet<Ordinal> = tracks.iter().collect();
+        let (queued, suspects) = if suspect {
+            (BTreeSet::new(), queue)
+        } else {
+            (queue, BTreeSet::new())
+        };
+        Self {
+            all,
+            queued,
+            suspects,
+            ..Self::default()
+        }
+    }
+
+    fn set(&mut self, ordinal: Ordinal, stage: Stage) {
+        let Some(track) = self.all.get_mut(&ordinal) else {
+            return;
+        };
+        let (old, suspect) = (track.stage, track.suspect);
+        track.stage = stage;
+        self.leave(ordinal, old);
+        self.enter(ordinal, stage, suspect);
+    }
+
+    fn remove(&mut self, ordinal: Ordinal) {
+        if let Some(track) = self.all.remove(&ordinal) {
+            self.leave(ordinal, track.stage);
+        }
+    }
+
+    fn set_suspect(&mut self, ordinal: Ordinal, suspect: bool) -> bool {
+        let Some(track) = self.all.get_mut(&ordinal) else {
+            return false;
+        };
+        let was = std::mem::replace(&mut track.suspect, suspect);
+        let stage = track.stage;
+        self.set(ordinal, stage);
+        was
+    }
+
+    fn leave(&mut self, ordinal: Ordinal, stage: Stage) {
+        match stage {
+            Stage::Queued => {
+                self.queued.remove(&ordinal);
+                self.suspects.remove(&ordinal);
+            }
+            Stage::InHand(_) => _ = self.begun.remove(&ordinal),
+            Stage::Made { .. } => _ = self.made.remove(&ordinal),
+            Stage::InPart(_) => {
+                self.begun.remove(&ordinal);
+                self.in_parts -= 1;
+            }
+        }
+    }
+
+    fn enter(&mut self, ordinal: Ordinal, stage: Stage, suspect: bool) {
+        match stage {
+            Stage::Queued if suspect => _ = self.suspects.insert(ordinal),
+            Stage::Queued => _ = self.queued.insert(ordinal),
+            Stage::InHand(_) => _ = self.begun.insert(ordinal),
+            Stage::Made { .. } => _ = self.made.insert(ordinal),
+            Stage::InPart(_) => {
+                self.begun.insert(ordinal);
+                self.in_parts += 1;
+            }
+        }
+    }
+}
+
+/// What a track has been through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Trials {
+    unreachable: u8,
+    lone_deaths: u8,
+    lone_kills: u8,
+    decoder_deaths: u8,
+    decoder_kills: u8,
+}
+
+impl Trials {
+    /// Counts the death of a worker that had nothing but this track in hand on a proven device. True if that convicts it.
+    pub(crate) fn died_alone(&mut self, death: Death) -> bool {
+        count(death, &mut self.lone_deaths, &mut self.lone_kills);
+        self.lone_deaths >= LONE_DEATHS_MAX || self.lone_kills >= LONE_KILLS_MAX
+    }
+
+    /// Counts the death of its decoder. True if that convicts it.
+    pub(crate) fn decoder_died(&mut self, death: Death) -> bool {
+        count(death, &mut self.decoder_deaths, &mut self.decoder_kills);
+        self.decoder_deaths >= DECODER_DEATHS_MAX || self.decoder_kills >= DECODER_KILLS_MAX
+    }
+
+    /// Counts a failure to get at its bytes. True if that is enough.
+    pub(crate) fn out_of_reach(&mut self) -> bool {
+        self.unreachable = self.unreachable.saturating_add(1);
+        self.unreachable >= UNREACHABLE_MAX
+    }
+}
+
+fn count(death: Death, deaths: &mut u8, kills: &mut u8) {
+    let counter = match death {
+        Death::Own | Death::Hung => deaths,
+        Death::Killed => kills,
+    };
+    *counter = counter.saturating_add(1);
+}
+
+fn set_of(ordinals: &BTreeSet<Ordinal>) -> TrackSet {
+    let mut set = TrackSet::new();
+    ordinals
+        .iter()
+        .for_each(|ordinal| set.insert(one(*ordinal)));
+    set
+}
+
+/// The range of one track.
+pub(crate) fn one(ordinal: Ordinal) -> Range {
+    Range {
+        first: ordinal,
+        end: ordinal.saturating_add(1),
+    }
+}
+
+/// The code of a track that killed its workers.
+pub(crate) const CONVICTED: Code = Code::WorkerDied;

@@ -1,0 +1,176 @@
+//! Holding grants: reading their rows, letting go of them in one way or another.
+
+use types::{Digest, Millis};
+
+use crate::action::{Action, Actions, Cause, Released};
+use crate::core::Core;
+use crate::device::Worker;
+use crate::event::Unready;
+use crate::grant::{Grant, Rows};
+use crate::limits::{PREPARES_MAX, back_off};
+use crate::{DeviceNo, GrantKey, PartNo};
+
+impl Core {
+    pub(crate) fn prepare(&mut self, now: Millis, actions: &mut Actions) {
+        for grant in self.grants.values_mut() {
+            if let Rows::Wanted { at, failures } = grant.rows
+                && at <= now
+            {
+                grant.rows = Rows::Asked { failures };
+                actions.push(Action::Prepare {
+                    grant: grant.key.clone(),
+                });
+            }
+        }
+    }
+
+    pub(crate) fn prepared(
+        &mut self,
+        now: Millis,
+        key: &GrantKey,
+        outcome: Result<(), Unready>,
+        actions: &mut Actions,
+    ) {
+        let Some(grant) = self.grants.get_mut(key) else {
+            return;
+        };
+        let Rows::Asked { failures } = grant.rows else {
+            return;
+        };
+        let failures = failures.saturating_add(1);
+        match outcome {
+            Ok(()) => {
+                grant.rows = Rows::Here;
+                self.reject_if_told(key, actions);
+            }
+            Err(Unready::Later) if failures < PREPARES_MAX => {
+                grant.rows = Rows::Wanted {
+                    at: now + back_off(failures),
+                    failures,
+                };
+            }
+            Err(Unready::Later | Unready::Never) => self.release(key, Cause::Storage, actions),
+        }
+    }
+
+    /// Forgets a grant: what is in hand is given up, parts and rows are dropped. Objects in storage stay.
+    pub(crate) fn forget(&mut self, key: &GrantKey, actions: &mut Actions) {
+        let Some(grant) = self.grants.remove(key) else {
+            return;
+        };
+        for token in grant.tokens() {
+            self.drop_token(token);
+            actions.push(Action::Abort { token });
+        }
+        let parts: Vec<PartNo> = self.parts_of(key);
+        for part in parts {
+            self.parts.remove(&part);
+            actions.push(Action::ForgetPart { part });
+        }
+        actions.push(Action::Forget { grant: key.clone() });
+    }
+
+    pub(crate) fn forget_all(&mut self, actions: &mut Actions) {
+        let keys: Vec<GrantKey> = self.grants.keys().cloned().collect();
+        for key in keys {
+            self.forget(&key, actions);
+        }
+        self.released.clear();
+    }
+
+    /// Gives a grant back with the cause.
+    pub(crate) fn release(&mut self, key: &GrantKey, cause: Cause, actions: &mut Actions) {
+        if self.grants.contains_key(key) {
+            self.forget(key, actions);
+            self.released.push(Released {
+                key: key.clone(),
+                cause,
+            });
+        }
+    }
+
+    /// Gives back every grant for which `wanted` holds.
+    pub(crate) fn release_if(
+        &mut self,
+        cause: Cause,
+        wanted: impl Fn(&Grant) -> bool,
+        actions: &mut Actions,
+    ) {
+        let keys: Vec<GrantKey> = self
+            .grants
+            .values()
+            .filter(|grant| wanted(grant))
+            .map(|grant| grant.key.clone())
+            .collect();
+        for key in keys {
+            self.release(&key, cause, actions);
+        }
+    }
+
+    /// Lays grants to rest that have no track left.
+    pub(crate) fn bury(&mut self, actions: &mut Actions) {
+        let over: Vec<GrantKey> = self
+            .grants
+            .values()
+            .filter(|grant| grant.is_over())
+            .map(|grant| grant.key.clone())
+            .collect();
+        for key in over {
+            if self.draining {
+                self.released.push(Released {
+                    key: key.clone(),
+                    cause: Cause::Drain,
+                });
+            }
+            self.forget(&key, actions);
+        }
+    }
+
+    pub(crate) fn grants_deadline(&self) -> Option<Millis> {
+        let rows = self.grants.values().filter_map(|grant| match grant.rows {
+            Rows::Wanted { at, .. } => Some(at),
+            Rows::Asked { .. } | Rows::Here => None,
+        });
+        let flushes = self
+            .grants
+            .values()
+            .filter_map(|grant| self.flush_deadline(grant));
+        rows.chain(flushes).min()
+    }
+
+    pub(crate) fn devices_deadline(&self) -> Option<Millis> {
+        let restarts = self
+            .devices
+            .iter()
+            .filter_map(|device| match device.worker {
+                Worker::Down { until, .. } => Some(until),
+                Worker::None | Worker::Loading(_) | Worker::Ready(_) | Worker::Out(_) => None,
+            });
+        restarts.chain(self.sources_from).min()
+    }
+
+    pub(crate) fn bundle_unready(
+        &mut self,
+        now: Millis,
+        device: DeviceNo,
+        bundle: Digest,
+        why: Unready,
+        actions: &mut Actions,
+    ) {
+        let Some(state) = self.devices.get_mut(device.0 as usize) else {
+            return;
+        };
+        if state.worker != Worker::Loading(bundle) {
+            return;
+        }
+        match why {
+            Unready::Later => state.wait_for_bundle(now, bundle),
+            Unready::Never => {
+                state.lose_worker();
+                state.worker = Worker::None;
+                self.bad_bundles.push(bundle);
+                self.release_if(Cause::Bundle, |grant| grant.bundle == Some(bundle), actions);
+            }
+        }
+    }
+}

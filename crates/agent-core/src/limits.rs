@@ -1,0 +1,60 @@
+//! Every bound of the core, with the sentence for its number.
+
+use types::Millis;
+
+/// Work kept on the node: so much that a pull's round trip is never felt and a lost node costs minutes, not hours.
+pub const WORK_AHEAD: Millis = Millis(120_000);
+/// Of that, the waiting share in percent on top, so that a grant is there when another ends.
+pub const WORK_WAITING_PERCENT: u64 = 15;
+/// Tracks wanted before anything was measured: enough to measure, few enough to lose.
+pub const TRACKS_UNMEASURED: u32 = 32;
+/// Most tracks held: what one answer to a pull may bring.
+pub const TRACKS_HELD_MAX: u32 = 16_384;
+/// Least time between two flushes of a grant unless configured.
+pub const FLUSH_EVERY: Millis = Millis(60_000);
+/// A flush comes no sooner than this part of the shard's expected time, so that a shard has few parts.
+pub const FLUSHES_PER_SHARD: u64 = 32;
+/// Parts that are made and not committed; beyond it no track is started. Each is at most a few megabytes on disk.
+pub const PARTS_WAITING_MAX: usize = 64;
+/// Commits without an answer at once: one per grant being flushed is the rule, more only after an outage.
+pub const COMMITS_AT_ONCE_MAX: usize = 4;
+/// Parts being written at once: writing is bound by storage, and each holds its rows in memory.
+pub const WRITES_AT_ONCE_MAX: usize = 2;
+/// Lone deaths on a proven device after which a track is given up.
+pub const LONE_DEATHS_MAX: u8 = 2;
+/// The same where somebody outside killed the worker each time: the kernel's out-of-memory killer is such a one, so
+/// there must be an end, but no reaper at random hits one track so often.
+pub const LONE_KILLS_MAX: u8 = 6;
+/// Decoders that may die on a track: one retry on a fresh one.
+pub const DECODER_DEATHS_MAX: u8 = 2;
+/// The same where somebody outside killed the decoder.
+pub const DECODER_KILLS_MAX: u8 = 6;
+/// Times that a track's bytes may be out of reach before its grant is given back.
+pub const UNREACHABLE_MAX: u8 = 8;
+/// Tracks given up in a row on one device; after that its deaths are its own faults. Poisoned tracks come in small runs,
+/// a device that kills whatever it is given does so without end.
+pub const CONVICTIONS_IN_A_ROW_MAX: u8 = 4;
+/// Faults of a device within [`FAULTS_WITHIN`] that take it out.
+pub const DEVICE_FAULTS_MAX: usize = 3;
+/// Kills of a device's worker from outside within [`FAULTS_WITHIN`] that take it out: it cannot work here.
+pub const DEVICE_KILLS_MAX: usize = 20;
+/// How long a fault is remembered.
+pub const FAULTS_WITHIN: Millis = Millis(600_000);
+/// First wait after a failure; doubles with each.
+pub const BACK_OFF_FIRST: Millis = Millis(500);
+/// Longest wait after failures.
+pub const BACK_OFF_MAX: Millis = Millis(30_000);
+/// How often a grant's list may fail to be read before the grant is given back.
+pub const PREPARES_MAX: u8 = 8;
+/// Farewells tried before the agent ends without an answer: the coordinator's time-out does the rest.
+pub const LEAVES_MAX: u8 = 3;
+/// Busy time after which the measured rate forgets half, so that it follows the catalogue.
+pub const RATE_WINDOW: Millis = Millis(240_000);
+/// Busy time before a rate is believed: the first tracks pay for warming up.
+pub const RATE_FROM: Millis = Millis(3_000);
+
+/// The wait after `failures` failures in a row, at least one.
+pub fn back_off(failures: u8) -> Millis {
+    let doubled = BACK_OFF_FIRST.0 << u32::from(failures.saturating_sub(1)).min(16);
+    Millis(doubled.min(BACK_OFF_MAX.0))
+}

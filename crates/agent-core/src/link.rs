@@ -1,0 +1,217 @@
+//! The session's life: joining, asking for work, being refused, leaving.
+
+use types::{Digest, Millis, PullNo, Session};
+
+use crate::action::{Action, Actions, Cause, PullCall, Released};
+use crate::core::Core;
+use crate::device::Device;
+use crate::event::{CallError, Granted, Joined, Pulled};
+use crate::grant::Grant;
+use crate::limits::{
+    LEAVES_MAX, PARTS_WAITING_MAX, TRACKS_HELD_MAX, TRACKS_UNMEASURED, WORK_AHEAD,
+    WORK_WAITING_PERCENT, back_off,
+};
+use crate::session::{Link, Live, Standing, standing};
+
+impl Core {
+    pub(crate) fn join(&mut self, now: Millis, actions: &mut Actions) {
+        if matches!(self.link, Link::Apart { at } if at <= now) {
+            self.link = Link::Joining;
+            actions.push(Action::Join);
+        }
+    }
+
+    pub(crate) fn joined(
+        &mut self,
+        now: Millis,
+        answer: Result<Joined, CallError>,
+        actions: &mut Actions,
+    ) {
+        match answer {
+            Ok(joined) => {
+                self.join_failures = 0;
+                self.deaths = 0;
+                self.bad_bundles.clear();
+                for grant in self.grants.values_mut() {
+                    grant.deaths.clear();
+                }
+                self.link = Link::Joined(Live::new(joined, now));
+            }
+            Err(error) => {
+                if standing(error) == Standing::Void {
+                    self.forget_all(actions);
+                }
+                self.join_failures = self.join_failures.saturating_add(1);
+                self.link = Link::Apart {
+                    at: now + back_off(self.join_failures),
+                };
+            }
+        }
+    }
+
+    /// Takes from a failed call what it says about the session.
+    pub(crate) fn refused(&mut self, now: Millis, error: CallError, actions: &mut Actions) {
+        match standing(error) {
+            Standing::Same => {}
+            Standing::Unknown => self.link = Link::Apart { at: now },
+            Standing::Void => {
+                self.forget_all(actions);
+                self.link = Link::Apart { at: now };
+            }
+        }
+    }
+
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+        for grant in self.grants.values_mut() {
+            grant.drop_queued();
+        }
+    }
+
+    pub(crate) fn leave(&mut self, actions: &mut Actions) {
+        if !self.draining || !self.grants.is_empty() {
+            return;
+        }
+        match &mut self.link {
+            Link::Joined(live) if live.pulling.is_none() && live.beat.is_none() => {
+                let session = live.session;
+                self.link = Link::Leaving { session, tries: 1 };
+                actions.push(Action::Leave { session });
+            }
+            Link::Apart { .. } => {
+                self.link = Link::Gone;
+                actions.push(Action::Exit);
+            }
+            Link::Joined(_) | Link::Joining | Link::Leaving { .. } | Link::Gone => {}
+        }
+    }
+
+    pub(crate) fn left(&mut self, answer: Result<(), CallError>, actions: &mut Actions) {
+        let Link::Leaving { session, tries } = self.link else {
+            return;
+        };
+        if answer == Err(CallError::Unanswered) && tries < LEAVES_MAX {
+            self.link = Link::Leaving {
+                session,
+                tries: tries + 1,
+            };
+            actions.push(Action::Leave { session });
+        } else {
+            self.link = Link::Gone;
+            actions.push(Action::Exit);
+        }
+    }
+
+    /// Tracks that the node should hold, and holds.
+    pub(crate) fn work(&self) -> (u32, u32) {
+        let target = match self.tracks_per_1000_s() {
+            None => u64::from(TRACKS_UNMEASURED),
+            Some(rate) => {
+                u64::from(rate) * WORK_AHEAD.0 / 1_000_000 * (100 + WORK_WAITING_PERCENT) / 100
+            }
+        };
+        let slots: usize = self
+            .devices
+            .iter()
+            .map(|device| device.slots.len() + device.in_hand.len())
+            .sum();
+        let least = u64::try_from(slots * 2).unwrap_or(0).max(1);
+        let target = target.max(least).min(u64::from(TRACKS_HELD_MAX));
+        let held = self.open_tracks().min(TRACKS_HELD_MAX as usize);
+        (
+            u32::try_from(target).unwrap_or(TRACKS_HELD_MAX),
+            u32::try_from(held).unwrap_or(TRACKS_HELD_MAX),
+        )
+    }
+
+    fn wants_work(&self) -> bool {
+        let (target, held) = self.work();
+        let serves = self.devices.iter().any(Device::is_in_service);
+        serves && !self.draining && !self.is_clogged() && held < target * 2 / 3 + 1
+    }
+
+    /// Whether parts pile up: then nothing new is started.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.parts.len() >= PARTS_WAITING_MAX
+    }
+
+    pub(crate) fn pull(&mut self, now: Millis, actions: &mut Actions) {
+        if !self.wants_work() {
+            return;
+        }
+        let (target, held) = self.work();
+        let tracks_per_1000_s = self.tracks_per_1000_s();
+        let mut bundles: Vec<Digest> = self.devices.iter().filter_map(Device::loaded).collect();
+        bundles.sort_unstable();
+        bundles.dedup();
+        let Link::Joined(live) = &mut self.link else {
+            return;
+        };
+        if live.pulling.is_some() || now < live.pull_due {
+            return;
+        }
+        live.pulling = Some(now);
+        let (session, number) = (live.session, live.pull);
+        let want_tracks = target.saturating_sub(held).max(1);
+        actions.push(Action::Pull(PullCall {
+            session,
+            number,
+            tracks_per_1000_s,
+            want_tracks,
+            bundles,
+        }));
+    }
+
+    pub(crate) fn pull_deadline(&self, live: &Live) -> Option<Millis> {
+        (live.pulling.is_none() && self.wants_work()).then_some(live.pull_due)
+    }
+
+    pub(crate) fn pulled(
+        &mut self,
+        now: Millis,
+        call: (Session, PullNo),
+        answer: Result<Pulled, CallError>,
+        actions: &mut Actions,
+    ) {
+        let Link::Joined(live) = &mut self.link else {
+            return;
+        };
+        if call != (live.session, live.pull) {
+            return;
+        }
+        let Some(sent) = live.pulling.take() else {
+            return;
+        };
+        match answer {
+            Err(error) => {
+                live.pull_failed(now);
+                self.refused(now, error, actions);
+            }
+            Ok(pulled) => {
+                live.pulled(now, pulled.again_after);
+                for granted in pulled.grants {
+                    self.granted(now, sent, granted);
+                }
+            }
+        }
+    }
+
+    fn granted(&mut self, now: Millis, sent: Millis, granted: Granted) {
+        if self.grants.contains_key(&granted.key) {
+            return;
+        }
+        let (key, bundle) = (granted.key.clone(), granted.bundle);
+        let cause = match (self.draining, self.bad_bundles.contains(&bundle)) {
+            (true, _) => Some(Cause::Drain),
+            (false, true) => Some(Cause::Bundle),
+            (false, false) => None,
+        };
+        if let Some(cause) = cause {
+            self.released.push(Released { key, cause });
+            return;
+        }
+        self.arrivals += 1;
+        self.grants
+            .insert(key, Grant::new(granted, self.arrivals, now, sent));
+    }
+}

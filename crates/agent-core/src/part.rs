@@ -1,0 +1,35 @@
+//! One part on its way: a good canary, then the write, then the commit, each repeated until answered.
+
+use types::{Millis, Session, TrackSet};
+
+use crate::{DeviceNo, GrantKey};
+
+/// Rows that were flushed together.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) grant: GrantKey,
+    pub(crate) tracks: TrackSet,
+    /// The device that scored any of them.
+    pub(crate) device: Option<DeviceNo>,
+    pub(crate) state: State,
+    /// Failures in a row of the step in hand.
+    pub(crate) failures: u8,
+}
+
+/// How far a part has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its device has yet to pass a canary.
+    Unsung,
+    /// To be written, from this time on.
+    ToWrite { at: Millis },
+    /// Being written.
+    Writing,
+    /// In storage, to be committed from this time on.
+    ToCommit { at: Millis },
+    /// A commit is unanswered.
+    Committing {
+        /// The session that the commit names.
+        session: Session,
+    },
+}

@@ -1,0 +1,278 @@
+//! Deaths, canaries and what is out of reach: who answers for what.
+
+use super::*;
+
+#[test]
+fn a_failed_canary_takes_the_device_out_and_its_part_is_never_written() {
+    let mut node = Node::at_work(2, 2);
+    node.end(0, TrackOutcome::Scored);
+    node.end(1, TrackOutcome::Scored);
+    let out = Action::TakeOut {
+        device: DEVICE,
+        code: Code::CanaryFailed,
+    };
+    assert_eq!(node.sung(0, false), [out, Action::Forget { grant: key(1) }]);
+    let beat = node.beat_call();
+    assert_eq!(beat.devices_out, [(DEVICE, Code::CanaryFailed)]);
+    assert_eq!(
+        beat.released,
+        [Released {
+            key: key(1),
+            cause: Cause::DeviceOut
+        }]
+    );
+    assert_eq!(node.told(stored(0)), [], "nothing is left to commit");
+}
+
+#[test]
+fn a_second_device_runs_again_what_the_first_one_lost() {
+    let mut node = Node {
+        core: Core::new(Config {
+            devices: 2,
+            ..Config::default()
+        }),
+        now: Millis(0),
+    };
+    node.tell(Event::Tick);
+    node.tell(Event::Joined(Ok(joined(1))));
+    node.grant(granted(1, 1));
+    node.tell(Event::Prepared {
+        grant: key(1),
+        outcome: Ok(()),
+    });
+    for device in [DeviceNo(0), DeviceNo(1)] {
+        node.tell(Event::DeviceReady {
+            device,
+            bundle: BUNDLE,
+        });
+        node.tell(Event::SlotReady {
+            device,
+            slot: SlotNo(0),
+        });
+    }
+    node.end(0, TrackOutcome::Scored);
+    let out = Action::TakeOut {
+        device: DEVICE,
+        code: Code::CanaryFailed,
+    };
+    let again = Action::Start {
+        token: Token(1),
+        device: DeviceNo(1),
+        slot: SlotNo(0),
+        grant: key(1),
+        ordinal: 0,
+    };
+    assert_eq!(node.sung(0, false), [out, again]);
+}
+
+#[test]
+fn a_dead_workers_tracks_are_tried_alone_on_a_proven_device_before_the_rest() {
+    let mut node = Node::at_work(5, 2);
+    assert_eq!(node.die(Death::Own), []);
+    let deaths = node.beat_call().held[0].deaths.clone();
+    assert_eq!(
+        deaths,
+        [WorkerDeath {
+            number: 1,
+            tracks: set(0, 2)
+        }]
+    );
+    assert_eq!(
+        node.revive(),
+        [sing(0)],
+        "no suspect runs before the device has proven itself"
+    );
+    assert_eq!(node.sung(0, true), [start(2, 0, 0)]);
+    node.slot(1);
+    assert_eq!(node.core.open_tracks(), 5, "nothing runs beside a suspect");
+    node.end(2, TrackOutcome::Scored);
+    let second = node.told(Event::SlotReady {
+        device: DEVICE,
+        slot: SlotNo(0),
+    });
+    assert_eq!(
+        second,
+        [],
+        "the idle slot 1 took the second suspect at once"
+    );
+    assert_eq!(
+        node.end(3, TrackOutcome::Scored),
+        [start(4, 0, 2)],
+        "the others go on"
+    );
+}
+
+#[test]
+fn only_a_track_that_kills_alone_twice_is_given_up() {
+    let mut node = Node::at_work(2, 1);
+    node.die(Death::Own);
+    node.revive();
+    assert_eq!(node.sung(0, true), [start(1, 0, 0)]);
+    assert_eq!(node.die(Death::Own), []);
+    assert_eq!(node.revive(), [sing(1)]);
+    assert_eq!(node.sung(1, true), [start(2, 0, 0)]);
+    assert_eq!(node.die(Death::Hung)[0], reject(0, Code::WorkerDied));
+    assert_eq!(
+        node.revive(),
+        [start(3, 0, 1)],
+        "its neighbour needs no proof"
+    );
+}
+
+#[test]
+fn a_track_is_not_given_up_for_kills_from_outside() {
+    let mut node = Node::at_work(2, 1);
+    for round in 0..u64::from(limits::LONE_KILLS_MAX) {
+        assert_eq!(node.die(Death::Killed), [], "round {round}");
+        assert!(
+            node.beat_call().held[0].deaths.is_empty(),
+            "a kill from outside says nothing about tracks"
+        );
+        node.revive();
+        assert_eq!(node.sung(round, true), [start(round + 1, 0, 0)]);
+    }
+}
+
+#[test]
+fn three_faults_that_no_track_answers_for_take_the_device_out() {
+    let mut node = Node::at_work(4, 0);
+    for _ in 1..limits::DEVICE_FAULTS_MAX {
+        assert_eq!(node.die(Death::Own), []);
+        node.now = node.now + Millis(30_000);
+        node.tell(Event::Tick);
+    }
+    let out = Action::TakeOut {
+        device: DEVICE,
+        code: Code::DeviceFaulty,
+    };
+    assert_eq!(
+        node.die(Death::Own),
+        [out, Action::Forget { grant: key(1) }]
+    );
+}
+
+#[test]
+fn faults_are_forgotten_after_ten_minutes() {
+    let mut node = Node::at_work(4, 0);
+    for _ in 0..10 {
+        assert_eq!(node.die(Death::Own), []);
+        node.now = node.now + Millis(limits::FAULTS_WITHIN.0 / 2);
+        node.tell(Event::Tick);
+    }
+}
+
+#[test]
+fn a_decoders_death_is_retried_once_and_then_typed() {
+    let died = |death| TrackOutcome::DecoderDied {
+        death,
+        code: Code::DecodeCrash,
+    };
+    let mut node = Node::at_work(2, 1);
+    assert_eq!(node.end(0, died(Death::Own)), []);
+    let again = node.told(Event::SlotReady {
+        device: DEVICE,
+        slot: SlotNo(0),
+    });
+    assert_eq!(again, [start(1, 0, 0)]);
+    assert_eq!(
+        node.end(1, died(Death::Own)),
+        [reject(0, Code::DecodeCrash)]
+    );
+}
+
+#[test]
+fn sources_out_of_reach_are_waited_for_and_then_the_grant_goes_back() {
+    let mut node = Node::at_work(1, 1);
+    for round in 0..u64::from(limits::UNREACHABLE_MAX) - 1 {
+        assert_eq!(node.end(round, TrackOutcome::Unreachable), []);
+        assert_eq!(
+            node.told(Event::SlotReady {
+                device: DEVICE,
+                slot: SlotNo(0)
+            }),
+            [],
+            "it waits"
+        );
+        node.now = node.now + limits::BACK_OFF_MAX;
+        assert_eq!(node.told(Event::Tick), [start(round + 1, 0, 0)]);
+    }
+    let last = u64::from(limits::UNREACHABLE_MAX) - 1;
+    assert_eq!(
+        node.end(last, TrackOutcome::Unreachable),
+        [Action::Forget { grant: key(1) }]
+    );
+    assert_eq!(
+        node.beat_call().released,
+        [Released {
+            key: key(1),
+            cause: Cause::Storage
+        }]
+    );
+}
+
+#[test]
+fn a_rejecting_grant_runs_nothing_and_says_why() {
+    let mut node = Node::joined();
+    node.grant(Granted {
+        care: Care::Reject,
+        ..granted(1, 1)
+    });
+    let part = Action::WritePart {
+        part: PartNo(0),
+        grant: key(1),
+        tracks: set(0, 1),
+        device: None,
+    };
+    let actions = node.tell(Event::Prepared {
+        grant: key(1),
+        outcome: Ok(()),
+    });
+    assert_eq!(actions, [reject(0, Code::WorkerDied), part]);
+}
+
+#[test]
+fn suspects_of_other_nodes_run_one_at_a_time_on_a_proven_device() {
+    let mut node = Node::joined();
+    node.grant(Granted {
+        care: Care::Apart,
+        ..granted(1, 2)
+    });
+    node.tell(Event::Prepared {
+        grant: key(1),
+        outcome: Ok(()),
+    });
+    assert_eq!(
+        node.tell(Event::DeviceReady {
+            device: DEVICE,
+            bundle: BUNDLE
+        }),
+        [sing(0)]
+    );
+    node.slot(0);
+    node.slot(1);
+    assert_eq!(node.sung(0, true), [start(0, 0, 0)]);
+}
+
+#[test]
+fn a_bundle_that_cannot_be_had_gives_its_grants_back() {
+    let mut node = Node::joined();
+    node.grant(granted(1, 2));
+    node.tell(Event::Prepared {
+        grant: key(1),
+        outcome: Ok(()),
+    });
+    let why = Unready::Never;
+    let actions = node.told(Event::BundleUnready {
+        device: DEVICE,
+        bundle: BUNDLE,
+        why,
+    });
+    assert_eq!(actions, [Action::Forget { grant: key(1) }]);
+    assert_eq!(
+        node.beat_call().released,
+        [Released {
+            key: key(1),
+            cause: Cause::Bundle
+        }]
+    );
+}

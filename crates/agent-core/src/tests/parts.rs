@@ -1,0 +1,189 @@
+//! From made rows to a commit that counts.
+
+use super::*;
+
+#[test]
+fn the_end_of_a_grant_is_canary_part_commit_and_rest() {
+    let mut node = Node::at_work(2, 2);
+    assert_eq!(node.end(1, TrackOutcome::Unscannable), []);
+    assert_eq!(node.end(0, TrackOutcome::Scored), [sing(0)]);
+    assert_eq!(node.sung(0, true), [write(0, set(0, 2))]);
+    assert_eq!(node.told(stored(0)), [commit(0)]);
+    assert_eq!(node.told(counted(0)), forgotten());
+    assert_eq!(node.core.open_tracks(), 0);
+}
+
+#[test]
+fn rows_that_no_device_made_need_no_canary() {
+    let mut node = Node::at_work(1, 1);
+    let part = Action::WritePart {
+        part: PartNo(0),
+        grant: key(1),
+        tracks: set(0, 1),
+        device: None,
+    };
+    assert_eq!(node.end(0, TrackOutcome::Unscannable), [part]);
+}
+
+#[test]
+fn a_commit_waits_for_a_renewal_once_the_grant_has_run_out() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    node.now = node.now + Millis(25_000);
+    assert_eq!(node.told(stored(0)), [], "the grant ran out");
+    let (session, number) = node.next_beat();
+    node.now = node.now + Millis(3_000);
+    let answer = Ok(Beaten {
+        orders: order(Order::Continue),
+        pull_now: false,
+        drain: false,
+    });
+    assert_eq!(
+        node.told(Event::Beaten {
+            session,
+            number,
+            answer
+        }),
+        [commit(0)]
+    );
+}
+
+#[test]
+fn an_unanswered_commit_is_sent_again_unchanged() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    node.told(stored(0));
+    assert_eq!(node.told(refused(0, CallError::Unanswered)), []);
+    node.now = node.now + limits::BACK_OFF_FIRST;
+    assert_eq!(node.told(Event::Tick), [commit(0)]);
+    let done = Committed {
+        outcome: CommitOutcome::DoneAlready,
+        order: Order::Continue,
+    };
+    assert_eq!(
+        node.told(Event::Committed {
+            part: PartNo(0),
+            answer: Ok(done)
+        }),
+        forgotten()
+    );
+}
+
+#[test]
+fn superseded_means_forget() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    node.told(stored(0));
+    let late = Committed {
+        outcome: CommitOutcome::Superseded,
+        order: Order::Stop,
+    };
+    assert_eq!(
+        node.told(Event::Committed {
+            part: PartNo(0),
+            answer: Ok(late)
+        }),
+        forgotten()
+    );
+}
+
+#[test]
+fn a_part_that_is_not_stored_is_written_again() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    assert_eq!(
+        node.told(Event::PartWritten {
+            part: PartNo(0),
+            stored: false
+        }),
+        []
+    );
+    node.now = node.now + limits::BACK_OFF_FIRST;
+    assert_eq!(node.told(Event::Tick), [write(0, set(0, 1))]);
+}
+
+#[test]
+fn a_flush_comes_after_a_minute_or_a_share_of_the_shard() {
+    // 320,000 tracks at one each 20 ms are 6,400 s; a 32nd is 200 s.
+    for (shard_tracks, seconds) in [(10, 60), (320_000, 200)] {
+        let mut node = Node::joined();
+        node.grant(Granted {
+            shard_tracks,
+            ..granted(1, 100_000)
+        });
+        node.tell(Event::Prepared {
+            grant: key(1),
+            outcome: Ok(()),
+        });
+        node.tell(Event::DeviceReady {
+            device: DEVICE,
+            bundle: BUNDLE,
+        });
+        let begun = node.now;
+        let flushed = (0..).find_map(|token| {
+            node.slot(0);
+            node.now = node.now + Millis(20);
+            let actions = node.end(token, TrackOutcome::Scored);
+            actions.contains(&sing(0)).then_some(node.now)
+        });
+        let waited = flushed.unwrap().since(begun).0.div_ceil(1_000);
+        assert!(
+            (seconds..=seconds + 1).contains(&waited),
+            "{shard_tracks}: {waited}"
+        );
+    }
+}
+
+#[test]
+fn a_shard_with_many_parts_is_flushed_once_at_the_grants_end() {
+    let mut node = Node::joined();
+    node.grant(Granted {
+        flush: Flush::AtEnd,
+        ..granted(1, 2)
+    });
+    node.tell(Event::Prepared {
+        grant: key(1),
+        outcome: Ok(()),
+    });
+    node.tell(Event::DeviceReady {
+        device: DEVICE,
+        bundle: BUNDLE,
+    });
+    node.slot(0);
+    node.end(0, TrackOutcome::Scored);
+    node.now = node.now + Millis(1_000_000);
+    assert_eq!(node.told(Event::Tick), []);
+    node.slot(0);
+    assert_eq!(node.end(1, TrackOutcome::Scored), [sing(0)]);
+}
+
+#[test]
+fn parts_of_an_earlier_life_are_offered_once_a_beat_says_that_their_grant_lives() {
+    let mut node = Node {
+        core: Core::new(Config::default()),
+        now: Millis(0),
+    };
+    let found = Found {
+        grant: key(1),
+        tracks: set(3, 5),
+        part: PartNo(0),
+    };
+    assert_eq!(node.told(Event::Found(found)), [Action::Join]);
+    node.tell(Event::Joined(Ok(joined(1))));
+    let answer = Ok(Beaten {
+        orders: order(Order::Continue),
+        pull_now: false,
+        drain: false,
+    });
+    let actions = node.told(Event::Beaten {
+        session: Session(1),
+        number: 1,
+        answer,
+    });
+    assert_eq!(actions, [commit(0)]);
+    assert_eq!(node.told(counted(0)), forgotten());
+}
