@@ -1,3 +1,24 @@
-//! scanctl, the operator's command line.
+//! scanctl, the operator's command line. Parses, calls the coordinator over gRPC, prints, and ends with a stable exit
+//! code. It holds no storage credentials, reads no audio and lists no folder: the coordinator does that.
 
-fn main() {}
+mod args;
+mod client;
+mod commands;
+mod failure;
+mod output;
+mod progress;
+mod timeline;
+mod up;
+mod view;
+
+use std::process::ExitCode;
+
+/// Parses, runs, and turns the outcome into an exit code: the whole story of the process.
+fn main() -> ExitCode {
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(help_or_usage) => return failure::usage(&help_or_usage),
+    };
+    let ended = commands::run(cli);
+    failure::exit(ended)
+}

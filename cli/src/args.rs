@@ -1,0 +1,493 @@
+//! The command tree: every command, argument and flag of scanctl, each with its help and its `SCANCTL_*` variable.
+//! Called once by `main`; performs nothing.
+
+use clap::builder::FalseyValueParser;
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+use types::{Code, SourceName};
+
+/// Scans whole music catalogues for machine-made recordings on the GPUs you own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "scanctl",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Where the coordinator listens.
+    #[arg(
+        long,
+        global = true,
+        default_value = "http://127.0.0.1:7700",
+        value_name = "URL"
+    )]
+    pub(crate) address: String,
+    /// Whose data the command touches.
+    #[arg(long, global = true, default_value = "default")]
+    pub(crate) tenant: String,
+    /// Who you are, for the audit trail.
+    #[arg(long, global = true, default_value = "local")]
+    pub(crate) actor: String,
+    /// How data is printed on stdout.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// How long to wait for an answer, and for a job to end where the command waits: `30s`, `10m`, `2h`.
+    /// Calls have 30 seconds unless given; waiting for a job has no bound unless given.
+    #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
+    pub(crate) timeout: Option<Duration>,
+    /// No progress on stderr.
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// When to colour what people read.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// One JSON document, by the committed schema of the command.
+    Json,
+    /// The same document as YAML.
+    Yaml,
+    /// Comma-separated values with a header.
+    Csv,
+    /// Names only, one a line, for scripts.
+    Name,
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a coordinator and an agent for this machine in the foreground.
+    Up(Up),
+    /// Check this machine and the cluster, and say how to mend what is wrong.
+    Doctor(Doctor),
+    /// Named lists of tracks.
+    #[command(subcommand)]
+    Catalog(Catalog),
+    /// Scans of a catalog.
+    #[command(subcommand)]
+    Scan(Scan),
+    /// Published results.
+    #[command(subcommand)]
+    Result(Results),
+    /// Machines that scan.
+    #[command(subcommand)]
+    Node(Node),
+    /// Signed folders of weights and rules.
+    #[command(subcommand)]
+    Bundle(Bundle),
+    /// Say what an error, reason or warning code means and what to do.
+    Explain {
+        /// The code, such as UNSUPPORTED_CODEC; without one, all are listed.
+        #[arg(value_name = "CODE")]
+        code: Option<String>,
+    },
+    /// Print the completion script of a shell.
+    Completion {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the version of scanctl and of the coordinator where one answers.
+    Version,
+}
+
+/// Flags of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Folder for state, results and logs; made where there is none.
+    #[arg(long, value_name = "DIR", default_value = "trackscan-data")]
+    pub(crate) data: PathBuf,
+    /// Compute device.
+    #[arg(long, value_enum, default_value_t = Device::Auto)]
+    pub(crate) device: Device,
+    /// A folder of music that catalogs may name; repeatable.
+    #[arg(long = "source", value_name = "NAME=DIR", value_parser = source)]
+    pub(crate) sources: Vec<(SourceName, PathBuf)>,
+    /// Address of the coordinator; `import` may register folders only where this is a loopback address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Name of this machine's node.
+    #[arg(long, value_name = "NAME", default_value = "local")]
+    pub(crate) node: types::NodeId,
+    /// Decoder processes; 0 means one fewer than processors, at least one.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) decoders: usize,
+    /// Bundle to register where no other is; the one that ships with scanctl unless given.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) default_bundle: Option<PathBuf>,
+    /// Public key (64 hex digits) whose bundles are trusted; repeatable. The key of the demonstration bundle is trusted
+    /// when none is given.
+    #[arg(long = "trusted-key", value_name = "HEX")]
+    pub(crate) trusted_keys: Vec<String>,
+    /// Lowest version accepted of a bundle; repeatable.
+    #[arg(long = "min-bundle", value_name = "NAME=VERSION")]
+    pub(crate) min_bundles: Vec<String>,
+    /// Seconds between two flushes of finished tracks.
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) flush_secs: Option<u32>,
+}
+
+/// Which compute device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Device {
+    /// A GPU where there is one, else the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// NVIDIA GPUs.
+    Cuda,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Check this machine only; call no coordinator.
+    #[arg(long)]
+    pub(crate) client: bool,
+}
+
+/// Commands on catalogs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Catalog {
+    /// Read a folder, CSV or M3U8 into an immutable snapshot; every rejected row is reported.
+    Import {
+        /// Name of the catalog; made where there is none.
+        name: String,
+        /// A path on the coordinator's machine, or a key within --source.
+        path: String,
+        /// Source by name; without it, the one that holds the path.
+        #[arg(long)]
+        source: Option<String>,
+        /// What stands at the path.
+        #[arg(long, value_enum, default_value_t = ImportFormat::Auto)]
+        format: ImportFormat,
+    },
+    /// List catalogs.
+    Ls,
+    /// Show a catalog and its snapshots.
+    Get {
+        /// The catalog.
+        name: String,
+    },
+    /// List the rows that an import refused, with line and reason.
+    Rejected {
+        /// The catalog.
+        name: String,
+        /// Snapshot digest or its beginning; the newest unless given.
+        #[arg(long)]
+        snapshot: Option<String>,
+    },
+}
+
+/// What an import reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// Decided by what stands there.
+    Auto,
+    /// Every regular file below a folder.
+    Folder,
+    /// CSV with a header.
+    Csv,
+    /// M3U8 playlist.
+    M3u8,
+}
+
+/// Commands on scans.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Scan {
+    /// Submit a job over a catalog.
+    Submit(Submit),
+    /// List jobs, newest first.
+    Ls,
+    /// Show a job.
+    Get {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Print each change of a job until it ends.
+    Watch {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Wait until a job has ended; the exit code says how.
+    Wait {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Cancel a job that has not begun to publish.
+    Cancel {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+        /// Why, for the record.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Say why a job, or a shard of it, stands where it stands.
+    Explain {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+        /// Shard, such as 17 or 17.3-512.
+        shard: Option<String>,
+    },
+}
+
+/// Flags of `scan submit`.
+#[derive(Debug, Args)]
+pub(crate) struct Submit {
+    /// The catalog to scan.
+    #[arg(long)]
+    pub(crate) catalog: String,
+    /// Snapshot digest or its beginning; the newest unless given.
+    #[arg(long)]
+    pub(crate) snapshot: Option<String>,
+    /// Bundle by name or digest; the default one unless given.
+    #[arg(long)]
+    pub(crate) bundle: Option<String>,
+    /// Which stages run.
+    #[arg(long, value_enum, default_value_t = Stages::Screen)]
+    pub(crate) stages: Stages,
+    /// Give the verdicts of a demonstration bundle instead of withholding them.
+    #[arg(long)]
+    pub(crate) accept_demonstration: bool,
+    /// Leave the mel thumbnails out of the rows.
+    #[arg(long)]
+    pub(crate) no_thumbnails: bool,
+    /// Put the bundle's embedding into the rows where it has one.
+    #[arg(long)]
+    pub(crate) embeddings: bool,
+    /// Tracks per shard; clamp(rows/256, 16, 1024) unless given.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) shard_tracks: Option<u32>,
+    /// Name of this request, so that repeating it submits nothing twice; random unless given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// Wait until the job has ended, with progress; the exit code says how.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Which stages run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Stages {
+    /// The screen over every track.
+    Screen,
+    /// The screen, then the residual where the gate says so.
+    Both,
+}
+
+/// Commands on results.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Results {
+    /// List published results, newest first.
+    Ls,
+    /// Show the rows of a result, or one of them.
+    Get {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+        /// One track by id or key, with all that is kept about it.
+        track: Option<String>,
+        /// Only rows of this verdict; repeatable.
+        #[arg(long = "verdict", value_name = "VERDICT")]
+        verdicts: Vec<types::Verdict>,
+        /// At most this many rows.
+        #[arg(long, default_value_t = 1_000, value_name = "N")]
+        limit: usize,
+        /// CSV with the columns `key` and `truth`: what is known of each track, shown beside its verdict.
+        #[arg(long, value_name = "FILE")]
+        truth: Option<PathBuf>,
+    },
+    /// Write a result to stdout or a file.
+    Export {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+        /// File format.
+        #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
+        format: ExportFormat,
+        /// File to write; stdout unless given.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
+    /// Recount and rehash a result against its snapshot.
+    Verify {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Throughput per device and stage, and what binds; also while the job runs.
+    Summary {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+}
+
+/// File format of an export.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// CSV with a header; cells that a spreadsheet would run are made harmless.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Parquet.
+    Parquet,
+}
+
+/// Commands on nodes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// List nodes.
+    Ls,
+    /// Show a node with its devices and grants.
+    Get {
+        /// The node.
+        name: String,
+    },
+}
+
+/// Commands on bundles.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bundle {
+    /// List bundles.
+    Ls,
+    /// Show a bundle with its card.
+    Get {
+        /// Name or digest; the default one unless given.
+        bundle: Option<String>,
+    },
+    /// Rehash a bundle's files and check its signature.
+    Verify {
+        /// Name or digest; the default one unless given.
+        bundle: Option<String>,
+    },
+}
+
+/// The command tree with a `SCANCTL_*` variable for each long flag.
+pub(crate) fn tree() -> clap::Command {
+    with_variables(Cli::command())
+}
+
+/// Parses the process's arguments.
+pub(crate) fn parse() -> Result<Cli, clap::Error> {
+    Cli::from_arg_matches(&tree().try_get_matches()?)
+}
+
+fn with_variables(command: clap::Command) -> clap::Command {
+    let named = command.mut_args(|arg| match arg.get_long() {
+        None | Some("help" | "version") => arg,
+        Some(long) => {
+            let variable = format!("SCANCTL_{}", long.replace('-', "_").to_uppercase());
+            let flag = matches!(arg.get_action(), ArgAction::SetTrue);
+            let arg = arg.env(variable).hide_env_values(true);
+            if flag {
+                arg.value_parser(FalseyValueParser::new())
+            } else {
+                arg
+            }
+        }
+    });
+    named.mut_subcommands(with_variables)
+}
+
+/// Reads `30s`, `10m`, `2h`, `500ms` or a bare number of seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no time: write 30s, 10m or 2h"))?;
+    let scale = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+    };
+    number
+        .checked_mul(scale)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is too long"))
+}
+
+/// Reads `NAME=DIR`.
+fn source(text: &str) -> Result<(SourceName, PathBuf), String> {
+    let (name, dir) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not NAME=DIR"))?;
+    let name = SourceName::new(name).map_err(|why| why.to_string())?;
+    if dir.is_empty() {
+        return Err(format!(
+            "`{text}` names no folder ({})",
+            Code::ConfigInvalid
+        ));
+    }
+    Ok((name, PathBuf::from(dir)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_tree_is_sound_and_every_long_flag_has_its_variable() {
+        tree().debug_assert();
+        fn check(command: &clap::Command) {
+            for arg in command
+                .get_arguments()
+                .filter(|a| !matches!(a.get_long(), None | Some("help" | "version")))
+            {
+                assert!(
+                    arg.get_env().is_some(),
+                    "{} --{:?}",
+                    command.get_name(),
+                    arg.get_long()
+                );
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&tree());
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        for (text, seconds) in [("30s", 30), ("30", 30), ("10m", 600), ("2h", 7_200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        for bad in [
+            "",
+            "s",
+            "1d",
+            "-1s",
+            "99999999999999999999s",
+            "9999999999999999999h",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Calling the coordinator: one connection, deadlines on every call, and statuses turned into failures. Used by all
+//! commands that speak to a cluster; decides nothing.
+
+use crate::args::Global;
+use crate::failure::{Failure, problem};
+use proto::v1;
+use std::future::Future;
+use std::time::Duration;
+use tonic::transport::{Channel, Endpoint};
+use types::{ActorId, Code, TenantId};
+
+/// How long one call may take unless `--timeout` says otherwise: listings answer in milliseconds, so that half a
+/// minute means that something is wrong.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Rows asked for at a time.
+pub(crate) const PAGE_ROWS: u32 = 500;
+/// Largest answer accepted: a page of rows with timelines stays well below.
+const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// A connection and who speaks over it.
+#[derive(Clone)]
+pub(crate) struct Client {
+    channel: Channel,
+    caller: v1::Caller,
+    timeout: Duration,
+}
+
+impl Client {
+    /// Connects.
+    pub(crate) async fn connect(global: &Global) -> Result<Self, Failure> {
+        let tenant = TenantId::new(&global.tenant)
+            .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
+        let actor = ActorId::new(&global.actor)
+            .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
+        let endpoint = endpoint(&global.address)?;
+        let unreachable = |why: tonic::transport::Error| {
+            problem(
+                Code::CoordinatorUnreachable,
+                format!("could not connect to `{}`: {}", global.address, chain(&why)),
+            )
+        };
+        let channel = endpoint.connect().await.map_err(unreachable)?;
+        let caller = v1::Caller {
+            tenant: tenant.into(),
+            actor: actor.into(),
+        };
+        Ok(Self {
+            channel,
+            caller,
+            timeout: global.timeout.unwrap_or(CALL_TIMEOUT),
+        })
+    }
+
+    /// Who calls: goes into every request.
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "requests hold the caller as prost makes message fields"
+    )]
+    pub(crate) fn caller(&self) -> Option<v1::Caller> {
+        Some(self.caller.clone())
+    }
+
+    /// Awaits one call within the deadline.
+    pub(crate) async fn call<T>(
+        &self,
+        call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+    ) -> Result<T, Failure> {
+        match tokio::time::timeout(self.timeout, call).await {
+            Ok(answer) => Ok(answer?.into_inner()),
+            Err(_) => Err(problem(
+                Code::DeadlineExceeded,
+                format!("no answer within {:?}", self.timeout),
+            )),
+        }
+    }
+
+    pub(crate) fn catalogs(&self) -> v1::catalogs_client::CatalogsClient<Channel> {
+        v1::catalogs_client::CatalogsClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn jobs(&self) -> v1::jobs_client::JobsClient<Channel> {
+        v1::jobs_client::JobsClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn results(&self) -> v1::results_client::ResultsClient<Channel> {
+        v1::results_client::ResultsClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn nodes(&self) -> v1::nodes_client::NodesClient<Channel> {
+        v1::nodes_client::NodesClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
+    pub(crate) fn bundles(&self) -> v1::bundles_client::BundlesClient<Channel> {
+        v1::bundles_client::BundlesClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, Failure> {
+    let url = if address.contains("://") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    };
+    let endpoint = Endpoint::from_shared(url).map_err(|why| {
+        problem(
+            Code::InvalidRequest,
+            format!("`{address}` is no address: {why}"),
+        )
+    })?;
+    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+}
+
+/// An error with its causes, outermost first.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

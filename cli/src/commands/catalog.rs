@@ -1,0 +1,150 @@
+//! `catalog import|ls|get|rejected`. The coordinator reads the path; only its absolute form is made here.
+
+use crate::args::{Global, ImportFormat};
+use crate::client::{Client, PAGE_ROWS};
+use crate::failure::{Failure, problem};
+use crate::output::print;
+use crate::view::{CatalogDetail, CatalogList, Imported, RejectedList};
+use proto::v1::{self, import_event::Event};
+use types::Code;
+
+pub(super) async fn import(
+    global: &Global,
+    client: &Client,
+    name: String,
+    path: String,
+    source: Option<String>,
+    format: ImportFormat,
+) -> Result<(), Failure> {
+    let path = if source.is_some() {
+        path
+    } else {
+        absolute(&path)?
+    };
+    let request = v1::ImportRequest {
+        caller: client.caller(),
+        catalog: name.clone(),
+        path,
+        format: wire_format(format).into(),
+        source: source.unwrap_or_default(),
+    };
+    let mut events = client.call(client.catalogs().import(request)).await?;
+    let mut registered_folder = String::new();
+    while let Some(event) = events.message().await? {
+        match event.event {
+            Some(Event::Started(started)) => {
+                registered_folder = started.registered_folder;
+                if !global.quiet && !registered_folder.is_empty() {
+                    eprintln!(
+                        "registered {registered_folder} as the read-only source `{}`",
+                        started.source
+                    );
+                }
+            }
+            Some(Event::Progress(seen)) if !global.quiet => {
+                eprintln!(
+                    "{} seen, {} accepted, {} rejected",
+                    seen.seen, seen.accepted, seen.rejected
+                );
+            }
+            Some(Event::Progress(_)) | None => {}
+            Some(Event::Imported(done)) => {
+                let snapshot = done.snapshot.unwrap_or_default().into();
+                let view = Imported {
+                    catalog: name,
+                    snapshot,
+                    unchanged: done.unchanged,
+                    registered_folder,
+                };
+                return print(global, &view);
+            }
+        }
+    }
+    Err(problem(
+        Code::Internal,
+        format!("the import of `{name}` ended without an answer"),
+    ))
+}
+
+fn absolute(path: &str) -> Result<String, Failure> {
+    let full = std::path::absolute(path)
+        .map_err(|why| problem(Code::InvalidRequest, format!("`{path}` is no path: {why}")))?;
+    let text = full.into_os_string().into_string();
+    text.map_err(|_| {
+        problem(
+            Code::InvalidRequest,
+            format!("the path `{path}` is not UTF-8"),
+        )
+    })
+}
+
+const fn wire_format(format: ImportFormat) -> v1::ImportFormat {
+    match format {
+        ImportFormat::Auto => v1::ImportFormat::Auto,
+        ImportFormat::Folder => v1::ImportFormat::Folder,
+        ImportFormat::Csv => v1::ImportFormat::Csv,
+        ImportFormat::M3u8 => v1::ImportFormat::M3u8,
+    }
+}
+
+pub(super) async fn ls(global: &Global, client: &Client) -> Result<(), Failure> {
+    let (mut catalogs, mut page) = (Vec::new(), String::new());
+    loop {
+        let request = v1::ListCatalogsRequest {
+            caller: client.caller(),
+            page_size: PAGE_ROWS,
+            page,
+        };
+        let answer = client
+            .call(client.catalogs().list_catalogs(request))
+            .await?;
+        catalogs.extend(answer.catalogs.into_iter().map(Into::into));
+        page = answer.next_page;
+        if page.is_empty() {
+            return print(global, &CatalogList { catalogs });
+        }
+    }
+}
+
+pub(super) async fn get(global: &Global, client: &Client, catalog: String) -> Result<(), Failure> {
+    let request = v1::GetCatalogRequest {
+        caller: client.caller(),
+        catalog: catalog.clone(),
+    };
+    let answer = client.call(client.catalogs().get_catalog(request)).await?;
+    let snapshots = answer.snapshots.into_iter().map(Into::into).collect();
+    print(
+        global,
+        &CatalogDetail {
+            name: catalog,
+            snapshots,
+        },
+    )
+}
+
+pub(super) async fn rejected(
+    global: &Global,
+    client: &Client,
+    catalog: String,
+    snapshot: Option<String>,
+) -> Result<(), Failure> {
+    let (mut rows, mut page) = (Vec::new(), String::new());
+    let snapshot = snapshot.unwrap_or_default();
+    loop {
+        let request = v1::ListRejectedRequest {
+            caller: client.caller(),
+            catalog: catalog.clone(),
+            snapshot: snapshot.clone(),
+            page_size: PAGE_ROWS,
+            page,
+        };
+        let answer = client
+            .call(client.catalogs().list_rejected(request))
+            .await?;
+        rows.extend(answer.rows);
+        page = answer.next_page;
+        if page.is_empty() {
+            return print(global, &RejectedList::from(rows));
+        }
+    }
+}

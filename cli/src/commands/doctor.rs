@@ -1,0 +1,242 @@
+//! `doctor`: checks this machine and, unless told otherwise, the cluster; each fault comes with its remedy.
+
+use crate::args::Global;
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::output::print;
+use crate::up::siblings;
+use crate::view::{CheckView, Checks};
+use proto::v1;
+use types::Code;
+
+/// Free space below which a data folder is called too small: parts of a hundred thousand tracks fit into it.
+const FREE_BYTES_MIN: u64 = 1 << 30;
+
+pub(super) async fn run(global: &Global, client_only: bool) -> Result<(), Failure> {
+    let mut checks = machine();
+    if !client_only {
+        checks.extend(cluster(global).await);
+    }
+    let fault = checks.iter().any(|check| !check.ok);
+    print(global, &Checks { checks })?;
+    if fault {
+        Err(Failure::Ended(Exit::Fault))
+    } else {
+        Ok(())
+    }
+}
+
+fn check(name: impl Into<String>, found: Result<String, (String, &str)>) -> CheckView {
+    let check = name.into();
+    match found {
+        Ok(found) => CheckView {
+            check,
+            ok: true,
+            found,
+            fix: String::new(),
+        },
+        Err((found, fix)) => CheckView {
+            check,
+            ok: false,
+            found,
+            fix: fix.to_owned(),
+        },
+    }
+}
+
+fn machine() -> Vec<CheckView> {
+    let own = env!("CARGO_PKG_VERSION");
+    let binaries = siblings::versions().into_iter().map(|(name, version)| {
+        check(
+            format!("binary {name}"),
+            match version {
+                Ok(version) if version == own => Ok(version),
+                Ok(version) => Err((
+                    format!("version {version}, scanctl has {own}"),
+                    Code::VersionMismatch.fix(),
+                )),
+                Err(why) => Err((why, Code::BinaryMissing.fix())),
+            },
+        )
+    });
+    binaries
+        .chain([kernel(), seccomp(), memory(), space()])
+        .collect()
+}
+
+fn kernel() -> CheckView {
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let found = if version >= (5, 13) {
+        Ok(release)
+    } else {
+        Err((release, "run on Linux 5.13 or newer"))
+    };
+    check("kernel", found)
+}
+
+fn seccomp() -> CheckView {
+    let actions = std::fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail");
+    let found = match actions {
+        Ok(actions) if actions.contains("kill_process") => {
+            Ok("filters can end a process".to_owned())
+        }
+        Ok(_) | Err(_) => Err((
+            "seccomp filters are not available".to_owned(),
+            Code::SandboxUnavailable.fix(),
+        )),
+    };
+    check("seccomp", found)
+}
+
+fn memory() -> CheckView {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line
+        .and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    let found = format!("{} available", crate::view::size(kib << 10));
+    let enough = kib << 10 >= 2 << 30;
+    check(
+        "memory",
+        if enough {
+            Ok(found)
+        } else {
+            Err((
+                found,
+                "a node needs about 2 GiB; close other programs or use fewer --decoders",
+            ))
+        },
+    )
+}
+
+fn space() -> CheckView {
+    let free = rustix::fs::statvfs(".").map_or(0, |fs| fs.f_bavail * fs.f_frsize);
+    let found = format!("{} free in this folder", crate::view::size(free));
+    check(
+        "disk",
+        if free >= FREE_BYTES_MIN {
+            Ok(found)
+        } else {
+            Err((found, "free some space, or choose another --data folder"))
+        },
+    )
+}
+
+async fn cluster(global: &Global) -> Vec<CheckView> {
+    let client = match Client::connect(global).await {
+        Ok(client) => client,
+        Err(failure) => {
+            return vec![check(
+                "coordinator",
+                Err((said(&failure), Code::CoordinatorUnreachable.fix())),
+            )];
+        }
+    };
+    let mut checks = vec![check(
+        "coordinator",
+        Ok(format!("answers at {}", global.address)),
+    )];
+    checks.extend(nodes(&client).await);
+    checks.extend(bundles(&client).await);
+    checks
+}
+
+async fn nodes(client: &Client) -> Vec<CheckView> {
+    let request = v1::ListNodesRequest {
+        caller: client.caller(),
+    };
+    let nodes = match client.call(client.nodes().list_nodes(request)).await {
+        Ok(answer) => answer.nodes,
+        Err(failure) => {
+            return vec![check(
+                "nodes",
+                Err((said(&failure), "see the coordinator's log")),
+            )];
+        }
+    };
+    let living: Vec<_> = nodes
+        .iter()
+        .filter(|n| n.state() == v1::NodeState::Ready)
+        .collect();
+    let none = Err((
+        "no node is ready".to_owned(),
+        "start an agent, or scanctl up on one machine",
+    ));
+    let count = check(
+        "nodes",
+        if living.is_empty() {
+            none
+        } else {
+            Ok(format!("{} ready of {}", living.len(), nodes.len()))
+        },
+    );
+    let devices = living
+        .iter()
+        .flat_map(|node| node.devices.iter().map(move |device| (node, device)));
+    let device = |(node, status): (&&v1::Node, &v1::DeviceStatus)| {
+        let name = format!(
+            "device {} {}",
+            node.name,
+            crate::view::device(status.device.as_ref())
+        );
+        let fix = status
+            .out
+            .parse::<Code>()
+            .map_or("see the agent's log", Code::fix);
+        let out = !status.out.is_empty();
+        check(
+            name,
+            if out {
+                Err((status.out.clone(), fix))
+            } else {
+                Ok("in service".to_owned())
+            },
+        )
+    };
+    std::iter::once(count)
+        .chain(devices.map(|(node, status)| device((node, status))))
+        .collect()
+}
+
+async fn bundles(client: &Client) -> Vec<CheckView> {
+    let request = v1::VerifyBundleRequest {
+        caller: client.caller(),
+        bundle: String::new(),
+    };
+    let answer = client.call(client.bundles().verify_bundle(request)).await;
+    vec![check(
+        "default bundle",
+        match answer {
+            Ok(answer) if answer.findings.is_empty() => {
+                let bundle = answer.bundle.unwrap_or_default();
+                Ok(format!("{}@{} as signed", bundle.name, bundle.version))
+            }
+            Ok(answer) => Err((
+                answer
+                    .findings
+                    .iter()
+                    .map(|f| f.cause.clone())
+                    .collect::<Vec<_>>()
+                    .join("; "),
+                Code::BundleDigestMismatch.fix(),
+            )),
+            Err(failure) => Err((said(&failure), Code::BundleUnknown.fix())),
+        },
+    )]
+}
+
+fn said(failure: &Failure) -> String {
+    match failure {
+        Failure::Problem { code, cause, .. } => format!("{code}: {cause}"),
+        Failure::Ended(_) | Failure::PipeClosed => "no answer".to_owned(),
+    }
+}

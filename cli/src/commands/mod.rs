@@ -1,0 +1,147 @@
+//! The commands: each reads its arguments, calls, and prints a view. One flat match from command to function.
+
+mod bundle;
+mod catalog;
+mod doctor;
+mod local;
+mod node;
+mod result;
+mod scan;
+mod truth;
+
+use crate::args::{Bundle, Catalog, Cli, Command, Global, Node, Results, Scan};
+use crate::client::Client;
+use crate::failure::{Exit, Failure, problem};
+use crate::up;
+use std::future::Future;
+use types::Code;
+
+/// Runs a command to its end.
+pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
+    let global = cli.global;
+    match cli.command {
+        Command::Explain { code } => local::explain(&global, code.as_deref()),
+        Command::Completion { shell } => local::completion(shell),
+        Command::Version => local::version(&global),
+        Command::Doctor(flags) => blocking(doctor::run(&global, flags.client)),
+        Command::Up(flags) => blocking(up::run(&global, flags)),
+        Command::Catalog(command) => blocking(on_catalog(&global, command)),
+        Command::Scan(command) => blocking(on_scan(&global, command)),
+        Command::Result(command) => blocking(on_result(&global, command)),
+        Command::Node(command) => blocking(on_node(&global, command)),
+        Command::Bundle(command) => blocking(on_bundle(&global, command)),
+    }
+}
+
+/// Runs on this thread: children started by `up` are bound to the thread that started them. Ctrl-C ends all commands
+/// but `up`, which has its own way to stop.
+fn blocking(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|why| {
+        problem(
+            Code::Internal,
+            format!("could not start the runtime: {why}"),
+        )
+    })?;
+    runtime.block_on(command)
+}
+
+async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        ended = work => ended,
+        _ = tokio::signal::ctrl_c() => Err(Failure::Ended(Exit::Interrupted)),
+    }
+}
+
+async fn on_catalog(global: &Global, command: Catalog) -> Result<(), Failure> {
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        match command {
+            Catalog::Import {
+                name,
+                path,
+                source,
+                format,
+            } => catalog::import(global, &client, name, path, source, format).await,
+            Catalog::Ls => catalog::ls(global, &client).await,
+            Catalog::Get { name } => catalog::get(global, &client, name).await,
+            Catalog::Rejected { name, snapshot } => {
+                catalog::rejected(global, &client, name, snapshot).await
+            }
+        }
+    })
+    .await
+}
+
+async fn on_scan(global: &Global, command: Scan) -> Result<(), Failure> {
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        match command {
+            Scan::Submit(flags) => scan::submit(global, &client, flags).await,
+            Scan::Ls => scan::ls(global, &client).await,
+            Scan::Get { job } => scan::get(global, &client, job).await,
+            Scan::Watch { job } => scan::watch(global, &client, job).await,
+            Scan::Wait { job } => scan::wait(global, &client, job).await,
+            Scan::Cancel { job, reason } => scan::cancel(global, &client, job, reason).await,
+            Scan::Explain { job, shard } => scan::explain(global, &client, job, shard).await,
+        }
+    })
+    .await
+}
+
+async fn on_result(global: &Global, command: Results) -> Result<(), Failure> {
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        match command {
+            Results::Ls => result::ls(global, &client).await,
+            Results::Get {
+                job,
+                track: None,
+                verdicts,
+                limit,
+                truth,
+            } => {
+                let truth = truth.as_deref().map(truth::read).transpose()?;
+                result::get(global, &client, job, &verdicts, limit, truth).await
+            }
+            Results::Get {
+                job,
+                track: Some(track),
+                ..
+            } => result::track(global, &client, job, track).await,
+            Results::Export { job, format, to } => result::export(&client, job, format, to).await,
+            Results::Verify { job } => result::verify(global, &client, job).await,
+            Results::Summary { job } => result::summary(global, &client, job).await,
+        }
+    })
+    .await
+}
+
+async fn on_node(global: &Global, command: Node) -> Result<(), Failure> {
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        match command {
+            Node::Ls => node::ls(global, &client).await,
+            Node::Get { name } => node::get(global, &client, name).await,
+        }
+    })
+    .await
+}
+
+async fn on_bundle(global: &Global, command: Bundle) -> Result<(), Failure> {
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        match command {
+            Bundle::Ls => bundle::ls(global, &client).await,
+            Bundle::Get { bundle } => {
+                bundle::get(global, &client, bundle.unwrap_or_default()).await
+            }
+            Bundle::Verify { bundle } => {
+                bundle::verify(global, &client, bundle.unwrap_or_default()).await
+            }
+        }
+    })
+    .await
+}

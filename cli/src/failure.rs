@@ -1,0 +1,146 @@
+//! How a command ends: the exit codes, and the one place where a failure is printed, as code, cause and fix on stderr.
+
+use std::process::ExitCode;
+use types::{Code, Problem};
+
+/// Why a command did not end with 0. The numbers are stable and documented in `docs/reference/scanctl.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Something went wrong that has no number of its own.
+    General = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// There is no such thing.
+    NotFound = 5,
+    /// The thing stands in the way of the request.
+    Conflict = 6,
+    /// No answer; trying again may help.
+    Unavailable = 7,
+    /// The scan ended; some tracks are unscannable.
+    FailedTracks = 8,
+    /// The scan's result does not stand.
+    ScanFailed = 9,
+    /// The scan was cancelled.
+    Cancelled = 10,
+    /// The doctor found a fault.
+    Fault = 11,
+    /// The time given for waiting is over.
+    WaitTimedOut = 124,
+    /// Interrupted from the keyboard.
+    Interrupted = 130,
+}
+
+/// A failure on its way to `main`.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// To be printed as code, cause and fix.
+    Problem {
+        /// The stable code, as text: a newer coordinator may send one that this version does not know.
+        code: String,
+        /// What was attempted on which thing.
+        cause: String,
+        /// What to do.
+        fix: String,
+        /// The exit code.
+        exit: Exit,
+    },
+    /// All has been said; only the exit code remains.
+    Ended(Exit),
+    /// The reader of stdout went away, as `head` does: no error.
+    PipeClosed,
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let (code, exit) = (problem.code.to_string(), exit_of(problem.code));
+        Self::Problem {
+            code,
+            cause: problem.message,
+            fix: problem.code.fix().to_owned(),
+            exit,
+        }
+    }
+}
+
+impl From<tonic::Status> for Failure {
+    fn from(status: tonic::Status) -> Self {
+        let stated = proto::problem::problem(&status);
+        let exit = stated.code.parse().map_or(Exit::General, exit_of);
+        Self::Problem {
+            code: stated.code,
+            cause: stated.cause,
+            fix: stated.fix,
+            exit,
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Self::PipeClosed;
+        }
+        Problem::new(
+            Code::Internal,
+            format!("could not write the output: {error}"),
+        )
+        .into()
+    }
+}
+
+/// A problem of our own making.
+pub(crate) fn problem(code: Code, message: impl Into<String>) -> Failure {
+    Problem::new(code, message).into()
+}
+
+fn exit_of(code: Code) -> Exit {
+    use Code as C;
+    match code {
+        C::NotFound | C::BundleUnknown | C::SourceUnknown | C::NodeUnknown => Exit::NotFound,
+        C::AlreadyExists
+        | C::JobClosed
+        | C::ResultNotPublished
+        | C::DataLocked
+        | C::AddressInUse
+        | C::IdentityInUse => Exit::Conflict,
+        C::CoordinatorUnreachable
+        | C::StoreUnavailable
+        | C::StoreFull
+        | C::StorageUnavailable
+        | C::StorageFull
+        | C::NotLeader
+        | C::Overloaded
+        | C::DeadlineExceeded => Exit::Unavailable,
+        C::InvalidRequest | C::ConfigInvalid | C::StagesUnavailable => Exit::Usage,
+        _ => Exit::General,
+    }
+}
+
+/// Prints what clap has to say and ends as it wants: help on stdout with 0, usage errors on stderr with 2.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    let printed = error.print();
+    let code = if printed.is_ok() {
+        error.exit_code()
+    } else {
+        Exit::General as i32
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// Prints a failure, if any, and gives the process's exit code.
+pub(crate) fn exit(ended: Result<(), Failure>) -> ExitCode {
+    let exit = match ended {
+        Ok(()) | Err(Failure::PipeClosed) => return ExitCode::SUCCESS,
+        Err(Failure::Ended(exit)) => exit,
+        Err(Failure::Problem {
+            code,
+            cause,
+            fix,
+            exit,
+        }) => {
+            eprintln!("error {code}: {cause}\n  fix: {fix}");
+            exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}

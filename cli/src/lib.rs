@@ -1,1 +1,0 @@
-//! scanctl, the operator's command line.

@@ -1,0 +1,159 @@
+//! Printing: one view, five formats. stdout is for data; nothing else writes to it.
+
+use crate::args::{Color, Format, Global};
+use crate::failure::{Failure, problem};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use types::Code;
+
+/// Rows under a header, as tables and CSV print them.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// Column titles: upper case, no spaces.
+    pub(crate) header: Vec<&'static str>,
+    /// Cells, as many as titles.
+    pub(crate) rows: Vec<Vec<String>>,
+}
+
+/// What a command prints.
+pub(crate) trait View: Serialize {
+    /// The names of the things shown, for scripts.
+    fn names(&self) -> Vec<String>;
+    /// The things as rows.
+    fn records(&self) -> Records;
+    /// For people; the records as a table unless a view has more to say.
+    fn table(&self, paint: Paint) -> String {
+        let _ = paint;
+        table(self.records())
+    }
+}
+
+/// Whether to colour.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    /// Decides by flag, terminal and NO_COLOR.
+    pub(crate) fn of(global: &Global) -> Self {
+        let terminal = || std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self(match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => terminal(),
+        })
+    }
+
+    /// No colours, as inside table cells, whose width must be what is seen.
+    pub(crate) const fn plain() -> Self {
+        Self(false)
+    }
+
+    /// The text in an SGR colour where colours are on.
+    pub(crate) fn colour(self, sgr: &str, text: &str) -> String {
+        if self.0 {
+            format!("\u{1b}[{sgr}m{text}\u{1b}[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Prints a view as the operator asked.
+pub(crate) fn print(global: &Global, view: &impl View) -> Result<(), Failure> {
+    let text = match global.output {
+        Format::Table => view.table(Paint::of(global)),
+        Format::Json => to_json(view)?,
+        Format::Yaml => serde_saphyr::to_string(view)
+            .map_err(|why| problem(Code::Internal, format!("could not write YAML: {why}")))?,
+        Format::Csv => to_csv(&view.records()),
+        Format::Name => view.names().join("\n"),
+    };
+    write_line(&text)
+}
+
+/// Writes text and one line end to stdout.
+pub(crate) fn write_line(text: &str) -> Result<(), Failure> {
+    let text = text.trim_end_matches('\n');
+    let mut out = std::io::stdout().lock();
+    if !text.is_empty() {
+        out.write_all(text.as_bytes())?;
+        out.write_all(b"\n")?;
+    }
+    Ok(out.flush()?)
+}
+
+fn to_json(view: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(view)
+        .map_err(|why| problem(Code::Internal, format!("could not write JSON: {why}")))
+}
+
+/// Records as aligned columns without borders, as kubectl prints them.
+pub(crate) fn table(records: Records) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(records.header);
+    table.add_rows(records.rows);
+    table.column_iter_mut().for_each(|column| {
+        column.set_padding((0, 2));
+    });
+    table
+        .lines()
+        .map(|line| line.trim_end().to_owned())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn to_csv(records: &Records) -> String {
+    let header = records
+        .header
+        .iter()
+        .map(|title| title.to_lowercase())
+        .collect::<Vec<_>>();
+    let lines = std::iter::once(&header).chain(&records.rows);
+    lines
+        .map(|cells| {
+            cells
+                .iter()
+                .map(|cell| csv_cell(cell))
+                .collect::<Vec<_>>()
+                .join(",")
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// A CSV cell: quoted where needed, and never something that a spreadsheet would run.
+fn csv_cell(cell: &str) -> String {
+    let formula =
+        cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    let cell = if formula {
+        format!("'{cell}")
+    } else {
+        cell.to_owned()
+    };
+    if cell.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_that_a_spreadsheet_would_run_are_made_harmless_and_numbers_stay_numbers() {
+        for (cell, printed) in [
+            ("plain", "plain"),
+            ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
+            ("-1.5", "-1.5"),
+            ("@x", "'@x"),
+            ("a,\"b\"", "\"a,\"\"b\"\"\""),
+        ] {
+            assert_eq!(csv_cell(cell), printed);
+        }
+    }
+}
