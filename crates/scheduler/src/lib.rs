@@ -17,6 +17,7 @@ extern crate alloc;
 
 mod action;
 mod beat;
+mod blocked;
 mod cancel;
 mod chores;
 mod commit;
@@ -48,12 +49,12 @@ pub use action::{
     GrantOrder, Granted, JoinAnswer, ManifestPart, ManifestPlan, Op, Order, PullAnswer, Reading,
     StepDown, Txn,
 };
+pub use blocked::{Blocked, Reason};
 pub use event::{
     AgentInfo, Beat, CallId, Caller, Canary, CanaryVerdict, Cause, Commit, Event, Held, Outcome,
     PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, StorageOutcome,
     StoredEntry, Submission, WorkerDeath, WriteId,
 };
-pub use explain::{Blocked, Reason};
 pub use key::{JobKey, KeyError, NodeKey, RecordKey};
 pub use reign::Core;
 pub use views::{HeldView, JobView, NodeView, ShardView};

@@ -2,9 +2,9 @@
 //! records. Pulls are numbered; a repeated number gets the same answer, also from a new leader, since each grant
 //! names its pull.
 
+use crate::blocked::Blocked;
 use crate::desk::{Asked, Unit};
 use crate::event::Pull;
-use crate::explain::Blocked;
 use crate::grant::{self, Ground, Others, Taker, Trial};
 use crate::limits::{
     GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX, PARTS_BEFORE_FLUSH_ONCE,

@@ -2,8 +2,6 @@
 //! contributed, and the tests hold the running sum against a fresh count.
 
 use crate::record::{PartKind, ShardRecord, Totals, VerdictCounts};
-#[cfg(test)]
-use crate::state::Job;
 use types::{Ledger, ShardId, StageUse, TrackSet};
 
 /// Running totals of a job.
@@ -98,20 +96,4 @@ const fn ledger_minus(a: Ledger, b: Ledger) -> Ledger {
         screen: use_minus(a.screen, b.screen),
         residual: use_minus(a.residual, b.residual),
     }
-}
-
-/// Counts a job afresh from its records, to hold the running sum against.
-#[cfg(test)]
-pub(crate) fn count(job: &Job) -> Tally {
-    let mut tally = Tally::default();
-    if let Some(record) = job.record() {
-        tally.totals.tracks = u64::from(record.spec.plan.rows);
-        tally.totals.shards = record.spec.plan.shards();
-    }
-    for (id, shard) in &job.shards {
-        if let Some(extent) = job.extent(*id) {
-            tally.add(&contribution(*id, &shard.stored.record, &extent));
-        }
-    }
-    tally
 }

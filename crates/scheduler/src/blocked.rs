@@ -1,0 +1,296 @@
+//! The reasons why work does not run: one closed enum with a stable code, a sentence and a remedy each. Found by
+//! `explain`, said to nodes in answers to pulls; decides nothing.
+
+use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MAX};
+use crate::record::FailureCause;
+use core::fmt;
+use types::{Code, JobId, Millis, NodeId, Stage};
+
+/// Why work does not run. Every reason there is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Blocked {
+    /// This coordinator does not lead, or reads its state.
+    NotLeading,
+    /// The store does not take writes.
+    StoreTrouble {
+        /// `STORE_UNAVAILABLE` or `STORE_FULL`.
+        code: Code,
+    },
+    /// A change of the record is being written, or its outcome is unknown.
+    WriteUnderWay,
+    /// An operator paused the job.
+    JobPaused,
+    /// A cancel is on its way.
+    JobCancelling,
+    /// Every track has its row; the manifest is being written.
+    JobPublishing,
+    /// The manifest could not be written; it is tried again.
+    ManifestFails {
+        /// Why.
+        code: Code,
+    },
+    /// The result is published: nothing is left to do.
+    JobPublished,
+    /// The job was cancelled.
+    JobCancelled,
+    /// No node has joined.
+    NoNode,
+    /// Every node has fallen silent or left.
+    NodesSilent,
+    /// Every living node is cordoned or drains.
+    NodesNotServing,
+    /// No living node runs the stage that the tracks need.
+    NoNodeForStage {
+        /// The stage.
+        stage: Stage,
+    },
+    /// Every living node could not load the bundle.
+    BundleRefused,
+    /// Every device of every living node is out of service.
+    DevicesOut,
+    /// Another job goes first.
+    QueuedBehind {
+        /// That job.
+        job: JobId,
+    },
+    /// Nodes have the tracks in hand: they run.
+    InHand {
+        /// How many nodes.
+        nodes: u32,
+    },
+    /// A node that fell silent holds the tracks; they go to the next node that asks for more.
+    HeldBySilentNode {
+        /// The node.
+        node: NodeId,
+    },
+    /// The shard has as many live grants as a shard may have.
+    ShardFull,
+    /// Suspect tracks wait until they are tried again.
+    BackOff {
+        /// Not before, by the core's clock.
+        until: Millis,
+    },
+    /// The shard failed as often as its budget allows; it is tried now and then.
+    RetriesSpent {
+        /// From which cause.
+        cause: FailureCause,
+    },
+    /// Suspect tracks wait for a node on which they have not died.
+    WaitsForOtherNode {
+        /// The node that they died on.
+        node: NodeId,
+    },
+    /// The next node that asks gets the tracks.
+    NotYetPulled,
+    /// Every track of the shard has its row.
+    ShardDone,
+    /// The node has not joined, or has left.
+    NodeLeft {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node has fallen silent.
+    NodeSilent {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node is cordoned.
+    NodeCordoned {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node drains.
+    NodeDraining {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node holds as many grants as a node may hold.
+    NodeFull {
+        /// The node.
+        node: NodeId,
+    },
+    /// Every device of the node is out of service.
+    NodeDevicesOut {
+        /// The node.
+        node: NodeId,
+        /// Why the first of them is.
+        code: Code,
+    },
+    /// No running job has a track that this node could take.
+    NothingToDo,
+}
+
+/// A reason with the tracks that it holds up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The reason.
+    pub blocked: Blocked,
+    /// Tracks that it holds up; 0 where that cannot be said.
+    pub tracks: u64,
+}
+
+impl Blocked {
+    /// The stable code: UPPER_SNAKE, never renamed.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotLeading => "NOT_LEADING",
+            Self::StoreTrouble { .. } => "STORE_TROUBLE",
+            Self::WriteUnderWay => "WRITE_UNDER_WAY",
+            Self::JobPaused => "JOB_PAUSED",
+            Self::JobCancelling => "JOB_CANCELLING",
+            Self::JobPublishing => "JOB_PUBLISHING",
+            Self::ManifestFails { .. } => "MANIFEST_FAILS",
+            Self::JobPublished => "JOB_PUBLISHED",
+            Self::JobCancelled => "JOB_CANCELLED",
+            Self::NoNode => "NO_NODE",
+            Self::NodesSilent => "NODES_SILENT",
+            Self::NodesNotServing => "NODES_NOT_SERVING",
+            Self::NoNodeForStage { .. } => "NO_NODE_FOR_STAGE",
+            Self::BundleRefused => "BUNDLE_REFUSED",
+            Self::DevicesOut => "DEVICES_OUT",
+            Self::QueuedBehind { .. } => "QUEUED_BEHIND",
+            Self::InHand { .. } => "IN_HAND",
+            Self::HeldBySilentNode { .. } => "HELD_BY_SILENT_NODE",
+            Self::ShardFull => "SHARD_FULL",
+            Self::BackOff { .. } => "BACK_OFF",
+            Self::RetriesSpent { .. } => "RETRIES_SPENT",
+            Self::WaitsForOtherNode { .. } => "WAITS_FOR_OTHER_NODE",
+            Self::NotYetPulled => "NOT_YET_PULLED",
+            Self::ShardDone => "SHARD_DONE",
+            Self::NodeLeft { .. } => "NODE_LEFT",
+            Self::NodeSilent { .. } => "NODE_SILENT",
+            Self::NodeCordoned { .. } => "NODE_CORDONED",
+            Self::NodeDraining { .. } => "NODE_DRAINING",
+            Self::NodeFull { .. } => "NODE_FULL",
+            Self::NodeDevicesOut { .. } => "NODE_DEVICES_OUT",
+            Self::NothingToDo => "NOTHING_TO_DO",
+        }
+    }
+
+    /// What to do about it, where anything is to be done.
+    #[must_use]
+    pub const fn fix(&self) -> &'static str {
+        match self {
+            Self::NotLeading => {
+                "Ask the leading coordinator, or wait until this one has read its state."
+            }
+            Self::StoreTrouble { .. } => "Look after the store; work resumes by itself.",
+            Self::JobPaused => "Resume the job.",
+            Self::ManifestFails { .. } => "Look after storage; the manifest is written by itself.",
+            Self::NoNode => "Start a node agent.",
+            Self::NodesSilent | Self::NodeSilent { .. } => {
+                "Start the agent again, or look at its machine and network."
+            }
+            Self::NodesNotServing | Self::NodeCordoned { .. } => "Uncordon a node.",
+            Self::NoNodeForStage { .. } => "Start a node that runs this stage.",
+            Self::BundleRefused => {
+                "Read the agents' logs: the bundle is not trusted, too old or damaged there."
+            }
+            Self::DevicesOut | Self::NodeDevicesOut { .. } => {
+                "Check the devices, then restart the agents."
+            }
+            Self::RetriesSpent { .. } => {
+                "Read the logs of the nodes that failed; it is still tried now and then."
+            }
+            Self::WaitsForOtherNode { .. } => {
+                "Nothing, if another node serves; else it goes to the same one."
+            }
+            Self::NodeLeft { .. } => "Start its agent.",
+            Self::WriteUnderWay
+            | Self::JobCancelling
+            | Self::JobPublishing
+            | Self::JobPublished
+            | Self::JobCancelled
+            | Self::QueuedBehind { .. }
+            | Self::InHand { .. }
+            | Self::HeldBySilentNode { .. }
+            | Self::ShardFull
+            | Self::BackOff { .. }
+            | Self::NotYetPulled
+            | Self::ShardDone
+            | Self::NodeDraining { .. }
+            | Self::NodeFull { .. }
+            | Self::NothingToDo => "Nothing.",
+        }
+    }
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLeading => f.write_str("this coordinator does not lead, or reads its state"),
+            Self::StoreTrouble { code } => write!(f, "the store takes no writes ({code})"),
+            Self::WriteUnderWay => {
+                f.write_str("a change is being written, or its outcome is unknown")
+            }
+            Self::JobPaused => f.write_str("the job is paused"),
+            Self::JobCancelling => f.write_str("the job is being cancelled"),
+            Self::JobPublishing => {
+                f.write_str("every track has its row and the manifest is being written")
+            }
+            Self::ManifestFails { code } => write!(
+                f,
+                "the manifest could not be written ({code}) and is tried again"
+            ),
+            Self::JobPublished => f.write_str("the result is published"),
+            Self::JobCancelled => f.write_str("the job was cancelled"),
+            Self::NoNode => f.write_str("no node has joined"),
+            Self::NodesSilent => f.write_str("every node has fallen silent or left"),
+            Self::NodesNotServing => f.write_str("every living node is cordoned or drains"),
+            Self::NoNodeForStage { stage } => write!(f, "no living node runs the {stage} stage"),
+            Self::BundleRefused => f.write_str("no living node could load the bundle"),
+            Self::DevicesOut => f.write_str("every device is out of service"),
+            Self::QueuedBehind { job } => write!(f, "job `{job}` goes first"),
+            Self::InHand { nodes } => write!(f, "the tracks are in hand on {nodes} nodes"),
+            Self::HeldBySilentNode { node } => write!(
+                f,
+                "node `{node}` fell silent and holds the tracks until another asks for more"
+            ),
+            Self::ShardFull => write!(
+                f,
+                "the shard has {GRANTS_PER_SHARD_MAX} live grants, the most it may have"
+            ),
+            Self::BackOff { until } => write!(
+                f,
+                "suspect tracks wait until {until} on the coordinator's clock"
+            ),
+            Self::RetriesSpent { cause } => write!(
+                f,
+                "the shard failed {FAILURES_PER_CAUSE} times ({cause:?}) and is tried now and then"
+            ),
+            Self::WaitsForOtherNode { node } => write!(
+                f,
+                "suspect tracks died on node `{node}` and wait for another"
+            ),
+            Self::NotYetPulled => f.write_str("the next node that asks gets the tracks"),
+            Self::ShardDone => f.write_str("every track of the shard has its row"),
+            Self::NodeLeft { node } => write!(f, "node `{node}` has not joined, or has left"),
+            Self::NodeSilent { node } => write!(f, "node `{node}` has fallen silent"),
+            Self::NodeCordoned { node } => write!(f, "node `{node}` is cordoned"),
+            Self::NodeDraining { node } => write!(f, "node `{node}` drains"),
+            Self::NodeFull { node } => write!(
+                f,
+                "node `{node}` holds {GRANTS_PER_NODE_MAX} grants, the most it may hold"
+            ),
+            Self::NodeDevicesOut { node, code } => write!(
+                f,
+                "every device of node `{node}` is out of service ({code})"
+            ),
+            Self::NothingToDo => {
+                f.write_str("no running job has a track that this node could take")
+            }
+        }
+    }
+}
+
+/// A reason as one line, for logs.
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.blocked.code(), self.blocked)?;
+        match self.tracks {
+            0 => Ok(()),
+            tracks => write!(f, " ({tracks} tracks)"),
+        }
+    }
+}

@@ -1,0 +1,641 @@
+//! Random histories: agents that are killed, answers that are lost, doubled and late, writes whose outcome is
+//! unknown and that land now, later or never, leaders that die at any moment. Every change that lands is judged by
+//! the invariants (see the world's store). Then the faults stop, and every job must end with each track covered once.
+
+use crate::world::agent::{Agent, BOTH, SCREEN, same};
+use crate::world::{Effect, World, key, not_applied, unavailable, unknown};
+use proptest::prelude::*;
+use scheduler::record::{JobState, PartKind, Totals};
+use scheduler::{
+    Answer, CallId, CommitOutcome, Event, JobKey, Order, Outcome, Request, StorageOutcome, Txn,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use types::{Attempt, Code, Digest, JobId, Millis, ShardId, TrackSet};
+
+/// One step of a history: what happens, and two numbers that choose among what there is.
+type Step = (u8, u16, u16);
+
+/// What a call was, for whoever gets its answer.
+#[derive(Debug, Clone)]
+enum Asked {
+    Join(usize, u64),
+    Pull(usize, u64),
+    Beat(usize, u64),
+    Commit(usize, Box<scheduler::Commit>),
+    Cancel(JobKey),
+    Other,
+}
+
+struct History {
+    world: World,
+    agents: Vec<Agent>,
+    jobs: Vec<JobKey>,
+    calls: BTreeMap<CallId, Asked>,
+    /// Commits that were sent and not answered: re-sent unchanged.
+    unanswered: Vec<(usize, scheduler::Commit)>,
+    /// Writes that ended unknown and may land later.
+    late: Vec<Txn>,
+    /// Parts whose commit an agent heard to count.
+    acknowledged: BTreeSet<(JobKey, ShardId, Attempt, Digest)>,
+    cancelled: BTreeSet<JobKey>,
+}
+
+impl History {
+    fn new(rows: &[(u32, u32)]) -> Self {
+        let mut world = World::new();
+        let jobs = rows.iter().enumerate();
+        let jobs = jobs
+            .map(|(n, (rows, tracks))| world.submit(&format!("j{n}"), *rows, *tracks))
+            .collect();
+        let agents = [("a", BOTH), ("b", SCREEN), ("c", BOTH)];
+        Self {
+            world,
+            agents: agents
+                .iter()
+                .map(|(name, stages)| Agent::new(name, stages))
+                .collect(),
+            jobs,
+            calls: BTreeMap::new(),
+            unanswered: Vec::new(),
+            late: Vec::new(),
+            acknowledged: BTreeSet::new(),
+            cancelled: BTreeSet::new(),
+        }
+    }
+
+    /// Steps that further the work are many, faults few; each history draws its own mix by shrinking and luck.
+    fn step(&mut self, (what, a, b): Step) {
+        let (a, b) = (usize::from(a), usize::from(b));
+        match what % 64 {
+            0..=21 => self.effect(a, b),
+            22..=37 => self.receive(a, b),
+            38..=42 => self.pull(a, b),
+            43..=45 => self.beat(a, b),
+            46..=53 => self.commit(a, b),
+            54 | 55 => self.send_again(a),
+            56 | 57 => self.land(a),
+            58 | 59 => self
+                .world
+                .pass_silently(Millis([500, 2_000, 7_000, 25_000][b % 4])),
+            60 => self.kill(a),
+            61 => self.restart(b),
+            62 => self.join(a),
+            _ => self.operator(a, b),
+        }
+    }
+
+    /// One effect happens, in any order, well or badly.
+    fn effect(&mut self, a: usize, b: usize) {
+        if self.world.effects.is_empty() {
+            return;
+        }
+        let effect = self
+            .world
+            .effects
+            .remove(a % self.world.effects.len())
+            .expect("there is one");
+        let Some(effect) = self.badly(effect, b) else {
+            return;
+        };
+        self.world.happen(effect);
+    }
+
+    /// Lets an effect fail in one of its ways; gives it back where it is to happen as it should.
+    fn badly(&mut self, effect: Effect, how: usize) -> Option<Effect> {
+        match (effect, how % 24) {
+            (Effect::Write(id, txn), how @ 0..=2) => {
+                match how {
+                    0 => drop(self.world.store.write(&txn)),
+                    1 => self.late.push(txn),
+                    _ => {}
+                }
+                self.world.feed(Event::Written {
+                    id,
+                    outcome: unknown(),
+                });
+            }
+            (Effect::Write(id, _), 3) => {
+                self.world.feed(Event::Written {
+                    id,
+                    outcome: not_applied(),
+                });
+            }
+            (Effect::Read(id, _), 0) => self.world.feed(Event::Read {
+                id,
+                outcome: unavailable(),
+            }),
+            (Effect::Mark(job), 0) => {
+                let outcome = StorageOutcome::Failed {
+                    code: Code::StorageFull,
+                    cause: String::new(),
+                };
+                self.world.feed(Event::CancelMarked { job, outcome });
+            }
+            (Effect::Manifest(plan), 0) => {
+                let outcome = StorageOutcome::Failed {
+                    code: Code::StorageFull,
+                    cause: String::new(),
+                };
+                let (job, at) = (plan.job.clone(), types::UnixMillis(0));
+                self.world.feed(Event::ManifestWritten { job, outcome, at });
+            }
+            (effect, _) => return Some(effect),
+        }
+        None
+    }
+
+    /// A write that ended unknown lands now, if it still can; what it ends as nobody hears.
+    fn land(&mut self, a: usize) {
+        if self.late.is_empty() {
+            return;
+        }
+        // Kept half of the time: a write may be sent on twice.
+        let at = a % self.late.len();
+        let txn = if a.is_multiple_of(2) {
+            self.late.remove(at)
+        } else {
+            self.late[at].clone()
+        };
+        let _: Outcome = self.world.store.write(&txn);
+    }
+
+    fn call(&mut self, asked: Asked, request: Request) {
+        let call = self.world.call(request);
+        self.calls.insert(call, asked);
+    }
+
+    fn join(&mut self, a: usize) {
+        let at = a % self.agents.len();
+        let (nonce, request) = (self.agents[at].nonce, self.agents[at].join_request());
+        self.call(Asked::Join(at, nonce), request);
+    }
+
+    fn pull(&mut self, a: usize, b: usize) {
+        let at = a % self.agents.len();
+        if self.agents[at].session.0 == 0 {
+            return self.join(a);
+        }
+        let agent = &mut self.agents[at];
+        // A number goes on only when it was answered or given up.
+        if !b.is_multiple_of(3) {
+            agent.pull += 1;
+        }
+        let (nonce, request) = (agent.nonce, agent.pull_request(1 + (b % 12) as u32));
+        self.call(Asked::Pull(at, nonce), request);
+    }
+
+    fn beat(&mut self, a: usize, b: usize) {
+        let at = a % self.agents.len();
+        let agent = &mut self.agents[at];
+        if !b.is_multiple_of(4) {
+            agent.beat += 1;
+        }
+        let nonce = agent.nonce;
+        let Request::Beat(mut beat) = agent.beat_request(|granted| granted.tracks.clone()) else {
+            return;
+        };
+        if b % 5 == 1 && !beat.held.is_empty() {
+            let held = b % beat.held.len();
+            let pending = pending(&self.unanswered, at, &agent.grants[held]);
+            let granted = &mut agent.grants[held];
+            // What stands in an unanswered part is in hand and cannot be given back.
+            let least = pending
+                .ranges()
+                .last()
+                .map_or(granted.range.first, |range| range.end);
+            let from = least.max(granted.range.first + (b as u32 / 8) % (granted.range.len() + 2));
+            beat.held[held].yielded_at = Some(from);
+            granted.tracks.remove(types::Range {
+                first: from,
+                end: u32::MAX,
+            });
+        }
+        if b % 7 == 2 && !beat.held.is_empty() {
+            beat.held[0].deaths = vec![scheduler::WorkerDeath {
+                number: agent.beat,
+                tracks: agent.grants[0].tracks.clone(),
+            }];
+        }
+        self.call(Asked::Beat(at, nonce), Request::Beat(beat));
+    }
+
+    fn commit(&mut self, a: usize, b: usize) {
+        let at = a % self.agents.len();
+        let agent = &mut self.agents[at];
+        if agent.grants.is_empty() {
+            return;
+        }
+        let granted = agent.grants[b % agent.grants.len()].clone();
+        let all: Vec<u32> = granted.tracks.iter().collect();
+        let from = (b / 4) % all.len().max(1);
+        let some: TrackSet = all.iter().skip(from).take(1 + b % 5).copied().collect();
+        if some.is_empty() {
+            return;
+        }
+        let root = matches!(granted.shard, ShardId::Root(_));
+        let escalates = root && b % 3 == 1;
+        let kind = if escalates {
+            PartKind::Escalation
+        } else {
+            PartKind::Terminal
+        };
+        let Request::Commit(commit) = agent.commit_request(&granted, &some, kind) else {
+            return;
+        };
+        // Tracks of an unanswered part are not put into another one.
+        for held in agent.grants.iter_mut().filter(|held| same(held, &granted)) {
+            held.tracks = held.tracks.difference(&some);
+        }
+        self.unanswered.push((at, commit.clone()));
+        self.call(
+            Asked::Commit(at, Box::new(commit.clone())),
+            Request::Commit(commit),
+        );
+    }
+
+    fn send_again(&mut self, a: usize) {
+        if self.unanswered.is_empty() {
+            return;
+        }
+        let (at, commit) = self.unanswered[a % self.unanswered.len()].clone();
+        self.call(
+            Asked::Commit(at, Box::new(commit.clone())),
+            Request::Commit(commit),
+        );
+    }
+
+    fn kill(&mut self, a: usize) {
+        let at = a % self.agents.len();
+        self.agents[at].kill();
+        self.unanswered.retain(|(of, _)| *of != at);
+    }
+
+    fn restart(&mut self, b: usize) {
+        for effect in &self.world.effects {
+            if let (Effect::Write(_, txn), true) = (effect, b.is_multiple_of(2)) {
+                self.late.push(txn.clone());
+            }
+        }
+        if b.is_multiple_of(3) {
+            // The last writes of a killed leader land before its successor begins.
+            for txn in std::mem::take(&mut self.late) {
+                let _: Outcome = self.world.store.write(&txn);
+            }
+        }
+        self.world.restart();
+        self.calls.clear();
+    }
+
+    fn operator(&mut self, a: usize, b: usize) {
+        let job = self.jobs[a % self.jobs.len()].clone();
+        let name: JobId = job.job.clone();
+        match b % 16 {
+            0..=2 => self.call(Asked::Other, Request::Pause { job: name }),
+            3..=10 => self.call(Asked::Other, Request::Resume { job: name }),
+            11 if a.is_multiple_of(4) => {
+                let request = Request::Cancel {
+                    job: name,
+                    reason: "test".into(),
+                };
+                self.call(Asked::Cancel(job), request);
+            }
+            _ => {
+                let at = a % self.agents.len();
+                let agent = &self.agents[at];
+                let node = crate::world::node(&agent.name);
+                let request = Request::Leave {
+                    node,
+                    session: agent.session,
+                };
+                self.call(Asked::Other, request);
+            }
+        }
+    }
+
+    /// One answer arrives, or is lost.
+    fn receive(&mut self, a: usize, b: usize) {
+        let calls: Vec<CallId> = self.world.answers.keys().copied().collect();
+        if calls.is_empty() {
+            return;
+        }
+        let call = calls[a % calls.len()];
+        let answer = self.world.answers.remove(&call).expect("it is there");
+        let asked = self.calls.remove(&call);
+        if b.is_multiple_of(12) {
+            return;
+        }
+        if let (Some(asked), Ok(answer)) = (asked, answer) {
+            self.heard(asked, &answer);
+        }
+    }
+
+    fn heard(&mut self, asked: Asked, answer: &Answer) {
+        match asked {
+            Asked::Join(at, nonce) if self.agents[at].nonce == nonce => {
+                self.agents[at].take_join(answer);
+            }
+            Asked::Pull(at, nonce) if self.agents[at].nonce == nonce => {
+                self.heard_pull(at, answer);
+            }
+            Asked::Beat(at, nonce) if self.agents[at].nonce == nonce => self.heard_beat(at, answer),
+            Asked::Commit(at, commit) => self.heard_commit(at, &commit, answer),
+            Asked::Cancel(job) => {
+                self.cancelled.insert(job);
+            }
+            Asked::Join(..) | Asked::Pull(..) | Asked::Beat(..) | Asked::Other => {}
+        }
+    }
+
+    fn heard_pull(&mut self, at: usize, answer: &Answer) {
+        let Answer::Pulled(pulled) = answer else {
+            return;
+        };
+        // A repeated answer must not bring back tracks that stand in a part already.
+        for granted in &pulled.grants {
+            let busy = pending(&self.unanswered, at, granted);
+            let agent = &mut self.agents[at];
+            if !agent.grants.iter().any(|held| same(held, granted)) {
+                let mut granted = granted.clone();
+                granted.tracks = granted.tracks.difference(&busy);
+                agent.grants.push(granted);
+            }
+        }
+    }
+
+    fn heard_beat(&mut self, at: usize, answer: &Answer) {
+        let Answer::Beaten(beaten) = answer else {
+            return;
+        };
+        for order in beaten
+            .orders
+            .iter()
+            .filter(|order| order.order == Order::Stop)
+        {
+            self.agents[at].grants.retain(|held| {
+                held.job.job != order.job
+                    || held.shard != order.shard
+                    || held.attempt != order.attempt
+            });
+        }
+    }
+
+    fn heard_commit(&mut self, at: usize, commit: &scheduler::Commit, answer: &Answer) {
+        let Answer::Committed(committed) = answer else {
+            return;
+        };
+        self.unanswered
+            .retain(|(of, sent)| *of != at || sent.parts[0].sha256 != commit.parts[0].sha256);
+        if committed.outcome == CommitOutcome::Superseded {
+            return;
+        }
+        let job = key(commit.job.as_str());
+        for part in &commit.parts {
+            self.acknowledged
+                .insert((job.clone(), commit.shard, commit.attempt, part.sha256));
+        }
+    }
+
+    /// Faults stop: every job must end in bounded steps.
+    fn stop_faults(&mut self) {
+        self.late.clear();
+        self.world.settle();
+        for round in 0..400 {
+            let open = |job: &&JobKey| {
+                !self
+                    .world
+                    .store
+                    .job(job)
+                    .expect("jobs stay")
+                    .state
+                    .is_closed()
+            };
+            if !self.jobs.iter().any(|job| open(&job)) {
+                return;
+            }
+            self.world.pass(Millis(2_000));
+            for job in self.jobs.clone() {
+                let _ = self.world.ask(Request::Resume { job: job.job });
+            }
+            for at in 0..self.agents.len() {
+                self.good_round(at);
+            }
+            assert!(round < 399, "no end: {:#?}", self.explain());
+        }
+    }
+
+    fn good_round(&mut self, at: usize) {
+        let agent = &mut self.agents[at];
+        if agent.beat(&mut self.world).is_err() {
+            agent.kill();
+            let _ = agent.join(&mut self.world);
+            return;
+        }
+        for (of, commit) in std::mem::take(&mut self.unanswered) {
+            let answer = self.world.ask(Request::Commit(commit.clone()));
+            if let Ok(answer) = answer {
+                self.heard_commit(of, &commit, &answer);
+            }
+        }
+        let agent = &mut self.agents[at];
+        agent.pull += 1;
+        let wanted = agent.pull_request(16);
+        let Ok(answer) = self.world.ask(wanted) else {
+            return;
+        };
+        agent.take_pull(&answer);
+        for granted in std::mem::take(&mut agent.grants) {
+            if granted.tracks.is_empty() {
+                continue;
+            }
+            let request = agent.commit_request(&granted, &granted.tracks, PartKind::Terminal);
+            let Request::Commit(commit) = request.clone() else {
+                continue;
+            };
+            let answer = self.world.ask(request).expect("a sound commit is answered");
+            let Answer::Committed(committed) = &answer else {
+                continue;
+            };
+            if committed.outcome != CommitOutcome::Superseded {
+                let job = key(commit.job.as_str());
+                let part = (job, commit.shard, commit.attempt, commit.parts[0].sha256);
+                self.acknowledged.insert(part);
+            }
+        }
+    }
+
+    fn explain(&self) -> Vec<String> {
+        let reasons = |job: &JobKey| {
+            self.world
+                .core
+                .explain(self.world.now, job, None)
+                .unwrap_or_default()
+        };
+        self.jobs
+            .iter()
+            .flat_map(reasons)
+            .map(|reason| reason.to_string())
+            .collect()
+    }
+
+    /// What must be true at the end.
+    fn judge(&self) {
+        assert!(
+            self.world.core.violations().is_empty(),
+            "{:?}",
+            self.world.core.violations()
+        );
+        for job in &self.jobs {
+            let record = self.world.store.job(job).expect("jobs stay");
+            let manifest = self.world.manifests.get(job);
+            match record.state {
+                JobState::Published(_) => {
+                    assert!(
+                        !self.cancelled.contains(job),
+                        "{job} was cancelled and is published"
+                    );
+                    let manifest = manifest.expect("a published job has its manifest");
+                    self.judge_manifest(job, manifest);
+                    assert_eq!(
+                        record.totals.expect("closed").done,
+                        u64::from(record.spec.plan.rows)
+                    );
+                }
+                JobState::Cancelled(_) => {
+                    assert!(manifest.is_none(), "{job} is cancelled and has a manifest");
+                    assert!(
+                        self.world.marked.contains(job),
+                        "{job} is cancelled without its marker"
+                    );
+                }
+                JobState::Running | JobState::Paused | JobState::Publishing => {
+                    panic!("{job} did not end: {:?}", record.state)
+                }
+            }
+        }
+    }
+
+    /// P2: what an agent heard to count is in the result, escalation parts by the shard that they make.
+    fn judge_manifest(&self, job: &JobKey, manifest: &scheduler::ManifestPlan) {
+        for (of, shard, attempt, sha256) in &self.acknowledged {
+            if of != job {
+                continue;
+            }
+            let same = |part: &scheduler::ManifestPart| part.sha256 == *sha256;
+            let made = |part: &scheduler::ManifestPart| match part.shard {
+                ShardId::Escalation {
+                    root, attempt: by, ..
+                } => root == shard.root() && by == *attempt,
+                ShardId::Root(_) => false,
+            };
+            let found = manifest.parts.iter().any(|part| same(part) || made(part));
+            assert!(
+                found,
+                "{job}: the counted part {sha256:?} of {shard}#{attempt} is not in the result"
+            );
+        }
+    }
+
+    /// The running totals are those of a fresh count over the records.
+    fn judge_totals(&self) {
+        for job in &self.jobs {
+            let Some(view) = self
+                .world
+                .core
+                .job(job)
+                .filter(|view| view.record.totals.is_none())
+            else {
+                continue;
+            };
+            let mut counted = Totals {
+                tracks: view.totals.tracks,
+                shards: view.totals.shards,
+                ..Totals::default()
+            };
+            for shard in self.world.core.shards(job) {
+                let Some(record) = shard.record else {
+                    continue;
+                };
+                let granted = record
+                    .grants
+                    .iter()
+                    .map(|grant| TrackSet::from(grant.range));
+                let granted = granted.fold(TrackSet::new(), |all, set| all.union(&set));
+                counted.granted += granted
+                    .intersection(&shard.extent)
+                    .difference(&record.covered())
+                    .len();
+                counted.parts += record.parts.len() as u32;
+                let root = matches!(shard.shard, ShardId::Root(_));
+                counted.shards_done += u32::from(root && shard.covered == shard.extent.len());
+                for part in &record.parts {
+                    counted.ledger = counted.ledger.plus(part.ledger);
+                    counted.verdicts = counted.verdicts.plus(part.verdicts);
+                    if part.kind == PartKind::Terminal {
+                        counted.done += part.tracks.len();
+                    }
+                }
+            }
+            assert_eq!(view.totals, counted, "{job}");
+        }
+    }
+}
+
+/// The tracks of a grant that stand in unanswered parts.
+fn pending(
+    unanswered: &[(usize, scheduler::Commit)],
+    at: usize,
+    granted: &scheduler::Granted,
+) -> TrackSet {
+    let mine = unanswered.iter().filter(|(of, commit)| {
+        let of_grant = commit.shard == granted.shard && commit.attempt == granted.attempt;
+        *of == at && of_grant && commit.job == granted.job.job
+    });
+    let parts = mine.flat_map(|(_, commit)| &commit.parts);
+    parts.fold(TrackSet::new(), |all, part| all.union(&part.tracks))
+}
+
+fn run(jobs: &[(u32, u32)], steps: &[Step]) {
+    let mut history = History::new(jobs);
+    for step in steps {
+        history.step(*step);
+        history.judge_totals();
+    }
+    history.stop_faults();
+    history.judge();
+}
+
+fn jobs() -> impl Strategy<Value = Vec<(u32, u32)>> {
+    prop::collection::vec((1u32..24, 1u32..9), 1..3)
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((any::<u8>(), any::<u16>(), any::<u16>()), 0..600)
+}
+
+/// Histories in one run of the tests: about three seconds' worth. `HISTORIES=N` runs more.
+fn histories() -> u32 {
+    let more = std::env::var("HISTORIES").ok();
+    more.and_then(|n| n.parse().ok()).unwrap_or(1_500)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: histories(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_history_loses_or_doubles_a_track(jobs in jobs(), steps in steps()) {
+        run(&jobs, &steps);
+    }
+}
+
+#[test]
+fn the_same_history_gives_the_same_actions() {
+    let steps: Vec<Step> = (0..400u16)
+        .map(|n| ((n % 251) as u8, n.wrapping_mul(31), n.wrapping_mul(57)))
+        .collect();
+    let trace = || {
+        let mut history = History::new(&[(20, 4), (7, 8)]);
+        steps.iter().for_each(|step| history.step(*step));
+        history.world.log
+    };
+    assert_eq!(trace(), trace());
+}

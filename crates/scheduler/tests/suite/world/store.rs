@@ -1,0 +1,193 @@
+//! A versioned store in memory that executes transactions as the real one does, and judges every shard change that
+//! lands by the invariants.
+
+use scheduler::record::{JobRecord, PartKind, ShardRecord, decode};
+use scheduler::{
+    Compare, Op, Outcome, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredEntry,
+    invariants,
+};
+use std::collections::BTreeMap;
+use types::{Epoch, ShardId, TrackSet};
+
+pub(crate) use scheduler::Txn;
+
+use super::GENERATION;
+
+#[derive(Debug, Default, Clone)]
+pub(crate) struct MemStore {
+    pub(crate) entries: BTreeMap<String, (Vec<u8>, u64)>,
+    pub(crate) revision: u64,
+    pub(crate) epoch: u64,
+    pub(crate) writes: u64,
+}
+
+impl MemStore {
+    /// Makes a new reign; every write of an older one is refused from now on.
+    pub(crate) fn new_epoch(&mut self) -> Epoch {
+        self.revision += 1;
+        self.epoch = self.revision;
+        Epoch(self.epoch)
+    }
+
+    pub(crate) fn read(&self, reading: &Reading) -> ReadOutcome {
+        let entry = |(key, (value, revision)): (&String, &(Vec<u8>, u64))| StoredEntry {
+            key: key.clone(),
+            value: value.clone(),
+            revision: Revision(*revision),
+        };
+        let revision = Revision(self.revision);
+        match reading {
+            Reading::Keys(keys) => ReadOutcome::Page {
+                entries: keys
+                    .iter()
+                    .filter_map(|key| self.entries.get_key_value(key))
+                    .map(entry)
+                    .collect(),
+                next: None,
+                revision,
+            },
+            // Pages of two, so that every recovery takes several.
+            Reading::Prefix { prefix, after, .. } => {
+                let begins = |(key, _): &(&String, _)| key.starts_with(prefix.as_str());
+                let later =
+                    |(key, _): &(&String, _)| after.as_ref().is_none_or(|after| *key > after);
+                let mut rest = self.entries.iter().filter(begins).filter(later);
+                let entries: Vec<StoredEntry> = rest.by_ref().take(2).map(entry).collect();
+                let more = rest.next().is_some();
+                let next = entries
+                    .last()
+                    .filter(|_| more)
+                    .map(|entry| entry.key.clone());
+                ReadOutcome::Page {
+                    entries,
+                    next,
+                    revision,
+                }
+            }
+        }
+    }
+
+    /// Executes a transaction: what it would end as with a store that answers.
+    pub(crate) fn write(&mut self, txn: &Txn) -> Outcome {
+        if txn.epoch.0 != self.epoch {
+            return Outcome::Refused(Refusal::Epoch);
+        }
+        assert!(
+            txn.compares.len() < 128 && txn.ops.len() < 128,
+            "a group exceeds its bound"
+        );
+        for compare in &txn.compares {
+            let found = self
+                .entries
+                .get(compare.key())
+                .map(|(_, revision)| *revision);
+            let holds = match compare {
+                Compare::At { revision, .. } => found == Some(revision.0),
+                Compare::Absent { .. } => found.is_none(),
+            };
+            if !holds {
+                return Outcome::Refused(Refusal::Key(compare.key().to_string()));
+            }
+        }
+        self.revision += 1;
+        self.writes += 1;
+        for op in &txn.ops {
+            self.judge(op);
+        }
+        for op in &txn.ops {
+            match op {
+                Op::Put { key, value } => {
+                    self.entries
+                        .insert(key.clone(), (value.clone(), self.revision));
+                }
+                Op::Delete { key } => {
+                    self.entries.remove(key);
+                }
+            }
+        }
+        Outcome::Applied {
+            revision: Revision(self.revision),
+        }
+    }
+
+    /// Holds a change that is about to land against the invariants, by what the store held before.
+    fn judge(&self, op: &Op) {
+        let Ok(RecordKey::Shard(job, shard)) = RecordKey::parse(GENERATION, op.key()) else {
+            return;
+        };
+        let job_path = RecordKey::Job(job.clone()).path(GENERATION);
+        let (bytes, _) = self
+            .entries
+            .get(&job_path)
+            .expect("a shard's job has a record");
+        let record: JobRecord = decode(bytes).expect("job records decode");
+        let Op::Put { value, .. } = op else {
+            assert!(
+                record.state.is_closed(),
+                "a shard key is removed while its job is open"
+            );
+            return;
+        };
+        assert!(record.state.is_open(), "a shard of a closed job changes");
+        let before: Option<ShardRecord> = self
+            .entries
+            .get(op.key())
+            .map(|(v, _)| decode(v).expect("decodes"));
+        let after: ShardRecord = decode(value).expect("shard records decode");
+        let extent = match shard {
+            ShardId::Root(root) => {
+                TrackSet::from(record.spec.plan.range(root).expect("the root exists"))
+            }
+            ShardId::Escalation {
+                root,
+                attempt,
+                first,
+            } => {
+                let path = RecordKey::Shard(job, ShardId::Root(root)).path(GENERATION);
+                let (bytes, _) = self
+                    .entries
+                    .get(&path)
+                    .expect("an escalation shard's root has a record");
+                let root: ShardRecord = decode(bytes).expect("shard records decode");
+                let part = root.parts.iter().find(|part| {
+                    part.kind == PartKind::Escalation
+                        && part.attempt == attempt
+                        && part.tracks.first() == Some(first)
+                });
+                part.expect("an escalation shard counts only while its part does")
+                    .tracks
+                    .clone()
+            }
+        };
+        let epoch = Epoch(self.epoch);
+        if let Err(violation) = invariants::shard_change(before.as_ref(), &after, &extent, epoch) {
+            panic!(
+                "{}: {violation}\nbefore {before:#?}\nafter {after:#?}",
+                op.key()
+            );
+        }
+    }
+
+    /// The stored record of a shard.
+    pub(crate) fn shard(&self, job: &scheduler::JobKey, shard: ShardId) -> Option<ShardRecord> {
+        let path = RecordKey::Shard(job.clone(), shard).path(GENERATION);
+        self.entries
+            .get(&path)
+            .map(|(bytes, _)| decode(bytes).expect("shard records decode"))
+    }
+
+    /// The stored record of a job.
+    pub(crate) fn job(&self, job: &scheduler::JobKey) -> Option<JobRecord> {
+        let path = RecordKey::Job(job.clone()).path(GENERATION);
+        self.entries
+            .get(&path)
+            .map(|(bytes, _)| decode(bytes).expect("job records decode"))
+    }
+
+    pub(crate) fn shard_keys(&self) -> usize {
+        self.entries
+            .keys()
+            .filter(|key| key.contains("/shard/"))
+            .count()
+    }
+}
