@@ -34,4 +34,3 @@ pub fn all_usable(samples: &[f32]) -> bool {
             .fold(true, |good, x| good & (x.abs() <= SAMPLE_LIMIT))
     })
 }
-

@@ -1,0 +1,117 @@
+//! CAF: the description is checked, since the parser sizes buffers from it; samples, cookie and packet table are kept.
+
+use types::{Code, Warning};
+
+use super::{Container, Exam, Plan, Refusal, WALK_MAX, refuse};
+use crate::source::ReadAt;
+use crate::splice::Piece;
+use crate::tags::Claims;
+
+/// Longest packet table: four hours of ALAC in packets of 4,096 frames take half of one MiB.
+const TABLE_BYTES_MAX: u64 = 16 << 20;
+/// Longest cookie or channel layout.
+const SMALL_BYTES_MAX: u64 = 64 * 1024;
+/// Most frames in one packet: ALAC's usual 4,096, sixteen times over. A buffer of this size is what the parser makes.
+const PACKET_FRAMES_MAX: u32 = 65_536;
+/// Texts looked at in the information chunk.
+const TEXTS_MAX: usize = 512;
+
+pub(super) fn plan<R: ReadAt>(
+    exam: &mut Exam<'_, R>,
+    claims: &mut Claims,
+) -> Result<Plan, Refusal> {
+    let Some(header) = exam.blocks.array::<8>(exam.start)? else {
+        return refuse(Code::Damaged, "the file ends within its header");
+    };
+    let mut kept = header.to_vec();
+    let (mut description, mut data, mut warnings) = (None, None, Vec::new());
+    let mut at = exam.start + 8;
+    for _ in 0..WALK_MAX {
+        let Some(chunk) = exam.blocks.array::<12>(at)? else {
+            break;
+        };
+        let (name, size) = (
+            &chunk[..4],
+            chunk[4..]
+                .iter()
+                .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)),
+        );
+        let offset = at + 12;
+        let rest = exam.end - offset;
+        if name == b"data" {
+            data = Some((offset, size.min(rest), size));
+            if size > rest {
+                break;
+            }
+        } else if size > rest {
+            break;
+        }
+        match name {
+            b"desc" if size == 32 => description = exam.blocks.array::<32>(offset)?,
+            b"info" if size <= exam.limits.tag_bytes => {
+                look_at_texts(&exam.blocks.vec(offset, size as usize)?, claims)
+            }
+            b"info" => warnings.push(Warning::TagsSkipped),
+            _ => {}
+        }
+        let limit = match name {
+            b"desc" | b"kuki" | b"chan" => SMALL_BYTES_MAX,
+            b"pakt" => TABLE_BYTES_MAX,
+            _ => 0,
+        };
+        if (1..=limit).contains(&size) {
+            kept.extend_from_slice(&chunk);
+            kept.extend(exam.blocks.vec(offset, size as usize)?);
+        }
+        at = offset + size;
+    }
+    let Some(description) = description else {
+        return refuse(Code::Damaged, "there is no description chunk");
+    };
+    let Some((offset, there, stated)) = data else {
+        return refuse(Code::Damaged, "there is no data chunk");
+    };
+    let frame_bytes = check_description(exam, &description)?;
+    kept.extend_from_slice(b"data");
+    kept.extend_from_slice(&there.to_be_bytes());
+    let mut plan = Plan::of(
+        Container::Caf,
+        vec![Piece::Bytes(kept), Piece::Range(offset, there)],
+    );
+    plan.promised = frame_bytes
+        .filter(|_| stated != u64::MAX)
+        .map(|bytes| stated.saturating_sub(4) / bytes);
+    plan.warnings = warnings;
+    Ok(plan)
+}
+
+/// Refuses what no honest file describes; gives the bytes of a frame of PCM.
+fn check_description<R: ReadAt>(
+    exam: &Exam<'_, R>,
+    description: &[u8; 32],
+) -> Result<Option<u64>, Refusal> {
+    let word = |at: usize| u32::from_be_bytes([0, 1, 2, 3].map(|i| description[at + i]));
+    let rate = f64::from_be_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| description[i]));
+    let (packet_bytes, packet_frames, channels) = (word(16), word(20), word(24));
+    exam.check_format(rate as u64, u64::from(channels))?;
+    let is_pcm = &description[8..12] == b"lpcm";
+    if packet_frames > PACKET_FRAMES_MAX || (is_pcm && (packet_frames != 1 || packet_bytes == 0)) {
+        return refuse(
+            Code::Damaged,
+            format!("{packet_frames} frames of {packet_bytes} bytes a packet are described"),
+        );
+    }
+    Ok(is_pcm.then_some(u64::from(packet_bytes)))
+}
+
+/// A count, then that many pairs of names and texts, each ending in NUL.
+fn look_at_texts(content: &[u8], claims: &mut Claims) {
+    let texts = content.get(4..).unwrap_or(&[]).split(|byte| *byte == 0);
+    let texts: Vec<String> = texts
+        .take(2 * TEXTS_MAX)
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .collect();
+    for [name, text] in texts.as_chunks::<2>().0 {
+        claims.look_at("CAF", name, text);
+    }
+}
