@@ -1,16 +1,16 @@
-//! The table *Invariants*: numbered without gaps, and each names at least one test that exists.
+//! The table *Invariants*: numbered once each, in order, and each names at least one test that exists.
 
 use crate::document::{self, names};
 use crate::tree::{read, root};
 
 #[test]
-fn invariants_are_numbered_without_gaps() {
-    let ids: Vec<String> = document::table("Invariants")
-        .into_iter()
-        .map(|row| row[0].clone())
+fn invariants_are_numbered_once_each_and_in_order() {
+    let ids: Vec<(char, u32)> = document::table("Invariants")
+        .iter()
+        .map(|row| id(&row[0]))
         .collect();
-    let expected: Vec<String> = (1..=ids.len()).map(|number| format!("I{number}")).collect();
-    assert_eq!(ids, expected);
+    let order = |(letter, number): &(char, u32)| ("IH".find(*letter), *number);
+    assert!(ids.is_sorted_by(|a, b| order(a) < order(b)), "{ids:?}");
 }
 
 #[test]
@@ -29,4 +29,13 @@ fn every_invariant_names_a_test_that_exists() {
             );
         }
     }
+}
+
+/// `I13` as its letter, which says whether the protocol's or the house's, and its number.
+fn id(text: &str) -> (char, u32) {
+    let letter = text.chars().next().filter(|letter| "IH".contains(*letter));
+    let number = text.get(1..).and_then(|number| number.parse().ok());
+    letter
+        .zip(number)
+        .unwrap_or_else(|| panic!("`{text}` is no invariant's id"))
 }
