@@ -37,7 +37,7 @@ pub enum Event {
     },
     /// Answer to `Leave`; whether it arrived is no matter after a few tries.
     Left(Result<(), CallError>),
-    /// A part of an earlier life was found on disk, stored but perhaps never answered. Told before the first join.
+    /// A part of an earlier life was found on disk, perhaps stored, perhaps even committed. Told before the first join.
     Found(Found),
     /// Answer to `Prepare`: the grant's rows are read, or not.
     Prepared {

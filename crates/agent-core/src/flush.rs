@@ -23,7 +23,8 @@ impl Core {
         for ordinal in found.tracks.iter() {
             grant.adopt(ordinal, found.part);
         }
-        let (tracks, state) = (found.tracks.clone(), State::ToCommit { at: now });
+        // Whether its object was ever put is not known; the same bytes under the same name are put again.
+        let (tracks, state) = (found.tracks.clone(), State::ToWrite { at: now });
         let part = Part {
             grant: found.grant.clone(),
             tracks,

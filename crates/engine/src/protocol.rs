@@ -111,6 +111,9 @@ pub enum FromWorker {
         /// Why, in words.
         #[n(0)]
         detail: String,
+        /// The bundle is to blame rather than the device: the same load fails on any node.
+        #[n(1)]
+        bundle: bool,
     },
     /// The ring of `slot` is attached and the slot idle.
     #[n(2)]

@@ -78,13 +78,9 @@ pub fn serve_on<E: Engine>(
     match load(&wanted) {
         Ok(engine) => Worker::new(socket, engine, &wanted).run(),
         Err(error) => {
-            write(
-                socket.fd(),
-                &FromWorker::LoadFailed {
-                    detail: error.to_string(),
-                },
-                &[],
-            )?;
+            let bundle = matches!(error, EngineError::Bundle { .. });
+            let detail = error.to_string();
+            write(socket.fd(), &FromWorker::LoadFailed { detail, bundle }, &[])?;
             Err(error.into())
         }
     }

@@ -172,7 +172,14 @@ fn parts_of_an_earlier_life_are_offered_once_a_beat_says_that_their_grant_lives(
         tracks: set(3, 5),
         part: PartNo(0),
     };
-    assert_eq!(node.told(Event::Found(found)), [Action::Join]);
+    let again = Action::WritePart {
+        part: PartNo(0),
+        grant: key(1),
+        tracks: set(3, 5),
+        device: None,
+    };
+    assert_eq!(node.told(Event::Found(found)), [Action::Join, again]);
+    assert_eq!(node.told(stored(0)), []);
     node.tell(Event::Joined(Ok(joined(1))));
     let answer = Ok(Beaten {
         orders: order(Order::Continue),

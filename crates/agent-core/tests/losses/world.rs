@@ -94,7 +94,7 @@ enum Pending {
 struct Part {
     grant: GrantKey,
     rows: BTreeMap<Ordinal, Row>,
-    stored: bool,
+    saved: bool,
 }
 
 pub(crate) struct World {
@@ -258,13 +258,18 @@ impl World {
                 ref tracks,
                 ..
             } => {
-                let row = |ordinal| (ordinal, self.rows[&(grant.clone(), ordinal)]);
-                let rows = tracks.iter().map(row).collect();
-                self.parts.entry(part).or_insert(Part {
-                    grant: grant.clone(),
-                    rows,
-                    stored: false,
-                });
+                if !self.parts.contains_key(&part) {
+                    let row = |ordinal| (ordinal, self.rows[&(grant.clone(), ordinal)]);
+                    let rows = tracks.iter().map(row).collect();
+                    self.parts.insert(
+                        part,
+                        Part {
+                            grant: grant.clone(),
+                            rows,
+                            saved: false,
+                        },
+                    );
+                }
                 self.pending.push(Pending::Effect(action));
             }
             Action::Start {
@@ -386,7 +391,7 @@ impl World {
             }),
             Action::WritePart { part, .. } => {
                 if let Some(part) = self.parts.get_mut(&part) {
-                    part.stored |= !fails;
+                    part.saved = true;
                 }
                 self.tell(Event::PartWritten {
                     part,
@@ -447,8 +452,8 @@ impl World {
         self.running.clear();
         self.rows.clear();
         let parts = std::mem::take(&mut self.parts);
-        let stored = parts.into_values().filter(|part| part.stored);
-        for (number, part) in (0..).map(PartNo).zip(stored) {
+        let kept = parts.into_values().filter(|part| part.saved);
+        for (number, part) in (0..).map(PartNo).zip(kept) {
             let tracks = part.tracks();
             let grant = part.grant.clone();
             self.parts.insert(number, part);
