@@ -7,7 +7,7 @@ CATALOG ?=
 export DEVICE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench crash bad-input evaluate verify fix
+.PHONY: help setup build demo test bench crash bad-input evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,7 +24,7 @@ demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the ve
 test: build ## all tests; needs no network once the registries have been read
 	cargo test --release --locked --workspace
 
-bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) beside the repository's cache
+bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh
 
 crash: build ## kill -9 every process in turn during RUNS=20 scans and recount the results
@@ -35,6 +35,9 @@ bad-input: build ## scan the hostile catalogue and print what became of each fil
 
 evaluate: build ## the demonstration bundle's table, measured again
 	@scripts/evaluate.sh
+
+bundle: build ## train and sign the demonstration bundle again (an hour); KEY=file signs with a key of yours
+	@scripts/bundle.sh
 
 verify: setup ## formatting, lints, documentation, licences and bans; changes nothing
 	@scripts/verify.sh

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the drivers in bench/ one after the other; `make bench` calls it. Each prints what it measured beside its target and ends with an
+# error where the target was missed; all run, then the verdict is given. The yardsticks are ffmpeg and, in an environment of their own
+# outside the repository (5 GB, made once), PyTorch and torchaudio of libtorch's version.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/trackscan
+version=$(cat .libtorch/build-version)
+python=$cache/bench-$version/bin/python
+
+yardstick() {
+    "$python" -c 'import torch, torchaudio' 2>/dev/null && return
+    echo "bench: installing PyTorch $version beside the cache, once" >&2
+    python3 -m venv "$cache/bench-$version" || {
+        echo "error: python3 cannot make an environment; fix: install python3-venv" >&2
+        exit 1
+    }
+    # The wheel that libtorch came from serves again where this Python's version is the wheel's.
+    "$python" -m pip install --quiet --find-links "$cache/wheels" "torch==$version" "torchaudio==$version" numpy
+}
+
+yardstick
+cargo build --release --locked --workspace --examples
+missed=()
+for driver in bench/*.py; do
+    printf '\n== %s\n' "$driver"
+    "$python" "$driver" "${CARGO_TARGET_DIR:-target}/release" || missed+=("$driver")
+done
+[ ${#missed[@]} = 0 ] || { printf '\nbench: targets missed in: %s\n' "${missed[*]}" && exit 1; }
+printf '\nbench: all targets met\n'
