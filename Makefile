@@ -1,5 +1,5 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, DEVICE=cpu|cuda are read where the list says so.
+# CATALOG=dir, RUNS=n, DEVICE=cpu|cuda and KEY=file are read where the list says so.
 
 DEVICE ?= cpu
 RUNS ?= 20

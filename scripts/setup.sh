@@ -55,7 +55,7 @@ check_rust() {
     # With rustup, the first call installs what rust-toolchain.toml names.
     rustc --version | grep -qF "rustc $pinned " ||
         fail "this is $(rustc --version), pinned is $pinned" "use rustup (https://rustup.rs), which reads rust-toolchain.toml"
-    cargo fmt --version >/dev/null && cargo clippy --version >/dev/null ||
+    { cargo fmt --version && cargo clippy --version; } >/dev/null ||
         fail "rustfmt or clippy is missing" "rustup component add rustfmt clippy --toolchain $pinned"
 }
 

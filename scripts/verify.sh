@@ -3,7 +3,7 @@
 # Every step runs even when an earlier one failed, so that one run shows all there is to repair; the last lines name what failed
 # and what could not be checked on this machine.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 failed=()
 unchecked=()
