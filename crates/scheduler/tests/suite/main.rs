@@ -1,7 +1,9 @@
-//! The core under test from outside: exact transitions, explanations, and random histories against a store in memory.
-
+//! The core under test from outside: exact transitions, refusals, explanations, and random histories against a store
+//! in memory.
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
+mod explain;
+mod misuse;
 mod model;
 mod transitions;
 mod world;
