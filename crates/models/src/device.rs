@@ -6,7 +6,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs;
 use std::num::NonZeroU32;
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use types::{Device, DeviceKind, Dtype};
 
 /// Length of a PCI address as the CUDA runtime writes it, such as `0000:3b:00.0`, with room to spare.
@@ -94,10 +94,13 @@ pub fn threads(wanted: Option<NonZeroU32>) -> u32 {
     wanted.map_or((cores / 4).max(1), |wanted| wanted.get().min(cores))
 }
 
-/// Tells libtorch how many threads it may use. Operations never run beside each other: the worker has one loop.
+/// Tells libtorch how many threads it may use; the first call in a process also keeps operations from running beside
+/// each other, since the worker has one loop.
 pub fn set_threads(wanted: Option<NonZeroU32>) {
+    /// libtorch panics when it is told this twice.
+    static ONE_AT_A_TIME: Once = Once::new();
     tch::set_num_threads(i32::try_from(threads(wanted)).unwrap_or(1));
-    tch::set_num_interop_threads(1);
+    ONE_AT_A_TIME.call_once(|| tch::set_num_interop_threads(1));
 }
 
 /// Convolutions take TensorFloat-32 products unless the driver's libraries are told otherwise before they load; there

@@ -10,6 +10,7 @@ use crate::screen::{self, Folded};
 use ::engine::{Canary, Engine, EngineError, EngineInfo, Load, WindowScore};
 use bundle::{Architecture, Bundle, Manifest};
 use half::f16;
+use std::num::NonZeroU32;
 use std::path::Path;
 use tch::{Kind, TchError, Tensor};
 use types::{DeviceKind, Dtype};
@@ -33,18 +34,20 @@ pub struct ScreenEngine {
 }
 
 impl ScreenEngine {
-    /// Loads what the agent asks for. Comes before any other call of libtorch in the process.
+    /// Loads what the agent asks for, with at most `threads` threads for an operation on the processor. Comes before any
+    /// other call of libtorch in the process.
     ///
     /// # Errors
     /// [`EngineError::Bundle`] when the bundle is refused or does not fit its architecture; [`EngineError::Device`] when
     /// the device is absent or fails.
-    pub fn load(wanted: &Load) -> Result<Self, EngineError> {
+    pub fn load(wanted: &Load, threads: Option<NonZeroU32>) -> Result<Self, EngineError> {
         let dtype = wanted.dtype.unwrap_or(Dtype::F32);
         let opened = device::open(wanted.device, wanted.index, dtype).map_err(|error| {
             EngineError::Device {
                 detail: error.to_string(),
             }
         })?;
+        device::set_threads(threads);
         let refuse = |detail: String| EngineError::Bundle {
             path: wanted.bundle_dir.clone(),
             detail,

@@ -62,7 +62,7 @@ fn wanted(dir: &Path, bundle: Digest) -> Load {
 fn loaded(manifest: &Manifest, weights: &Tensors) -> Result<ScreenEngine, EngineError> {
     let dir = tempfile::tempdir().unwrap();
     let digest = signed(dir.path(), manifest, weights);
-    ScreenEngine::load(&wanted(dir.path(), digest))
+    ScreenEngine::load(&wanted(dir.path(), digest), None)
 }
 
 fn engine() -> ScreenEngine {
@@ -249,7 +249,7 @@ fn an_engine_refuses_what_its_bundle_or_device_does_not_allow() {
     let load = |change: &dyn Fn(&mut Load)| {
         let mut load = wanted(dir.path(), digest);
         change(&mut load);
-        ScreenEngine::load(&load).map(|_| ())
+        ScreenEngine::load(&load, None).map(|_| ())
     };
     assert!(load(&|_| ()).is_ok());
     assert!(matches!(
@@ -269,7 +269,7 @@ fn an_engine_refuses_what_its_bundle_or_device_does_not_allow() {
         Err(EngineError::Device { .. })
     ));
     assert!(matches!(
-        ScreenEngine::load(&wanted(dir.path(), digest))
+        ScreenEngine::load(&wanted(dir.path(), digest), None)
             .unwrap()
             .screen(&[0.0; 3], 1),
         Err(EngineError::Device { .. })
@@ -320,7 +320,7 @@ fn a_bundle_made_with_its_known_scores_passes_its_own_canary() {
     );
     let dir = tempfile::tempdir().unwrap();
     let digest = signed(dir.path(), &manifest, &weights);
-    let mut engine = ScreenEngine::load(&wanted(dir.path(), digest)).unwrap();
+    let mut engine = ScreenEngine::load(&wanted(dir.path(), digest), None).unwrap();
     let opened = Bundle::open(dir.path(), &Trust::new([sample::key().public()])).unwrap();
     let windows = opened.canary_windows();
     let found = engine.screen(&windows.concat(), windows.len()).unwrap();

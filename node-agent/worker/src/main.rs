@@ -1,3 +1,36 @@
-//! One process per device, the only one with libtorch.
+//! `trackscan-worker`: one process per device, the only one with libtorch.
+//!
+//! Started by the agent with a socket as descriptor 3 it serves: PCM in, scores out, until the agent says stop or is
+//! gone. Started by a person it looks at devices and bundles, and trains, calibrates and evaluates them. It opens no
+//! network connection and decides no verdict.
 
-fn main() {}
+mod args;
+mod bundles;
+mod devices;
+mod serve;
+
+use anyhow::Context;
+use args::{Args, Command};
+use clap::Parser;
+use runtime::telemetry::{self, LogFormat};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    telemetry::logs(LogFormat::Text, &args.log).context("setting up logs")?;
+    match args.command.unwrap_or(Command::Serve(args.serve)) {
+        Command::Serve(serve) => serve::run(&serve),
+        Command::Devices => devices::run(),
+        Command::Bundle { command } => bundles::run(command),
+    }
+}

@@ -1,1 +1,0 @@
-//! One process per device, the only one with libtorch.

@@ -1,0 +1,25 @@
+//! Serving an agent: the loop is `engine::serve`, the engine is `models::ScreenEngine`.
+
+use crate::args::Serve;
+use anyhow::{Context, ensure};
+use engine::Engine as _;
+use models::ScreenEngine;
+use std::fs;
+
+/// Serves the agent at descriptor 3 until it says stop or is gone.
+///
+/// # Errors
+/// When there is no agent, or serving ended otherwise than asked for.
+pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
+    let socket = fs::read_link("/proc/self/fd/3").unwrap_or_default();
+    ensure!(
+        socket.to_string_lossy().starts_with("socket:"),
+        "no agent is at descriptor 3; `node-agent` starts workers, see --help for what to do by hand"
+    );
+    engine::serve(|wanted| {
+        let engine = ScreenEngine::load(wanted, options.threads)?;
+        tracing::info!(bundle = %wanted.bundle.short(), device = %engine.info().device, "bundle loaded");
+        Ok(engine)
+    })
+    .context("serving the agent")
+}
