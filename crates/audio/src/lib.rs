@@ -1,15 +1,18 @@
 //! Probing, decoding and resampling of untrusted audio, and the ring that carries its PCM.
 //!
 //! Two halves. Without the feature `decode`, what agent and worker need and nothing that parses a file: the ring
-//! ([`ring`]), the messages ([`protocol`], [`channel`]), the start of a decoder ([`child`]). With it, what runs inside
+//! ([`ring`]), the messages ([`protocol`], [`channel`]), the start of a decoder ([`child`]), a plain parent for tests and
+//! benches ([`host`]). With it, what runs inside
 //! the sandboxed decoder, and in training on trusted files: [`mod@decode`]. Nothing here opens a file or a connection.
 
 pub mod channel;
 pub mod child;
 pub mod fault;
+pub mod host;
 pub mod limits;
 pub mod protocol;
 pub mod ring;
+pub mod source;
 
 #[cfg(feature = "decode")]
 pub mod decode;
@@ -19,8 +22,6 @@ mod mix;
 mod plan;
 #[cfg(feature = "decode")]
 mod resample;
-#[cfg(feature = "decode")]
-pub mod source;
 #[cfg(feature = "decode")]
 mod splice;
 #[cfg(feature = "decode")]

@@ -117,13 +117,15 @@ fn mean(planes: &[Vec<f32>], frames: usize, out: &mut Vec<f32>) {
 
 /// Left and right weight of each channel; each side's weights sum to one.
 fn weights(channels: &Channels) -> Vec<[f32; 2]> {
-    let mut weights = match channels {
-        Channels::Positioned(positions) => positions.iter().map(weight_of).collect(),
+    let mut weights: Vec<[f32; 2]> = if let Channels::Positioned(positions) = channels {
+        positions.iter().map(weight_of).collect()
+    } else if channels.count() == 1 {
+        vec![[1.0, 1.0]]
+    } else {
         // A channel set of another kind names no sides.
-        _ if channels.count() == 1 => vec![[1.0, 1.0]],
-        _ => (0..channels.count())
+        (0..channels.count())
             .map(|i| if i % 2 == 0 { [1.0, 0.0] } else { [0.0, 1.0] })
-            .collect::<Vec<_>>(),
+            .collect()
     };
     for side in 0..2 {
         let sum: f32 = weights.iter().map(|weight| weight[side]).sum();

@@ -107,6 +107,7 @@ impl<R: ReadAt> Blocks<R> {
     }
 
     /// What [`Blocks::fault`] tells, for while the blocks are lent to a parser.
+    #[cfg(feature = "decode")]
     pub(crate) fn fault_handle(&self) -> Arc<OnceLock<Code>> {
         Arc::clone(&self.fault)
     }

@@ -12,6 +12,9 @@ use crate::ring::SAMPLE_LIMIT;
 /// The loudest sample taken from a file. A resampler can overshoot; a quarter of the limit leaves room for any of its sums.
 const LOUDEST: f32 = SAMPLE_LIMIT / 4.0;
 
+/// All bits of a float but its sign.
+const MAGNITUDE: u32 = 0x7fff_ffff;
+
 /// What was heard of a whole track.
 pub(super) struct Heard {
     /// Frames that went into the sink.
@@ -122,7 +125,10 @@ impl Output {
 fn hear(samples: &mut [f32], heard: &mut Heard) {
     let peak = peak_bits(samples);
     if peak > LOUDEST.to_bits() {
-        for x in samples.iter_mut().filter(|x| !(x.abs() <= LOUDEST)) {
+        for x in samples
+            .iter_mut()
+            .filter(|x| x.to_bits() & MAGNITUDE > LOUDEST.to_bits())
+        {
             *x = 0.0;
             heard.unusable += 1;
         }
@@ -138,7 +144,7 @@ fn hear_clean(peak: u32, heard: &mut Heard) {
 /// The largest magnitude as bits, which order like the magnitudes; infinities and NaN come out above all numbers.
 fn peak_bits(samples: &[f32]) -> u32 {
     // Signed compares, since the baseline instruction set has no unsigned ones; without the sign bit both order alike.
-    let magnitude = |x: &f32| (x.to_bits() & 0x7fff_ffff).cast_signed();
+    let magnitude = |x: &f32| (x.to_bits() & MAGNITUDE).cast_signed();
     samples
         .iter()
         .map(magnitude)

@@ -231,17 +231,23 @@ fn open_reader(
 
 /// Why a container could not be opened.
 fn refusal(error: Error) -> Fault {
-    match error {
-        Error::Unsupported(_) => unsupported(error),
-        error => Fault::new(Code::Damaged, error.to_string()),
-    }
+    let code = if matches!(error, Error::Unsupported(_)) {
+        Code::UnsupportedCodec
+    } else {
+        Code::Damaged
+    };
+    Fault::new(code, error.to_string())
 }
 
+/// Why a decoder could not be made.
 fn unsupported(error: Error) -> Fault {
-    match error {
-        Error::DecodeError(_) | Error::IoError(_) => Fault::new(Code::Damaged, error.to_string()),
-        error => Fault::new(Code::UnsupportedCodec, error.to_string()),
-    }
+    let damaged = matches!(error, Error::DecodeError(_) | Error::IoError(_));
+    let code = if damaged {
+        Code::Damaged
+    } else {
+        Code::UnsupportedCodec
+    };
+    Fault::new(code, error.to_string())
 }
 
 /// Refuses what a decoder would take for granted.
@@ -281,7 +287,13 @@ fn gather(reader: &mut dyn FormatReader, container: Container, claims: &mut Clai
     let place = match container {
         Container::Ogg => "Vorbis",
         Container::Mp4 => "MP4",
-        _ => return,
+        // Their tags were read while the file was examined.
+        Container::Wav
+        | Container::Aiff
+        | Container::Caf
+        | Container::Flac
+        | Container::Mpeg
+        | Container::Adts => return,
     };
     let mut metadata = reader.metadata();
     loop {

@@ -34,3 +34,6 @@ pub fn all_usable(samples: &[f32]) -> bool {
             .fold(true, |good, x| good & (x.abs() <= SAMPLE_LIMIT))
     })
 }
+
+#[cfg(test)]
+mod tests;

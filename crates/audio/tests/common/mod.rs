@@ -63,7 +63,7 @@ pub(crate) fn encode(folder: &Path, source: &[u8], name: &str, args: &[&str]) ->
         &[
             &["-i".into(), input],
             &args.iter().map(PathBuf::from).collect::<Vec<_>>()[..],
-            &[output.clone()],
+            std::slice::from_ref(&output),
         ]
         .concat(),
     );

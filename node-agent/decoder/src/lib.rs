@@ -1,1 +1,0 @@
-//! The sandboxed child that decodes untrusted audio.

@@ -1,0 +1,121 @@
+//! What the decoder gives up before it sees a byte of any file: privileges, resources, and nearly every system call.
+//!
+//! The filter allows what decoding needs of the kernel: reading and writing open descriptors, waiting, memory that is
+//! never executable, clocks, and the end. Everything else kills the process at once, so an attempt is also an alarm.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use audio::child::CONTROL_FD;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// Address space, bytes. The largest honest need measured is a tenth of it; a hostile header reaches it and aborts.
+const ADDRESS_SPACE: u64 = 512 << 20;
+/// Processor time of a whole life, seconds: the agent is asked to replace the decoder at half of it, and the rest is
+/// more than the longest track may take, so that no sound track meets it.
+pub(crate) const LIFE_CPU_S: u64 = 3600;
+/// Descriptor numbers below this one may exist: the standard three, the socket twice, the ring's three, the next number.
+const DESCRIPTORS: u64 = CONTROL_FD as u64 + 6;
+
+/// Enters the sandbox; there is no way back.
+pub(crate) fn enter() -> io::Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    for (resource, limit) in [
+        (Resource::As, ADDRESS_SPACE),
+        (Resource::Cpu, LIFE_CPU_S),
+        (Resource::Nofile, DESCRIPTORS),
+        (Resource::Core, 0),
+        (Resource::Fsize, 0),
+        (Resource::Nproc, 0),
+        (Resource::Memlock, 0),
+    ] {
+        rustix::process::setrlimit(
+            resource,
+            Rlimit {
+                current: Some(limit),
+                maximum: Some(limit),
+            },
+        )?;
+    }
+    rustix::thread::set_no_new_privs(true)?;
+    seccompiler::apply_filter(&filter().map_err(io::Error::other)?).map_err(io::Error::other)
+}
+
+fn filter() -> Result<BpfProgram, seccompiler::Error> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let protection = not_executable(2)?;
+    rules.insert(
+        libc::SYS_mprotect,
+        vec![SeccompRule::new(vec![protection.clone()])?],
+    );
+    rules.insert(
+        libc::SYS_mmap,
+        vec![SeccompRule::new(vec![protection, of_no_file()?])?],
+    );
+    let filter = SeccompFilter::new(
+        rules,
+        SeccompAction::KillProcess,
+        SeccompAction::Allow,
+        TargetArch::x86_64,
+    )?;
+    Ok(BpfProgram::try_from(filter)?)
+}
+
+/// Allowed whatever their arguments.
+const ALLOWED: [i64; 25] = [
+    // The socket, the eventfds. Descriptors cannot be made, so these are all there is.
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_recvfrom,
+    libc::SYS_sendto,
+    libc::SYS_poll,
+    libc::SYS_ppoll,
+    libc::SYS_close,
+    // Memory; `mmap` and `mprotect` have rules of their own.
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_brk,
+    libc::SYS_madvise,
+    // Clocks, hash seeds, locks of the standard library.
+    libc::SYS_clock_gettime,
+    libc::SYS_getrandom,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    // The watchdog's signal and the end.
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_sigaltstack,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    // The C library asks for these when it aborts.
+    libc::SYS_gettid,
+    libc::SYS_getpid,
+];
+
+fn not_executable(argument: u8) -> Result<SeccompCondition, seccompiler::Error> {
+    let bit = u64::from(libc::PROT_EXEC.unsigned_abs());
+    Ok(SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::MaskedEq(bit),
+        0,
+    )?)
+}
+
+/// The descriptor argument of `mmap` is -1.
+fn of_no_file() -> Result<SeccompCondition, seccompiler::Error> {
+    Ok(SeccompCondition::new(
+        4,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Eq,
+        u64::from(u32::MAX),
+    )?)
+}
