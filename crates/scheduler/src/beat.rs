@@ -3,7 +3,9 @@
 
 use crate::desk::Asked;
 use crate::event::{Beat, Cause, Held, Released};
-use crate::limits::{GRANT_LIVES, GRANTS_PER_NODE_MAX};
+use crate::limits::{
+    DEVICE_NAME_BYTES_MAX, DEVICES_PER_NODE_MAX, GRANT_LIVES, GRANTS_PER_NODE_MAX,
+};
 use crate::pull::flush;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
@@ -12,7 +14,7 @@ use crate::{Answer, BeatAnswer, Flush, GrantOrder, JobKey, Order};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Attempt, Code, JobId, Millis, Session, ShardId, TenantId};
+use types::{Attempt, Code, JobId, Millis, Session, ShardId, TenantId, TrackSet};
 
 /// Beats in a row that a grant may be missing from before it returns to the queue.
 const MISSED_MAX: u8 = 2;
@@ -54,7 +56,8 @@ impl Reign {
             node.draining = beat.draining;
             node.devices_out.clone_from(&beat.devices_out);
             node.devices_out
-                .truncate(crate::limits::DEVICES_PER_NODE_MAX);
+                .retain(|(device, _)| device.len() <= DEVICE_NAME_BYTES_MAX);
+            node.devices_out.truncate(DEVICES_PER_NODE_MAX);
             for holding in node.holdings.values_mut() {
                 holding.beats = holding.beats.saturating_add(1);
             }
@@ -67,11 +70,16 @@ impl Reign {
             let Some(id) = self.grant_id(tenant, &held.job, held.shard, held.attempt) else {
                 continue;
             };
+            // Only what lies in the grant is kept, so that no message makes this grow.
+            let granted = self
+                .live_grant(no, id)
+                .map(|grant| TrackSet::from(grant.range));
+            let in_hand = held.in_hand.intersection(&granted.unwrap_or_default());
             let node = self.nodes.get_mut(&no);
             let Some(holding) = node.and_then(|node| node.holdings.get_mut(&id)) else {
                 continue;
             };
-            renew(holding, now, beat.session, held);
+            renew(holding, now, beat.session, in_hand);
             if let Some(end) = held.yielded_at {
                 holding.yield_at = None;
                 self.shrink(id, end);
@@ -81,7 +89,7 @@ impl Reign {
     }
 
     fn note_deaths(&mut self, no: NodeNo, id: GrantId, held: &Held) {
-        for death in held.deaths.iter().take(crate::limits::DEVICES_PER_NODE_MAX) {
+        for death in held.deaths.iter().take(DEVICES_PER_NODE_MAX) {
             let Some(node) = self.nodes.get_mut(&no) else {
                 return;
             };
@@ -244,11 +252,11 @@ impl Reign {
     }
 }
 
-fn renew(holding: &mut Holding, now: Millis, session: Session, held: &Held) {
+fn renew(holding: &mut Holding, now: Millis, session: Session, in_hand: TrackSet) {
     holding.expires = now + GRANT_LIVES;
     holding.missed = 0;
     holding.session = session;
-    holding.in_hand = Some(held.in_hand.clone());
+    holding.in_hand = Some(in_hand);
 }
 
 /// Why a missing grant goes: its agent never took it up, or died with it in an earlier session.

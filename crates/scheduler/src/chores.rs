@@ -178,7 +178,7 @@ fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet) -> ShardRecord
     let mut after = before.clone();
     let covered = before.covered();
     for tracks in &chores.accuse {
-        let open = tracks.difference(&covered);
+        let open = tracks.intersection(extent).difference(&covered);
         suspects::accuse(&mut after.suspects, &open, None);
         count(&mut after, FailureCause::WorkerLost);
     }

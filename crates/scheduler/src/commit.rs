@@ -5,7 +5,9 @@
 use crate::chores::has_work;
 use crate::desk::Asked;
 use crate::event::{CanaryVerdict, Commit, PartClaim};
-use crate::limits::{COVERAGE_BYTES_MAX, MAKERS_PER_PART_MAX, PARTS_PER_COMMIT_MAX};
+use crate::limits::{
+    COVERAGE_BYTES_MAX, DEVICE_NAME_BYTES_MAX, MAKERS_PER_PART_MAX, PARTS_PER_COMMIT_MAX,
+};
 use crate::record::{Grant, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{GrantId, JobNo, NodeNo, Slot};
@@ -216,6 +218,13 @@ fn check_claim(claim: &PartClaim, shard: ShardId) -> Result<(), (Code, &'static 
         (
             claim.made.len() <= MAKERS_PER_PART_MAX,
             "too many devices made one part",
+        ),
+        (
+            claim
+                .made
+                .iter()
+                .all(|made| made.device.len() <= DEVICE_NAME_BYTES_MAX),
+            "a device's name is longer than 64 bytes",
         ),
     ];
     if let Some((_, what)) = rules.iter().find(|(holds, _)| !holds) {

@@ -6,7 +6,7 @@ use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MA
 use crate::pull::stage_of;
 use crate::record::{Care, Duty, JobState};
 use crate::reign::{Core, Reign};
-use crate::state::{Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
+use crate::state::{Held, Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
 use crate::{JobKey, NodeKey};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
@@ -207,6 +207,17 @@ impl Reign {
             .iter()
             .find(|failure| failure.count >= FAILURES_PER_CAUSE);
         let others = self.serving(now) > 1;
+        let waits = shard.hold.until > now;
+        if waits && shard.hold.what == Held::All {
+            let until = shard.hold.until;
+            let blocked = spent.map_or(Blocked::BackOff { until }, |f| Blocked::RetriesSpent {
+                cause: f.cause,
+            });
+            return vec![Reason {
+                blocked,
+                tracks: free.len(),
+            }];
+        }
         let mut reasons = Vec::new();
         for suspect in record
             .suspects
@@ -217,12 +228,12 @@ impl Reign {
             if tracks == 0 {
                 continue;
             }
-            let blocked = match (shard.not_before > now, spent, suspect.alone.first()) {
+            let blocked = match (waits, spent, suspect.alone.first()) {
                 (true, Some(failure), _) => Blocked::RetriesSpent {
                     cause: failure.cause,
                 },
                 (true, None, _) => Blocked::BackOff {
-                    until: shard.not_before,
+                    until: shard.hold.until,
                 },
                 (false, _, Some(node)) if others => {
                     Blocked::WaitsForOtherNode { node: node.clone() }

@@ -2,16 +2,17 @@
 //! step of its job. Called for every record that was written or read; the only place where stored state changes.
 
 use crate::desk::Record;
-use crate::key::RecordKey;
 use crate::limits::{
     BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_SPENT, FAILURES_PER_CAUSE, GRANT_LIVES,
     GRANTS_PER_SHARD_MAX,
 };
-use crate::record::{Failure, Grant, JobRecord, JobState, NodeRecord, PartKind, ShardRecord};
+use crate::record::{
+    Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind, ShardRecord,
+};
 use crate::reign::{Reign, Turn};
 use crate::settle::doubled;
 use crate::state::{
-    EscalationPart, GrantId, Holding, Job, JobNo, Node, NodeNo, Shard, Slot, Versioned,
+    EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, Shard, Slot, Versioned,
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
@@ -35,34 +36,36 @@ impl Reign {
                 self.install_shard(turn.now, no, shard, *record, revision);
                 self.seen(no, revision);
             }
-            (Slot::Shard(no, shard), Record::Gone) => self.remove_shard(turn.now, no, shard),
-            (Slot::Job(_) | Slot::Node(_), Record::Gone) => self.vanished(slot),
+            (Slot::Shard(no, shard), Record::Gone) => self.remove_shard(no, shard),
+            (Slot::Job(_) | Slot::Node(_), Record::Gone) => {}
             (Slot::Job(_) | Slot::Node(_) | Slot::Shard(..), _) => {
                 debug_assert!(false, "a slot holds records of its own kind");
             }
         }
     }
 
-    /// A job or node record that was there is not there any more: somebody else wrote to the store.
-    fn vanished(&mut self, slot: Slot) {
-        let path = match slot {
-            Slot::Job(no) => self
-                .jobs
-                .get(&no)
-                .filter(|job| job.stored.is_some())
-                .map(|job| RecordKey::Job(job.key.clone())),
+    /// A key is not in the store. Where a record of it was known, and is not of a closed job, somebody else wrote to
+    /// the store: nothing is safe to decide any more.
+    pub(crate) fn vanished(&mut self, turn: &mut Turn<'_>, slot: Slot, path: &str) {
+        let job = |no: JobNo| self.jobs.get(&no);
+        let lost = match slot {
+            Slot::Job(no) => job(no).is_some_and(|job| job.stored.is_some()),
             Slot::Node(no) => self
                 .nodes
                 .get(&no)
-                .filter(|node| node.stored.is_some())
-                .map(|node| RecordKey::Node(node.key.clone())),
-            Slot::Shard(..) => None,
+                .is_some_and(|node| node.stored.is_some()),
+            Slot::Shard(no, shard) => job(no).is_some_and(|job| {
+                let closed = job.record().is_some_and(|record| record.state.is_closed());
+                job.shards.contains_key(&shard) && !closed
+            }),
         };
-        if let Some(path) = path {
+        if lost {
             self.over = Some(StepDown::Unreadable {
-                key: path.path(self.generation),
+                key: path.to_string(),
                 cause: "the record is gone".to_string(),
             });
+        } else {
+            self.install(turn, slot, Record::Gone, Revision(0));
         }
     }
 
@@ -147,13 +150,7 @@ impl Reign {
         let extent = job.extent(id).unwrap_or_default();
         let covered = record.covered();
         let old = job.shards.remove(&id);
-        let not_before = old.as_ref().map_or(now, |old| old.not_before);
-        let not_before = back_off(
-            now,
-            not_before,
-            old.as_ref().map(|s| &s.stored.record),
-            &record,
-        );
+        let hold = hold(now, old.as_ref(), &record);
         if let Some(old) = &old {
             job.tally
                 .remove(&tally::contribution(id, &old.stored.record, &extent));
@@ -171,7 +168,7 @@ impl Reign {
         let shard = Shard {
             stored: Versioned { record, revision },
             covered,
-            not_before,
+            hold,
         };
         job.shards.insert(id, shard);
         job.note_ready(id, &extent);
@@ -187,8 +184,7 @@ impl Reign {
     }
 
     /// Forgets a shard whose key was removed, as only those of closed jobs are.
-    fn remove_shard(&mut self, now: Millis, no: JobNo, id: ShardId) {
-        let _ = now;
+    fn remove_shard(&mut self, no: JobNo, id: ShardId) {
         let Some(job) = self.jobs.get_mut(&no) else {
             return;
         };
@@ -272,21 +268,40 @@ fn begun_grants(old: Option<&Shard>, new: &ShardRecord) -> Vec<Grant> {
         .collect()
 }
 
-/// When the shard's suspects may be tried again: later with each failure that costs.
-fn back_off(now: Millis, before: Millis, old: Option<&ShardRecord>, new: &ShardRecord) -> Millis {
-    let count = |record: &ShardRecord| failures(&record.failures);
-    let (was, is) = (old.map_or(0, count), count(new));
-    if old.is_none() || is <= was {
+/// What waits after a change: longer with each failure that costs.
+fn hold(now: Millis, old: Option<&Shard>, new: &ShardRecord) -> Hold {
+    let before = old.map_or(
+        Hold {
+            what: Held::Suspects,
+            until: now,
+        },
+        |old| old.hold,
+    );
+    let was = old.map_or(&[][..], |old| &old.stored.record.failures);
+    let (had, has) = (failures(was), failures(&new.failures));
+    if old.is_none() || has <= had {
         return before;
     }
+    let unreachable = |failures: &[Failure]| {
+        let storage = |failure: &&Failure| failure.cause == FailureCause::Storage;
+        failures
+            .iter()
+            .find(storage)
+            .map_or(0, |failure| failure.count)
+    };
+    let all = unreachable(&new.failures) > unreachable(was);
     let spent = new
         .failures
         .iter()
         .any(|failure| failure.count >= FAILURES_PER_CAUSE);
-    now + if spent {
+    let span = if spent {
         BACK_OFF_SPENT
     } else {
-        doubled(BACK_OFF_FIRST, BACK_OFF_MAX, is)
+        doubled(BACK_OFF_FIRST, BACK_OFF_MAX, has)
+    };
+    Hold {
+        what: if all { Held::All } else { Held::Suspects },
+        until: now + span,
     }
 }
 

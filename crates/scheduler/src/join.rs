@@ -20,6 +20,10 @@ impl Reign {
         let key = node_key(asked, &info.node);
         let said_much = info.devices.len() > DEVICES_PER_NODE_MAX
             || info.sources.len() > SAID_MAX
+            || info
+                .devices
+                .iter()
+                .any(|device| device.name.len() > SAID_MAX)
             || info.version.len() > SAID_MAX
             || info.stages.len() > SAID_MAX;
         if said_much {

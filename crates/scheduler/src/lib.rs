@@ -30,6 +30,7 @@ pub mod invariants;
 mod join;
 mod key;
 pub mod limits;
+mod orphans;
 mod publish;
 mod pull;
 pub mod record;
@@ -56,5 +57,6 @@ pub use event::{
     StoredEntry, Submission, WorkerDeath, WriteId,
 };
 pub use key::{JobKey, KeyError, NodeKey, RecordKey};
+pub use orphans::{Fate, PartName};
 pub use reign::Core;
 pub use views::{HeldView, JobView, NodeView, ShardView};

@@ -30,6 +30,8 @@ pub const ALONE_DEATHS_MAX: usize = 2;
 pub const FAILURES_PER_CAUSE: u16 = 16;
 /// Devices of one node: twice what one machine holds today.
 pub const DEVICES_PER_NODE_MAX: usize = 32;
+/// Bytes of a device's name on its node, such as `cuda:0`: it stands in every part's record.
+pub const DEVICE_NAME_BYTES_MAX: usize = 64;
 /// Nodes known to one coordinator: ten times the fleet planned for.
 pub const NODES_MAX: usize = 10_000;
 /// Jobs known to one coordinator, closed ones included: a record is about 1 KiB.

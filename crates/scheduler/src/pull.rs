@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::record::{Care, Duty, Grant, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
-use crate::state::{GrantId, Job, JobNo, Node, NodeNo, Slot};
+use crate::state::{GrantId, Held, Job, JobNo, Node, NodeNo, Slot};
 use crate::{Answer, Escalation, Flush, Granted, PullAnswer};
 use alloc::format;
 use alloc::vec::Vec;
@@ -33,6 +33,8 @@ struct Plan<'a> {
     seen: usize,
     apart: bool,
     busy: bool,
+    /// Nodes that live and take work.
+    serving: u64,
     units: Vec<Unit>,
 }
 
@@ -139,6 +141,7 @@ impl Reign {
             seen: 0,
             apart: false,
             busy: false,
+            serving: self.serving(now),
             units: Vec::new(),
         };
         let jobs: Vec<JobNo> = self.line.iter().map(|place| place.3).collect();
@@ -178,7 +181,7 @@ impl Reign {
         if refused {
             return;
         }
-        let mut left_here = self.share(plan, job);
+        let mut left_here = plan.share(job);
         let ready = job.ready.iter().copied();
         let fresh = job.fresh.iter().map(ShardId::Root);
         let shards: Vec<ShardId> = ready.chain(fresh).take(SHARDS_SEEN_PER_PULL_MAX).collect();
@@ -190,21 +193,6 @@ impl Reign {
             self.plan_shard(plan, no, shard, left_here);
             left_here -= before - plan.left;
         }
-    }
-
-    /// How much of a job one node takes at once: all it wants while it is alone, else at most half of an even share
-    /// of what is left, so that the end of a job is spread over its nodes.
-    fn share(&self, plan: &Plan<'_>, job: &Job) -> u32 {
-        let nodes = self.serving(plan.now);
-        if nodes <= 1 {
-            return plan.left;
-        }
-        let totals = &job.tally.totals;
-        let open = totals.tracks.saturating_sub(totals.done + totals.granted);
-        let share = open
-            .div_ceil(2 * nodes)
-            .max(u64::from(TRACKS_UNMEASURED.div_ceil(4)));
-        plan.left.min(u32::try_from(share).unwrap_or(u32::MAX))
     }
 
     /// Nodes that live and take work.
@@ -254,8 +242,13 @@ impl Reign {
         let known = job.shards.get(&shard);
         let nothing = TrackSet::new();
         let covered = known.map_or(&nothing, |shard| &shard.covered);
-        let waits = known.is_some_and(|shard| shard.not_before > plan.now);
-        let others = if self.serving(plan.now) > 1 {
+        let waits = known
+            .map(|shard| shard.hold)
+            .filter(|hold| hold.until > plan.now);
+        if waits.is_some_and(|hold| hold.what == Held::All) {
+            return None;
+        }
+        let others = if plan.serving > 1 {
             Others::Some
         } else {
             Others::None
@@ -263,7 +256,7 @@ impl Reign {
         let mut record = self.shard_record(no, shard);
         let (mut left, before) = (want, plan.grants);
         while !plan.is_full() && left > 0 && record.grants.len() < GRANTS_PER_SHARD_MAX {
-            let held = waits || plan.grants > 0;
+            let held = waits.is_some() || plan.grants > 0;
             let taker = Taker {
                 node: &node.key.node,
                 others,
@@ -387,6 +380,21 @@ impl Reign {
 }
 
 impl Plan<'_> {
+    /// How much of a job one node takes at once: all it wants while it is alone, else at most half of an even share
+    /// of what is left, so that the end of a job is spread over its nodes.
+    fn share(&self, job: &Job) -> u32 {
+        let nodes = self.serving;
+        if nodes <= 1 {
+            return self.left;
+        }
+        let totals = &job.tally.totals;
+        let open = totals.tracks.saturating_sub(totals.done + totals.granted);
+        let share = open
+            .div_ceil(2 * nodes)
+            .max(u64::from(TRACKS_UNMEASURED.div_ceil(4)));
+        self.left.min(u32::try_from(share).unwrap_or(u32::MAX))
+    }
+
     const fn is_full(&self) -> bool {
         let enough = self.left == 0 || self.grants >= GRANTS_PER_PULL_MAX;
         enough || self.apart || self.seen >= SHARDS_SEEN_PER_PULL_MAX

@@ -159,7 +159,7 @@ impl Reign {
         found: &BTreeMap<String, StoredEntry>,
     ) {
         let Some(entry) = found.get(path) else {
-            return self.install(turn, slot, Record::Gone, Revision(0));
+            return self.vanished(turn, slot, path);
         };
         if self.revision(slot) == Some(entry.revision) {
             return;

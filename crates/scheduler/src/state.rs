@@ -172,8 +172,24 @@ pub(crate) struct Shard {
     pub(crate) stored: Versioned<ShardRecord>,
     /// What its parts cover: derived.
     pub(crate) covered: TrackSet,
-    /// Its suspects are not tried before.
-    pub(crate) not_before: Millis,
+    /// What waits, and until when, after a failure that costs.
+    pub(crate) hold: Hold,
+}
+
+/// Tracks that are not granted before a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hold {
+    pub(crate) what: Held,
+    pub(crate) until: Millis,
+}
+
+/// Which tracks of a shard wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// Those under suspicion: the others are not to blame for a death.
+    Suspects,
+    /// All: what they are read from could not be reached.
+    All,
 }
 
 impl Shard {

@@ -70,3 +70,151 @@ pub fn decode<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, Rec
     }
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{
+        Attempt, Digest, Epoch, Ledger, NodeId, PullNo, Range, Session, Stage, TenantId, TrackSet,
+        UnixMillis,
+    };
+
+    fn grant(attempt: u32) -> Grant {
+        Grant {
+            attempt: Attempt(attempt),
+            tenant: TenantId::default(),
+            node: NodeId::new("node-1").unwrap(),
+            session: Session(3),
+            pull: PullNo(9),
+            range: Range {
+                first: attempt * 10,
+                end: attempt * 10 + 10,
+            },
+            care: Care::Apart,
+        }
+    }
+
+    fn part(attempt: u32, tracks: TrackSet) -> Part {
+        Part {
+            attempt: Attempt(attempt),
+            kind: PartKind::Terminal,
+            rows: u32::try_from(tracks.len()).unwrap(),
+            tracks,
+            sha256: Digest::of(&attempt.to_le_bytes()),
+            bytes: 123_456,
+            verdicts: VerdictCounts::default(),
+            ledger: Ledger::default(),
+            node: NodeId::new("node-1").unwrap(),
+            epoch: Epoch(77),
+            made: vec![Made {
+                stage: Stage::Screen,
+                device: "cuda:0".to_string(),
+                from: UnixMillis(1_700_000_000_000),
+                to: UnixMillis(1_700_000_060_000),
+            }],
+        }
+    }
+
+    fn shard(grants: u32, parts: u32) -> ShardRecord {
+        ShardRecord {
+            last_attempt: Attempt(grants.max(parts)),
+            grants: (1..=grants).map(grant).collect(),
+            parts: (1..=parts)
+                .map(|n| part(n, (5_000..6_024).filter(|o| o % parts == n - 1).collect()))
+                .collect(),
+            suspects: vec![Suspect {
+                tracks: Range { first: 4, end: 8 },
+                deaths: 1,
+                together: 2,
+                alone: vec![NodeId::new("node-1").unwrap()],
+            }],
+            failures: vec![Failure {
+                cause: FailureCause::NodeLost,
+                count: 1,
+            }],
+            ..ShardRecord::default()
+        }
+    }
+
+    #[test]
+    fn a_record_reads_back_as_itself() {
+        let record = shard(3, 4);
+        assert_eq!(decode::<ShardRecord>(&encode(&record)), Ok(record));
+    }
+
+    #[test]
+    fn a_record_of_a_later_version_is_refused_and_so_is_what_follows_a_record() {
+        let mut bytes = encode(&shard(1, 1));
+        bytes.push(0);
+        assert!(matches!(
+            decode::<ShardRecord>(&bytes),
+            Err(RecordError::Malformed(_))
+        ));
+        bytes.pop();
+        bytes[0] = VERSION + 1;
+        assert_eq!(
+            decode::<ShardRecord>(&bytes),
+            Err(RecordError::Version { found: 2 })
+        );
+        assert_eq!(decode::<ShardRecord>(&[]), Err(RecordError::Empty));
+    }
+
+    #[test]
+    fn no_cut_of_a_record_is_read_as_one() {
+        let bytes = encode(&shard(2, 2));
+        for end in 0..bytes.len() {
+            assert!(decode::<ShardRecord>(&bytes[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_breaks_a_rule_is_refused_by_name() {
+        let check = |edit: fn(&mut ShardRecord), rule: &str| {
+            let mut record = shard(2, 2);
+            edit(&mut record);
+            assert_eq!(
+                record.check().unwrap_err().to_string(),
+                format!("record breaks the rule that {rule}")
+            );
+        };
+        assert_eq!(shard(2, 2).check(), Ok(()));
+        check(
+            |r| r.last_attempt = Attempt(1),
+            "no grant has an attempt above the last",
+        );
+        check(
+            |r| r.parts[0].attempt = Attempt(9),
+            "no part has an attempt above the last",
+        );
+        check(
+            |r| r.grants[1].range = r.grants[0].range,
+            "live grants are disjoint",
+        );
+        check(
+            |r| r.parts[1].tracks = r.parts[0].tracks.clone(),
+            "parts are disjoint",
+        );
+        check(
+            |r| r.grants = vec![r.grants[0].clone(); 17],
+            "a shard has at most 16 live grants",
+        );
+    }
+
+    #[test]
+    fn records_stay_as_small_as_the_limits_assume() {
+        // One grant, nothing done: what 98,000 shards of a running job cost.
+        let mut granted = shard(1, 0);
+        granted.suspects.clear();
+        granted.failures.clear();
+        assert!(encode(&granted).len() <= 64, "{}", encode(&granted).len());
+        // One part done.
+        let mut done = shard(0, 1);
+        done.suspects.clear();
+        done.failures.clear();
+        assert!(encode(&done).len() <= 256, "{}", encode(&done).len());
+        // As many live grants and parts as are aimed at, each part's tracks scattered over the whole shard.
+        let full = encode(&shard(16, 64)).len();
+        assert!(full <= 32 * 1024, "{full}");
+        assert!(size_of::<Grant>() <= 104 && size_of::<Part>() <= 400);
+    }
+}

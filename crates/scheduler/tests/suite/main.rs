@@ -5,5 +5,6 @@
 mod explain;
 mod misuse;
 mod model;
+mod orphans;
 mod transitions;
 mod world;
