@@ -67,9 +67,8 @@ impl Mel {
                 .f_fft_rfft(None, -1, "backward")?
                 .f_narrow(2, self.first_bin, self.bins)?;
         let parts = spectrum.f_view_as_real()?;
-        let power = parts
-            .f_square()?
-            .f_sum_dim_intlist([3i64].as_slice(), false, None::<Kind>)?;
+        let (real, imaginary) = (parts.f_select(3, 0)?, parts.f_select(3, 1)?);
+        let power = real.f_square()?.f_addcmul(&imaginary, &imaginary)?;
         power.f_matmul(&self.filters)
     }
 

@@ -93,7 +93,7 @@ impl ScreenNet {
     /// # Errors
     /// When libtorch refuses.
     pub fn forward(&self, mel: &Tensor, mode: Mode) -> Result<Output, TchError> {
-        let mut map = mel.f_unsqueeze(1)?;
+        let mut map = as_map(mel)?;
         for block in &self.blocks {
             map = block.forward(&map, mode)?;
         }
@@ -181,6 +181,21 @@ impl Dense {
     }
 }
 
+/// Windows as a map of one channel, `[B, 1, bands, frames]`, with channels as the fastest running place. On processors
+/// max-pooling takes a tenth of the time so, and with one channel nothing but the stated strides says which order is
+/// meant: the order of the input is that of every map after it.
+fn as_map(mel: &Tensor) -> Result<Tensor, TchError> {
+    mel.f_contiguous()?.f_unsqueeze(3)?.f_permute([0, 3, 1, 2])
+}
+
+/// A convolution's weight in the order of [`as_map`].
+fn channels_last(weight: &Tensor) -> Result<Tensor, TchError> {
+    let size = weight.size();
+    let rows = weight.f_permute([0, 2, 3, 1])?.f_contiguous()?;
+    rows.f_view([size[0], size[2], size[3], size[1]])?
+        .f_permute([0, 3, 1, 2])
+}
+
 /// A 3×3 convolution that keeps the map's size.
 fn convolve(map: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
     map.f_conv2d(weight, bias, [1, 1], [1, 1], [1, 1], 1)
@@ -240,7 +255,7 @@ impl Folded {
     /// When libtorch refuses.
     pub fn forward(&self, mel: &Tensor) -> Result<Output, TchError> {
         tch::no_grad(|| {
-            let mut map = mel.f_unsqueeze(1)?.f_to_kind(self.kind)?;
+            let mut map = as_map(&mel.f_to_kind(self.kind)?)?;
             for block in &self.blocks {
                 map = halve(&convolve(&map, &block.weight, Some(&block.bias))?)?.f_relu()?;
             }
@@ -258,7 +273,7 @@ impl Folded {
 impl FoldedBlock {
     fn cast(&self, kind: Kind) -> Result<Self, TchError> {
         Ok(Self {
-            weight: self.weight.f_to_kind(kind)?,
+            weight: channels_last(&self.weight.f_to_kind(kind)?)?,
             bias: self.bias.f_to_kind(kind)?,
         })
     }

@@ -288,7 +288,7 @@ fn what_a_window_gives_has_the_bundle_s_shape() {
         assert_eq!(score.embedding.map(|e| e.len()), Some(6));
     }
     assert_eq!(engine.info().picture_rows, 8);
-    assert_eq!(engine.info().max_batch, 8);
+    assert_eq!(engine.info().max_batch, 4);
 }
 
 #[test]
