@@ -246,6 +246,7 @@ impl Account {
                     }
                     None
                 }
+                Next::Foreign => None,
                 Next::End(warning) => {
                     self.plan.warnings.extend(warning);
                     Some(false)
@@ -303,7 +304,7 @@ impl Account {
 
     /// The fault of a file without a sample.
     fn nothing(&self, cut: bool) -> Fault {
-        if self.failed_packets > 0 || cut {
+        if self.failed_packets > 0 || cut || self.promised.is_some_and(|promised| promised > 0) {
             Fault::new(Code::Damaged, "no packet decoded before the file's end")
         } else {
             Fault::new(Code::NoSamples, "the file holds no sample")

@@ -71,6 +71,8 @@ pub(super) enum Next<'p> {
     Packet(Place, GenericAudioBufferRef<'p>),
     /// A packet that does not decode; the next one may.
     Undecodable(Place, String),
+    /// A packet of another format: damage, or the first of what is no longer decoded; told apart by what follows.
+    Foreign,
     /// The end, with a reservation.
     End(Option<Warning>),
     /// The file ended within a packet.
@@ -158,13 +160,10 @@ impl<'s> Packets<'s> {
             if self.changed >= self.errors_max {
                 return Next::End(Some(Warning::FormatChanged));
             }
-            // Told apart from damage only once it is known how it goes on.
-            return Next::Undecodable(
-                Place { end: 0, ..place },
-                "a frame of another format".into(),
-            );
+            return Next::Foreign;
         }
-        self.changed = 0;
+        // Frames of another kind between two of ours were damaged ones.
+        self.gaps += u64::from(std::mem::take(&mut self.changed));
         match self.decoder.decode(&packet) {
             Ok(_) => Next::Packet(place, self.decoder.last_decoded()),
             Err(Error::ResetRequired) => Next::End(Some(Warning::FormatChanged)),
@@ -173,7 +172,12 @@ impl<'s> Packets<'s> {
     }
 
     fn at_end(&self) -> Next<'_> {
-        Next::End((self.changed >= CHANGED_PACKETS_MIN).then_some(Warning::FormatChanged))
+        let warning = match self.changed {
+            0 => None,
+            1..CHANGED_PACKETS_MIN => Some(Warning::FramesLost),
+            _ => Some(Warning::FormatChanged),
+        };
+        Next::End(warning)
     }
 
     fn next_of_ours(&mut self) -> Result<Option<Packet>, Error> {
@@ -188,25 +192,25 @@ impl<'s> Packets<'s> {
 
     /// Takes back a cut at the stated end when the stream goes on behind it: a short header must not hide audio.
     fn untrim(&mut self, packet: &mut Packet) {
-        if packet.trim_end > Duration::ZERO && packet.dur == Duration::ZERO {
+        // A packet's stated length includes what is to be trimmed.
+        if packet.trim_end > Duration::ZERO && packet.trim_end >= packet.dur {
             self.past_end += 1;
             self.trims_end &= self.past_end <= PADDING_PACKETS_MAX;
         }
         if !self.trims_end {
-            packet.dur = packet.block_dur().saturating_sub(packet.trim_start);
             packet.trim_end = Duration::ZERO;
         }
     }
 
     fn place(&mut self, packet: &Packet) -> Place {
-        let frames = packet.block_dur().get();
+        let frames = packet.dur.get();
         let start = u64::try_from(packet.pts.get()).unwrap_or(0);
         if self.container == Container::Flac {
             self.gaps += u64::from(start > self.expected);
             self.expected = start.saturating_add(frames);
         }
         Place {
-            end: start.saturating_add(packet.dur.get()),
+            end: start.saturating_add(frames),
             frames,
         }
     }

@@ -1,5 +1,5 @@
-//! MP4 and its kin: the parser gets the file as it is, but boxes of tags above the limit are renamed to filler; and the
-//! test by which AAC streams with a second, hidden half are told from plain ones.
+//! MP4 and its kin: the parser gets the file as it is, but boxes of tags above the limit are renamed to filler, and
+//! boxes that end behind the file are shortened; and the test by which AAC streams with a second, hidden half are told from plain ones.
 
 use types::{Code, Warning};
 
@@ -14,11 +14,12 @@ const PARENTS: [&[u8; 4]; 2] = [b"moov", b"trak"];
 
 pub(super) fn plan<R: ReadAt>(exam: &mut Exam<'_, R>) -> Result<Plan, Refusal> {
     let mut search = Search {
-        filler: Vec::new(),
+        edits: Vec::new(),
+        warnings: Vec::new(),
         walked: 0,
         found_moov: false,
     };
-    search.walk(exam, exam.start, exam.end)?;
+    search.walk(exam, exam.start, exam.end, true)?;
     if !search.found_moov {
         return refuse(
             Code::Damaged,
@@ -27,20 +28,33 @@ pub(super) fn plan<R: ReadAt>(exam: &mut Exam<'_, R>) -> Result<Plan, Refusal> {
     }
     let mut plan = Plan::of(Container::Mp4, Vec::new());
     let mut at = exam.start;
-    for offset in search.filler {
-        plan.pieces.push(Piece::Range(at, offset + 4 - at));
-        plan.pieces.push(Piece::Bytes(b"free".to_vec()));
-        at = offset + 8;
-        plan.warn(Warning::TagsSkipped);
+    for (offset, bytes) in search.edits {
+        plan.pieces.push(Piece::Range(at, offset - at));
+        at = offset + bytes.len() as u64;
+        plan.pieces.push(Piece::Bytes(bytes));
     }
     plan.pieces.push(Piece::Range(at, exam.end - at));
+    plan.warnings = search.warnings;
     plan.seekable = true;
     Ok(plan)
 }
 
+/// A box on the walk.
+struct Box {
+    kind: [u8; 4],
+    at: u64,
+    /// Bytes of its header.
+    header: u64,
+    /// Its end, at most its parent's.
+    end: u64,
+    /// It claims to end behind its parent.
+    overruns: bool,
+}
+
 struct Search {
-    /// Offsets of boxes to be renamed, ascending.
-    filler: Vec<u64>,
+    /// Bytes to be replaced, by ascending offset.
+    edits: Vec<(u64, Vec<u8>)>,
+    warnings: Vec<Warning>,
     walked: usize,
     found_moov: bool,
 }
@@ -52,6 +66,7 @@ impl Search {
         exam: &mut Exam<'_, R>,
         start: u64,
         end: u64,
+        top: bool,
     ) -> Result<(), Refusal> {
         let mut at = start;
         while at + 8 <= end && self.walked < WALK_MAX {
@@ -72,31 +87,51 @@ impl Search {
             if size < header {
                 break;
             }
-            let next = at.saturating_add(size).min(end);
-            self.enter(exam, &kind, at, header, next)?;
-            at = next;
+            let stated = at.saturating_add(size);
+            let found = Box {
+                kind,
+                at,
+                header,
+                end: stated.min(end),
+                overruns: stated > end,
+            };
+            at = found.end;
+            self.look_at(exam, &found, top)?;
         }
         Ok(())
     }
 
-    fn enter<R: ReadAt>(
+    fn look_at<R: ReadAt>(
         &mut self,
         exam: &mut Exam<'_, R>,
-        kind: &[u8; 4],
-        at: u64,
-        header: u64,
-        next: u64,
+        found: &Box,
+        top: bool,
     ) -> Result<(), Refusal> {
-        if kind == b"moov" {
+        let size = found.end - found.at;
+        if found.kind == *b"moov" {
             self.found_moov = true;
-            if next - at > MOOV_BYTES_MAX {
-                return refuse(Code::Damaged, format!("an index of {} bytes", next - at));
+            if size > MOOV_BYTES_MAX || found.overruns {
+                return refuse(
+                    Code::Damaged,
+                    format!("the index of {size} bytes is cut off or too large"),
+                );
             }
         }
-        if matches!(kind, b"udta" | b"meta") && next - at > exam.limits.tag_bytes {
-            self.filler.push(at);
-        } else if PARENTS.contains(&kind) {
-            self.walk(exam, at + header, next)?;
+        if matches!(&found.kind, b"udta" | b"meta") && size > exam.limits.tag_bytes {
+            self.edits.push((found.at + 4, b"free".to_vec()));
+            self.warnings.push(Warning::TagsSkipped);
+        } else if PARENTS.contains(&&found.kind) {
+            self.walk(exam, found.at + found.header, found.end, false)?;
+        } else if top && found.overruns {
+            // The parser passes over a box that ends behind the file, and these are the samples.
+            self.edits.push(match found.header {
+                16 => (found.at + 8, size.to_be_bytes().to_vec()),
+                _ => (
+                    found.at,
+                    u32::try_from(size).unwrap_or(0).to_be_bytes().to_vec(),
+                ),
+            });
+            self.warnings.push(Warning::Truncated);
         }
         Ok(())
     }

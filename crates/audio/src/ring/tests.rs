@@ -146,7 +146,14 @@ fn a_writer_that_races_its_position_and_samples_never_harms_the_reader() {
                     .0
                     .load(Ordering::Relaxed)
                     .wrapping_add(state >> 52);
-                claim(&map, if state % 1000 == 0 { state } else { near });
+                claim(
+                    &map,
+                    if state.is_multiple_of(1000) {
+                        state
+                    } else {
+                        near
+                    },
+                );
                 let word = map
                     .sample((state >> 33) as usize % SAMPLES_MIN)
                     .cast::<std::sync::atomic::AtomicU32>();

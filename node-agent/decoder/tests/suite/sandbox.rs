@@ -13,14 +13,16 @@ const DECODER: &str = env!("CARGO_BIN_EXE_trackscan-decoder");
 const PASSED: i32 = 42;
 
 fn start(args: &[&str]) -> DecoderChild {
-    let spawner = Box::leak(Box::new(Spawner::start().unwrap()));
+    let spawner = Box::leak(Box::new(Spawner::start().expect("a thread can be made")));
     spawner
         .spawn_decoder_with(Path::new(DECODER), args, SAMPLES_MIN)
-        .unwrap()
+        .expect("the decoder starts")
 }
 
 fn attempt(what: &str) -> ExitStatus {
-    start(&["attempt", what]).wait().unwrap()
+    start(&["attempt", what])
+        .wait()
+        .expect("a child can be waited for")
 }
 
 #[test]
@@ -52,10 +54,7 @@ fn forbidden_acts_end_the_decoder_at_once() {
 fn memory_is_granted_up_to_its_limit_and_an_abort_beyond() {
     assert_eq!(attempt("allocate").code(), Some(PASSED));
     let status = attempt("allocate too much");
-    assert!(
-        status.signal().is_some() && status.signal() != Some(libc::SIGSYS),
-        "{status}"
-    );
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}");
 }
 
 #[test]
@@ -83,7 +82,8 @@ fn the_decoder_holds_no_descriptor_that_it_was_not_given() {
         })
         .collect();
     names.sort_unstable();
-    assert_eq!(names, [0, 1, 2, 3, 4, 5, 6, 7]);
+    // The ring's memory is closed once it is mapped; the last one is the second handle of the socket.
+    assert_eq!(names, [0, 1, 2, 3, 5, 6, 7]);
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.pid())).unwrap();
     assert!(
         status.contains("NoNewPrivs:\t1") && status.contains("Seccomp:\t2"),
