@@ -277,7 +277,7 @@ pub(crate) struct ShardDetail {
     parts: u32,
     /// Live grants as `attempt node [first,end)`.
     grants: Vec<String>,
-    /// Suspected tracks as `ordinal (deaths)`.
+    /// Tracks suspected of having ended a worker, as `[first,end) (deaths)`.
     suspects: Vec<String>,
 }
 
@@ -314,7 +314,10 @@ impl From<v1::ShardView> for ShardDetail {
             let range = g.ordinals.unwrap_or_default();
             format!("{} {} [{},{})", g.attempt, g.node, range.first, range.end)
         };
-        let suspect = |s: &v1::SuspectTrack| format!("{} ({})", s.ordinal, s.deaths);
+        let suspect = |s: &v1::Suspect| {
+            let tracks = s.tracks.unwrap_or_default();
+            format!("[{},{}) ({})", tracks.first, tracks.end, s.deaths)
+        };
         Self {
             tracks: wire.tracks,
             tracks_done: wire.tracks_done,

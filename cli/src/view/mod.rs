@@ -6,14 +6,18 @@ mod catalog;
 mod job;
 mod node;
 mod result;
+mod row;
 mod simple;
+mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
 pub(crate) use job::{Explained, JobList, JobView, Submitted};
 pub(crate) use node::{NodeDetail, NodeList};
-pub(crate) use result::{RowDetail, RowList, RowView, Summary, Verified, WindowView};
+pub(crate) use result::{RowDetail, RowList, Verified};
+pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
+pub(crate) use throughput::Summary;
 
 use proto::v1;
 use schemars::JsonSchema;
