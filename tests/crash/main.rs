@@ -1,0 +1,102 @@
+//! kill -9 of every kind of process in turn, at random moments of a scan of 500 tracks. After each: the job ends by itself,
+//! `result verify` finds exactly one row for each track, with the verdict of an undisturbed run, and no sound track is
+//! `unscannable`. `CRASH_RUNS` says how many; five, one of each victim, unless set. `make crash RUNS=20` runs more.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use rustix::process::Signal;
+use serde_json::Value;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tests::cluster::{Cluster, Options, PATIENCE};
+use tests::{music, process};
+
+/// Tracks of the scan.
+const TRACKS: usize = 500;
+/// Seconds of each track: one window, so that the scan is long in tracks and short in time.
+const SECONDS: f32 = 1.0;
+/// Who is killed, in turn.
+const VICTIMS: [&str; 5] = ["coordinator", "node-agent", "trackscan-worker", "trackscan-decoder", "up"];
+/// How long a disturbed scan may take before it counts as stuck.
+const SCAN_LIMIT: &str = "10m";
+
+#[test]
+fn a_scan_survives_kill_9_of_each_process_with_every_row_once_and_no_verdict_changed() {
+    let runs = std::env::var("CRASH_RUNS").map_or(VICTIMS.len(), |runs| runs.parse().expect("CRASH_RUNS is a number"));
+    let folder = tempfile::tempdir().unwrap();
+    let tracks = folder.path().join("tracks");
+    music::folder(&tracks, TRACKS, SECONDS);
+
+    let (undisturbed, lasted) = undisturbed(&folder.path().join("quiet"), &tracks);
+    println!("{:>3}  {:<18} {:>9}  {:>9}  rows  verdicts", "run", "killed", "after", "ended in");
+    for run in 0..runs {
+        disturbed(run, &folder.path().join(format!("run-{run}")), &tracks, lasted, &undisturbed);
+    }
+}
+
+fn options() -> Options {
+    let arguments = ["--device", "cpu", "--flush-secs", "2"].map(str::to_owned).to_vec();
+    Options { arguments, ..Options::default() }
+}
+
+/// The verification of a scan that nobody disturbs, and how long the scan lasted.
+fn undisturbed(data: &Path, tracks: &Path) -> (Value, Duration) {
+    let mut cluster = Cluster::start(data, &options());
+    cluster.import("crash", tracks);
+    let started = Instant::now();
+    let job = submit(&cluster);
+    wait(&cluster, &job);
+    let lasted = started.elapsed();
+    let verified = verify(&cluster, &job);
+    assert_eq!(cluster.stop(), Some(0), "up stops clean");
+    (verified, lasted)
+}
+
+fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturbed: &Value) {
+    let mut dice = ChaCha8Rng::seed_from_u64(run as u64);
+    let victim = VICTIMS[run % VICTIMS.len()];
+    let after = lasted.mul_f64(dice.random_range(0.05..0.9));
+    let mut cluster = Cluster::start(data, &options());
+    cluster.import("crash", tracks);
+    let started = Instant::now();
+    let job = submit(&cluster);
+    std::thread::sleep(after);
+    cluster = kill(cluster, victim, &mut dice);
+    wait(&cluster, &job);
+    let verified = verify(&cluster, &job);
+    println!("{run:>3}  {victim:<18} {after:>9.1?}  {:>9.1?}  {}  same", started.elapsed(), verified["rows_found"]);
+    assert_eq!(verified["verdicts_sha256"], undisturbed["verdicts_sha256"], "run {run}, {victim} killed: verdicts changed");
+    cluster.kill();
+}
+
+/// Kills one process of that kind; a killed `up` is started again over the same data, as an operator would.
+fn kill(mut cluster: Cluster, victim: &str, dice: &mut ChaCha8Rng) -> Cluster {
+    if victim == "up" {
+        cluster.kill();
+        let data = cluster.data().to_owned();
+        drop(cluster);
+        return Cluster::start(&data, &options());
+    }
+    let found = process::wait_for(victim, PATIENCE, || Some(cluster.processes(victim)).filter(|found| !found.is_empty()));
+    let chosen = &found[dice.random_range(0..found.len())];
+    process::signal(chosen.pid, Signal::KILL);
+    cluster
+}
+
+fn submit(cluster: &Cluster) -> String {
+    let submitted = cluster.json(&["scan", "submit", "--catalog", "crash", "--accept-demonstration"]);
+    submitted["job"].as_str().expect("submit names its job").to_owned()
+}
+
+fn wait(cluster: &Cluster, job: &str) {
+    let ended = cluster.json(&["scan", "wait", job, "--timeout", SCAN_LIMIT]);
+    assert_eq!(ended["state"], "published", "{ended:#}\n{}", cluster.log());
+}
+
+fn verify(cluster: &Cluster, job: &str) -> Value {
+    let verified = cluster.json(&["result", "verify", job]);
+    assert_eq!(verified["ok"], true, "{verified:#}");
+    assert_eq!(verified["rows_found"], TRACKS);
+    assert_eq!(verified["verdicts"]["unscannable"], 0, "a sound track was convicted: {verified:#}");
+    verified
+}

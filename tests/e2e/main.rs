@@ -1,0 +1,5 @@
+//! The operator's path on real processes: up, import, scan, read, export, verify, stop. One cluster serves the tests that
+//! change nothing for each other; those about starting and dying have their own.
+
+mod life;
+mod path;
