@@ -1,49 +1,54 @@
-//! The digest that names a snapshot: SHA-256 over its canonical rows, in order.
+//! The digest that names a list: SHA-256 over the digests of its chunks, each over canonical rows, in order.
 //!
-//! Fed row by row by whoever writes or checks a snapshot. Two lists have one digest only if every field of every row
-//! is the same: each field enters with its length, an absent one differs from an empty one.
+//! Fed row by row by whoever writes a snapshot. Two lists have one digest only if every field of every row is the same:
+//! each field enters with its length, an absent one differs from an empty one. Whoever reads a piece of a snapshot checks
+//! the chunks it read against the list of chunk digests, and that list against the name, without reading the rest.
 
 use sha2::{Digest as _, Sha256};
 use types::{CatalogRow, Digest};
 
-/// Bumped when a column is added, so that old and new digests can never be mistaken for each other.
-const PREAMBLE: &[u8] = b"trackscan snapshot 1\0";
+/// Rows of one chunk; the last has fewer. Also the rows of one row group of a snapshot: a few megabytes, so that an agent
+/// reads little more than it needs and the index of a hundred million rows stays small.
+pub const CHUNK_ROWS: u32 = 32_768;
 
-/// The running digest of a list.
-#[derive(Clone, Debug)]
-pub struct RowDigest {
-    hasher: Sha256,
-    rows: u64,
-    scratch: Vec<u8>,
+/// Bumped when a column is added, so that old and new digests can never be mistaken for each other.
+const PREAMBLE: &[u8] = b"trackscan list 1\0";
+
+/// What a list comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListDigest {
+    /// The digest that names the list.
+    pub digest: Digest,
+    /// How many rows it has.
+    pub rows: u32,
+    /// The digest of each chunk, in order.
+    pub chunks: Vec<Digest>,
 }
 
-impl Default for RowDigest {
-    fn default() -> Self {
+impl ListDigest {
+    /// The list of `rows` rows whose chunks have these digests.
+    pub fn of_chunks(rows: u32, chunks: Vec<Digest>) -> Self {
         let mut hasher = Sha256::new();
         hasher.update(PREAMBLE);
+        hasher.update(rows.to_le_bytes());
+        chunks.iter().for_each(|chunk| hasher.update(chunk.0));
         Self {
-            hasher,
-            rows: 0,
-            scratch: Vec::new(),
+            digest: Digest(hasher.finalize().into()),
+            rows,
+            chunks,
         }
     }
 }
 
-impl RowDigest {
-    /// Adds the next row.
-    pub fn add(&mut self, row: &CatalogRow) {
-        self.scratch.clear();
-        encode(row, &mut self.scratch);
-        self.hasher.update(&self.scratch);
-        self.rows += 1;
+/// The digest of one chunk.
+pub fn chunk_digest(rows: &[CatalogRow]) -> Digest {
+    let (mut hasher, mut scratch) = (Sha256::new(), Vec::new());
+    for row in rows {
+        scratch.clear();
+        encode(row, &mut scratch);
+        hasher.update(&scratch);
     }
-
-    /// The digest over all rows added, and how many they were.
-    pub fn finish(mut self) -> (Digest, u64) {
-        self.hasher.update(b"rows");
-        self.hasher.update(self.rows.to_le_bytes());
-        (Digest(self.hasher.finalize().into()), self.rows)
-    }
+    Digest(hasher.finalize().into())
 }
 
 fn encode(row: &CatalogRow, out: &mut Vec<u8>) {
@@ -124,9 +129,7 @@ mod tests {
     }
 
     fn digest(rows: &[CatalogRow]) -> Digest {
-        let mut digest = RowDigest::default();
-        rows.iter().for_each(|row| digest.add(row));
-        digest.finish().0
+        ListDigest::of_chunks(rows.len() as u32, vec![chunk_digest(rows)]).digest
     }
 
     #[test]
@@ -160,15 +163,17 @@ mod tests {
     }
 
     #[test]
-    fn order_and_number_of_rows_are_part_of_the_digest() {
+    fn order_number_and_chunks_of_rows_are_part_of_the_digest() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         let lists = [
-            vec![],
-            vec![row(0)],
-            vec![row(0), row(1)],
-            vec![row(1), row(0)],
+            ListDigest::of_chunks(0, vec![]),
+            ListDigest::of_chunks(1, vec![]),
+            ListDigest::of_chunks(1, vec![a]),
+            ListDigest::of_chunks(2, vec![a, b]),
+            ListDigest::of_chunks(2, vec![b, a]),
         ];
-        let digests: std::collections::BTreeSet<_> =
-            lists.iter().map(|list| digest(list)).collect();
+        let digests: std::collections::BTreeSet<_> = lists.iter().map(|list| list.digest).collect();
         assert_eq!(digests.len(), lists.len());
+        assert_ne!(digest(&[row(0), row(1)]), digest(&[row(1), row(0)]));
     }
 }

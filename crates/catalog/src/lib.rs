@@ -6,8 +6,8 @@
 //! file system, and never repairs a row: what is not right is rejected and said.
 //!
 //! The way of a manifest: [`Table`], [`Playlist`] or [`listing`] gives [`Parsed`] rows; [`Duplicates`] finds the
-//! repeated ones on a first pass; on the second the rest get ordinals and enter [`RowDigest`], which names the
-//! snapshot, and the rejected ones go to a [`RejectedWriter`].
+//! repeated ones on a first pass; on the second the rest get ordinals and enter the
+//! [`ListDigest`], which names the snapshot, and the rejected ones go to a [`RejectedWriter`].
 
 mod digest;
 mod duplicates;
@@ -19,7 +19,7 @@ mod rejected;
 mod row;
 mod table;
 
-pub use digest::RowDigest;
+pub use digest::{CHUNK_ROWS, ListDigest, chunk_digest};
 pub use duplicates::{Duplicates, DuplicatesFound, Scratch, ScratchFile};
 pub use playlist::Playlist;
 pub use rejected::{REJECTED_COLUMNS, RejectedWriter, harmless};

@@ -1,1 +1,34 @@
-//! Sole owner of the object store: sources, snapshots, parts and manifests.
+//! Where bytes live: the storage root with snapshots, bundles, specifications, parts and manifests; and the sources,
+//! from which tracks are read and to which nothing is ever written.
+//!
+//! Called by the coordinator (imports, specifications, manifests, results) and by agents (list rows, track bytes, parts,
+//! bundles). Sole owner of `object_store` and `parquet`. Objects are written once under names that say what they are, never
+//! changed, and checked against the digest in their name when they are read. Which part counts is not decided here.
+
+mod bundles;
+mod columns;
+mod error;
+mod export;
+mod import;
+mod job;
+mod manifest;
+mod objects;
+pub mod parts;
+pub mod paths;
+mod pieces;
+mod snapshot;
+mod sources;
+mod verify;
+
+pub use bundles::{BUNDLE_FILES_MAX, BundleIndex};
+pub use error::StorageError;
+pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
+pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
+pub use job::Cancelled;
+pub use manifest::{Manifest, ManifestOf, ManifestPart};
+pub use objects::{Put, Storage};
+pub use parts::{EncodedPart, Part, PartFooter, PartKind, StageSpan};
+pub use paths::ObjectPath;
+pub use snapshot::Snapshot;
+pub use sources::{FOLDER_ENTRIES_MAX, Listing, Source, SourceError, SourceFile, Sources};
+pub use verify::{FINDINGS_MAX, Finding, VerifyReport};

@@ -4,9 +4,9 @@
 //! (a compare did not hold), [`Outcome::NotApplied`] (certainly nothing happened, and nothing will), [`Outcome::Unknown`]
 //! (it may have happened, or may still). Callers are the coordinator's shell and, through it, the scheduler.
 
-use thiserror::Error;
 use crate::Revision;
 use crate::txn::TxnError;
+use thiserror::Error;
 
 /// How a transaction ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

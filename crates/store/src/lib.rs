@@ -135,7 +135,10 @@ pub trait Store: Send + Sync + 'static {
 
 /// Reads every entry under `prefix` at one revision, page by page. Starts again, at most [`READ_ALL_STARTS_MAX`]
 /// times, when the store no longer keeps the revision.
-pub async fn read_all(store: &dyn Store, prefix: &str) -> Result<(Revision, Vec<Entry>), ReadError> {
+pub async fn read_all(
+    store: &dyn Store,
+    prefix: &str,
+) -> Result<(Revision, Vec<Entry>), ReadError> {
     let mut starts = 1;
     loop {
         match read_once(store, prefix).await {

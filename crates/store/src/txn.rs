@@ -130,7 +130,10 @@ impl Txn {
             Op::Put { key, value } => key.len() + value.len(),
             Op::Delete { key } => key.len(),
         });
-        compares.chain(ops).map(|bytes| bytes + OVERHEAD_BYTES).sum()
+        compares
+            .chain(ops)
+            .map(|bytes| bytes + OVERHEAD_BYTES)
+            .sum()
     }
 
     /// Checks the bounds and that no key is changed twice.
@@ -244,7 +247,10 @@ mod tests {
 
     #[test]
     fn a_key_is_neither_empty_nor_endless() {
-        check(&Txn::default().put("", "v"), Err(TxnError::Key { bytes: 0 }));
+        check(
+            &Txn::default().put("", "v"),
+            Err(TxnError::Key { bytes: 0 }),
+        );
         check(&Txn::default().absent(""), Err(TxnError::Key { bytes: 0 }));
         check(&Txn::default().delete("k".repeat(KEY_BYTES_MAX)), Ok(()));
         check(

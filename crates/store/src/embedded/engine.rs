@@ -63,7 +63,9 @@ impl Engine {
         let database = open_database(Live(medium))?;
         let writing = begin_write(&database)?;
         tables::create(&writing, cluster)?;
-        writing.commit().map_err(|error| Fault::Medium(error.to_string()))
+        writing
+            .commit()
+            .map_err(|error| Fault::Medium(error.to_string()))
     }
 
     /// The open database; opened again, with all its checks, if a failure has closed it.
@@ -72,17 +74,29 @@ impl Engine {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
         match guard.is_some() {
             true => Ok(OpenDatabase(guard)),
-            false => Err(Fault::Medium("the store was closed by a failure just now".to_owned())),
+            false => Err(Fault::Medium(
+                "the store was closed by a failure just now".to_owned(),
+            )),
         }
     }
 
     fn ensure_open(&self) -> Result<(), Fault> {
-        if self.database.read().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self
+            .database
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+        {
             return Ok(());
         }
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         if database.is_none() {
-            self.medium.forget_cache().map_err(|error| Fault::Medium(error.to_string()))?;
+            self.medium
+                .forget_cache()
+                .map_err(|error| Fault::Medium(error.to_string()))?;
             rehearse(&self.medium)?;
             *database = Some(open_database(Live(self.medium.clone()))?);
         }
@@ -92,9 +106,15 @@ impl Engine {
     /// Closes the file after a failure: what it holds is unknown until it has been read again.
     pub(super) fn close_after_failure(&self) {
         self.snapshots().clear();
-        let failed = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
+        let failed = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if catch_unwind(AssertUnwindSafe(|| drop(failed))).is_err() {
-            tracing::warn!("closing the failed store file panicked; it is read again before its next use");
+            tracing::warn!(
+                "closing the failed store file panicked; it is read again before its next use"
+            );
         }
     }
 
@@ -136,7 +156,9 @@ impl Engine {
     }
 
     fn snapshots(&self) -> MutexGuard<'_, BTreeMap<Revision, Arc<Snapshot>>> {
-        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.snapshots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,7 +169,9 @@ impl std::ops::Deref for OpenDatabase<'_> {
     type Target = Database;
 
     fn deref(&self) -> &Database {
-        self.0.as_ref().expect("checked when the guard was made, and only its writer can take it")
+        self.0
+            .as_ref()
+            .expect("checked when the guard was made, and only its writer can take it")
     }
 }
 
@@ -171,16 +195,20 @@ fn transaction_fault(error: redb::TransactionError) -> Fault {
 }
 
 fn open_database(backend: impl StorageBackend) -> Result<Database, Fault> {
-    Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend).map_err(|error| {
-        match error {
+    Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .create_with_backend(backend)
+        .map_err(|error| match error {
             DatabaseError::Storage(error) => error.into(),
             other => structure(other.to_string()),
-        }
-    })
+        })
 }
 
 fn structure(cause: String) -> Fault {
-    Fault::Damaged { key: "the file's own structure".to_owned(), cause }
+    Fault::Damaged {
+        key: "the file's own structure".to_owned(),
+        cause,
+    }
 }
 
 /// Opens and checks the medium without changing it: redb's own page checksums and allocation, then every record.
@@ -198,7 +226,9 @@ fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
     let mut database = open_database(overlay)?;
     match database.check_integrity() {
         Ok(true) => tables::verify(&begin_read(&database)?),
-        Ok(false) => Err(structure("pages or their allocation do not fit their checksums".to_owned())),
+        Ok(false) => Err(structure(
+            "pages or their allocation do not fit their checksums".to_owned(),
+        )),
         Err(DatabaseError::Storage(error)) => Err(error.into()),
         Err(other) => Err(structure(other.to_string())),
     }
@@ -206,6 +236,8 @@ fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
-    let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+    let text = text
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
     format!("reading it panicked: {text}")
 }

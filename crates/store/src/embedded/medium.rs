@@ -103,7 +103,11 @@ const BLOCK_BYTES: u64 = 4_096;
 impl Rehearsal {
     pub(super) fn over(beneath: Arc<dyn Medium>) -> io::Result<Self> {
         let len = beneath.len()?;
-        let overlay = Mutex::new(Overlay { len, shown: len, blocks: BTreeMap::new() });
+        let overlay = Mutex::new(Overlay {
+            len,
+            shown: len,
+            blocks: BTreeMap::new(),
+        });
         Ok(Self { beneath, overlay })
     }
 

@@ -105,7 +105,10 @@ impl Embedded {
             None => write_cluster(&mut lock, folder, store.cluster)?,
             Some(cluster) if cluster == store.cluster => {}
             Some(cluster) => {
-                let cause = format!("store {:016x} stands where {cluster:016x} stood", store.cluster);
+                let cause = format!(
+                    "store {:016x} stands where {cluster:016x} stood",
+                    store.cluster
+                );
                 return Err(damaged(&path, "the file", cause));
             }
         }
@@ -122,7 +125,13 @@ impl Embedded {
             .name("store-writer".to_owned())
             .spawn(move || writer::run(&writing, queue))
             .map_err(|error| Fault::Medium(format!("start the writer thread: {error}")))?;
-        Ok(Self { engine, requests: Some(requests), writer: Some(writer), cluster, _lock: None })
+        Ok(Self {
+            engine,
+            requests: Some(requests),
+            writer: Some(writer),
+            cluster,
+            _lock: None,
+        })
     }
 
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Option<T> {
@@ -137,7 +146,11 @@ impl Embedded {
     ) -> Result<T, ReadError> {
         let engine = self.engine.clone();
         let reading = tokio::task::spawn_blocking(move || read(&engine)).await;
-        reading.unwrap_or_else(|error| Err(ReadError::Unavailable { cause: error.to_string() }))
+        reading.unwrap_or_else(|error| {
+            Err(ReadError::Unavailable {
+                cause: error.to_string(),
+            })
+        })
     }
 }
 
@@ -156,14 +169,20 @@ const CLOSED: &str = "the store is closed";
 #[async_trait]
 impl Store for Embedded {
     async fn status(&self) -> Result<Status, ReadError> {
-        let head = self.read(|engine| Ok(tables::head(&engine.reading()?)?)).await?;
-        Ok(Status { cluster: head.cluster, revision: Revision(head.revision) })
+        let head = self
+            .read(|engine| Ok(tables::head(&engine.reading()?)?))
+            .await?;
+        Ok(Status {
+            cluster: head.cluster,
+            revision: Revision(head.revision),
+        })
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
         check_key(key)?;
         let key = key.to_owned();
-        self.read(move |engine| Ok(tables::get(&engine.reading()?, &key)?)).await
+        self.read(move |engine| Ok(tables::get(&engine.reading()?, &key)?))
+            .await
     }
 
     async fn range(&self, range: &KeyRange) -> Result<Page, ReadError> {
@@ -176,18 +195,28 @@ impl Store for Embedded {
             return Outcome::NotApplied(NotAppliedCause::Invalid(error));
         }
         let outcome = self.ask(|answer| Request::Write { txn, answer }).await;
-        outcome.unwrap_or_else(|| Outcome::Unknown { cause: CLOSED.to_owned() })
+        outcome.unwrap_or_else(|| Outcome::Unknown {
+            cause: CLOSED.to_owned(),
+        })
     }
 
     async fn lead(&self, candidate: &str) -> Result<Epoch, LeadError> {
         let candidate = candidate.to_owned();
         let led = self.ask(|answer| Request::Lead { candidate, answer }).await;
-        led.unwrap_or_else(|| Err(LeadError::Unavailable { cause: CLOSED.to_owned() }))
+        led.unwrap_or_else(|| {
+            Err(LeadError::Unavailable {
+                cause: CLOSED.to_owned(),
+            })
+        })
     }
 
     async fn keep(&self, epoch: Epoch) -> Result<(), LeadError> {
-        let head = self.read(|engine| Ok(tables::head(&engine.reading()?)?)).await;
-        let head = head.map_err(|error| LeadError::Unavailable { cause: error.to_string() })?;
+        let head = self
+            .read(|engine| Ok(tables::head(&engine.reading()?)?))
+            .await;
+        let head = head.map_err(|error| LeadError::Unavailable {
+            cause: error.to_string(),
+        })?;
         match head.leader.is_some_and(|leader| leader.epoch == epoch.0) {
             true => Ok(()),
             false => Err(LeadError::Lost),
@@ -196,7 +225,11 @@ impl Store for Embedded {
 
     async fn resign(&self, epoch: Epoch) -> Result<(), LeadError> {
         let ended = self.ask(|answer| Request::Resign { epoch, answer }).await;
-        ended.unwrap_or_else(|| Err(LeadError::Unavailable { cause: CLOSED.to_owned() }))
+        ended.unwrap_or_else(|| {
+            Err(LeadError::Unavailable {
+                cause: CLOSED.to_owned(),
+            })
+        })
     }
 }
 
@@ -221,17 +254,27 @@ fn end_last_reign(engine: &Engine) -> Result<u64, Fault> {
     let mut head = tables::head_for_writing(&writing)?;
     if head.leader.take().is_some() {
         tables::put_head(&writing, &head)?;
-        writing.commit().map_err(|error| Fault::Medium(error.to_string()))?;
+        writing
+            .commit()
+            .map_err(|error| Fault::Medium(error.to_string()))?;
     }
     Ok(head.cluster)
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> OpenError + 'a {
-    move |source| OpenError::Io { action, path: path.to_owned(), source }
+    move |source| OpenError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn damaged(path: &Path, key: &str, cause: String) -> OpenError {
-    OpenError::Damaged { path: path.to_owned(), key: key.to_owned(), cause }
+    OpenError::Damaged {
+        path: path.to_owned(),
+        key: key.to_owned(),
+        cause,
+    }
 }
 
 fn refused(path: &Path, fault: Fault) -> OpenError {
@@ -243,21 +286,32 @@ fn refused(path: &Path, fault: Fault) -> OpenError {
 
 fn create_folder(folder: &Path) -> Result<(), OpenError> {
     std::fs::create_dir_all(folder).map_err(io_error("create", folder))?;
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = folder
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or(Ok(()), sync_folder)
 }
 
 fn sync_folder(folder: &Path) -> Result<(), OpenError> {
-    File::open(folder).and_then(|opened| opened.sync_all()).map_err(io_error("sync", folder))
+    File::open(folder)
+        .and_then(|opened| opened.sync_all())
+        .map_err(io_error("sync", folder))
 }
 
 fn lock_folder(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join(LOCK_FILE);
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path);
     let file = file.map_err(io_error("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked {
+            folder: folder.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(io_error("lock", &path)(source)),
     }
 }
@@ -266,7 +320,9 @@ fn lock_folder(folder: &Path) -> Result<File, OpenError> {
 fn read_cluster(lock: &mut File, folder: &Path) -> Result<Option<u64>, OpenError> {
     let path = folder.join(LOCK_FILE);
     let mut text = String::new();
-    lock.take(64).read_to_string(&mut text).map_err(io_error("read", &path))?;
+    lock.take(64)
+        .read_to_string(&mut text)
+        .map_err(io_error("read", &path))?;
     match (text.is_empty(), u64::from_str_radix(text.trim_end(), 16)) {
         (true, _) => Ok(None),
         (false, Ok(cluster)) => Ok(Some(cluster)),
@@ -278,13 +334,20 @@ fn write_cluster(lock: &mut File, folder: &Path, cluster: u64) -> Result<(), Ope
     let text = format!("{cluster:016x}\n");
     let written = lock.rewind().and_then(|()| lock.write_all(text.as_bytes()));
     let path = folder.join(LOCK_FILE);
-    written.and_then(|()| lock.sync_all()).map_err(io_error("write", &path))
+    written
+        .and_then(|()| lock.sync_all())
+        .map_err(io_error("write", &path))
 }
 
 /// Makes the state file beside its name and moves it there whole, so that it never exists half made.
 fn create_state(folder: &Path) -> Result<(), OpenError> {
     let (made, path) = (folder.join("state.redb.new"), folder.join(STATE_FILE));
-    let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&made);
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&made);
     let file = file.map_err(io_error("create", &made))?;
     let cluster = random_number().map_err(io_error("draw a number for", &path))?;
     Engine::create(Arc::new(file), cluster).map_err(|fault| refused(&made, fault))?;

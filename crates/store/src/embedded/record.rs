@@ -52,7 +52,11 @@ pub(super) fn decode<'a>(key: &[u8], stored: &'a [u8]) -> Result<Record<'a>, Str
         return Err(format!("checksum {crc:08x} stored, {found:08x} found"));
     }
     let revision = Revision(u64::from_le_bytes(*revision));
-    Ok(Record { crc, revision, value })
+    Ok(Record {
+        crc,
+        revision,
+        value,
+    })
 }
 
 /// Who leads, and since which revision.
@@ -92,7 +96,14 @@ const HEAD_KEY: &[u8] = b"\xff head";
 
 impl Head {
     pub(super) fn new(cluster: u64) -> Self {
-        Self { layout: LAYOUT, cluster, revision: 0, keys: 0, sum: 0, leader: None }
+        Self {
+            layout: LAYOUT,
+            cluster,
+            revision: 0,
+            keys: 0,
+            sum: 0,
+            leader: None,
+        }
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -104,15 +115,18 @@ impl Head {
     }
 
     pub(super) fn from_bytes(stored: &[u8]) -> Result<Self, String> {
-        let (crc, rest) =
-            stored.split_first_chunk::<CRC_BYTES>().ok_or("head record cut short")?;
+        let (crc, rest) = stored
+            .split_first_chunk::<CRC_BYTES>()
+            .ok_or("head record cut short")?;
         if u32::from_le_bytes(*crc) != checksum(HEAD_KEY, rest) {
             return Err("checksum of the head record does not hold".to_owned());
         }
         let head: Self = minicbor::decode(rest).map_err(|error| error.to_string())?;
         match head.layout {
             LAYOUT => Ok(head),
-            other => Err(format!("layout {other} is not {LAYOUT}; a newer version wrote this store")),
+            other => Err(format!(
+                "layout {other} is not {LAYOUT}; a newer version wrote this store"
+            )),
         }
     }
 
@@ -134,7 +148,11 @@ mod tests {
     #[test]
     fn any_changed_bit_of_a_record_or_its_key_is_found() {
         let (stored, crc) = encode("tenant/job", Revision(7), b"value");
-        let whole = Record { crc, revision: Revision(7), value: b"value" };
+        let whole = Record {
+            crc,
+            revision: Revision(7),
+            value: b"value",
+        };
         assert_eq!(decode(b"tenant/job", &stored), Ok(whole));
         for bit in 0..stored.len() * 8 {
             let mut bad = stored.clone();
@@ -143,7 +161,10 @@ mod tests {
         }
         assert!(decode(b"tenant/job2", &stored).is_err());
         for cut in 0..stored.len() {
-            assert!(decode(b"tenant/job", &stored[..cut]).is_err(), "cut at {cut}");
+            assert!(
+                decode(b"tenant/job", &stored[..cut]).is_err(),
+                "cut at {cut}"
+            );
         }
     }
 
@@ -151,7 +172,10 @@ mod tests {
     fn any_changed_bit_of_the_head_is_found() {
         let mut head = Head::new(99);
         head.count_in(5);
-        head.leader = Some(Leader { epoch: 3, candidate: "here".into() });
+        head.leader = Some(Leader {
+            epoch: 3,
+            candidate: "here".into(),
+        });
         let stored = head.to_bytes();
         assert_eq!(Head::from_bytes(&stored), Ok(head));
         for bit in 0..stored.len() * 8 {
@@ -163,7 +187,14 @@ mod tests {
 
     #[test]
     fn a_head_of_a_newer_layout_is_refused_by_number() {
-        let newer = Head { layout: 2, ..Head::new(1) };
-        assert!(Head::from_bytes(&newer.to_bytes()).unwrap_err().contains("layout 2"));
+        let newer = Head {
+            layout: 2,
+            ..Head::new(1)
+        };
+        assert!(
+            Head::from_bytes(&newer.to_bytes())
+                .unwrap_err()
+                .contains("layout 2")
+        );
     }
 }

@@ -27,9 +27,10 @@ pub(super) enum Fault {
 impl From<redb::StorageError> for Fault {
     fn from(error: redb::StorageError) -> Self {
         match error {
-            redb::StorageError::Corrupted(cause) => {
-                Self::Damaged { key: "the file's own structure".to_owned(), cause }
-            }
+            redb::StorageError::Corrupted(cause) => Self::Damaged {
+                key: "the file's own structure".to_owned(),
+                cause,
+            },
             other => Self::Medium(other.to_string()),
         }
     }
@@ -39,9 +40,10 @@ impl From<TableError> for Fault {
     fn from(error: TableError) -> Self {
         match error {
             TableError::Storage(error) => error.into(),
-            other => {
-                Self::Damaged { key: "the file's own structure".to_owned(), cause: other.to_string() }
-            }
+            other => Self::Damaged {
+                key: "the file's own structure".to_owned(),
+                cause: other.to_string(),
+            },
         }
     }
 }
@@ -56,11 +58,16 @@ impl From<Fault> for ReadError {
 }
 
 fn damaged(key: &[u8], cause: String) -> Fault {
-    Fault::Damaged { key: String::from_utf8_lossy(key).into_owned(), cause }
+    Fault::Damaged {
+        key: String::from_utf8_lossy(key).into_owned(),
+        cause,
+    }
 }
 
 fn parse_head(stored: Option<&[u8]>) -> Result<Head, Fault> {
-    let parsed = stored.ok_or_else(|| "missing".to_owned()).and_then(Head::from_bytes);
+    let parsed = stored
+        .ok_or_else(|| "missing".to_owned())
+        .and_then(Head::from_bytes);
     parsed.map_err(|cause| damaged(HEAD_NAME.as_bytes(), cause))
 }
 
@@ -80,7 +87,9 @@ pub(super) fn head_for_writing(writing: &WriteTransaction) -> Result<Head, Fault
 
 /// Puts the head.
 pub(super) fn put_head(writing: &WriteTransaction, head: &Head) -> Result<(), Fault> {
-    writing.open_table(HEAD)?.insert(HEAD_NAME, head.to_bytes().as_slice())?;
+    writing
+        .open_table(HEAD)?
+        .insert(HEAD_NAME, head.to_bytes().as_slice())?;
     Ok(())
 }
 
@@ -122,7 +131,11 @@ fn first_refusal(
     head: &Head,
     compares: &[Compare],
 ) -> Result<Option<Refusal>, Fault> {
-    let leads = |epoch: u64| head.leader.as_ref().is_some_and(|leader| leader.epoch == epoch);
+    let leads = |epoch: u64| {
+        head.leader
+            .as_ref()
+            .is_some_and(|leader| leader.epoch == epoch)
+    };
     let over = |compare: &Compare| matches!(compare, Compare::Leads(epoch) if !leads(epoch.0));
     if compares.iter().any(over) {
         return Ok(Some(Refusal::Epoch));
@@ -141,9 +154,13 @@ fn first_refusal(
 }
 
 fn revision_of(records: &Records<'_>, key: &str) -> Result<Option<Revision>, Fault> {
-    let Some(stored) = records.get(key.as_bytes())? else { return Ok(None) };
+    let Some(stored) = records.get(key.as_bytes())? else {
+        return Ok(None);
+    };
     let record = record::decode(key.as_bytes(), stored.value());
-    record.map(|record| Some(record.revision)).map_err(|cause| damaged(key.as_bytes(), cause))
+    record
+        .map(|record| Some(record.revision))
+        .map_err(|cause| damaged(key.as_bytes(), cause))
 }
 
 fn put(
@@ -184,7 +201,10 @@ pub(super) fn lead(head: &mut Head, candidate: &str) -> Result<u64, String> {
         Some(leader) => Err(leader.candidate.clone()),
         None => {
             head.revision += 1;
-            head.leader = Some(Leader { epoch: head.revision, candidate: candidate.to_owned() });
+            head.leader = Some(Leader {
+                epoch: head.revision,
+                candidate: candidate.to_owned(),
+            });
             Ok(head.revision)
         }
     }
@@ -202,7 +222,11 @@ pub(super) fn get(reading: &ReadTransaction, key: &str) -> Result<Option<Entry>,
 fn entry(key: &[u8], stored: &[u8]) -> Result<Entry, Fault> {
     let record = record::decode(key, stored).map_err(|cause| damaged(key, cause))?;
     let text = str::from_utf8(key).map_err(|error| damaged(key, error.to_string()))?;
-    Ok(Entry { key: text.to_owned(), value: record.value.to_vec(), revision: record.revision })
+    Ok(Entry {
+        key: text.to_owned(),
+        value: record.value.to_vec(),
+        revision: record.revision,
+    })
 }
 
 /// One page as of a read transaction.
@@ -214,7 +238,11 @@ pub(super) fn page(reading: &ReadTransaction, range: &KeyRange) -> Result<Page, 
         Some(_) | None => range.prefix.clone(),
     };
     let limit = range.limit.clamp(1, PAGE_ENTRIES_MAX);
-    let mut page = Page { revision, entries: Vec::new(), next: None };
+    let mut page = Page {
+        revision,
+        entries: Vec::new(),
+        next: None,
+    };
     let mut bytes = 0;
     for row in ReadableTable::range(&table, start.as_bytes()..)? {
         let (key, stored) = row?;
@@ -237,7 +265,11 @@ pub(super) fn page(reading: &ReadTransaction, range: &KeyRange) -> Result<Page, 
 /// Reads everything once: each record's checksum, then the number of keys and the sum against the head.
 pub(super) fn verify(reading: &ReadTransaction) -> Result<Head, Fault> {
     let expected = head(reading)?;
-    let mut found = Head { keys: 0, sum: 0, ..expected.clone() };
+    let mut found = Head {
+        keys: 0,
+        sum: 0,
+        ..expected.clone()
+    };
     let table = reading.open_table(RECORDS)?;
     for row in ReadableTable::iter(&table)? {
         let (key, stored) = row?;

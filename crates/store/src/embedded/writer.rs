@@ -1,8 +1,8 @@
 //! The one thread that writes: it takes what has queued up, evaluates it in order inside one redb transaction,
 //! syncs once, and only then answers. Callers wait on the answer, never on the file.
 //!
-//! A failed commit answers `Unknown` to what it might have written and `NotApplied` to the rest, and closes the file,
-//! which is read again, from the medium, before its next use.
+//! After a failed commit the file is closed and read again from the medium; what it might have written all the same is
+//! answered with `Unknown`, the rest with `NotApplied`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use types::Epoch;
 
 use super::engine::{Engine, begin_write};
+use super::record::Head;
 use super::tables::{self, Fault};
 use crate::{LeadError, NotAppliedCause, Outcome, Refusal, Revision, Txn};
 
@@ -27,9 +28,18 @@ const BATCH_BYTES_MAX: usize = 2 * crate::REQUEST_BYTES_MAX;
 /// One thing to write, with the way back for its answer.
 #[derive(Debug)]
 pub(super) enum Request {
-    Write { txn: Txn, answer: oneshot::Sender<Outcome> },
-    Lead { candidate: String, answer: oneshot::Sender<Result<Epoch, LeadError>> },
-    Resign { epoch: Epoch, answer: oneshot::Sender<Result<(), LeadError>> },
+    Write {
+        txn: Txn,
+        answer: oneshot::Sender<Outcome>,
+    },
+    Lead {
+        candidate: String,
+        answer: oneshot::Sender<Result<Epoch, LeadError>>,
+    },
+    Resign {
+        epoch: Epoch,
+        answer: oneshot::Sender<Result<(), LeadError>>,
+    },
 }
 
 impl Request {
@@ -44,10 +54,23 @@ impl Request {
 
 /// What a request came to inside the transaction, before that was synced.
 enum Evaluated {
-    Applied { revision: Revision, changed: bool, answer: oneshot::Sender<Outcome> },
-    Refused { refusal: Refusal, answer: oneshot::Sender<Outcome> },
-    Led { epoch: Result<Epoch, LeadError>, answer: oneshot::Sender<Result<Epoch, LeadError>> },
-    Resigned { ended: Result<(), LeadError>, answer: oneshot::Sender<Result<(), LeadError>> },
+    Applied {
+        revision: Revision,
+        changed: bool,
+        answer: oneshot::Sender<Outcome>,
+    },
+    Refused {
+        refusal: Refusal,
+        answer: oneshot::Sender<Outcome>,
+    },
+    Led {
+        epoch: Result<Epoch, LeadError>,
+        answer: oneshot::Sender<Result<Epoch, LeadError>>,
+    },
+    Resigned {
+        ended: Result<(), LeadError>,
+        answer: oneshot::Sender<Result<(), LeadError>>,
+    },
 }
 
 /// Runs until every sender is gone.
@@ -70,19 +93,46 @@ fn fill(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> 
 }
 
 fn serve(engine: &Engine, batch: Vec<Request>) {
-    let mut waiting = batch;
-    let mut evaluated = Vec::new();
-    let attempt = AssertUnwindSafe(|| write_batch(engine, &mut waiting, &mut evaluated));
+    let (mut waiting, mut evaluated) = (batch, Vec::new());
+    let before = match engine.reading().and_then(|reading| tables::head(&reading)) {
+        Ok(before) => before,
+        Err(fault) => {
+            let failure = Failure::before_sync(fault);
+            return waiting
+                .into_iter()
+                .for_each(|request| turn_away(request, &failure.cause));
+        }
+    };
+    let attempt = AssertUnwindSafe(|| write_batch(engine, &before, &mut waiting, &mut evaluated));
     let written = catch_unwind(attempt).unwrap_or_else(|_| {
-        Err(Failure { synced: Synced::Perhaps, cause: "writing to the store panicked".to_owned() })
+        Err(Failure {
+            synced: Synced::Perhaps,
+            cause: "writing to the store panicked".to_owned(),
+        })
     });
-    if let Err(failure) = &written {
-        tracing::error!(cause = %failure.cause, "store write failed; the file is read again before its next use");
-        engine.close_after_failure();
-    }
-    evaluated.into_iter().for_each(|done| answer(done, &written));
+    let written = written.map_err(|failure| recover(engine, &before, failure));
+    evaluated
+        .into_iter()
+        .for_each(|done| answer(done, &written));
     if let Err(failure) = written {
-        waiting.into_iter().for_each(|request| turn_away(request, &failure.cause));
+        waiting
+            .into_iter()
+            .for_each(|request| turn_away(request, &failure.cause));
+    }
+}
+
+/// Closes the file after a failure and reads it again. Where it then shows the state before the batch, the batch certainly did
+/// not happen: this process alone writes here, and has nothing under way. Where it shows the batch, or nothing, that may not
+/// be what a power cut would leave, and the outcome stays unknown.
+fn recover(engine: &Engine, before: &Head, failure: Failure) -> Failure {
+    tracing::error!(cause = %failure.cause, "store write failed; the file is read again");
+    engine.close_after_failure();
+    match engine.reading().and_then(|reading| tables::head(&reading)) {
+        Ok(now) if now == *before => Failure {
+            synced: Synced::Never,
+            ..failure
+        },
+        Ok(_) | Err(_) => failure,
     }
 }
 
@@ -104,49 +154,68 @@ impl Failure {
             Fault::Medium(cause) => cause,
             Fault::Damaged { key, cause } => format!("damaged at `{key}`: {cause}"),
         };
-        Self { synced: Synced::Never, cause }
+        Self {
+            synced: Synced::Never,
+            cause,
+        }
     }
 }
 
 fn write_batch(
     engine: &Engine,
+    before: &Head,
     waiting: &mut Vec<Request>,
     evaluated: &mut Vec<Evaluated>,
 ) -> Result<(), Failure> {
     let database = engine.database().map_err(Failure::before_sync)?;
     let writing = begin_write(&database).map_err(Failure::before_sync)?;
-    let before = tables::head_for_writing(&writing).map_err(Failure::before_sync)?;
     let mut head = before.clone();
     for request in waiting.drain(..) {
         let done = evaluate(&writing, &mut head, request).map_err(Failure::before_sync)?;
         evaluated.push(done);
     }
-    if head == before {
-        return writing.abort().map_err(|error| Failure::before_sync(error.into()));
+    if head == *before {
+        return writing
+            .abort()
+            .map_err(|error| Failure::before_sync(error.into()));
     }
     tables::put_head(&writing, &head).map_err(Failure::before_sync)?;
-    writing.commit().map_err(|error| Failure { synced: Synced::Perhaps, cause: error.to_string() })
+    writing.commit().map_err(|error| Failure {
+        synced: Synced::Perhaps,
+        cause: error.to_string(),
+    })
 }
 
 fn evaluate(
     writing: &redb::WriteTransaction,
-    head: &mut super::record::Head,
+    head: &mut Head,
     request: Request,
 ) -> Result<Evaluated, Fault> {
     Ok(match request {
         Request::Write { txn, answer } => match tables::apply(writing, head, &txn)? {
-            Ok(revision) => {
-                Evaluated::Applied { revision, changed: !txn.ops.is_empty(), answer }
-            }
+            Ok(revision) => Evaluated::Applied {
+                revision,
+                changed: !txn.ops.is_empty(),
+                answer,
+            },
             Err(refusal) => Evaluated::Refused { refusal, answer },
         },
         Request::Lead { candidate, answer } => {
             let epoch = tables::lead(head, &candidate).map(Epoch);
-            Evaluated::Led { epoch: epoch.map_err(|by| LeadError::Held { by }), answer }
+            Evaluated::Led {
+                epoch: epoch.map_err(|by| LeadError::Held { by }),
+                answer,
+            }
         }
         Request::Resign { epoch, answer } => {
-            let leads = head.leader.take_if(|leader| leader.epoch == epoch.0).is_some();
-            Evaluated::Resigned { ended: leads.then_some(()).ok_or(LeadError::Lost), answer }
+            let leads = head
+                .leader
+                .take_if(|leader| leader.epoch == epoch.0)
+                .is_some();
+            Evaluated::Resigned {
+                ended: leads.then_some(()).ok_or(LeadError::Lost),
+                answer,
+            }
         }
     })
 }
@@ -154,12 +223,16 @@ fn evaluate(
 /// Answers one request once the fate of its batch is known. A caller that no longer waits is no error.
 fn answer(done: Evaluated, written: &Result<(), Failure>) {
     match done {
-        Evaluated::Applied { revision, changed, answer } => {
+        Evaluated::Applied {
+            revision,
+            changed,
+            answer,
+        } => {
             let outcome = match written {
                 Ok(()) => Outcome::Applied { revision },
-                Err(failure) if changed && failure.synced == Synced::Perhaps => {
-                    Outcome::Unknown { cause: failure.cause.clone() }
-                }
+                Err(failure) if changed && failure.synced == Synced::Perhaps => Outcome::Unknown {
+                    cause: failure.cause.clone(),
+                },
                 Err(failure) => not_applied(&failure.cause),
             };
             drop(answer.send(outcome));
@@ -178,12 +251,16 @@ fn answer(done: Evaluated, written: &Result<(), Failure>) {
 }
 
 fn settle(written: &Result<(), Failure>) -> Result<(), LeadError> {
-    let unavailable = |failure: &Failure| LeadError::Unavailable { cause: failure.cause.clone() };
+    let unavailable = |failure: &Failure| LeadError::Unavailable {
+        cause: failure.cause.clone(),
+    };
     written.as_ref().map(|()| ()).map_err(unavailable)
 }
 
 fn turn_away(request: Request, cause: &str) {
-    let unavailable = || LeadError::Unavailable { cause: cause.to_owned() };
+    let unavailable = || LeadError::Unavailable {
+        cause: cause.to_owned(),
+    };
     match request {
         Request::Write { answer, .. } => drop(answer.send(not_applied(cause))),
         Request::Lead { answer, .. } => drop(answer.send(Err(unavailable()))),
@@ -192,12 +269,18 @@ fn turn_away(request: Request, cause: &str) {
 }
 
 /// Linux's words for a full file system, as redb passes them on.
-const NO_SPACE_TEXTS: [&str; 3] = ["No space left on device", "Disk quota exceeded", "File too large"];
+const NO_SPACE_TEXTS: [&str; 3] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "File too large",
+];
 
 fn not_applied(cause: &str) -> Outcome {
     let cause = cause.to_owned();
-    Outcome::NotApplied(match NO_SPACE_TEXTS.iter().any(|text| cause.contains(text)) {
-        true => NotAppliedCause::Full { cause },
-        false => NotAppliedCause::Unavailable { cause },
-    })
+    Outcome::NotApplied(
+        match NO_SPACE_TEXTS.iter().any(|text| cause.contains(text)) {
+            true => NotAppliedCause::Full { cause },
+            false => NotAppliedCause::Unavailable { cause },
+        },
+    )
 }

@@ -1,0 +1,109 @@
+//! What stands in storage of a job besides its parts and manifests: its specification, and the mark that it was cancelled.
+//!
+//! Written by the coordinator before the record that depends on them, read by agents and by a rebuild. JSON; each is put
+//! once and never changed.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use types::{ActorId, Generation, JobId, JobSpec, TenantId, UnixMillis};
+
+use crate::{ObjectPath, Put, Storage, StorageError, paths};
+
+/// The mark that a job was cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cancelled {
+    /// Whose job it was.
+    pub tenant: TenantId,
+    /// The generation it was submitted in.
+    pub generation: Generation,
+    /// The job.
+    pub job: JobId,
+    /// Who cancelled it.
+    pub actor: ActorId,
+    /// When, for display.
+    pub at: UnixMillis,
+}
+
+impl Storage {
+    /// Puts a job's specification.
+    ///
+    /// # Errors
+    /// See [`StorageError`]; `Corrupt` when another specification stands under the job's name.
+    pub async fn put_spec(&self, spec: &JobSpec) -> Result<Put, StorageError> {
+        let path = paths::spec(&spec.tenant, spec.generation, &spec.job);
+        self.put(&path, to_json(spec).into()).await
+    }
+
+    /// Gets a job's specification.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn get_spec(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        job: &JobId,
+    ) -> Result<JobSpec, StorageError> {
+        let path = paths::spec(tenant, generation, job);
+        let spec: JobSpec = self.get_json(&path).await?;
+        match (&spec.tenant, spec.generation, &spec.job) == (tenant, generation, job) {
+            true => Ok(spec),
+            false => Err(StorageError::corrupt(
+                &path,
+                "it is the specification of another job",
+            )),
+        }
+    }
+
+    /// Marks a job as cancelled. A second mark, by whomever, changes nothing and is no error: the first stands.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn put_cancelled(&self, mark: &Cancelled) -> Result<Put, StorageError> {
+        let path = paths::cancelled(&mark.tenant, mark.generation, &mark.job);
+        match self.put(&path, to_json(mark).into()).await {
+            Err(StorageError::Corrupt { .. }) if self.exists(&path).await? => self
+                .get_json::<Cancelled>(&path)
+                .await
+                .map(|_| Put::AlreadyThere),
+            settled => settled,
+        }
+    }
+
+    /// The mark that a job was cancelled, where it was.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn get_cancelled(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        job: &JobId,
+    ) -> Result<Option<Cancelled>, StorageError> {
+        match self
+            .get_json(&paths::cancelled(tenant, generation, job))
+            .await
+        {
+            Ok(mark) => Ok(Some(mark)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    pub(crate) async fn get_json<T: DeserializeOwned>(
+        &self,
+        path: &ObjectPath,
+    ) -> Result<T, StorageError> {
+        let bytes = self.get(path).await?;
+        serde_json::from_slice(&bytes).map_err(|error| StorageError::corrupt(path, error))
+    }
+}
+
+/// The one JSON form of a value made of names and whole numbers: fields in the order of their declaration, a line break at
+/// the end.
+pub(crate) fn to_json(value: &impl Serialize) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(value).expect("names and numbers always have a JSON form");
+    bytes.push(b'\n');
+    bytes
+}

@@ -1,0 +1,155 @@
+//! One open file of a source: its bytes by offset, or whole, and whether it is still what it was.
+//!
+//! The agent serves a decoder's `read_at` from this. Reads take no lock and may be made from several threads.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use bytes::Bytes;
+use types::SourceName;
+
+use super::SourceError;
+
+/// A regular file, opened for reading.
+#[derive(Debug)]
+pub struct SourceFile {
+    file: File,
+    name: SourceName,
+    key: String,
+    stamp: Stamp,
+}
+
+/// What changes when a file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self {
+            bytes: metadata.size(),
+            seconds: metadata.mtime(),
+            nanoseconds: metadata.mtime_nsec(),
+        })
+    }
+}
+
+impl SourceFile {
+    pub(super) fn new(file: File, name: &SourceName, key: &str) -> Result<Self, SourceError> {
+        let (name, key) = (name.clone(), key.to_owned());
+        match Stamp::of(&file) {
+            Ok(stamp) => Ok(Self {
+                file,
+                name,
+                key,
+                stamp,
+            }),
+            Err(source) => Err(SourceError::Unavailable { name, key, source }),
+        }
+    }
+
+    /// Length in bytes when it was opened.
+    pub fn len(&self) -> u64 {
+        self.stamp.bytes
+    }
+
+    /// Whether it had no bytes when it was opened.
+    pub fn is_empty(&self) -> bool {
+        self.stamp.bytes == 0
+    }
+
+    /// Reads at `offset`, up to the whole buffer; fewer bytes only at the end, 0 past it.
+    ///
+    /// # Errors
+    /// [`SourceError::Unavailable`] when the system refuses.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self
+                .file
+                .read_at(&mut buffer[filled..], offset.saturating_add(filled as u64))
+            {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.unavailable(error)),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Reads the whole file, of at most `max` bytes and, where the snapshot knows it, of exactly `expected`.
+    ///
+    /// # Errors
+    /// [`SourceError::TooLarge`], [`SourceError::Changed`], or [`SourceError::Unavailable`].
+    pub fn read_whole(&self, max: u64, expected: Option<u64>) -> Result<Bytes, SourceError> {
+        self.check_size(max, expected)?;
+        let mut bytes = vec![0; usize::try_from(self.stamp.bytes).unwrap_or(usize::MAX)];
+        let read = self.read_at(0, &mut bytes)?;
+        if read < bytes.len() {
+            return Err(self.changed(format!("{read} of {} bytes were there", bytes.len())));
+        }
+        self.check_unchanged()?;
+        Ok(bytes.into())
+    }
+
+    /// Checks the size against a bound and against what the snapshot says, before anything is read.
+    ///
+    /// # Errors
+    /// [`SourceError::TooLarge`] or [`SourceError::Changed`].
+    pub fn check_size(&self, max: u64, expected: Option<u64>) -> Result<(), SourceError> {
+        let bytes = self.stamp.bytes;
+        if let Some(expected) = expected.filter(|expected| *expected != bytes) {
+            return Err(self.changed(format!("{bytes} bytes, {expected} in the snapshot")));
+        }
+        match bytes > max {
+            true => {
+                let (name, key) = (self.name.clone(), self.key.clone());
+                Err(SourceError::TooLarge {
+                    name,
+                    key,
+                    bytes,
+                    max,
+                })
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Checks that size and modification time are what they were when it was opened: to be called after the last read.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`], or [`SourceError::Unavailable`].
+    pub fn check_unchanged(&self) -> Result<(), SourceError> {
+        let now = Stamp::of(&self.file).map_err(|error| self.unavailable(error))?;
+        match now == self.stamp {
+            true => Ok(()),
+            false => Err(self.changed("it was written while it was read".to_owned())),
+        }
+    }
+
+    pub(crate) fn into_file(self) -> File {
+        self.file
+    }
+
+    fn changed(&self, cause: String) -> SourceError {
+        SourceError::Changed {
+            name: self.name.clone(),
+            key: self.key.clone(),
+            cause,
+        }
+    }
+
+    fn unavailable(&self, source: io::Error) -> SourceError {
+        SourceError::Unavailable {
+            name: self.name.clone(),
+            key: self.key.clone(),
+            source,
+        }
+    }
+}
