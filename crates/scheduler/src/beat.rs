@@ -6,7 +6,7 @@ use crate::event::{Beat, Cause, Held, Released};
 use crate::limits::{
     DEVICE_NAME_BYTES_MAX, DEVICES_PER_NODE_MAX, GRANT_LIVES, GRANTS_PER_NODE_MAX,
 };
-use crate::pull::flush;
+use crate::pulled::flush;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
 use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};

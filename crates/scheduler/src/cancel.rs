@@ -109,6 +109,11 @@ impl Reign {
         let Some(record) = job.record() else {
             return;
         };
+        if !record.state.is_open() {
+            // Another cancel, of an unknown outcome before, has landed meanwhile: the call is judged by the record.
+            self.cancel_over(turn, no, &Err(crate::reign::overloaded()));
+            return self.call(turn, asked);
+        }
         let closing = Closing {
             by: asked.caller.actor.clone(),
             at: asked.at,

@@ -11,7 +11,7 @@ use crate::{JobKey, NodeKey};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
-use types::{Code, Millis, ShardId, Stage, TrackSet};
+use types::{Millis, ShardId, Stage, TrackSet};
 
 impl Core {
     /// Why a job, or one shard of it, stands where it stands: the heaviest reason first, never empty. `None` where
@@ -138,12 +138,7 @@ impl Reign {
         if live.is_empty() {
             return Some(Blocked::NodesSilent);
         }
-        let serves = |node: &&&Node| {
-            !node.draining
-                && node
-                    .record()
-                    .is_some_and(|record| record.duty == Duty::Serving)
-        };
+        let serves = |node: &&&Node| node.serves(now);
         let serving: Vec<&&Node> = live.iter().filter(serves).collect();
         if serving.is_empty() {
             return Some(Blocked::NodesNotServing);
@@ -164,7 +159,7 @@ impl Reign {
         }
         serving
             .iter()
-            .all(|node| devices_out(node).is_some())
+            .all(|node| node.all_out().is_some())
             .then_some(Blocked::DevicesOut)
     }
 
@@ -197,16 +192,23 @@ impl Reign {
         if shard.stored.record.grants.len() >= GRANTS_PER_SHARD_MAX {
             return all(Blocked::ShardFull);
         }
-        self.why_suspects(now, shard, &free)
+        self.why_suspects(now, no, id, shard, &free)
     }
 
-    fn why_suspects(&self, now: Millis, shard: &Shard, free: &TrackSet) -> Vec<Reason> {
+    fn why_suspects(
+        &self,
+        now: Millis,
+        no: JobNo,
+        id: ShardId,
+        shard: &Shard,
+        free: &TrackSet,
+    ) -> Vec<Reason> {
         let record = &shard.stored.record;
         let spent = record
             .failures
             .iter()
             .find(|failure| failure.count >= FAILURES_PER_CAUSE);
-        let others = self.serving(now) > 1;
+        let others = self.others(now, no, id);
         let waits = shard.hold.until > now;
         if waits && shard.hold.what == Held::All {
             let until = shard.hold.until;
@@ -235,7 +237,7 @@ impl Reign {
                 (true, None, _) => Blocked::BackOff {
                     until: shard.hold.until,
                 },
-                (false, _, Some(node)) if others => {
+                (false, _, Some(node)) if suspect.has_other(&others) => {
                     Blocked::WaitsForOtherNode { node: node.clone() }
                 }
                 (false, _, _) => continue,
@@ -373,7 +375,7 @@ impl Reign {
         if node.draining && record.duty != Duty::Draining {
             reasons.push(whole(Blocked::NodeDraining { node: name() }));
         }
-        if let Some(code) = devices_out(node) {
+        if let Some(code) = node.all_out() {
             reasons.push(whole(Blocked::NodeDevicesOut { node: name(), code }));
         }
         if node.holdings.len() >= GRANTS_PER_NODE_MAX {
@@ -430,12 +432,4 @@ fn waiting_stages(job: &Job) -> BTreeSet<Stage> {
         stages.insert(Stage::Screen);
     }
     stages
-}
-
-/// Why the first device is out, where all are.
-fn devices_out(node: &Node) -> Option<Code> {
-    let all = node.record().map_or(0, |record| record.devices.len());
-    let out = node.devices_out.len();
-    let (_, code) = node.devices_out.first()?;
-    (out >= all).then_some(*code)
 }

@@ -18,17 +18,10 @@ pub(crate) struct Ground<'a> {
 /// For whom, and within which bounds.
 pub(crate) struct Taker<'a> {
     pub(crate) node: &'a NodeId,
-    /// Whether another node could take what this one should not.
-    pub(crate) others: Others,
+    /// The other nodes that could take tracks of this shard; empty where none of its tracks needs one.
+    pub(crate) others: &'a [NodeId],
     /// Whether suspects may be tried now.
     pub(crate) suspects: Trial,
-}
-
-/// Whether other nodes take work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Others {
-    Some,
-    None,
 }
 
 /// Whether suspects may be granted.
@@ -81,7 +74,7 @@ impl Ground<'_> {
         if suspect.care() == Care::Reject {
             return true;
         }
-        let elsewhere = taker.others == Others::Some && suspect.died_on(taker.node);
+        let elsewhere = suspect.died_on(taker.node) && suspect.has_other(taker.others);
         taker.suspects == Trial::Open && !elsewhere
     }
 
@@ -148,7 +141,7 @@ mod tests {
     struct Case {
         covered: TrackSet,
         record: ShardRecord,
-        others: Others,
+        others: Vec<NodeId>,
         suspects: Trial,
     }
 
@@ -157,7 +150,7 @@ mod tests {
             Self {
                 covered: TrackSet::new(),
                 record: ShardRecord::default(),
-                others: Others::None,
+                others: Vec::new(),
                 suspects: Trial::Open,
             }
         }
@@ -172,7 +165,7 @@ mod tests {
             };
             let taker = Taker {
                 node: &node,
-                others: self.others,
+                others: &self.others,
                 suspects: self.suspects,
             };
             choose(&ground, &taker, want)
@@ -229,16 +222,16 @@ mod tests {
             &(100..101).collect(),
             Some(&node),
         );
-        case.others = Others::Some;
+        case.others = vec![NodeId::new("other").unwrap()];
         case.check(4, Some((range(101, 105), 4, Care::Normal)));
-        case.others = Others::None;
+        case.others.clear();
         case.check(4, Some((range(100, 101), 1, Care::Apart)));
         suspects::accuse(
             &mut case.record.suspects,
             &(100..101).collect(),
             Some(&node),
         );
-        case.others = Others::Some;
+        case.others = vec![NodeId::new("other").unwrap()];
         case.check(4, Some((range(100, 101), 1, Care::Reject)));
     }
 }

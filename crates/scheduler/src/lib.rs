@@ -33,6 +33,7 @@ pub mod limits;
 mod orphans;
 mod publish;
 mod pull;
+mod pulled;
 pub mod record;
 mod recover;
 mod reign;

@@ -71,6 +71,8 @@ pub const BACK_OFF_FIRST: Millis = Millis(500);
 pub const BACK_OFF_MAX: Millis = Millis(30_000);
 /// Wait between tries once a shard's budget is spent.
 pub const BACK_OFF_SPENT: Millis = Millis(60_000);
+/// How long a suspect that died alone on one node waits for another to take it, before the same one may.
+pub const OTHER_NODE_WAIT: Millis = Millis(300_000);
 /// Wait before a write or read is repeated that was not applied or whose outcome is unknown; doubles up to
 /// [`STORE_RETRY_MAX`].
 pub const STORE_RETRY_FIRST: Millis = Millis(100);

@@ -5,18 +5,18 @@
 use crate::blocked::Blocked;
 use crate::desk::{Asked, Unit};
 use crate::event::Pull;
-use crate::grant::{self, Ground, Others, Taker, Trial};
+use crate::grant::{self, Ground, Taker, Trial};
 use crate::limits::{
-    GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX, PARTS_BEFORE_FLUSH_ONCE,
-    PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED, WORK_PER_PULL,
+    GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX, OTHER_NODE_WAIT, PULL_AGAIN,
+    SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED, WORK_PER_PULL,
 };
 use crate::record::{Care, Duty, Grant, ShardRecord};
-use crate::reign::{Reign, Step, Turn};
-use crate::state::{GrantId, Held, Job, JobNo, Node, NodeNo, Slot};
-use crate::{Answer, Escalation, Flush, Granted, PullAnswer};
+use crate::reign::{Reign, Step};
+use crate::state::{Held, Job, JobNo, Node, NodeNo, Slot};
+use crate::{Answer, PullAnswer};
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Code, Millis, Problem, PullNo, Range, ShardId, Stage, TrackSet};
+use types::{Code, Millis, NodeId, PullNo, Range, ShardId, Stage, TrackSet};
 
 /// Calls that may repeat one pull while it is being written.
 const SAME_PULLS_MAX: usize = 8;
@@ -197,10 +197,7 @@ impl Reign {
 
     /// Nodes that live and take work.
     pub(crate) fn serving(&self, now: Millis) -> u64 {
-        let serves = |node: &&Node| {
-            let duty = node.record().map(|record| record.duty);
-            node.is_live(now) && !node.draining && duty == Some(Duty::Serving)
-        };
+        let serves = |node: &&Node| node.serves(now);
         self.nodes.values().filter(serves).count() as u64
     }
 
@@ -248,18 +245,14 @@ impl Reign {
         if waits.is_some_and(|hold| hold.what == Held::All) {
             return None;
         }
-        let others = if plan.serving > 1 {
-            Others::Some
-        } else {
-            Others::None
-        };
+        let others = self.others(plan.now, no, shard);
         let mut record = self.shard_record(no, shard);
         let (mut left, before) = (want, plan.grants);
         while !plan.is_full() && left > 0 && record.grants.len() < GRANTS_PER_SHARD_MAX {
             let held = waits.is_some() || plan.grants > 0;
             let taker = Taker {
                 node: &node.key.node,
-                others,
+                others: &others,
                 suspects: if held { Trial::Held } else { Trial::Open },
             };
             let ground = Ground {
@@ -278,104 +271,42 @@ impl Reign {
         (plan.grants > before).then_some(record)
     }
 
-    /// The answer to a pull, from the stored records: those of its grants that live.
-    pub(crate) fn pull_answer(&self, no: NodeNo, number: PullNo) -> Answer {
-        let mut grants = Vec::new();
-        let mut jobs = Vec::new();
-        let node = self.nodes.get(&no);
-        for id in node.iter().flat_map(|node| node.holdings.keys()) {
-            let Some(granted) = self.granted(no, *id, number) else {
-                continue;
-            };
-            let spec = self
-                .jobs
-                .get(&id.job)
-                .and_then(Job::record)
-                .map(|r| &r.spec);
-            if let Some(spec) = spec.filter(|spec| !jobs.contains(*spec)) {
-                jobs.push(spec.clone());
-            }
-            grants.push(granted);
+    /// Nodes that could take the shard's suspects that died alone on one; empty where there is no such suspect, or
+    /// where they have waited long enough for another node.
+    pub(crate) fn others(&self, now: Millis, no: JobNo, shard: ShardId) -> Vec<NodeId> {
+        let entry = self.jobs.get(&no).and_then(|job| job.shards.get(&shard));
+        let waiting = entry.filter(|entry| {
+            let alone = entry
+                .stored
+                .record
+                .suspects
+                .iter()
+                .any(|suspect| !suspect.alone.is_empty());
+            alone && now < entry.hold.until + OTHER_NODE_WAIT
+        });
+        if waiting.is_none() {
+            return Vec::new();
         }
-        Answer::Pulled(PullAnswer {
-            number,
-            grants,
-            jobs,
-            again_after: PULL_AGAIN,
-            reason: None,
-        })
+        let able = self
+            .nodes
+            .values()
+            .filter(|node| self.is_able(now, node, no, shard));
+        able.map(|node| node.key.node.clone()).collect()
     }
 
-    fn granted(&self, no: NodeNo, id: GrantId, number: PullNo) -> Option<Granted> {
-        let job = self.jobs.get(&id.job)?;
-        let session = self.nodes.get(&no)?.record()?.session;
-        let shard = job.shards.get(&id.shard)?;
-        let record = &shard.stored.record;
-        let grant = record.grant(id.attempt)?;
-        if grant.pull != number || grant.session != session {
-            return None;
-        }
-        let within = job
-            .extent(id.shard)?
-            .intersection(&TrackSet::from(grant.range));
-        Some(Granted {
-            job: job.key.clone(),
-            shard: id.shard,
-            attempt: id.attempt,
-            epoch: self.epoch,
-            generation: self.generation,
-            range: grant.range,
-            tracks: within.difference(&shard.covered),
-            care: grant.care,
-            flush: flush(record),
-            escalation: escalation(job, id.shard),
-        })
-    }
-
-    /// A pull's grants are stored: answer it, and whoever repeated it.
-    pub(crate) fn pull_stored(&mut self, turn: &mut Turn<'_>, asked: &Asked, pull: &Pull) {
-        let key = crate::NodeKey {
-            tenant: asked.caller.tenant.clone(),
-            node: pull.node.clone(),
-        };
-        let Some(no) = self.node_names.get(&key).copied() else {
-            return turn.answer(asked.call, Err(crate::reign::overloaded()));
-        };
-        let calls = self.end_pull(no);
-        let answer = self.pull_answer(no, pull.number);
-        for call in calls.into_iter().chain([asked.call]) {
-            turn.answer(call, Ok(answer.clone()));
-        }
-    }
-
-    /// A pull's grants were not stored: whoever repeated it asks again, and its number is free again.
-    pub(crate) fn pull_unstored(
-        &mut self,
-        turn: &mut Turn<'_>,
-        asked: &Asked,
-        pull: &Pull,
-        why: &Problem,
-    ) {
-        let key = crate::NodeKey {
-            tenant: asked.caller.tenant.clone(),
-            node: pull.node.clone(),
-        };
-        let Some(no) = self.node_names.get(&key).copied() else {
-            return;
-        };
-        for call in self.end_pull(no) {
-            turn.answer(call, Err(why.clone()));
-        }
-        if let Some(node) = self.nodes.get_mut(&no)
-            && node.pulled == pull.number
-        {
-            node.pulled = PullNo(pull.number.0.saturating_sub(1));
-        }
-    }
-
-    fn end_pull(&mut self, no: NodeNo) -> Vec<crate::CallId> {
-        let pulling = self.nodes.get_mut(&no).and_then(|node| node.pulling.take());
-        pulling.map_or_else(Vec::new, |(_, calls)| calls)
+    /// Whether a node could take tracks of a shard if it asked.
+    fn is_able(&self, now: Millis, node: &Node, no: JobNo, shard: ShardId) -> bool {
+        let bundle = self
+            .jobs
+            .get(&no)
+            .and_then(Job::record)
+            .map(|record| record.spec.bundle);
+        let refuses = bundle.is_some_and(|bundle| node.refused_bundles.contains(&bundle));
+        let stage = stage_of(shard);
+        let runs = node
+            .record()
+            .is_some_and(|record| record.stages.contains(&stage));
+        node.serves(now) && runs && !refuses && node.all_out().is_none()
     }
 }
 
@@ -437,31 +368,4 @@ pub(crate) const fn stage_of(shard: ShardId) -> Stage {
         ShardId::Root(_) => Stage::Screen,
         ShardId::Escalation { .. } => Stage::Residual,
     }
-}
-
-/// When the shard's grants flush.
-pub(crate) fn flush(record: &ShardRecord) -> Flush {
-    if record.parts.len() >= PARTS_BEFORE_FLUSH_ONCE {
-        Flush::AtEnd
-    } else {
-        Flush::AsConfigured
-    }
-}
-
-fn escalation(job: &Job, shard: ShardId) -> Option<Escalation> {
-    let ShardId::Escalation {
-        root,
-        attempt,
-        first,
-    } = shard
-    else {
-        return None;
-    };
-    let sha256 = job.escalations.get(&shard)?.sha256;
-    Some(Escalation {
-        root,
-        attempt,
-        first,
-        sha256,
-    })
 }

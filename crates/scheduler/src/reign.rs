@@ -274,6 +274,10 @@ impl Reign {
         self.repeat_manifests(turn);
         if self.chores_hold.is_some_and(|until| until <= turn.now) {
             self.chores_hold = None;
+            self.store_trouble = self
+                .store_trouble
+                .take()
+                .filter(|_| !self.desk.groups.is_empty());
             self.all_chores();
             self.publish_what_is_done(turn);
         }

@@ -5,7 +5,7 @@
 
 use crate::desk::Asked;
 use crate::key::{JobKey, NodeKey};
-use crate::record::{JobRecord, Lane, NodeRecord, ShardRecord};
+use crate::record::{Duty, JobRecord, Lane, NodeRecord, ShardRecord};
 use crate::tally::Tally;
 use crate::{CallId, Revision};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -273,6 +273,19 @@ impl Node {
             .last_beat
             .is_some_and(|at| now.since(at) < crate::limits::GRANT_LIVES);
         heard && self.record().is_some_and(|record| !record.left)
+    }
+
+    /// Whether it lives and takes work.
+    pub(crate) fn serves(&self, now: Millis) -> bool {
+        let duty = self.record().map(|record| record.duty);
+        self.is_live(now) && !self.draining && duty == Some(Duty::Serving)
+    }
+
+    /// Why the first of its devices is out of service, where all are.
+    pub(crate) fn all_out(&self) -> Option<Code> {
+        let all = self.record().map_or(0, |record| record.devices.len());
+        let (_, code) = self.devices_out.first()?;
+        (self.devices_out.len() >= all).then_some(*code)
     }
 
     /// Tracks in hand by the last beats.

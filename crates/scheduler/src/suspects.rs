@@ -71,6 +71,11 @@ impl Suspect {
     pub(crate) fn died_on(&self, node: &NodeId) -> bool {
         self.alone.contains(node)
     }
+
+    /// Whether it has not died on one of these nodes.
+    pub(crate) fn has_other(&self, nodes: &[NodeId]) -> bool {
+        nodes.iter().any(|node| !self.died_on(node))
+    }
 }
 
 fn unfold(suspects: &[Suspect]) -> BTreeMap<Ordinal, Suspicion> {

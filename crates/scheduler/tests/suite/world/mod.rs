@@ -10,7 +10,7 @@ use scheduler::{
     Action, Actions, AgentInfo, Answer, CallId, Caller, Compare, Core, Event, JobKey, ManifestPlan,
     Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown, StorageOutcome, Submission,
 };
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{MemStore, Txn};
 use types::{
     ActorId, CatalogName, Device, DeviceKind, Digest, Epoch, Generation, JobId, JobSpec, Millis,
@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) stepped_down: Vec<StepDown>,
     pub(crate) ready: u32,
     pub(crate) log: Vec<String>,
+    /// Calls that this leader has not answered.
+    pub(crate) open_calls: BTreeSet<CallId>,
     last_call: u64,
 }
 
@@ -57,6 +59,7 @@ impl World {
             stepped_down: Vec::new(),
             ready: 0,
             log: Vec::new(),
+            open_calls: BTreeSet::new(),
             last_call: 0,
         };
         world.lead();
@@ -68,6 +71,7 @@ impl World {
     pub(crate) fn restart(&mut self) {
         self.core = Core::new();
         self.effects.clear();
+        self.open_calls.clear();
         self.lead();
     }
 
@@ -94,6 +98,7 @@ impl World {
             Action::Read { id, reading } => self.effects.push_back(Effect::Read(id, reading)),
             Action::Write { id, txn } => self.effects.push_back(Effect::Write(id, txn)),
             Action::Answer { call, answer } => {
+                self.open_calls.remove(&call);
                 let twice = self.answers.insert(call, answer);
                 assert!(twice.is_none(), "call {call:?} is answered twice");
             }
@@ -108,6 +113,7 @@ impl World {
     pub(crate) fn call(&mut self, request: Request) -> CallId {
         self.last_call += 1;
         let call = CallId(self.last_call);
+        self.open_calls.insert(call);
         self.feed(Event::Call {
             call,
             caller: Caller::default(),
@@ -145,7 +151,12 @@ impl World {
             }
             Effect::Write(id, txn) => {
                 let outcome = self.store.write(&txn);
+                let over = outcome == Outcome::Refused(Refusal::Epoch);
                 self.feed(Event::Written { id, outcome });
+                assert!(
+                    !over || self.core.leads().is_none(),
+                    "a refused epoch ends the reign"
+                );
             }
             Effect::Mark(job) => {
                 self.marked.push(job.clone());
