@@ -1,5 +1,5 @@
 //! Measures the engine on windows of PCM from a file: processor seconds of all threads, and the logits for comparison
-//! with `bench/screen_torch.py`. Run by `bench/compare.py`.
+//! with `bench/screen_torch.py` of this crate. Run by `bench/screen.py` at the root.
 //!
 //! `screen_bench BUNDLE PCM BATCH THREADS ROUNDS` prints one JSON object. `screen_bench sample FOLDER` writes a bundle of
 //! the usual size with random weights there, for measuring where no trained bundle is at hand.
