@@ -3,6 +3,8 @@
 
 use std::process::ExitCode;
 
+use crate::watchdog;
+
 /// The exit status of an attempt that the kernel let pass.
 const PASSED: u8 = 42;
 /// The exit status for an attempt of an unknown name.
@@ -19,8 +21,8 @@ pub(crate) fn run(what: &str) -> ExitCode {
     }
 }
 
-/// Name and act of each attempt. The last two must pass: they show that the others fail for the right reason.
-const ATTEMPTS: [(&str, fn()); 17] = [
+/// Name and act of each attempt. `allocate` must pass: it shows that the others end for the right reason.
+const ATTEMPTS: [(&str, fn()); 18] = [
     ("open", || {
         call(libc::SYS_open, [c"/etc/passwd".as_ptr() as usize, 0, 0])
     }),
@@ -59,6 +61,12 @@ const ATTEMPTS: [(&str, fn()); 17] = [
     }),
     ("prlimit", || {
         call(libc::SYS_prlimit64, [0, libc::RLIMIT_AS as usize, 0])
+    }),
+    ("spin", || {
+        watchdog::allow(1);
+        loop {
+            std::hint::spin_loop();
+        }
     }),
     ("allocate", || {
         drop(std::hint::black_box(vec![1u8; 64 << 20]))

@@ -13,7 +13,8 @@ use seccompiler::{
     SeccompRule, TargetArch,
 };
 
-/// Address space, bytes. The largest honest need measured is a tenth of it; a hostile header reaches it and aborts.
+/// Address space, bytes. The largest honest need measured is half of it (eight channels through the longest resampling
+/// filter), a screen's is a tenth; a hostile header that reaches it ends in an abort.
 const ADDRESS_SPACE: u64 = 512 << 20;
 /// Processor time of a whole life, seconds: the agent is asked to replace the decoder at half of it, and the rest is
 /// more than the longest track may take, so that no sound track meets it.

@@ -266,9 +266,7 @@ fn check_params(params: &AudioCodecParameters, limits: &Limits) -> Result<(), Fa
         .extra_data
         .as_deref()
         .filter(|_| params.codec == CODEC_ID_ALAC);
-    let cookie_frames = cookie
-        .and_then(|cookie| cookie.first_chunk::<4>())
-        .map(|four| u64::from(u32::from_be_bytes(*four)));
+    let cookie_frames = cookie.and_then(alac_packet_frames);
     let frames = params.max_frames_per_packet.max(cookie_frames).unwrap_or(0);
     if frames > PACKET_FRAMES_MAX {
         return Err(Fault::new(
@@ -284,6 +282,17 @@ fn check_params(params: &AudioCodecParameters, limits: &Limits) -> Result<(), Fa
         ));
     }
     Ok(())
+}
+
+/// Frames of a packet as ALAC's cookie states them: its first word, behind the boxes that old files wrap it in.
+fn alac_packet_frames(cookie: &[u8]) -> Option<u64> {
+    let mut rest = cookie;
+    for wrapper in [b"frma", b"alac"] {
+        if rest.get(4..8) == Some(wrapper) {
+            rest = rest.get(12..)?;
+        }
+    }
+    Some(u64::from(u32::from_be_bytes(*rest.first_chunk::<4>()?)))
 }
 
 /// Looks for claims in the tags that the reader has read.

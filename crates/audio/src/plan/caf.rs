@@ -24,7 +24,7 @@ pub(super) fn plan<R: ReadAt>(
         return refuse(Code::Damaged, "the file ends within its header");
     };
     let mut kept = header.to_vec();
-    let (mut description, mut data, mut warnings) = (None, None, Vec::new());
+    let (mut description, mut data, mut has_table, mut warnings) = (None, None, false, Vec::new());
     let mut at = exam.start + 8;
     for _ in 0..WALK_MAX {
         let Some(chunk) = exam.blocks.array::<12>(at)? else {
@@ -60,6 +60,7 @@ pub(super) fn plan<R: ReadAt>(
             _ => 0,
         };
         if (1..=limit).contains(&size) {
+            has_table |= name == b"pakt";
             kept.extend_from_slice(&chunk);
             kept.extend(exam.blocks.vec(offset, size as usize)?);
         }
@@ -72,6 +73,10 @@ pub(super) fn plan<R: ReadAt>(
         return refuse(Code::Damaged, "there is no data chunk");
     };
     let frame_bytes = check_description(exam, &description)?;
+    // Packets of varying length without a table of lengths cannot be told apart.
+    if description[16..20] == [0; 4] && !has_table {
+        return refuse(Code::Damaged, "there is no packet table");
+    }
     kept.extend_from_slice(b"data");
     kept.extend_from_slice(&there.to_be_bytes());
     let mut plan = Plan::of(

@@ -4,13 +4,13 @@
 use crate::common::{MONO_22K, NATIVE, decode, decode_within, host, one_of_each};
 use audio::host::{Host, Outcome};
 use audio::limits::Limits;
-use audio::protocol::Summary;
+use audio::protocol::{ChannelRule, OutputSpec, Summary};
 use types::{Code, Warning};
 
 fn summary(outcome: Outcome, what: &str) -> Summary {
     match outcome {
-        Outcome::Done(summary) => summary,
-        other => panic!("{what}: {other:?}"),
+        Outcome::Done(ref summary) => summary.clone(),
+        Outcome::Failed(_) | Outcome::Died(..) => panic!("{what}: {outcome:?}"),
     }
 }
 
@@ -174,6 +174,9 @@ fn what_is_no_audio_is_called_so() {
     }
 }
 
+/// What the lie is, the file, the code it ends in, the warning it gives otherwise.
+type Lie = (&'static str, Vec<u8>, Option<Code>, Option<Warning>);
+
 #[test]
 fn headers_that_lie_end_in_their_own_codes() {
     let mut host = host();
@@ -206,7 +209,7 @@ fn headers_that_lie_end_in_their_own_codes() {
     let desc = find(&caf, b"desc") + 12;
     let wav_data = find(&wav, b"data") + 4;
     #[rustfmt::skip]
-    let rows: Vec<(&str, Vec<u8>, Option<Code>, Option<Warning>)> = vec![
+    let rows: Vec<Lie> = vec![
         ("rate 0", patched("a.wav", 24, &[0; 4]), Some(Code::SampleRateLimit), None),
         ("rate 2^32-1", patched("a.wav", 24, &[0xff; 4]), Some(Code::SampleRateLimit), None),
         ("no channel", patched("a.wav", 22, &[0, 0]), Some(Code::ChannelLimit), None),
@@ -298,6 +301,14 @@ fn samples_that_are_no_numbers_are_silenced_and_told() {
     }
 }
 
+/// What stands around the audio, the file's name, the file, its warnings or its code.
+type Surrounded = (
+    &'static str,
+    &'static str,
+    Vec<u8>,
+    Result<Vec<Warning>, Code>,
+);
+
 #[test]
 fn what_comes_before_after_or_instead_of_the_audio_is_told() {
     let mut host = host();
@@ -320,7 +331,7 @@ fn what_comes_before_after_or_instead_of_the_audio_is_told() {
     .concat();
     let trailer = [b"TAG".as_slice(), &[b' '; 125]].concat();
     #[rustfmt::skip]
-    let rows: Vec<(&str, &str, Vec<u8>, Result<Vec<Warning>, Code>)> = vec![
+    let rows: Vec<Surrounded> = vec![
         ("another extension", "a.wav", mp3.clone(), Ok(vec![Warning::WrongExtension])),
         ("no extension", "a", mp3.clone(), Ok(vec![])),
         ("junk before", "a.mp3", [vec![0; 300_000], mp3.clone()].concat(), Ok(vec![Warning::JunkSkipped])),
@@ -334,8 +345,38 @@ fn what_comes_before_after_or_instead_of_the_audio_is_told() {
     for (what, name, file, expected) in rows {
         let found = match decode(&mut host, &file, name, MONO_22K).0 {
             Outcome::Done(summary) => Ok(summary.warnings),
-            other => Err(other.code().unwrap()),
+            Outcome::Failed(failure) => Err(failure.code),
+            Outcome::Died(code, _) => Err(code),
         };
         assert_eq!(found, expected, "{what}");
     }
+}
+
+#[test]
+fn memory_stays_far_below_its_limit() {
+    let mut host = host();
+    let loud: Vec<u8> = (0..384_000u32 * 8)
+        .flat_map(|i| (i as i16).to_le_bytes())
+        .collect();
+    let mut wide = b"RIFF\xff\xff\xff\xffWAVEfmt \x10\0\0\0\x01\0\x08\0\0\xdc\x05\0\0\xc0\x5d\0\x10\0\x10\0data".to_vec();
+    wide.extend((loud.len() as u32).to_le_bytes());
+    wide.extend(loud);
+    // The longest filter: two rates without a common divisor, over all channels.
+    let output = OutputSpec {
+        rate_hz: Some(383_999),
+        channels: ChannelRule::Native,
+    };
+    let (outcome, _) = decode(&mut host, &wide, "wide.wav", output);
+    assert_eq!(summary(outcome, "wide").channels, 8);
+    for (name, file) in one_of_each() {
+        summary(decode(&mut host, &file, name, MONO_22K).0, name);
+    }
+    let status = std::fs::read_to_string(format!("/proc/{}/status", host.pid().unwrap())).unwrap();
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmPeak:"))
+        .unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    println!("{peak_kib} KiB of address space at most");
+    assert!(peak_kib < 384 * 1024, "{peak_kib} KiB");
 }

@@ -5,8 +5,10 @@ use crate::common::{FORMATS, MONO_22K, decode_within, encoded, host};
 use audio::host::Outcome;
 use audio::limits::Limits;
 
-/// Mutated files per format: enough to reach every header field several times, in under a minute on two cores.
+/// Mutated files per format: enough to reach every header field several times, in under a minute on two cores. A longer
+/// walk: `TRACKSCAN_MUTATION_ROUNDS` and `TRACKSCAN_MUTATION_SEED`.
 const ROUNDS: u64 = 600;
+const SEED: u64 = 0x0dec_0de5_0ff1_ce00;
 
 /// A small generator of numbers, the same on every machine.
 struct Dice(u64);
@@ -64,10 +66,17 @@ fn mutate(dice: &mut Dice, file: &mut Vec<u8>) {
     }
 }
 
+fn from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
+}
+
 #[test]
 fn mutated_files_end_in_results_or_codes_and_kill_no_decoder() {
     let mut host = host();
-    let mut dice = Dice(0x0dec_0de5_0ff1_ce00);
+    let mut dice = Dice(from_environment("TRACKSCAN_MUTATION_SEED", SEED));
     let (mut decoded, mut failed, mut died) = (0, 0, Vec::new());
     let limits = Limits {
         cpu_s: 5,
@@ -76,7 +85,7 @@ fn mutated_files_end_in_results_or_codes_and_kill_no_decoder() {
     };
     for (name, args) in FORMATS {
         let seed = encoded(name, &[&["-t", "0.4"], args].concat());
-        for round in 0..ROUNDS {
+        for round in 0..from_environment("TRACKSCAN_MUTATION_ROUNDS", ROUNDS) {
             let mut file = seed.clone();
             mutate(&mut dice, &mut file);
             match decode_within(&mut host, &file, name, MONO_22K, limits).0 {

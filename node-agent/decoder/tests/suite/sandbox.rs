@@ -58,6 +58,12 @@ fn memory_is_granted_up_to_its_limit_and_an_abort_beyond() {
 }
 
 #[test]
+fn computing_without_progress_ends_in_its_own_code() {
+    let status = attempt("spin");
+    assert_eq!(code_of_death(status), Code::DecodeStalled, "{status}");
+}
+
+#[test]
 fn the_decoder_holds_no_descriptor_that_it_was_not_given() {
     let _open_elsewhere = std::fs::File::open("/proc/self/maps").unwrap();
     let mut child = start(&[]);
