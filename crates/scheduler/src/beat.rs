@@ -267,6 +267,7 @@ fn why_missing(holding: &Holding, session: Session, alone: bool) -> Withdrawal {
     Withdrawal::Died {
         in_hand: holding.in_hand.clone(),
         alone,
+        death: holding.death,
     }
 }
 

@@ -4,7 +4,7 @@
 use crate::NodeKey;
 use crate::desk::UnitEnd;
 use crate::limits::GRANTS_PER_SHARD_MAX;
-use crate::record::{Failure, FailureCause, Grant, JobState, ShardRecord};
+use crate::record::{AloneDeath, Death, Failure, FailureCause, Grant, JobState, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{Chores, GrantId, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
 use crate::suspects;
@@ -132,7 +132,15 @@ impl Reign {
             .collect();
         for (id, in_hand) in &lapsed {
             let in_hand = in_hand.clone();
-            self.withdraw(*id, Withdrawal::Died { in_hand, alone });
+            let death = Death::Silent;
+            self.withdraw(
+                *id,
+                Withdrawal::Died {
+                    in_hand,
+                    alone,
+                    death,
+                },
+            );
         }
         !lapsed.is_empty()
     }
@@ -217,7 +225,11 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, covered: &Tr
     match why {
         Withdrawal::Free => {}
         Withdrawal::Failed(cause) => count(record, *cause),
-        Withdrawal::Died { in_hand, alone } => {
+        Withdrawal::Died {
+            in_hand,
+            alone,
+            death,
+        } => {
             count(record, FailureCause::NodeLost);
             let granted = TrackSet::from(grant.range);
             let suspects = in_hand
@@ -225,7 +237,11 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, covered: &Tr
                 .map_or(granted.clone(), |set| set.intersection(&granted));
             let open = suspects.difference(covered);
             let alone = *alone && open.len() == 1;
-            suspects::accuse(&mut record.suspects, &open, alone.then_some(&grant.node));
+            let alone = alone.then(|| AloneDeath {
+                node: grant.node.clone(),
+                death: *death,
+            });
+            suspects::accuse(&mut record.suspects, &open, alone.as_ref());
         }
     }
 }

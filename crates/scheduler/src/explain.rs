@@ -237,8 +237,9 @@ impl Reign {
                 (true, None, _) => Blocked::BackOff {
                     until: shard.hold.until,
                 },
-                (false, _, Some(node)) if suspect.has_other(&others) => {
-                    Blocked::WaitsForOtherNode { node: node.clone() }
+                (false, _, Some(alone)) if suspect.has_other(&others) => {
+                    let node = alone.node.clone();
+                    Blocked::WaitsForOtherNode { node }
                 }
                 (false, _, _) => continue,
             };

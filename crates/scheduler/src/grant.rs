@@ -119,7 +119,7 @@ impl Ground<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Grant;
+    use crate::record::{AloneDeath, Death, Grant};
     use types::{Attempt, PullNo, Session, TenantId};
 
     fn range(first: u32, end: u32) -> Range {
@@ -216,11 +216,14 @@ mod tests {
     #[test]
     fn a_track_that_died_alone_goes_to_another_node_where_there_is_one() {
         let mut case = Case::new();
-        let node = NodeId::new("n").unwrap();
+        let death = AloneDeath {
+            node: NodeId::new("n").unwrap(),
+            death: Death::Silent,
+        };
         suspects::accuse(
             &mut case.record.suspects,
             &(100..101).collect(),
-            Some(&node),
+            Some(&death),
         );
         case.others = vec![NodeId::new("other").unwrap()];
         case.check(4, Some((range(101, 105), 4, Care::Normal)));
@@ -229,7 +232,7 @@ mod tests {
         suspects::accuse(
             &mut case.record.suspects,
             &(100..101).collect(),
-            Some(&node),
+            Some(&death),
         );
         case.others = vec![NodeId::new("other").unwrap()];
         case.check(4, Some((range(100, 101), 1, Care::Reject)));

@@ -7,7 +7,7 @@ use crate::limits::{
     GRANTS_PER_SHARD_MAX,
 };
 use crate::record::{
-    Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind, ShardRecord,
+    Death, Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind, ShardRecord,
 };
 use crate::reign::{Reign, Turn};
 use crate::settle::doubled;
@@ -246,6 +246,7 @@ const fn new_holding(now: Millis, session: Session) -> Holding {
         missed: 0,
         session,
         in_hand: None,
+        death: Death::Replaced,
         yield_at: None,
     }
 }

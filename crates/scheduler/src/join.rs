@@ -4,7 +4,7 @@
 use crate::desk::Asked;
 use crate::event::AgentInfo;
 use crate::limits::{BEAT_EVERY, DEVICES_PER_NODE_MAX, GRANT_LIVES, IDENTITY_HELD, NODES_MAX};
-use crate::record::{Duty, NodeRecord};
+use crate::record::{Death, Duty, NodeRecord};
 use crate::reign::{Reign, Step};
 use crate::state::{Node, NodeNo, Slot};
 use crate::{Answer, JoinAnswer, NodeKey};
@@ -77,6 +77,9 @@ impl Reign {
         else {
             return;
         };
+        let silent = node
+            .last_beat
+            .is_some_and(|at| now.since(at) >= GRANT_LIVES);
         node.last_beat = Some(now);
         node.beat = 0;
         node.pulled = PullNo(0);
@@ -89,6 +92,11 @@ impl Reign {
             holding.beats = 0;
             holding.missed = 0;
             holding.yield_at = None;
+            holding.death = if silent {
+                Death::Silent
+            } else {
+                Death::Replaced
+            };
         }
     }
 

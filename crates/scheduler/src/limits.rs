@@ -24,8 +24,11 @@ pub const PARTS_PER_COMMIT_MAX: usize = 2;
 pub const MAKERS_PER_PART_MAX: usize = 24;
 /// Runs of suspect tracks kept per shard; beyond it neighbouring runs are joined, which isolates later, not worse.
 pub const SUSPECT_RUNS_MAX: usize = 64;
-/// Deaths of one track, alone in hand, after which a grant names it as `reject`.
-pub const ALONE_DEATHS_MAX: usize = 2;
+/// Silent deaths with one track alone in hand after which a grant names it as `reject`. The machine itself went.
+pub const ALONE_SILENT_MAX: usize = 2;
+/// Deaths of any kind with one track alone in hand after which it is rejected. An agent that is back at once may have
+/// been killed by anybody: five such hits on one short trial, after the halvings before, are no chance.
+pub const ALONE_DEATHS_MAX: usize = 5;
 /// Failures of one cause in one shard after which it is tried only now and then; see [`BACK_OFF_SPENT`].
 pub const FAILURES_PER_CAUSE: u16 = 16;
 /// Devices of one node: twice what one machine holds today.

@@ -5,7 +5,7 @@
 
 use crate::desk::Asked;
 use crate::key::{JobKey, NodeKey};
-use crate::record::{Duty, JobRecord, Lane, NodeRecord, ShardRecord};
+use crate::record::{Death, Duty, JobRecord, Lane, NodeRecord, ShardRecord};
 use crate::tally::Tally;
 use crate::{CallId, Revision};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -241,6 +241,8 @@ pub(crate) struct Holding {
     pub(crate) session: Session,
     /// What the last beat that named it had in hand.
     pub(crate) in_hand: Option<TrackSet>,
+    /// How its session ended, where a later one has begun.
+    pub(crate) death: Death,
     /// What is wanted back.
     pub(crate) yield_at: Option<Ordinal>,
 }
@@ -331,6 +333,7 @@ pub(crate) enum Withdrawal {
     Died {
         in_hand: Option<TrackSet>,
         alone: bool,
+        death: Death,
     },
 }
 

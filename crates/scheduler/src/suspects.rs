@@ -1,9 +1,9 @@
 //! Tracks under suspicion: those in hand when a node or worker died. Each death halves how many of them one grant
-//! may name, until the one that kills is alone; a track that died alone twice is rejected, and a track whose row is
-//! committed is cleared. Pure functions on a shard's record.
+//! may name, until the one that kills is alone; a track that died alone often enough is rejected, and a track whose
+//! row is committed is cleared. Pure functions on a shard's record.
 
-use crate::limits::{ALONE_DEATHS_MAX, SUSPECT_RUNS_MAX};
-use crate::record::{Care, Suspect};
+use crate::limits::{ALONE_DEATHS_MAX, ALONE_SILENT_MAX, SUSPECT_RUNS_MAX};
+use crate::record::{AloneDeath, Care, Death, Suspect};
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -13,11 +13,11 @@ use types::{NodeId, Ordinal, Range, TrackSet};
 struct Suspicion {
     deaths: u16,
     together: u16,
-    alone: Vec<NodeId>,
+    alone: Vec<AloneDeath>,
 }
 
-/// Notes a death with these tracks in hand; `alone` names the node where it was one track and nothing else.
-pub(crate) fn accuse(suspects: &mut Vec<Suspect>, tracks: &TrackSet, alone: Option<&NodeId>) {
+/// Notes a death with these tracks in hand; `alone` says where and how, if it was one track and nothing else.
+pub(crate) fn accuse(suspects: &mut Vec<Suspect>, tracks: &TrackSet, alone: Option<&AloneDeath>) {
     let together = u16::try_from((tracks.len() / 2).max(1)).unwrap_or(u16::MAX);
     let mut by_track = unfold(suspects);
     for ordinal in tracks.iter() {
@@ -28,10 +28,10 @@ pub(crate) fn accuse(suspects: &mut Vec<Suspect>, tracks: &TrackSet, alone: Opti
         });
         suspicion.deaths = suspicion.deaths.saturating_add(1);
         suspicion.together = suspicion.together.min(together);
-        if let Some(node) = alone
+        if let Some(death) = alone
             && suspicion.alone.len() < ALONE_DEATHS_MAX
         {
-            suspicion.alone.push(node.clone());
+            suspicion.alone.push(death.clone());
         }
     }
     *suspects = fold(by_track);
@@ -60,16 +60,26 @@ pub(crate) fn of(suspects: &[Suspect], ordinal: Ordinal) -> Option<&Suspect> {
 impl Suspect {
     /// How a grant of these tracks is to be handled.
     pub(crate) fn care(&self) -> Care {
-        if self.tracks.len() == 1 && self.alone.len() >= ALONE_DEATHS_MAX {
+        if self.is_convicted() {
             Care::Reject
         } else {
             Care::Apart
         }
     }
 
+    fn is_convicted(&self) -> bool {
+        let silent = self
+            .alone
+            .iter()
+            .filter(|alone| alone.death == Death::Silent)
+            .count();
+        let enough = silent >= ALONE_SILENT_MAX || self.alone.len() >= ALONE_DEATHS_MAX;
+        self.tracks.len() == 1 && enough
+    }
+
     /// Whether another node should try it, where there is one.
     pub(crate) fn died_on(&self, node: &NodeId) -> bool {
-        self.alone.contains(node)
+        self.alone.iter().any(|alone| alone.node == *node)
     }
 
     /// Whether it has not died on one of these nodes.
@@ -148,6 +158,13 @@ mod tests {
         NodeId::new(name).unwrap()
     }
 
+    fn on(name: &str, death: Death) -> AloneDeath {
+        AloneDeath {
+            node: node(name),
+            death,
+        }
+    }
+
     #[test]
     fn each_death_halves_how_many_suspects_one_grant_may_name() {
         let mut suspects = Vec::new();
@@ -163,14 +180,32 @@ mod tests {
     }
 
     #[test]
-    fn only_a_track_that_died_alone_twice_is_rejected() {
+    fn a_track_that_died_alone_with_two_silent_machines_is_rejected() {
         let mut suspects = Vec::new();
         accuse(&mut suspects, &set(&[3]), None);
-        accuse(&mut suspects, &set(&[3]), Some(&node("a")));
+        accuse(&mut suspects, &set(&[3]), Some(&on("a", Death::Silent)));
         assert_eq!(of(&suspects, 3).unwrap().care(), Care::Apart);
         assert!(of(&suspects, 3).unwrap().died_on(&node("a")));
-        accuse(&mut suspects, &set(&[3]), Some(&node("b")));
+        accuse(&mut suspects, &set(&[3]), Some(&on("b", Death::Silent)));
         assert_eq!(of(&suspects, 3).unwrap().care(), Care::Reject);
+    }
+
+    #[test]
+    fn agents_that_are_back_at_once_convict_a_track_only_after_five_of_them() {
+        let mut suspects = Vec::new();
+        for deaths in 1..=ALONE_DEATHS_MAX {
+            accuse(&mut suspects, &set(&[3]), Some(&on("a", Death::Replaced)));
+            let expected = if deaths < 5 {
+                Care::Apart
+            } else {
+                Care::Reject
+            };
+            assert_eq!(
+                of(&suspects, 3).unwrap().care(),
+                expected,
+                "{deaths} deaths"
+            );
+        }
     }
 
     #[test]

@@ -11,8 +11,8 @@ pub use job::{Closing, JobRecord, JobState, Lane, ManifestName, Totals};
 pub use node::{Duty, NodeRecord};
 pub(crate) use shard::disjoint;
 pub use shard::{
-    Care, Failure, FailureCause, Grant, Made, Part, PartKind, ShardRecord, Standing, Suspect,
-    VerdictCounts,
+    AloneDeath, Care, Death, Failure, FailureCause, Grant, Made, Part, PartKind, ShardRecord,
+    Standing, Suspect, VerdictCounts,
 };
 
 use alloc::string::{String, ToString};
@@ -126,7 +126,10 @@ mod tests {
                 tracks: Range { first: 4, end: 8 },
                 deaths: 1,
                 together: 2,
-                alone: vec![NodeId::new("node-1").unwrap()],
+                alone: vec![AloneDeath {
+                    node: NodeId::new("node-1").unwrap(),
+                    death: Death::Silent,
+                }],
             }],
             failures: vec![Failure {
                 cause: FailureCause::NodeLost,

@@ -184,9 +184,32 @@ pub struct Suspect {
     /// Most of them that one grant may name: halved by each death.
     #[n(2)]
     pub together: u16,
-    /// Nodes that died with one of these alone in hand. Kept for runs of one track only.
+    /// Deaths with this one alone in hand. Kept for runs of one track only.
     #[n(3)]
-    pub alone: Vec<NodeId>,
+    pub alone: Vec<AloneDeath>,
+}
+
+/// How a node's death was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[cbor(index_only)]
+pub enum Death {
+    /// It was silent for longer than a grant lives: the machine went.
+    #[n(0)]
+    Silent,
+    /// A new agent took its place before that: the process went, by whatever hand.
+    #[n(1)]
+    Replaced,
+}
+
+/// A node that died with one track alone in hand.
+#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub struct AloneDeath {
+    /// The node.
+    #[n(0)]
+    pub node: NodeId,
+    /// How it was seen.
+    #[n(1)]
+    pub death: Death,
 }
 
 /// Why a grant ended without its work.
