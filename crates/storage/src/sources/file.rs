@@ -63,16 +63,23 @@ impl SourceFile {
         self.stamp.bytes == 0
     }
 
-    /// Reads at `offset`, up to the whole buffer; fewer bytes only at the end, 0 past it.
+    /// Reads at `offset`, up to the whole buffer; fewer bytes only at the end, 0 past it. The end is where it was when the
+    /// file was opened: what is appended meanwhile is not shown.
     ///
     /// # Errors
     /// [`SourceError::Unavailable`] when the system refuses.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+        let left = self
+            .stamp
+            .bytes
+            .saturating_sub(offset)
+            .min(buffer.len() as u64);
+        let buffer = &mut buffer[..left as usize];
         let mut filled = 0;
         while filled < buffer.len() {
             match self
                 .file
-                .read_at(&mut buffer[filled..], offset.saturating_add(filled as u64))
+                .read_at(&mut buffer[filled..], offset + filled as u64)
             {
                 Ok(0) => break,
                 Ok(read) => filled += read,

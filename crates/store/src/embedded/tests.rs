@@ -1,6 +1,7 @@
 //! The embedded store on media that fail: power cuts that lose and tear what was not synced, syncs that fail, media that
 //! fill up, and bits that change.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use rand::{RngExt, SeedableRng};
@@ -25,8 +26,17 @@ struct DiskState {
     operations_left: Option<u32>,
     /// Largest length; more is refused as a full disk would.
     room: Option<u64>,
-    /// Syncs that fail from now on.
-    failing_syncs: u32,
+    /// How the next syncs end; after them, well.
+    syncs: VecDeque<SyncEnd>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum SyncEnd {
+    Well,
+    /// Nothing more is on the medium than before.
+    Failed,
+    /// All is on the medium and the caller is told otherwise.
+    FailedAfterwards,
 }
 
 #[derive(Debug)]
@@ -134,13 +144,17 @@ impl Medium for Disk {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.0.lock().unwrap();
         Self::spend(&mut state)?;
-        if state.failing_syncs > 0 {
-            state.failing_syncs -= 1;
-            return Err(io::Error::other("the disk lost a write"));
+        let end = state.syncs.pop_front().unwrap_or(SyncEnd::Well);
+        if let SyncEnd::Well | SyncEnd::FailedAfterwards = end {
+            state.synced = state.cached.clone();
+            state.pending.clear();
         }
-        state.synced = state.cached.clone();
-        state.pending.clear();
-        Ok(())
+        match end {
+            SyncEnd::Well => Ok(()),
+            SyncEnd::Failed | SyncEnd::FailedAfterwards => {
+                Err(io::Error::other("the disk lost a write"))
+            }
+        }
     }
 
     /// A real disk that failed a sync shows what it holds once the cache is dropped.
@@ -246,7 +260,7 @@ async fn a_failed_sync_whose_write_is_not_there_did_not_happen() {
     let store = Embedded::on_medium(disk.clone()).unwrap();
     assert_eq!(write_until_failure(&store, 10).await, 10);
     let read = store.get("n").await.unwrap().unwrap().revision;
-    disk.set(|state| state.failing_syncs = 1);
+    disk.set(|state| state.syncs = [SyncEnd::Failed].into());
     let outcome = store.write(counting(11, Some(read))).await;
     assert!(
         matches!(
@@ -265,7 +279,7 @@ async fn a_write_on_a_medium_that_stays_away_is_unknown_and_the_same_write_settl
     let store = Embedded::on_medium(disk.clone()).unwrap();
     assert_eq!(write_until_failure(&store, 10).await, 10);
     let read = store.get("n").await.unwrap().unwrap().revision;
-    disk.set(|state| state.failing_syncs = 100);
+    disk.set(|state| state.syncs = [SyncEnd::Failed; 100].into());
     let outcome = store.write(counting(11, Some(read))).await;
     assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
     assert!(matches!(
@@ -277,10 +291,49 @@ async fn a_write_on_a_medium_that_stays_away_is_unknown_and_the_same_write_settl
         matches!(turned_away, Outcome::NotApplied(_)),
         "{turned_away:?}"
     );
-    disk.set(|state| state.failing_syncs = 0);
+    disk.set(|state| state.syncs.clear());
     let again = store.write(counting(11, Some(read))).await;
     assert!(matches!(again, Outcome::Applied { .. }), "{again:?}");
     check_contents(&store, 11).await;
+}
+
+/// The second sync of a commit is the one that makes it count.
+const LOST_ANSWER: [SyncEnd; 2] = [SyncEnd::Well, SyncEnd::FailedAfterwards];
+
+#[tokio::test]
+async fn a_commit_that_landed_without_an_answer_is_unknown_and_found_by_its_own_value() {
+    let disk = Disk::with_a_store();
+    let store = Embedded::on_medium(disk.clone()).unwrap();
+    assert_eq!(write_until_failure(&store, 10).await, 10);
+    let read = store.get("n").await.unwrap().unwrap().revision;
+    disk.set(|state| state.syncs = LOST_ANSWER.into());
+    let outcome = store.write(counting(11, Some(read))).await;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    let again = store.write(counting(11, Some(read))).await;
+    assert_eq!(again, Outcome::Refused(crate::Refusal::Key("n".into())));
+    check_contents(&store, 11).await;
+}
+
+#[tokio::test]
+async fn a_reign_that_nobody_was_told_of_keeps_nobody_from_leading() {
+    let disk = Disk::with_a_store();
+    let store = Embedded::on_medium(disk.clone()).unwrap();
+    disk.set(|state| state.syncs = LOST_ANSWER.into());
+    let lost = store.lead("here").await;
+    assert!(
+        matches!(lost, Err(LeadError::Unavailable { .. })),
+        "{lost:?}"
+    );
+    let epoch = store.lead("here").await.unwrap();
+    assert_eq!(store.keep(epoch).await, Ok(()));
+    assert_eq!(
+        store.lead("there").await,
+        Err(LeadError::Held { by: "here".into() })
+    );
+    for before in 0..epoch.0 {
+        let outcome = store.write(Txn::under(Epoch(before))).await;
+        assert_eq!(outcome, Outcome::Refused(crate::Refusal::Epoch));
+    }
 }
 
 #[tokio::test]
@@ -288,7 +341,7 @@ async fn a_failed_sync_keeps_the_leader_of_this_opening() {
     let disk = Disk::with_a_store();
     let store = Embedded::on_medium(disk.clone()).unwrap();
     let epoch = store.lead("here").await.unwrap();
-    disk.set(|state| state.failing_syncs = 1);
+    disk.set(|state| state.syncs = [SyncEnd::Failed].into());
     let outcome = store.write(Txn::under(epoch).put("k", "1")).await;
     assert!(matches!(outcome, Outcome::NotApplied(_)), "{outcome:?}");
     assert_eq!(store.keep(epoch).await, Ok(()));

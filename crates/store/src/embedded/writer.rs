@@ -5,7 +5,6 @@
 //! answered with `Unknown`, the rest with `NotApplied`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 use types::Epoch;
@@ -54,30 +53,29 @@ impl Request {
 
 /// What a request came to inside the transaction, before that was synced.
 enum Evaluated {
-    Applied {
-        revision: Revision,
-        changed: bool,
-        answer: oneshot::Sender<Outcome>,
-    },
-    Refused {
-        refusal: Refusal,
-        answer: oneshot::Sender<Outcome>,
-    },
-    Led {
-        epoch: Result<Epoch, LeadError>,
-        answer: oneshot::Sender<Result<Epoch, LeadError>>,
-    },
-    Resigned {
-        ended: Result<(), LeadError>,
-        answer: oneshot::Sender<Result<(), LeadError>>,
-    },
+    Applied { revision: Revision, changed: bool },
+    Refused(Refusal),
+    Led(Result<Epoch, LeadError>),
+    Resigned(Result<(), LeadError>),
+}
+
+/// The writer's own state.
+struct Writer<'a> {
+    engine: &'a Engine,
+    /// The epoch that was handed out and not resigned. A stored reign that nobody was told of, because the answer of its
+    /// commit was lost, is nobody's.
+    given: Option<u64>,
 }
 
 /// Runs until every sender is gone.
-pub(super) fn run(engine: &Arc<Engine>, mut requests: mpsc::Receiver<Request>) {
+pub(super) fn run(engine: &Engine, mut requests: mpsc::Receiver<Request>) {
+    let mut writer = Writer {
+        engine,
+        given: None,
+    };
     while let Some(first) = requests.blocking_recv() {
         let batch = fill(first, &mut requests);
-        serve(engine, batch);
+        writer.serve(batch);
     }
 }
 
@@ -92,47 +90,89 @@ fn fill(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> 
     batch
 }
 
-fn serve(engine: &Engine, batch: Vec<Request>) {
-    let (mut waiting, mut evaluated) = (batch, Vec::new());
-    let before = match engine.reading().and_then(|reading| tables::head(&reading)) {
-        Ok(before) => before,
-        Err(fault) => {
-            let failure = Failure::before_sync(fault);
-            return waiting
-                .into_iter()
-                .for_each(|request| turn_away(request, &failure.cause));
+impl Writer<'_> {
+    fn serve(&mut self, batch: Vec<Request>) {
+        let mut evaluated = Vec::with_capacity(batch.len());
+        let written = self.write_or_recover(&batch, &mut evaluated);
+        let mut evaluated = evaluated.into_iter();
+        for request in batch {
+            answer(request, evaluated.next(), &written);
         }
-    };
-    let attempt = AssertUnwindSafe(|| write_batch(engine, &before, &mut waiting, &mut evaluated));
-    let written = catch_unwind(attempt).unwrap_or_else(|_| {
-        Err(Failure {
-            synced: Synced::Perhaps,
-            cause: "writing to the store panicked".to_owned(),
-        })
-    });
-    let written = written.map_err(|failure| recover(engine, &before, failure));
-    evaluated
-        .into_iter()
-        .for_each(|done| answer(done, &written));
-    if let Err(failure) = written {
-        waiting
-            .into_iter()
-            .for_each(|request| turn_away(request, &failure.cause));
     }
-}
 
-/// Closes the file after a failure and reads it again. Where it then shows the state before the batch, the batch certainly did
-/// not happen: this process alone writes here, and has nothing under way. Where it shows the batch, or nothing, that may not
-/// be what a power cut would leave, and the outcome stays unknown.
-fn recover(engine: &Engine, before: &Head, failure: Failure) -> Failure {
-    tracing::error!(cause = %failure.cause, "store write failed; the file is read again");
-    engine.close_after_failure();
-    match engine.reading().and_then(|reading| tables::head(&reading)) {
-        Ok(now) if now == *before => Failure {
-            synced: Synced::Never,
-            ..failure
-        },
-        Ok(_) | Err(_) => failure,
+    fn write_or_recover(
+        &mut self,
+        batch: &[Request],
+        evaluated: &mut Vec<Evaluated>,
+    ) -> Result<(), Failure> {
+        let before = self
+            .engine
+            .reading()
+            .and_then(|reading| tables::head(&reading));
+        let before = before.map_err(Failure::before_sync)?;
+        let attempt = AssertUnwindSafe(|| self.write_batch(&before, batch, evaluated));
+        let written = catch_unwind(attempt).unwrap_or_else(|_| {
+            Err(Failure {
+                synced: Synced::Perhaps,
+                cause: "writing to the store panicked".to_owned(),
+            })
+        });
+        match written {
+            Ok(head) => {
+                self.given = head.leader.map(|leader| leader.epoch);
+                Ok(())
+            }
+            Err(failure) => Err(self.recover(&before, failure)),
+        }
+    }
+
+    /// Closes the file after a failure and reads it again. Where it then shows the state before the batch, the batch certainly
+    /// did not happen: this process alone writes here, and has nothing under way. Where it shows the batch, or nothing, that
+    /// may not be what a power cut would leave, and the outcome stays unknown.
+    fn recover(&self, before: &Head, failure: Failure) -> Failure {
+        tracing::error!(cause = %failure.cause, "store write failed; the file is read again");
+        self.engine.close_after_failure();
+        match self
+            .engine
+            .reading()
+            .and_then(|reading| tables::head(&reading))
+        {
+            Ok(now) if now == *before => Failure {
+                synced: Synced::Never,
+                ..failure
+            },
+            Ok(_) | Err(_) => failure,
+        }
+    }
+
+    /// Evaluates the batch in order, commits what it changed, and gives the head it leaves.
+    fn write_batch(
+        &self,
+        before: &Head,
+        batch: &[Request],
+        evaluated: &mut Vec<Evaluated>,
+    ) -> Result<Head, Failure> {
+        let database = self.engine.database().map_err(Failure::before_sync)?;
+        let writing = begin_write(&database).map_err(Failure::before_sync)?;
+        let mut head = before.clone();
+        head.leader
+            .take_if(|leader| Some(leader.epoch) != self.given);
+        for request in batch {
+            evaluated.push(evaluate(&writing, &mut head, request).map_err(Failure::before_sync)?);
+        }
+        if head == *before {
+            writing
+                .abort()
+                .map_err(|error| Failure::before_sync(error.into()))?;
+            return Ok(head);
+        }
+        tables::put_head(&writing, &head).map_err(Failure::before_sync)?;
+        let committed = writing.commit();
+        committed.map_err(|error| Failure {
+            synced: Synced::Perhaps,
+            cause: error.to_string(),
+        })?;
+        Ok(head)
     }
 }
 
@@ -161,111 +201,77 @@ impl Failure {
     }
 }
 
-fn write_batch(
-    engine: &Engine,
-    before: &Head,
-    waiting: &mut Vec<Request>,
-    evaluated: &mut Vec<Evaluated>,
-) -> Result<(), Failure> {
-    let database = engine.database().map_err(Failure::before_sync)?;
-    let writing = begin_write(&database).map_err(Failure::before_sync)?;
-    let mut head = before.clone();
-    for request in waiting.drain(..) {
-        let done = evaluate(&writing, &mut head, request).map_err(Failure::before_sync)?;
-        evaluated.push(done);
-    }
-    if head == *before {
-        return writing
-            .abort()
-            .map_err(|error| Failure::before_sync(error.into()));
-    }
-    tables::put_head(&writing, &head).map_err(Failure::before_sync)?;
-    writing.commit().map_err(|error| Failure {
-        synced: Synced::Perhaps,
-        cause: error.to_string(),
-    })
-}
-
 fn evaluate(
     writing: &redb::WriteTransaction,
     head: &mut Head,
-    request: Request,
+    request: &Request,
 ) -> Result<Evaluated, Fault> {
     Ok(match request {
-        Request::Write { txn, answer } => match tables::apply(writing, head, &txn)? {
+        Request::Write { txn, .. } => match tables::apply(writing, head, txn)? {
             Ok(revision) => Evaluated::Applied {
                 revision,
                 changed: !txn.ops.is_empty(),
-                answer,
             },
-            Err(refusal) => Evaluated::Refused { refusal, answer },
+            Err(refusal) => Evaluated::Refused(refusal),
         },
-        Request::Lead { candidate, answer } => {
-            let epoch = tables::lead(head, &candidate).map(Epoch);
-            Evaluated::Led {
-                epoch: epoch.map_err(|by| LeadError::Held { by }),
-                answer,
-            }
+        Request::Lead { candidate, .. } => {
+            let led = tables::lead(head, candidate);
+            Evaluated::Led(led.map(Epoch).map_err(|by| LeadError::Held { by }))
         }
-        Request::Resign { epoch, answer } => {
-            let leads = head
+        Request::Resign { epoch, .. } => {
+            let led = head
                 .leader
                 .take_if(|leader| leader.epoch == epoch.0)
                 .is_some();
-            Evaluated::Resigned {
-                ended: leads.then_some(()).ok_or(LeadError::Lost),
-                answer,
-            }
+            Evaluated::Resigned(led.then_some(()).ok_or(LeadError::Lost))
         }
     })
 }
 
 /// Answers one request once the fate of its batch is known. A caller that no longer waits is no error.
-fn answer(done: Evaluated, written: &Result<(), Failure>) {
-    match done {
-        Evaluated::Applied {
-            revision,
-            changed,
-            answer,
-        } => {
-            let outcome = match written {
-                Ok(()) => Outcome::Applied { revision },
-                Err(failure) if changed && failure.synced == Synced::Perhaps => Outcome::Unknown {
-                    cause: failure.cause.clone(),
-                },
-                Err(failure) => not_applied(&failure.cause),
-            };
-            drop(answer.send(outcome));
-        }
-        Evaluated::Refused { refusal, answer } => {
-            // A refusal that rests on a transaction of the same batch is void when that batch failed.
-            let outcome = match written {
-                Ok(()) => Outcome::Refused(refusal),
-                Err(failure) => not_applied(&failure.cause),
-            };
-            drop(answer.send(outcome));
-        }
-        Evaluated::Led { epoch, answer } => drop(answer.send(settle(written).and(epoch))),
-        Evaluated::Resigned { ended, answer } => drop(answer.send(settle(written).and(ended))),
-    }
-}
-
-fn settle(written: &Result<(), Failure>) -> Result<(), LeadError> {
-    let unavailable = |failure: &Failure| LeadError::Unavailable {
-        cause: failure.cause.clone(),
-    };
-    written.as_ref().map(|()| ()).map_err(unavailable)
-}
-
-fn turn_away(request: Request, cause: &str) {
-    let unavailable = || LeadError::Unavailable {
-        cause: cause.to_owned(),
-    };
+fn answer(request: Request, evaluated: Option<Evaluated>, written: &Result<(), Failure>) {
     match request {
-        Request::Write { answer, .. } => drop(answer.send(not_applied(cause))),
-        Request::Lead { answer, .. } => drop(answer.send(Err(unavailable()))),
-        Request::Resign { answer, .. } => drop(answer.send(Err(unavailable()))),
+        Request::Write { answer, .. } => drop(answer.send(outcome(evaluated, written))),
+        Request::Lead { answer, .. } => drop(answer.send(match (written, evaluated) {
+            (Ok(()), Some(Evaluated::Led(led))) => led,
+            (written, _) => Err(unavailable(written)),
+        })),
+        Request::Resign { answer, .. } => drop(answer.send(match (written, evaluated) {
+            (Ok(()), Some(Evaluated::Resigned(ended))) => ended,
+            (written, _) => Err(unavailable(written)),
+        })),
     }
+}
+
+/// A refusal that rests on a transaction of the same batch is void when that batch failed; so only what would have changed
+/// something, and may have been synced, is unknown then.
+fn outcome(evaluated: Option<Evaluated>, written: &Result<(), Failure>) -> Outcome {
+    match (written, evaluated) {
+        (Ok(()), Some(Evaluated::Applied { revision, .. })) => Outcome::Applied { revision },
+        (Ok(()), Some(Evaluated::Refused(refusal))) => Outcome::Refused(refusal),
+        (
+            Err(Failure {
+                synced: Synced::Perhaps,
+                cause,
+            }),
+            Some(Evaluated::Applied { changed: true, .. }),
+        ) => Outcome::Unknown {
+            cause: cause.clone(),
+        },
+        (written, _) => not_applied(cause(written)),
+    }
+}
+
+fn unavailable(written: &Result<(), Failure>) -> LeadError {
+    LeadError::Unavailable {
+        cause: cause(written).to_owned(),
+    }
+}
+
+fn cause(written: &Result<(), Failure>) -> &str {
+    written
+        .as_ref()
+        .map_or_else(|failure| failure.cause.as_str(), |()| "not evaluated")
 }
 
 /// Linux's words for a full file system, as redb passes them on.
