@@ -1,0 +1,138 @@
+//! What grants need from storage: the rows of their lists, and bundles, each checked before it is used.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::Unready;
+use bundle::{Bundle, Trust};
+use storage::{Snapshot, Storage, StorageError};
+use tokio::sync::Mutex;
+use types::{CatalogRow, Digest, JobSpec, Ordinal, Range, TenantId, TrackSet};
+
+/// Lists kept open: the jobs that a node works on at once, and their index is a few kilobytes per million rows.
+const LISTS_MAX: usize = 8;
+/// Longest wait for storage before a fetch counts as failed for now.
+const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The fetching half of storage.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    storage: Storage,
+    bundles: PathBuf,
+    trust: Trust,
+    lists: Mutex<Vec<(Digest, Arc<Snapshot>)>>,
+    /// One fetch of a bundle at a time: they share folders.
+    fetching: Mutex<()>,
+}
+
+impl Fetcher {
+    /// Fetches from `storage`; bundles go into folders under `bundles`.
+    pub(crate) fn new(storage: Storage, bundles: PathBuf, trust: Trust) -> Self {
+        Self {
+            storage,
+            bundles,
+            trust,
+            lists: Mutex::new(Vec::new()),
+            fetching: Mutex::new(()),
+        }
+    }
+
+    /// The rows of these tracks of a job's list.
+    ///
+    /// # Errors
+    /// Whether waiting may help.
+    pub(crate) async fn rows(
+        &self,
+        spec: &JobSpec,
+        range: Range,
+        tracks: &TrackSet,
+    ) -> Result<BTreeMap<Ordinal, CatalogRow>, Unready> {
+        let read = async {
+            let list = self.list(&spec.tenant, spec.list).await?;
+            list.read(range).await
+        };
+        let rows = within_deadline(read)
+            .await
+            .map_err(|error| unready("read a list", spec.list, &error))?;
+        let wanted = rows.into_iter().filter(|row| tracks.contains(row.ordinal));
+        Ok(wanted.map(|row| (row.ordinal, row)).collect())
+    }
+
+    async fn list(&self, tenant: &TenantId, list: Digest) -> Result<Arc<Snapshot>, StorageError> {
+        let mut open = self.lists.lock().await;
+        if let Some((_, snapshot)) = open.iter().find(|(digest, _)| *digest == list) {
+            return Ok(Arc::clone(snapshot));
+        }
+        let snapshot = Arc::new(self.storage.snapshot(tenant, list).await?);
+        if open.len() >= LISTS_MAX {
+            open.remove(0);
+        }
+        open.push((list, Arc::clone(&snapshot)));
+        Ok(snapshot)
+    }
+
+    /// A bundle on this disk, verified against the trusted keys each time: what lies on a disk may have been changed.
+    ///
+    /// # Errors
+    /// Whether waiting may help; a bundle that is refused never will be accepted.
+    pub(crate) async fn bundle(
+        &self,
+        tenant: &TenantId,
+        bundle: Digest,
+    ) -> Result<Arc<Bundle>, Unready> {
+        let _one_at_a_time = self.fetching.lock().await;
+        let folder = self.bundles.join(bundle.to_string());
+        if let Ok(opened) = self.open(&folder, bundle).await {
+            return Ok(opened);
+        }
+        let _nothing_there = std::fs::remove_dir_all(&folder);
+        let get = self.storage.get_bundle(tenant, bundle, &folder);
+        within_deadline(get)
+            .await
+            .map_err(|error| unready("get a bundle", bundle, &error))?;
+        self.open(&folder, bundle).await.map_err(|cause| {
+            tracing::error!(%bundle, cause, "the bundle is refused");
+            Unready::Never
+        })
+    }
+
+    async fn open(&self, folder: &Path, digest: Digest) -> Result<Arc<Bundle>, String> {
+        let (folder, trust) = (folder.to_owned(), self.trust.clone());
+        let opened = tokio::task::spawn_blocking(move || Bundle::open(&folder, &trust)).await;
+        let opened = opened
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.problem().to_string())?;
+        if opened.digest == digest {
+            Ok(Arc::new(opened))
+        } else {
+            Err(format!("its digest is {}", opened.digest))
+        }
+    }
+}
+
+async fn within_deadline<T>(
+    fetch: impl Future<Output = Result<T, StorageError>>,
+) -> Result<T, StorageError> {
+    let late = |_| StorageError::Unavailable {
+        action: "wait for",
+        path: "storage".to_owned(),
+        source: "the deadline passed".into(),
+    };
+    tokio::time::timeout(FETCH_DEADLINE, fetch)
+        .await
+        .map_err(late)?
+}
+
+/// What is absent may still come (a coordinator writes before it grants, but another replica may lag); what is damaged
+/// or makes no sense will not.
+fn unready(what: &'static str, of: Digest, error: &StorageError) -> Unready {
+    tracing::warn!(%of, %error, cause = ?std::error::Error::source(error), "cannot {what}");
+    match error {
+        StorageError::NotFound { .. }
+        | StorageError::Unavailable { .. }
+        | StorageError::Full { .. } => Unready::Later,
+        StorageError::Corrupt { .. } | StorageError::Invalid(_) => Unready::Never,
+    }
+}

@@ -1,0 +1,394 @@
+//! The coordinator over gRPC: conversions between the agent's words and the wire's, a deadline on every call.
+//!
+//! Answers that make no sense count as no answer, with a warning: the coordinator may be of another version.
+
+use std::time::Duration;
+
+use agent_core::{
+    BeatCall, Beaten, CallError, Care, Cause, CommitOutcome, Committed, Flush, GrantKey,
+    GrantOrder, Granted, Held, Joined, Order, PullCall, Released,
+};
+use async_trait::async_trait;
+use proto::field::{FieldError, nested, parsed, required};
+use proto::v1::{self, agents_client::AgentsClient};
+use storage::PartKind;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+use types::{
+    ActorId, Attempt, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session, Stage, TenantId,
+};
+
+use crate::claim::{Claim, Verdicts};
+use crate::coordinator::{Coordinator, GrantInfo, Introduction, Work};
+
+/// Longest wait for an answer: two beats and a half, so that a lost call costs a beat and not the grant.
+const CALL_DEADLINE: Duration = Duration::from_secs(5);
+/// Longest wait for a connection.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
+/// An idle connection is asked for a sign of life so often, so that a dead one is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Largest answer: 16,384 tracks in ranges, and 64 grants with their jobs, stay far below.
+const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// The client.
+#[derive(Clone, Debug)]
+pub struct GrpcCoordinator {
+    client: AgentsClient<Channel>,
+    node: NodeId,
+    /// Names of the devices, by number.
+    devices: Vec<String>,
+}
+
+impl GrpcCoordinator {
+    /// A client that connects at its first call, and again whenever it must.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn new(
+        address: &str,
+        node: NodeId,
+        devices: Vec<String>,
+    ) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(address.to_owned())?
+            .connect_timeout(CONNECT_DEADLINE)
+            .timeout(CALL_DEADLINE)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .keep_alive_timeout(CALL_DEADLINE)
+            .tcp_nodelay(true);
+        let client =
+            AgentsClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_BYTES_MAX);
+        Ok(Self {
+            client,
+            node,
+            devices,
+        })
+    }
+
+    fn caller(&self) -> Option<v1::Caller> {
+        let actor = ActorId::new(self.node.as_str()).unwrap_or_default();
+        Some(
+            proto::Caller {
+                tenant: TenantId::default(),
+                actor,
+            }
+            .into(),
+        )
+    }
+
+    fn node(&self) -> String {
+        self.node.to_string()
+    }
+}
+
+#[async_trait]
+impl Coordinator for GrpcCoordinator {
+    async fn join(&self, node: &Introduction) -> Result<Joined, CallError> {
+        let request = v1::JoinRequest {
+            caller: self.caller(),
+            node: self.node(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            devices: node.devices.iter().cloned().map(Into::into).collect(),
+            stages: vec![v1::Stage::Decode.into(), v1::Stage::Screen.into()],
+            decoders: node.decoders,
+            sources: node.sources.iter().map(ToString::to_string).collect(),
+            accepts_sources: node.accepts_sources,
+            nonce: node.nonce,
+        };
+        let answer = taken("Join", self.client.clone().join(request).await)?;
+        Ok(Joined {
+            session: Session(answer.session),
+            beat_every: Millis(answer.beat_every_ms.into()),
+            grant_lives: Millis(answer.grant_lives_ms.into()),
+        })
+    }
+
+    async fn pull(&self, call: &PullCall) -> Result<Work, CallError> {
+        let request = v1::PullRequest {
+            caller: self.caller(),
+            node: self.node(),
+            session: call.session.0,
+            pull: call.number.0,
+            tracks_per_1000_seconds: call.tracks_per_1000_s,
+            want_tracks: call.want_tracks,
+            bundles: call.bundles.iter().map(ToString::to_string).collect(),
+        };
+        let answer = taken("Pull", self.client.clone().pull(request).await)?;
+        understood("Pull", work(answer))
+    }
+
+    async fn beat(&self, call: &BeatCall) -> Result<Beaten, CallError> {
+        let out = call.devices_out.iter().filter_map(|(device, code)| {
+            let device = self.devices.get(device.0 as usize)?.clone();
+            Some(v1::DeviceOut {
+                device,
+                code: code.to_string(),
+            })
+        });
+        let request = v1::BeatRequest {
+            caller: self.caller(),
+            node: self.node(),
+            session: call.session.0,
+            beat: call.number,
+            held: call.held.iter().map(held).collect(),
+            released: call.released.iter().map(released).collect(),
+            devices_out: out.collect(),
+            draining: call.draining,
+        };
+        let answer = taken("Beat", self.client.clone().beat(request).await)?;
+        understood("Beat", beaten(answer))
+    }
+
+    async fn commit(&self, session: Session, claim: &Claim) -> Result<Committed, CallError> {
+        let caller = proto::Caller {
+            tenant: claim.tenant.clone(),
+            actor: ActorId::default(),
+        };
+        let request = v1::CommitRequest {
+            caller: Some(caller.into()),
+            node: self.node(),
+            session: session.0,
+            job: claim.grant.job.to_string(),
+            generation: claim.generation.0,
+            shard: claim.grant.shard.to_string(),
+            attempt: claim.grant.attempt.0,
+            parts: vec![part(claim)],
+        };
+        let answer = taken("Commit", self.client.clone().commit(request).await)?;
+        understood("Commit", committed(answer))
+    }
+
+    async fn leave(&self, session: Session) -> Result<(), CallError> {
+        let request = v1::LeaveRequest {
+            caller: self.caller(),
+            node: self.node(),
+            session: session.0,
+        };
+        taken("Leave", self.client.clone().leave(request).await).map(|_| ())
+    }
+}
+
+/// The answer, or what its absence means. A refusal is one only if the coordinator itself gave its code.
+fn taken<T>(call: &'static str, answer: Result<Response<T>, Status>) -> Result<T, CallError> {
+    let status = match answer {
+        Ok(answer) => return Ok(answer.into_inner()),
+        Err(status) => status,
+    };
+    // A status without our details is the transport's or a proxy's: it says nothing about what became of the call.
+    let stated = !status.details().is_empty();
+    match proto::problem::code(&status).filter(|_| stated) {
+        Some(code) => {
+            tracing::warn!(call, %code, cause = status.message(), "refused by the coordinator");
+            Err(CallError::Refused(code))
+        }
+        None => {
+            tracing::debug!(call, status = %status, "no answer from the coordinator");
+            Err(CallError::Unanswered)
+        }
+    }
+}
+
+fn understood<T>(call: &'static str, answer: Result<T, FieldError>) -> Result<T, CallError> {
+    answer.map_err(|error| {
+        tracing::warn!(call, %error, "the coordinator's answer makes no sense");
+        CallError::Unanswered
+    })
+}
+
+// Inwards.
+
+fn work(wire: v1::PullResponse) -> Result<Work, FieldError> {
+    let jobs = wire
+        .jobs
+        .into_iter()
+        .map(|job| nested::<_, JobSpec>("jobs.spec", job.spec));
+    let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
+    let sources = wire
+        .sources
+        .into_iter()
+        .map(|source| Ok((parsed("sources.name", &source.name)?, source.folder.into())));
+    Ok(Work {
+        grants: wire
+            .grants
+            .into_iter()
+            .map(|wire| grant(wire, &jobs))
+            .collect::<Result<_, _>>()?,
+        again_after: Millis(wire.again_after_ms.into()),
+        sources: sources.collect::<Result<_, FieldError>>()?,
+    })
+}
+
+fn grant(wire: v1::Grant, jobs: &[JobSpec]) -> Result<GrantInfo, FieldError> {
+    let spec = jobs.iter().find(|spec| spec.job.as_str() == wire.job);
+    let spec = spec
+        .ok_or_else(|| FieldError::new("grants.job", "has no brief"))?
+        .clone();
+    if wire.escalation.is_some() {
+        return Err(FieldError::new(
+            "grants.escalation",
+            "is of a stage that this agent does not run",
+        ));
+    }
+    let granted = Granted {
+        key: key(&wire.job, &wire.shard, wire.attempt)?,
+        range: nested::<_, Range>("grants.ordinals", wire.ordinals)?,
+        tracks: proto::track_set("grants.tracks", &wire.tracks)?,
+        bundle: spec.bundle,
+        shard_tracks: spec.plan.shard_tracks,
+        care: care(wire.care)?,
+        flush: flush(wire.flush)?,
+    };
+    Ok(GrantInfo {
+        granted,
+        spec,
+        epoch: Epoch(wire.epoch),
+        generation: Generation(wire.generation),
+    })
+}
+
+fn key(job: &str, shard: &str, attempt: u32) -> Result<GrantKey, FieldError> {
+    Ok(GrantKey {
+        job: parsed("job", job)?,
+        shard: parsed("shard", shard)?,
+        attempt: Attempt(attempt),
+    })
+}
+
+fn known<W: TryFrom<i32>>(path: &str, number: i32) -> Result<W, FieldError> {
+    W::try_from(number)
+        .map_err(|_| FieldError::new(path, format!("has the unknown value {number}")))
+}
+
+fn unspecified(path: &str) -> FieldError {
+    FieldError::new(path, "is UNSPECIFIED")
+}
+
+fn care(number: i32) -> Result<Care, FieldError> {
+    match known("care", number)? {
+        v1::Care::Unspecified => Err(unspecified("care")),
+        v1::Care::Normal => Ok(Care::Normal),
+        v1::Care::Apart => Ok(Care::Apart),
+        v1::Care::Reject => Ok(Care::Reject),
+    }
+}
+
+fn flush(number: i32) -> Result<Flush, FieldError> {
+    match known("flush", number)? {
+        v1::Flush::Unspecified => Err(unspecified("flush")),
+        v1::Flush::AsConfigured => Ok(Flush::AsConfigured),
+        v1::Flush::AtEnd => Ok(Flush::AtEnd),
+    }
+}
+
+fn beaten(wire: v1::BeatResponse) -> Result<Beaten, FieldError> {
+    let about = |wire: v1::GrantOrder| {
+        Ok(GrantOrder {
+            key: key(&wire.job, &wire.shard, wire.attempt)?,
+            order: order(wire.order)?,
+            flush: flush(wire.flush)?,
+        })
+    };
+    let orders = wire
+        .orders
+        .into_iter()
+        .map(about)
+        .collect::<Result<_, FieldError>>()?;
+    Ok(Beaten {
+        orders,
+        pull_now: wire.pull_now,
+        drain: wire.drain,
+    })
+}
+
+fn order(wire: Option<v1::Order>) -> Result<Order, FieldError> {
+    use v1::order::Order as Wire;
+    match required("order", wire.and_then(|order| order.order))? {
+        Wire::Continue(v1::Continue {}) => Ok(Order::Continue),
+        Wire::YieldAt(ordinal) => Ok(Order::YieldAt(ordinal)),
+        Wire::Stop(v1::Stop {}) => Ok(Order::Stop),
+    }
+}
+
+fn committed(wire: v1::CommitResponse) -> Result<Committed, FieldError> {
+    let outcome = match known("outcome", wire.outcome)? {
+        v1::CommitOutcome::Unspecified => return Err(unspecified("outcome")),
+        v1::CommitOutcome::Counted => CommitOutcome::Counted,
+        v1::CommitOutcome::DoneAlready => CommitOutcome::DoneAlready,
+        v1::CommitOutcome::Superseded => CommitOutcome::Superseded,
+    };
+    Ok(Committed {
+        outcome,
+        order: order(wire.order)?,
+    })
+}
+
+// Outwards.
+
+fn held(held: &Held) -> v1::Held {
+    let death = |death: &agent_core::WorkerDeath| v1::WorkerDeath {
+        number: death.number,
+        tracks: proto::ranges(&death.tracks),
+    };
+    v1::Held {
+        job: held.key.job.to_string(),
+        shard: held.key.shard.to_string(),
+        attempt: held.key.attempt.0,
+        in_hand: proto::ranges(&held.in_hand),
+        yielded_at: held.yielded_at,
+        deaths: held.deaths.iter().map(death).collect(),
+        unflushed: held.unflushed,
+    }
+}
+
+fn released(released: &Released) -> v1::Released {
+    let cause = match released.cause {
+        Cause::Drain => v1::ReleaseCause::Drain,
+        Cause::DeviceOut => v1::ReleaseCause::DeviceOut,
+        Cause::Bundle => v1::ReleaseCause::Bundle,
+        Cause::Storage => v1::ReleaseCause::Storage,
+    };
+    v1::Released {
+        job: released.key.job.to_string(),
+        shard: released.key.shard.to_string(),
+        attempt: released.key.attempt.0,
+        cause: cause.into(),
+    }
+}
+
+fn part(claim: &Claim) -> v1::Part {
+    let kind = match claim.kind {
+        PartKind::Terminal => v1::PartKind::Terminal,
+        PartKind::Escalation => v1::PartKind::Escalation,
+    };
+    let made = claim.made.iter().map(|made| v1::Made {
+        stage: v1::Stage::from(made.stage).into(),
+        device: made.device.clone(),
+        from_ms: made.from.0,
+        to_ms: made.to.0,
+    });
+    let sung = claim.made.iter().filter(|made| made.stage != Stage::Decode);
+    let canaries = sung.map(|made| v1::Canary {
+        stage: v1::Stage::from(made.stage).into(),
+        device: made.device.clone(),
+        good: true,
+    });
+    v1::Part {
+        kind: kind.into(),
+        tracks: proto::ranges(&claim.tracks),
+        sha256: claim.sha256.to_string(),
+        rows: claim.rows,
+        bytes: claim.bytes,
+        verdicts: Some(verdicts(&claim.verdicts)),
+        ledger: proto::uses(&claim.ledger),
+        made: made.collect(),
+        canaries: canaries.collect(),
+    }
+}
+
+fn verdicts(counts: &Verdicts) -> v1::VerdictCounts {
+    v1::VerdictCounts {
+        likely_ai: counts.likely_ai,
+        no_evidence: counts.no_evidence,
+        inconclusive: counts.inconclusive,
+        unscannable: counts.unscannable,
+    }
+}

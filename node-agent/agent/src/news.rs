@@ -1,0 +1,151 @@
+//! What threads and tasks tell the shell. One bounded queue carries all of it; whoever tells waits for room, and the
+//! shell never waits for whoever tells.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent_core::{Death, DeviceNo, Event, GrantKey, PartNo, SlotNo, Unready};
+use audio::protocol::Summary;
+use engine::FromWorker;
+use storage::SourceError;
+use tokio::sync::mpsc;
+use types::{CatalogRow, Code, Digest, Ordinal, Problem, Provenance};
+
+use crate::coordinator::Work;
+use crate::parts::Saved;
+use crate::worker::Link;
+
+/// News that wait at most: a few for each slot and device; more than that means that the shell is stuck.
+const NEWS_MAX: usize = 1_024;
+
+/// The telling end.
+pub(crate) type Teller = mpsc::Sender<News>;
+
+/// A queue for news.
+pub(crate) fn queue() -> (Teller, mpsc::Receiver<News>) {
+    mpsc::channel(NEWS_MAX)
+}
+
+/// Something that happened outside the shell.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// An event for the core as it is.
+    Core(Event),
+    /// The answer to a pull.
+    Worked {
+        /// The session that the pull named.
+        session: types::Session,
+        /// The pull's number.
+        number: types::PullNo,
+        /// The answer.
+        answer: Result<Work, agent_core::CallError>,
+    },
+    /// A grant's rows of its list were read, or not.
+    Listed {
+        /// The grant.
+        grant: GrantKey,
+        /// The rows.
+        rows: Result<BTreeMap<Ordinal, CatalogRow>, Unready>,
+    },
+    /// A bundle is on disk and verified, or not.
+    Fetched {
+        /// The device that wants it.
+        device: DeviceNo,
+        /// Its digest.
+        bundle: Digest,
+        /// The bundle.
+        outcome: Result<Arc<bundle::Bundle>, Unready>,
+    },
+    /// A worker said something.
+    Said {
+        /// Its device.
+        device: DeviceNo,
+        /// Its life.
+        life: u64,
+        /// What.
+        message: Box<FromWorker>,
+    },
+    /// A worker ended.
+    Ended {
+        /// Its device.
+        device: DeviceNo,
+        /// Its life.
+        life: u64,
+        /// How, as far as its status tells.
+        death: Death,
+    },
+    /// A slot's decoder and ring are idle and known to the worker.
+    SlotReady {
+        /// The slot.
+        slot: SlotNo,
+        /// The worker's link.
+        link: Arc<Link>,
+    },
+    /// The decoding of a track ended.
+    Decoded {
+        /// The try.
+        token: u64,
+        /// How.
+        outcome: Box<Decoded>,
+    },
+    /// The whole object was hashed, or could not be.
+    Hashed {
+        /// The try.
+        token: u64,
+        /// The digest.
+        outcome: Result<Digest, SourceError>,
+    },
+    /// A part was made and put, or not.
+    Part {
+        /// The part.
+        part: PartNo,
+        /// The part as saved, with whether storage has it.
+        outcome: Result<(Arc<Saved>, bool), Problem>,
+    },
+    /// The node cannot work at all.
+    Fatal(Problem),
+}
+
+/// How the decoding of a track ended.
+#[derive(Debug)]
+pub(crate) enum Decoded {
+    /// All its samples went to the worker.
+    Whole(Summary, Reading),
+    /// It ends in a code.
+    Failed(Refusal, Reading),
+    /// Its bytes are out of reach at the moment.
+    Unreachable,
+    /// The decoder died.
+    Died {
+        /// How.
+        death: Death,
+        /// What that means for the track.
+        code: Code,
+    },
+}
+
+/// Why a track was not decoded.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    /// The row's code.
+    pub(crate) code: Code,
+    /// The particulars.
+    pub(crate) detail: String,
+    /// Tags that claim a provenance.
+    pub(crate) provenance: Vec<Provenance>,
+    /// Processor time of the decoder, microseconds.
+    pub(crate) cpu_us: u64,
+}
+
+/// What reading a track's bytes came to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// Length of the object; none where it could not be opened.
+    pub(crate) bytes: Option<u64>,
+    /// Bytes served to the decoder.
+    pub(crate) served: u64,
+    /// Time spent waiting for the source, microseconds.
+    pub(crate) wait_us: u64,
+    /// From the start of the track to the decoder's last word, microseconds.
+    pub(crate) wall_us: u64,
+}

@@ -1,0 +1,196 @@
+//! From what decoder, hash and worker said of a track to its row. Pure: what is said of a track is the bundle's rule, what
+//! goes into the row is the policy's.
+
+use bundle::{Bundle, Evidence, Rules, TrackWindow, decide};
+use engine::TrackScore;
+use types::{
+    CatalogRow, Code, Digest, Dtype, Embedding, JobSpec, Ledger, TimelinePoint, TrackRow,
+    UnixMillis, Verdict, Warning,
+};
+
+use crate::news::{Reading, Refusal};
+use audio::protocol::Summary;
+
+/// A row with what it cost and when it was made.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MadeRow {
+    pub(crate) row: TrackRow,
+    pub(crate) ledger: Ledger,
+    /// When the track was taken up, and when its row was made.
+    pub(crate) from: UnixMillis,
+    pub(crate) to: UnixMillis,
+    /// When the device began with it, if it did.
+    pub(crate) screened_from: Option<UnixMillis>,
+}
+
+/// The device that scored, as rows and rules need it.
+#[derive(Clone, Debug)]
+pub(crate) struct Scorer {
+    /// Its name.
+    pub(crate) device: String,
+    /// Number format.
+    pub(crate) dtype: Dtype,
+    /// Rate at which it hears, Hz.
+    pub(crate) rate_hz: u32,
+    /// Samples from one frame to the next.
+    pub(crate) hop: u32,
+}
+
+/// The row of a track that was scored.
+pub(crate) fn scored(
+    track: &CatalogRow,
+    spec: &JobSpec,
+    bundle: &Bundle,
+    scorer: &Scorer,
+    (summary, reading, sha256): (&Summary, &Reading, Digest),
+    score: TrackScore,
+) -> (TrackRow, Ledger) {
+    let windows: Vec<TrackWindow> = score
+        .timeline
+        .iter()
+        .map(|point| TrackWindow {
+            logit: point.logit,
+            rms_db: point.rms_db,
+        })
+        .collect();
+    let evidence = Evidence {
+        windows: &windows,
+        dtype: scorer.dtype,
+    };
+    let decision = decide(&bundle.manifest, &evidence, Rules::from(&spec.policy));
+    let told = !matches!(decision.verdict, Verdict::NoEvidence);
+    let embedding = Some(score.embedding).filter(|bits| spec.policy.embeddings && !bits.is_empty());
+    let mut row = blank(track, spec.bundle);
+    row.verdict = decision.verdict;
+    row.reason = decision.reason;
+    row.code = decision.code;
+    row.screen = decision.score;
+    row.timeline = timeline(&score.timeline, scorer);
+    row.features = if told { score.features } else { Vec::new() };
+    row.thumbnail = score.picture.filter(|_| told && spec.policy.thumbnails);
+    row.embedding = embedding.map(Embedding);
+    row.mean = Some(score.mean as f32);
+    row.deviation = Some(score.deviation as f32);
+    row.borderline = decision.borderline.is_some();
+    row.warnings = sorted(summary.warnings.iter().chain(&decision.warnings));
+    row.duration_ms = Some(summary.duration_ms);
+    row.sample_rate_hz = Some(summary.source_rate_hz);
+    row.channels = Some(summary.source_channels);
+    row.codec = Some(summary.codec.clone());
+    row.bytes = reading.bytes;
+    row.content_sha256 = Some(sha256);
+    row.provenance = summary.provenance.clone();
+    row.device = scorer.device.clone();
+    row.decode_us = summary.cpu_us;
+    row.screen_us = (score.device_seconds * 1e6) as u64;
+    let ledger = ledger(&row, reading, true);
+    (row, ledger)
+}
+
+/// The row of a track that was not scored, with what is known of it.
+pub(crate) fn unscannable(
+    track: &CatalogRow,
+    spec: &JobSpec,
+    refusal: Refusal,
+    reading: &Reading,
+) -> (TrackRow, Ledger) {
+    let mut row = rejected(track, spec, refusal.code, Some(refusal.detail));
+    row.bytes = reading.bytes.or(track.bytes);
+    row.provenance = refusal.provenance;
+    row.decode_us = refusal.cpu_us;
+    let ledger = ledger(&row, reading, false);
+    (row, ledger)
+}
+
+/// The row of a track of which nothing is known but why it is not scanned.
+pub(crate) fn rejected(
+    track: &CatalogRow,
+    spec: &JobSpec,
+    code: Code,
+    detail: Option<String>,
+) -> TrackRow {
+    let mut row = blank(track, spec.bundle);
+    row.code = Some(code);
+    row.detail = detail.filter(|text| !text.is_empty());
+    row.bytes = track.bytes;
+    row
+}
+
+fn timeline(points: &[engine::WindowPoint], scorer: &Scorer) -> Vec<TimelinePoint> {
+    let start_ms = |frame: u64| {
+        let ms = frame
+            .saturating_mul(scorer.hop.into())
+            .saturating_mul(1_000)
+            / u64::from(scorer.rate_hz.max(1));
+        u32::try_from(ms).unwrap_or(u32::MAX)
+    };
+    points
+        .iter()
+        .map(|point| TimelinePoint {
+            start_ms: start_ms(point.start),
+            logit: point.logit,
+        })
+        .collect()
+}
+
+fn sorted<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
+    let mut all: Vec<Warning> = warnings.copied().collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn ledger(row: &TrackRow, reading: &Reading, screened: bool) -> Ledger {
+    let mut ledger = Ledger::default();
+    let audio_ms = row.duration_ms.unwrap_or(0);
+    ledger.decode.device_us = reading.wall_us.saturating_sub(reading.wait_us);
+    ledger.decode.cpu_us = row.decode_us;
+    ledger.decode.wait_us = reading.wait_us;
+    ledger.decode.bytes = reading.served;
+    ledger.decode.tracks = 1;
+    ledger.decode.audio_ms = audio_ms;
+    if screened {
+        ledger.screen.device_us = row.screen_us;
+        ledger.screen.tracks = 1;
+        ledger.screen.audio_ms = audio_ms;
+    }
+    ledger
+}
+
+/// A row that says only which track it is of, and that it was not scanned.
+fn blank(track: &CatalogRow, bundle: Digest) -> TrackRow {
+    TrackRow {
+        ordinal: track.ordinal,
+        track_id: track.track_id.clone(),
+        source: track.source.clone(),
+        key: track.key.clone(),
+        isrc: track.isrc.clone(),
+        declared_ai: track.declared_ai,
+        verdict: Verdict::Unscannable,
+        reason: None,
+        code: None,
+        detail: None,
+        screen: None,
+        residual: None,
+        timeline: Vec::new(),
+        features: Vec::new(),
+        thumbnail: None,
+        embedding: None,
+        mean: None,
+        deviation: None,
+        borderline: false,
+        warnings: Vec::new(),
+        duration_ms: None,
+        sample_rate_hz: None,
+        channels: None,
+        codec: None,
+        bytes: None,
+        content_sha256: None,
+        provenance: Vec::new(),
+        bundle,
+        device: String::new(),
+        decode_us: 0,
+        screen_us: 0,
+        residual_us: 0,
+    }
+}

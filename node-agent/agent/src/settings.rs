@@ -1,0 +1,434 @@
+//! What an operator may set, and the checked form in which the agent reads it. Nothing else reads flags, variables or files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bundle::{PublicKey, Trust};
+use runtime::config::{Kind, Loaded, Program, Setting};
+use runtime::telemetry::{LogFormat, MetricsAddress};
+use serde::Deserialize;
+use types::{Code, DeviceKind, Millis, NodeId, Problem, SourceName};
+
+/// The agent's settings, from which its flags, variables, file keys and help follow.
+pub const PROGRAM: Program = Program {
+    name: "node-agent",
+    about: "Pulls shards from the coordinator and has them decoded and screened on this machine's devices",
+    version: env!("CARGO_PKG_VERSION"),
+    settings: &[
+        Setting {
+            key: "coordinator",
+            kind: Kind::Text(Some("http://127.0.0.1:7700")),
+            help: "Address of the coordinator",
+        },
+        Setting {
+            key: "data",
+            kind: Kind::Text(None),
+            help: "Folder for unfinished parts and bundles",
+        },
+        Setting {
+            key: "storage",
+            kind: Kind::Text(None),
+            help: "Object storage as a URL, such as file:///srv/trackscan",
+        },
+        Setting {
+            key: "node",
+            kind: Kind::Text(Some("local")),
+            help: "Name of this node, its own in the cluster",
+        },
+        Setting {
+            key: "device",
+            kind: Kind::Text(Some("auto")),
+            help: "auto (GPUs where there are any), cpu or cuda",
+        },
+        Setting {
+            key: "decoders",
+            kind: Kind::Number(0),
+            help: "Decoders at once; 0: one less than there are cores",
+        },
+        Setting {
+            key: "tracks-per-decoder",
+            kind: Kind::Number(200),
+            help: "Tracks after which a decoder is replaced",
+        },
+        Setting {
+            key: "source",
+            kind: Kind::List,
+            help: "A source as NAME=DIR",
+        },
+        Setting {
+            key: "accept-sources",
+            kind: Kind::Switch,
+            help: "Take definitions of sources from the coordinator",
+        },
+        Setting {
+            key: "worker",
+            kind: Kind::Text(None),
+            help: "The worker's binary; trackscan-worker beside this one",
+        },
+        Setting {
+            key: "decoder",
+            kind: Kind::Text(None),
+            help: "The decoder's binary; trackscan-decoder beside this one",
+        },
+        Setting {
+            key: "trusted-key",
+            kind: Kind::List,
+            help: "Public key, hex, whose signatures on bundles are trusted",
+        },
+        Setting {
+            key: "min-bundle",
+            kind: Kind::List,
+            help: "Lowest accepted version of a bundle as NAME=VERSION",
+        },
+        Setting {
+            key: "flush-secs",
+            kind: Kind::Number(60),
+            help: "Least time between two parts of a grant",
+        },
+        Setting {
+            key: "silence-secs",
+            kind: Kind::Number(120),
+            help: "A worker silent for so long is replaced",
+        },
+        Setting {
+            key: "drain-secs",
+            kind: Kind::Number(60),
+            help: "How long what is in hand may take once the end was asked for",
+        },
+        Setting {
+            key: "metrics",
+            kind: Kind::Text(Some("127.0.0.1:7702")),
+            help: "Address of the metrics, or `off`",
+        },
+        Setting {
+            key: "log",
+            kind: Kind::Text(Some("info")),
+            help: "Which events are logged, such as info,agent=debug",
+        },
+        Setting {
+            key: "log-format",
+            kind: Kind::Text(Some("text")),
+            help: "text or json",
+        },
+    ],
+};
+
+/// Settings as they were read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Raw {
+    coordinator: String,
+    data: Option<PathBuf>,
+    storage: Option<String>,
+    node: String,
+    device: Choice,
+    decoders: u32,
+    tracks_per_decoder: u32,
+    source: Vec<String>,
+    accept_sources: bool,
+    worker: Option<PathBuf>,
+    decoder: Option<PathBuf>,
+    trusted_key: Vec<String>,
+    min_bundle: Vec<String>,
+    flush_secs: u32,
+    silence_secs: u32,
+    drain_secs: u32,
+    metrics: MetricsAddress,
+    log: String,
+    log_format: LogFormat,
+}
+
+/// Which devices to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Choice {
+    /// Each GPU; without one the processor.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// Each GPU; without one the agent refuses to start.
+    Cuda,
+}
+
+/// Settings as they hold together.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Address of the coordinator.
+    pub coordinator: String,
+    /// Object storage as a URL.
+    pub storage: String,
+    /// Where metrics are served.
+    pub metrics: MetricsAddress,
+    /// Which events are logged.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which devices to use.
+    pub device: Choice,
+    /// All that the node itself needs.
+    pub node: NodeSettings,
+}
+
+/// What a node needs, wherever its work comes from.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// Its name.
+    pub name: NodeId,
+    /// Folder for unfinished parts and bundles.
+    pub data: PathBuf,
+    /// Decoders at once, at least 1.
+    pub decoders: u32,
+    /// Tracks after which a decoder is replaced, at least 1.
+    pub tracks_per_decoder: u32,
+    /// Configured sources: folders by name.
+    pub sources: BTreeMap<SourceName, PathBuf>,
+    /// Whether definitions of sources are taken from the coordinator.
+    pub accept_sources: bool,
+    /// The worker's binary.
+    pub worker: PathBuf,
+    /// The decoder's binary.
+    pub decoder: PathBuf,
+    /// Whose bundles are loaded, and from which version on.
+    pub trust: Trust,
+    /// Least time between two parts of a grant.
+    pub flush_every: Millis,
+    /// A worker silent for so long is replaced.
+    pub silence: Duration,
+    /// How long a drain may take.
+    pub drain: Duration,
+}
+
+/// Most decoders: each is a process with a ring of a megabyte, and no machine has more cores to feed.
+const DECODERS_MAX: u32 = 256;
+
+impl Settings {
+    /// Checks what was read.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` names the setting and what is wrong with it.
+    pub fn check(loaded: &Loaded<Raw>) -> Result<Self, Problem> {
+        let raw = &loaded.config;
+        Ok(Self {
+            coordinator: address(&raw.coordinator),
+            storage: raw
+                .storage
+                .clone()
+                .ok_or_else(|| invalid("setting `storage` has no value"))?,
+            metrics: raw.metrics,
+            log: raw.log.clone(),
+            log_format: raw.log_format,
+            device: raw.device,
+            node: node(raw)?,
+        })
+    }
+}
+
+fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
+    let data = raw
+        .data
+        .as_ref()
+        .ok_or_else(|| invalid("setting `data` has no value"))?;
+    let data = std::path::absolute(data)
+        .map_err(|error| invalid(format!("folder `{}`: {error}", data.display())))?;
+    let name = NodeId::new(raw.node.clone())
+        .map_err(|error| invalid(format!("setting `node`: {error}")))?;
+    Ok(NodeSettings {
+        name,
+        data,
+        decoders: decoders(raw.decoders),
+        tracks_per_decoder: raw.tracks_per_decoder.max(1),
+        sources: sources(&raw.source)?,
+        accept_sources: raw.accept_sources,
+        worker: binary(raw.worker.as_ref(), "trackscan-worker")?,
+        decoder: binary(raw.decoder.as_ref(), "trackscan-decoder")?,
+        trust: trust(raw)?,
+        flush_every: Millis::from_secs(raw.flush_secs.into()),
+        silence: Duration::from_secs(raw.silence_secs.max(1).into()),
+        drain: Duration::from_secs(raw.drain_secs.into()),
+    })
+}
+
+/// One core is left to the worker and the agent itself.
+fn decoders(wanted: u32) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let own = u32::try_from(cores)
+        .unwrap_or(DECODERS_MAX)
+        .saturating_sub(1);
+    let chosen = if wanted == 0 { own } else { wanted };
+    chosen.clamp(1, DECODERS_MAX)
+}
+
+/// The address as a URL.
+fn address(text: &str) -> String {
+    if text.contains("://") {
+        text.to_owned()
+    } else {
+        format!("http://{text}")
+    }
+}
+
+fn binary(given: Option<&PathBuf>, name: &str) -> Result<PathBuf, Problem> {
+    let beside = || -> Result<PathBuf, Problem> {
+        let own =
+            std::env::current_exe().map_err(|error| missing(format!("find `{name}`: {error}")))?;
+        Ok(own.with_file_name(name))
+    };
+    let path = given.cloned().map_or_else(beside, Ok)?;
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(missing(format!("find `{}`", path.display())))
+    }
+}
+
+fn missing(message: String) -> Problem {
+    Problem::new(Code::BinaryMissing, message)
+}
+
+fn invalid(message: impl Into<String>) -> Problem {
+    Problem::new(Code::ConfigInvalid, message)
+}
+
+fn sources(list: &[String]) -> Result<BTreeMap<SourceName, PathBuf>, Problem> {
+    let mut sources = BTreeMap::new();
+    for text in list {
+        let (name, folder) = source(text)?;
+        if sources.insert(name.clone(), folder).is_some() {
+            return Err(invalid(format!("setting `source` names `{name}` twice")));
+        }
+    }
+    Ok(sources)
+}
+
+fn source(text: &str) -> Result<(SourceName, PathBuf), Problem> {
+    let wrong = |cause: String| invalid(format!("setting `source`: `{text}` {cause}"));
+    let (name, folder) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("is not NAME=DIR".to_owned()))?;
+    let name = SourceName::new(name).map_err(|error| wrong(format!("names no source: {error}")))?;
+    if !Path::new(folder).is_dir() {
+        return Err(wrong("names no folder".to_owned()));
+    }
+    Ok((name, PathBuf::from(folder)))
+}
+
+fn trust(raw: &Raw) -> Result<Trust, Problem> {
+    let key = |text: &String| {
+        text.parse::<PublicKey>()
+            .map_err(|error| invalid(format!("setting `trusted-key`: `{text}`: {error}")))
+    };
+    let keys = raw
+        .trusted_key
+        .iter()
+        .map(key)
+        .collect::<Result<Vec<_>, _>>()?;
+    let bounds = raw.min_bundle.iter().map(String::as_str);
+    Trust::new(keys)
+        .with_bounds(bounds)
+        .map_err(|error| invalid(format!("setting `min-bundle`: {error}")))
+}
+
+impl Choice {
+    /// The devices to use of those that the machine has.
+    ///
+    /// # Errors
+    /// `DEVICE_ABSENT` where none of the wanted kind is there.
+    pub fn pick(self, all: Vec<types::Device>) -> Result<Vec<types::Device>, Problem> {
+        let gpus = all.iter().any(|device| device.kind == DeviceKind::Cuda);
+        let kind = match self {
+            Self::Auto if gpus => DeviceKind::Cuda,
+            Self::Auto | Self::Cpu => DeviceKind::Cpu,
+            Self::Cuda => DeviceKind::Cuda,
+        };
+        let picked: Vec<types::Device> = all
+            .into_iter()
+            .filter(|device| device.kind == kind)
+            .collect();
+        if picked.is_empty() {
+            return Err(Problem::new(
+                Code::DeviceAbsent,
+                format!("find a device of kind {kind}"),
+            ));
+        }
+        Ok(picked)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::Device;
+
+    fn check(args: &[&str]) -> Result<Settings, Problem> {
+        let own = std::env::current_exe().unwrap().display().to_string();
+        let binaries = ["--worker", &own, "--decoder", &own];
+        let args = ["node-agent"]
+            .iter()
+            .chain(&binaries)
+            .chain(args)
+            .map(ToString::to_string);
+        let loaded = PROGRAM
+            .load_from::<Raw>(args.collect::<Vec<_>>(), |_| None)
+            .unwrap();
+        Settings::check(&loaded)
+    }
+
+    #[track_caller]
+    fn check_refused(args: &[&str], expected: &str) {
+        let problem = check(args).unwrap_err();
+        assert!(problem.message.contains(expected), "{problem}");
+    }
+
+    #[test]
+    fn data_and_storage_are_all_that_must_be_given() {
+        let settings = check(&["--data", "/d", "--storage", "file:///s"]).unwrap();
+        assert_eq!(settings.coordinator, "http://127.0.0.1:7700");
+        assert_eq!(settings.node.name.as_str(), "local");
+        assert_eq!(settings.node.flush_every, Millis(60_000));
+        assert!(settings.node.decoders >= 1);
+        check_refused(&["--storage", "file:///s"], "setting `data` has no value");
+        check_refused(&["--data", "/d"], "setting `storage` has no value");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_name() {
+        let with =
+            |more: &[&'static str]| [&["--data", "/d", "--storage", "file:///s"], more].concat();
+        check_refused(&with(&["--source", "music"]), "is not NAME=DIR");
+        check_refused(
+            &with(&["--source", "music=/nowhere/at/all"]),
+            "names no folder",
+        );
+        check_refused(
+            &with(&["--source", "a=/tmp", "--source", "a=/tmp"]),
+            "names `a` twice",
+        );
+        check_refused(&with(&["--trusted-key", "00"]), "setting `trusted-key`");
+        check_refused(&with(&["--min-bundle", "x"]), "setting `min-bundle`");
+        check_refused(&with(&["--node", "a/b"]), "setting `node`");
+        check_refused(
+            &with(&["--worker", "/nowhere/at/all"]),
+            "find `/nowhere/at/all`",
+        );
+    }
+
+    #[test]
+    fn gpus_go_first_and_are_never_replaced_where_they_were_asked_for() {
+        let device = |kind, index| Device {
+            kind,
+            index,
+            name: String::new(),
+            memory_bytes: 0,
+        };
+        let (cpu, gpu) = (device(DeviceKind::Cpu, 0), device(DeviceKind::Cuda, 0));
+        let both = vec![gpu.clone(), cpu.clone()];
+        assert_eq!(Choice::Auto.pick(both.clone()), Ok(vec![gpu.clone()]));
+        assert_eq!(Choice::Cpu.pick(both), Ok(vec![cpu.clone()]));
+        assert_eq!(Choice::Auto.pick(vec![cpu.clone()]), Ok(vec![cpu.clone()]));
+        assert_eq!(
+            Choice::Cuda.pick(vec![cpu]).unwrap_err().code,
+            Code::DeviceAbsent
+        );
+    }
+}

@@ -1,0 +1,140 @@
+//! Tracks in flight and rows made: what decoder, hash and worker say of one try comes together here, in any order.
+
+use std::collections::BTreeMap;
+
+use agent_core::{DeviceNo, GrantKey, SlotNo, TrackOutcome};
+use engine::TrackScore;
+use storage::SourceError;
+use types::{CatalogRow, Code, Digest, Ordinal, UnixMillis};
+
+use crate::coordinator::GrantInfo;
+use crate::news::{Decoded, Reading, Refusal};
+use crate::rows::MadeRow;
+use audio::protocol::Summary;
+
+/// A grant's rows: of its list, and those made.
+#[derive(Debug)]
+pub(crate) struct Book {
+    pub(crate) info: GrantInfo,
+    pub(crate) list: BTreeMap<Ordinal, CatalogRow>,
+    pub(crate) made: BTreeMap<Ordinal, MadeRow>,
+}
+
+impl Book {
+    pub(crate) fn new(info: GrantInfo) -> Self {
+        Self {
+            info,
+            list: BTreeMap::new(),
+            made: BTreeMap::new(),
+        }
+    }
+}
+
+/// One try of one track.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) grant: GrantKey,
+    pub(crate) ordinal: Ordinal,
+    pub(crate) device: DeviceNo,
+    pub(crate) slot: SlotNo,
+    pub(crate) begun: UnixMillis,
+    decoded: Option<(Summary, Reading)>,
+    hashed: Option<Digest>,
+    score: Option<TrackScore>,
+}
+
+/// What a flight has come to.
+#[derive(Debug)]
+pub(crate) enum Landing {
+    /// All that makes a scored row is there.
+    Scored(Box<(Summary, Reading, Digest, TrackScore)>),
+    /// The track has no score, and this is why.
+    Unscannable(Refusal, Reading),
+    /// Nothing is said of the track; the core decides what becomes of it.
+    Lost(TrackOutcome),
+}
+
+impl Flight {
+    pub(crate) fn new(
+        (grant, ordinal): (GrantKey, Ordinal),
+        (device, slot): (DeviceNo, SlotNo),
+        begun: UnixMillis,
+    ) -> Self {
+        Self {
+            grant,
+            ordinal,
+            device,
+            slot,
+            begun,
+            decoded: None,
+            hashed: None,
+            score: None,
+        }
+    }
+
+    /// Takes the decoder's last word. Some once the flight has landed.
+    pub(crate) fn decoded(&mut self, outcome: Decoded) -> Option<Landing> {
+        match outcome {
+            Decoded::Whole(summary, reading) => {
+                self.decoded = Some((summary, reading));
+                self.land()
+            }
+            Decoded::Failed(refusal, reading) => Some(Landing::Unscannable(refusal, reading)),
+            Decoded::Unreachable => Some(Landing::Lost(TrackOutcome::Unreachable)),
+            Decoded::Died { death, code } => {
+                Some(Landing::Lost(TrackOutcome::DecoderDied { death, code }))
+            }
+        }
+    }
+
+    /// Takes the digest of the whole object.
+    pub(crate) fn hashed(&mut self, outcome: Result<Digest, SourceError>) -> Option<Landing> {
+        match outcome {
+            Ok(digest) => {
+                self.hashed = Some(digest);
+                self.land()
+            }
+            Err(error) if error.is_transient() => Some(Landing::Lost(TrackOutcome::Unreachable)),
+            Err(error) => Some(self.refuse(error.code(), error.to_string())),
+        }
+    }
+
+    /// Takes the worker's score.
+    pub(crate) fn scored(&mut self, score: TrackScore) -> Option<Landing> {
+        self.score = Some(score);
+        self.land()
+    }
+
+    /// The worker gives the track up.
+    pub(crate) fn failed(&mut self, code: Code, detail: String) -> Landing {
+        self.refuse(code, detail)
+    }
+
+    fn refuse(&mut self, code: Code, detail: String) -> Landing {
+        let (provenance, cpu_us, reading) = match self.decoded.take() {
+            Some((summary, reading)) => (summary.provenance, summary.cpu_us, reading),
+            None => (Vec::new(), 0, Reading::default()),
+        };
+        Landing::Unscannable(
+            Refusal {
+                code,
+                detail,
+                provenance,
+                cpu_us,
+            },
+            reading,
+        )
+    }
+
+    fn land(&mut self) -> Option<Landing> {
+        match (self.decoded.take(), self.hashed, self.score.take()) {
+            (Some((summary, reading)), Some(digest), Some(score)) => {
+                Some(Landing::Scored(Box::new((summary, reading, digest, score))))
+            }
+            (decoded, _, score) => {
+                (self.decoded, self.score) = (decoded, score);
+                None
+            }
+        }
+    }
+}
