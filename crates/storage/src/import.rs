@@ -22,7 +22,9 @@ use types::{Code, Digest, SourceName, TenantId};
 use crate::objects::{run_blocking, sha256_of};
 use crate::snapshot::SnapshotWriter;
 use crate::sources::Place;
-use crate::{ObjectPath, Source, SourceError, Sources, Storage, StorageError, paths};
+use crate::{
+    ImportProgress, ObjectPath, Source, SourceError, Sources, Storage, StorageError, paths,
+};
 
 /// What is imported: always something within a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Imported {
     pub list: Digest,
     /// Accepted rows: the tracks of the snapshot.
     pub rows: u32,
+    /// The sizes of these tracks together, where they are known.
+    pub bytes: u64,
     /// Rejected rows.
     pub rejected: u64,
     /// How many rows each code rejected.
@@ -104,6 +108,9 @@ pub enum ImportError {
         /// The first of them.
         first: Vec<Rejected>,
     },
+    /// Whoever asked for it wants it no longer.
+    #[error("the import was stopped")]
+    Stopped,
     /// A scratch file could not be written or read.
     #[error("write a scratch file in `{folder}`")]
     Scratch {
@@ -128,6 +135,7 @@ impl ImportError {
             Self::Changed { .. } => Code::SourceChanged,
             Self::TooLarge => Code::CatalogTooLarge,
             Self::Empty { .. } => Code::CatalogEmpty,
+            Self::Stopped => Code::DeadlineExceeded,
             Self::Scratch { .. } => Code::StorageUnavailable,
             Self::Storage(error) => error.code(),
         }
@@ -176,7 +184,7 @@ fn suffix(key: &str) -> String {
 
 impl Storage {
     /// Imports a folder or manifest as a snapshot of `tenant`. Scratch files (as large as the snapshot, and 48 bytes a row)
-    /// go to `scratch`, a folder that exists, and vanish with the call.
+    /// go to `scratch`, a folder that exists, and vanish with the call. `progress` tells how far it is, and stops it.
     ///
     /// # Errors
     /// See [`ImportError`]; nothing was put into storage then, but for the snapshot itself when storage failed last.
@@ -186,6 +194,7 @@ impl Storage {
         from: ImportFrom,
         sources: &Sources,
         scratch: &Path,
+        progress: Arc<ImportProgress>,
     ) -> Result<Imported, ImportError> {
         let source = sources.get(from.source())?;
         let rules = Rules {
@@ -205,6 +214,7 @@ impl Storage {
             from,
             rules,
             folder,
+            progress,
         };
         let written = run_blocking(move || Ok(work.run()))
             .await
@@ -217,6 +227,7 @@ impl Storage {
             snapshot,
             list,
             rows,
+            bytes,
             mut rejected_file,
             rejected,
             ..
@@ -237,6 +248,7 @@ impl Storage {
         Ok(Imported {
             list,
             rows,
+            bytes,
             rejected: rejected.total,
             rejected_by_code: rejected.by_code,
             first_rejected: rejected.first,
@@ -251,6 +263,7 @@ struct Work {
     from: ImportFrom,
     rules: Rules,
     folder: PathBuf,
+    progress: Arc<ImportProgress>,
 }
 
 /// What the blocking half made.
@@ -258,6 +271,7 @@ struct Written {
     snapshot: File,
     list: Digest,
     rows: u32,
+    bytes: u64,
     rejected_file: File,
     rejected: RejectedRows,
 }
@@ -279,7 +293,7 @@ impl Scratch for TempFiles<'_> {
 
 impl Work {
     fn run(&self) -> Result<Written, ImportError> {
-        let mut sink = Sink::new(&self.folder)?;
+        let mut sink = Sink::new(&self.folder, &self.progress)?;
         match &self.from {
             ImportFrom::Folder { prefix, .. } => self.run_folder(prefix, &mut sink)?,
             ImportFrom::Csv { key, .. } | ImportFrom::M3u8 { key, .. } => {
@@ -304,6 +318,7 @@ impl Work {
         let mut scratch = TempFiles(&self.folder);
         let mut duplicates = Duplicates::new(&mut scratch);
         let first = self.pass(key, |parsed| match parsed {
+            _ if self.progress.is_stopped() => Err(ImportError::Stopped),
             Parsed::Row { row, .. } => duplicates
                 .add(&row)
                 .map_err(|error| self.scratch_failed(error)),
@@ -377,10 +392,13 @@ struct Sink<'a> {
     rejected: RejectedRows,
     /// Sound rows so far, repeated ones among them.
     sound: u64,
+    /// Sizes of the accepted tracks together.
+    bytes: u64,
+    progress: &'a ImportProgress,
 }
 
 impl<'a> Sink<'a> {
-    fn new(folder: &'a Path) -> Result<Self, ImportError> {
+    fn new(folder: &'a Path, progress: &'a ImportProgress) -> Result<Self, ImportError> {
         let failed = |source| ImportError::Scratch {
             folder: folder.to_owned(),
             source,
@@ -393,6 +411,8 @@ impl<'a> Sink<'a> {
             rejected_file: RejectedWriter::new(rejected).map_err(failed)?,
             rejected: RejectedRows::default(),
             sound: 0,
+            bytes: 0,
+            progress,
         })
     }
 
@@ -404,6 +424,9 @@ impl<'a> Sink<'a> {
     }
 
     fn take(&mut self, parsed: Parsed, duplicates: &DuplicatesFound) -> Result<(), ImportError> {
+        if self.progress.is_stopped() {
+            return Err(ImportError::Stopped);
+        }
         let (row, line) = match parsed {
             Parsed::Row { row, line } => (row, line),
             Parsed::Rejected(rejected) => return self.reject(rejected),
@@ -420,6 +443,8 @@ impl<'a> Sink<'a> {
         if self.snapshot.rows() == ROWS_MAX {
             return Err(ImportError::TooLarge);
         }
+        self.bytes = self.bytes.saturating_add(row.bytes.unwrap_or(0));
+        self.progress.accept();
         self.snapshot
             .add(*row)
             .map_err(|error| self.failed(to_io(error)))
@@ -429,6 +454,7 @@ impl<'a> Sink<'a> {
         self.rejected_file
             .add(&rejected)
             .map_err(|error| self.failed(error))?;
+        self.progress.reject();
         self.rejected.total += 1;
         *self.rejected.by_code.entry(rejected.code).or_default() += 1;
         if self.rejected.first.len() < REJECTED_SHOWN_MAX {
@@ -465,6 +491,7 @@ impl<'a> Sink<'a> {
             snapshot,
             list,
             rows,
+            bytes: self.bytes,
             rejected_file,
             rejected: self.rejected,
         })

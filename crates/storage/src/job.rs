@@ -5,7 +5,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use types::{ActorId, Generation, JobId, JobSpec, TenantId, UnixMillis};
+use types::{ActorId, Digest, Generation, JobId, JobSpec, TenantId, UnixMillis};
 
 use crate::{ObjectPath, Put, Storage, StorageError, paths};
 
@@ -23,6 +23,11 @@ pub struct Cancelled {
     pub actor: ActorId,
     /// When, for display.
     pub at: UnixMillis,
+}
+
+/// The digest of a specification's object: what a repeated submit is recognised by.
+pub fn spec_sha256(spec: &JobSpec) -> Digest {
+    Digest::of(&to_json(spec))
 }
 
 impl Storage {

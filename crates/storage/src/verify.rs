@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use sha2::{Digest as _, Sha256};
 use types::{Digest, Ordinal, Range, TrackRow, TrackSet, Verdict};
 
 use crate::export::groups;
@@ -90,8 +91,13 @@ pub struct VerifyReport {
     pub rows: u64,
     /// Parts that the manifest names.
     pub parts: u64,
+    /// Bytes of these parts.
+    pub bytes: u64,
     /// Rows by verdict.
     pub verdicts: BTreeMap<Verdict, u64>,
+    /// Digest over what is said of each track, in the order of the list: equal for two results that say the same,
+    /// however their parts were cut. `None` where a finding leaves something unsaid.
+    pub verdicts_sha256: Option<Digest>,
     /// What does not hold, at most [`FINDINGS_MAX`].
     pub findings: Vec<Finding>,
     /// How many findings there were.
@@ -163,18 +169,24 @@ impl Storage {
             );
             report.add(Finding::Snapshot { cause });
         }
-        let mut seen = TrackSet::new();
-        for part in groups(&manifest.parts).into_iter().flatten() {
-            match settle(self.part_of(manifest, part).await)? {
-                Ok(rows) => {
-                    self.verify_part(part, &rows, snapshot, &mut seen, report)
-                        .await?;
+        let (mut seen, mut hasher) = (TrackSet::new(), Sha256::new());
+        for group in groups(&manifest.parts) {
+            let mut said = BTreeMap::new();
+            for part in group {
+                match settle(self.part_of(manifest, part).await)? {
+                    Ok(rows) => {
+                        report.bytes += self.len(&part.key).await?;
+                        self.verify_part(part, &rows, snapshot, &mut seen, report)
+                            .await?;
+                        said.extend(rows.iter().map(|row| (row.ordinal, statement(row))));
+                    }
+                    Err(cause) => report.add(Finding::Part {
+                        key: part.key.clone(),
+                        cause,
+                    }),
                 }
-                Err(cause) => report.add(Finding::Part {
-                    key: part.key.clone(),
-                    cause,
-                }),
             }
+            said.values().for_each(|line| hasher.update(line));
         }
         let all = TrackSet::from(Range {
             first: 0,
@@ -184,6 +196,7 @@ impl Storage {
         if !missing.is_empty() {
             report.add(Finding::Missing { tracks: missing });
         }
+        report.verdicts_sha256 = report.holds().then(|| Digest(hasher.finalize().into()));
         Ok(())
     }
 
@@ -228,6 +241,16 @@ impl Storage {
         }
         Ok(())
     }
+}
+
+/// What a row says of its track, as one line.
+fn statement(row: &TrackRow) -> String {
+    let reason = row.reason.map_or("", |reason| reason.as_str());
+    let code = row.code.map_or("", |code| code.as_str());
+    format!(
+        "{} {} {reason}{code} {}\n",
+        row.ordinal, row.verdict, row.track_id
+    )
 }
 
 fn is_of(row: &TrackRow, listed: &types::CatalogRow) -> bool {

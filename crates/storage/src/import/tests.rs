@@ -11,6 +11,7 @@ struct World {
     root: tempfile::TempDir,
     storage: Storage,
     sources: Sources,
+    progress: Arc<ImportProgress>,
 }
 
 impl World {
@@ -27,6 +28,7 @@ impl World {
             root,
             storage,
             sources,
+            progress: Arc::default(),
         }
     }
 
@@ -43,7 +45,13 @@ impl World {
             .unwrap();
         let from = ImportFrom::detect(&source, key)?;
         self.storage
-            .import(&TenantId::default(), from, &self.sources, self.root.path())
+            .import(
+                &TenantId::default(),
+                from,
+                &self.sources,
+                self.root.path(),
+                self.progress.clone(),
+            )
             .await
     }
 
@@ -102,6 +110,26 @@ async fn a_folder_becomes_a_snapshot_of_every_regular_file_and_links_are_rejecte
         file,
         "line,code,detail,named\n4,NOT_REGULAR_FILE,entry is a symbolic link,b/link\n"
     );
+}
+
+#[tokio::test]
+async fn an_import_is_counted_while_it_runs_and_ends_when_it_is_stopped() {
+    let world = World::new();
+    world.put("a.mp3", "one");
+    world.put("b.mp3", "three");
+    symlink("a.mp3", world.root.path().join("music/link")).unwrap();
+    let imported = world.import("").await.unwrap();
+    assert_eq!(imported.bytes, 8);
+    assert_eq!(
+        (world.progress.accepted(), world.progress.rejected()),
+        (2, 1)
+    );
+    world.progress.stop();
+    world.put("list.csv", "key\na.mp3\n");
+    for key in ["", "list.csv"] {
+        let stopped = world.import(key).await;
+        assert!(matches!(stopped, Err(ImportError::Stopped)), "{stopped:?}");
+    }
 }
 
 #[tokio::test]

@@ -66,6 +66,23 @@ async fn a_sound_result_holds_and_is_counted() {
     assert_eq!((report.tracks, report.rows, report.parts), (6, 6, 3));
     assert_eq!(report.verdicts.values().sum::<u64>(), 6);
     assert_eq!(report.verdicts[&Verdict::Unscannable], 2);
+    assert!(report.bytes > 0 && report.verdicts_sha256.is_some());
+}
+
+#[tokio::test]
+async fn two_results_that_say_the_same_have_one_digest_of_verdicts_however_they_were_cut() {
+    let mut digests = Vec::new();
+    for groups in [
+        vec![(0, vec![0, 2]), (0, vec![1, 3]), (1, vec![4, 5])],
+        vec![(0, vec![0, 1, 2, 3]), (1, vec![4]), (1, vec![5])],
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_folder(folder.path()).unwrap();
+        let (path, manifest) = put_result(&storage, 6, &groups).await;
+        let report = storage.verify(&path, manifest.list).await.unwrap();
+        digests.push(report.verdicts_sha256.unwrap());
+    }
+    assert_eq!(digests[0], digests[1]);
 }
 
 #[tokio::test]
