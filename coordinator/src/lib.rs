@@ -1,1 +1,28 @@
-//! The coordinator: gRPC, store and storage around the scheduler.
+//! The coordinator: a shell around the scheduler's pure core. It answers people and agents over gRPC, keeps time,
+//! holds the leadership, carries out the core's reads and writes on the store, and keeps snapshots, specifications,
+//! manifests and bundles in storage.
+//!
+//! `main` starts it; tests start it in their own process on a free port. It never reads a track's audio, never decides
+//! about a grant or a commit (the core does), and lets nothing wire-shaped past its handlers.
+//!
+//! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `handlers` are its
+//! ears, `shelf` keeps what people name, `server` is the edge.
+
+mod app;
+mod audit;
+mod bridge;
+mod bundles;
+mod clock;
+mod driver;
+mod effects;
+mod gauges;
+mod handlers;
+mod rpc;
+mod server;
+pub mod settings;
+mod shelf;
+mod sources;
+mod start;
+mod wire;
+
+pub use start::Coordinator;

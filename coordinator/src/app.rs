@@ -1,0 +1,87 @@
+//! What every handler holds: the driver, the shelf, storage, sources, and what the configuration allows.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bundle::Trust;
+use proto::Caller;
+use runtime::shutdown::Shutdown;
+use scheduler::Answer;
+use storage::Storage;
+use tokio::sync::Semaphore;
+use types::{Code, Digest, Problem, TenantId};
+
+use crate::bundles::Bundles;
+use crate::driver::Handle;
+use crate::shelf::Shelf;
+use crate::sources::Sources;
+
+/// How folders in the scratch folder are called, so that what a killed process left is known as ours.
+pub(crate) const SCRATCH_PREFIX: &str = ".coordinator-";
+
+/// The coordinator behind its services.
+pub(crate) struct App {
+    pub(crate) driver: Handle,
+    pub(crate) shelf: Shelf,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) sources: Sources,
+    pub(crate) bundles: Bundles,
+    /// Turns for imports.
+    pub(crate) imports: Semaphore,
+    /// A folder for files that vanish with the call that made them.
+    pub(crate) scratch: PathBuf,
+    pub(crate) trust: Trust,
+    /// Whether an import may register its folder as a source.
+    pub(crate) folder_sources: bool,
+    /// Streams that would go on for ever end with it.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl App {
+    /// The object that holds a list's rows.
+    pub(crate) fn list_object(&self, tenant: &TenantId, list: Digest) -> String {
+        storage::paths::snapshot(tenant, list).to_string()
+    }
+}
+
+/// A caller in the core's words.
+pub(crate) fn core_caller(caller: &Caller) -> scheduler::Caller {
+    scheduler::Caller {
+        tenant: caller.tenant.clone(),
+        actor: caller.actor.clone(),
+    }
+}
+
+/// The core answered another question than was asked: a bug, told as one.
+pub(crate) fn unexpected(asked: &str, answer: &Answer) -> Problem {
+    tracing::error!(asked, ?answer, "the core gave an answer of another kind");
+    Problem::new(
+        Code::Internal,
+        format!("answer {asked}: the core answered something else"),
+    )
+}
+
+/// Runs work that blocks away from the threads that answer calls.
+pub(crate) async fn blocking<T: Send + 'static>(
+    what: &'static str,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let joined = tokio::task::spawn_blocking(work).await;
+    joined.unwrap_or_else(|error| Err(Problem::new(Code::Internal, format!("{what}: {error}"))))
+}
+
+/// A problem of storage, with what was attempted.
+pub(crate) fn storage_problem(what: &str, error: &storage::StorageError) -> Problem {
+    Problem::new(error.code(), format!("{what}: {}", chain(error)))
+}
+
+/// An error with its causes, outermost first, as one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line = format!("{line}: {error}");
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,142 @@
+//! The bundles that jobs may name: a mirror in memory of what the shelf holds, and how a bundle enters it. A bundle is
+//! checked whole before it is put into storage, and again by every agent before a worker loads it.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use types::{Code, Digest, Problem};
+
+use crate::shelf::{BundleRecord, check_digest_prefix};
+
+/// Registered bundles by digest.
+#[derive(Debug, Default)]
+pub(crate) struct Bundles {
+    known: RwLock<BTreeMap<Digest, BundleRecord>>,
+}
+
+impl Bundles {
+    pub(crate) fn new(records: Vec<BundleRecord>) -> Self {
+        let known = records
+            .into_iter()
+            .map(|record| (record.digest, record))
+            .collect();
+        Self {
+            known: RwLock::new(known),
+        }
+    }
+
+    /// Notes a bundle that the shelf holds.
+    pub(crate) fn add(&self, record: BundleRecord) {
+        self.known
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(record.digest)
+            .or_insert(record);
+    }
+
+    /// All of them by name and version.
+    pub(crate) fn all(&self) -> Vec<BundleRecord> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = known.values().cloned().collect();
+        all.sort_by(|one, other| {
+            (&one.name, one.version, one.digest).cmp(&(&other.name, other.version, other.digest))
+        });
+        all
+    }
+
+    /// The bundle of that digest.
+    pub(crate) fn get(&self, digest: Digest) -> Option<BundleRecord> {
+        self.known
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&digest)
+            .cloned()
+    }
+
+    /// The bundle that is used where none is named: the one registered last.
+    pub(crate) fn default_one(&self) -> Option<BundleRecord> {
+        self.all()
+            .into_iter()
+            .max_by_key(|record| (record.registered_at, record.digest))
+    }
+
+    /// The bundle that a text names: its name (the highest version of it), its digest or the beginning of that; the
+    /// default one where the text is empty.
+    pub(crate) fn find(&self, named: &str) -> Result<BundleRecord, Problem> {
+        if named.is_empty() {
+            let default = self.default_one();
+            return default.ok_or_else(|| unknown("no bundle is registered"));
+        }
+        let all = self.all();
+        if let Some(highest) = all.iter().rev().find(|record| record.name == named) {
+            return Ok(highest.clone());
+        }
+        let shown: String = named.chars().take(80).collect();
+        check_digest_prefix("bundle", named)
+            .map_err(|_| unknown(format!("no bundle is named `{shown}`")))?;
+        let begins = |record: &&BundleRecord| record.digest.to_string().starts_with(named);
+        match all.iter().filter(begins).collect::<Vec<_>>().as_slice() {
+            [one] => Ok((*one).clone()),
+            [] => Err(unknown(format!("no bundle is named `{shown}`"))),
+            [_, _, ..] => Err(Problem::new(
+                Code::InvalidRequest,
+                format!("look up bundle `{shown}`: several begin so"),
+            )),
+        }
+    }
+}
+
+fn unknown(cause: impl std::fmt::Display) -> Problem {
+    Problem::new(Code::BundleUnknown, format!("look up a bundle: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{Purpose, UnixMillis};
+
+    fn record(name: &str, version: u64, at: i64) -> BundleRecord {
+        BundleRecord {
+            digest: Digest::of(format!("{name} {version}").as_bytes()),
+            name: name.to_owned(),
+            version,
+            purpose: Purpose::Production,
+            signed_by: String::new(),
+            files: Vec::new(),
+            bytes: 0,
+            registered_at: UnixMillis(at),
+        }
+    }
+
+    #[test]
+    fn a_name_means_its_highest_version_and_no_name_the_bundle_registered_last() {
+        let bundles = Bundles::new(vec![
+            record("a", 9, 1),
+            record("a", 10, 2),
+            record("b", 1, 3),
+        ]);
+        assert_eq!(bundles.find("a").unwrap().version, 10);
+        assert_eq!(bundles.find("").unwrap().name, "b");
+    }
+
+    #[test]
+    fn a_digest_or_its_beginning_means_one_bundle() {
+        let wanted = record("a", 9, 1);
+        let bundles = Bundles::new(vec![wanted.clone(), record("a", 10, 2)]);
+        let digest = wanted.digest.to_string();
+        for named in [digest.as_str(), &digest[..12]] {
+            assert_eq!(bundles.find(named).unwrap(), wanted);
+        }
+    }
+
+    #[test]
+    fn what_no_bundle_is_called_is_unknown() {
+        for named in ["", "zzz", "abcdef", "ABCDEF", "ü"] {
+            assert_eq!(
+                Bundles::default().find(named).unwrap_err().code,
+                Code::BundleUnknown,
+                "{named}"
+            );
+        }
+    }
+}

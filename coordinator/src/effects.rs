@@ -1,0 +1,254 @@
+//! What the core asks for, done: reads and writes on the store, markers and manifests in storage. Each effect is one
+//! task whose result goes back to the core as an event. Nothing is repeated here and nothing decided; an outcome that
+//! is not known is said to be unknown.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Instant;
+
+use scheduler::record::ManifestName;
+use scheduler::{Event, JobKey, ManifestPlan, Reading, StorageOutcome, WriteId};
+use storage::{Cancelled, Manifest, ManifestOf, ManifestPart, Storage, StorageError, paths};
+use store::Store;
+use types::{ActorId, Code, Epoch, Generation, UnixMillis};
+
+use crate::app::chain;
+use crate::{bridge, clock};
+
+/// What a task gives back to the driver.
+pub(crate) enum Effect {
+    /// To be handed to the core.
+    Event(Box<Event>),
+    /// A renewal of the leadership came back: whether it may still hold.
+    Kept(bool),
+}
+
+/// The hands of the driver.
+#[derive(Clone)]
+pub(crate) struct Effects {
+    store: Arc<dyn Store>,
+    storage: Arc<Storage>,
+    generation: Generation,
+}
+
+impl Effects {
+    /// Hands on this store and storage, in the generation that the store is in.
+    #[must_use]
+    pub(crate) fn new(
+        store: Arc<dyn Store>,
+        storage: Arc<Storage>,
+        generation: Generation,
+    ) -> Self {
+        Self {
+            store,
+            storage,
+            generation,
+        }
+    }
+
+    pub(crate) fn read(
+        &self,
+        id: scheduler::ReadId,
+        reading: Reading,
+    ) -> impl Future<Output = Effect> + use<> {
+        let store = self.store.clone();
+        async move {
+            let outcome = match reading {
+                Reading::Prefix {
+                    prefix,
+                    after,
+                    at,
+                    limit,
+                } => {
+                    let range = store::KeyRange {
+                        prefix,
+                        after,
+                        limit,
+                        at: at.map(bridge::revision_out),
+                    };
+                    bridge::page(store.range(&range).await)
+                }
+                Reading::Keys(keys) => bridge::entries(read_keys(store.as_ref(), &keys).await),
+            };
+            event(Event::Read { id, outcome })
+        }
+    }
+
+    pub(crate) fn write(
+        &self,
+        id: WriteId,
+        txn: scheduler::Txn,
+    ) -> impl Future<Output = Effect> + use<> {
+        let store = self.store.clone();
+        async move {
+            let begun = Instant::now();
+            let outcome = store.write(bridge::txn(txn)).await;
+            metrics::histogram!("scan_store_write_seconds").record(begun.elapsed());
+            let outcome = bridge::outcome(outcome);
+            metrics::counter!("scan_store_writes_total", "outcome" => bridge::outcome_name(&outcome)).increment(1);
+            event(Event::Written { id, outcome })
+        }
+    }
+
+    pub(crate) fn mark_cancelled(
+        &self,
+        job: JobKey,
+        actor: ActorId,
+        at: UnixMillis,
+        reason: String,
+    ) -> impl Future<Output = Effect> + use<> {
+        let (storage, generation) = (self.storage.clone(), self.generation);
+        async move {
+            let JobKey { tenant, job: name } = job.clone();
+            tracing::info!(%job, %actor, reason, "marking as cancelled");
+            let put = storage
+                .put_cancelled(&Cancelled {
+                    tenant,
+                    generation,
+                    job: name,
+                    actor,
+                    at,
+                })
+                .await;
+            event(Event::CancelMarked {
+                job,
+                outcome: storage_outcome("put a cancel marker", put.map(drop)),
+            })
+        }
+    }
+
+    pub(crate) fn write_manifest(
+        &self,
+        plan: Box<ManifestPlan>,
+    ) -> impl Future<Output = Effect> + use<> {
+        let storage = self.storage.clone();
+        async move {
+            let begun = Instant::now();
+            let written = put_manifest(&storage, &plan).await;
+            metrics::histogram!("scan_publish_seconds").record(begun.elapsed());
+            let outcome = storage_outcome("write a manifest", written);
+            event(Event::ManifestWritten {
+                job: plan.job,
+                outcome,
+                at: clock::wall(),
+            })
+        }
+    }
+
+    pub(crate) fn keep(&self, epoch: Epoch) -> impl Future<Output = Effect> + use<> {
+        let store = self.store.clone();
+        async move {
+            Effect::Kept(match store.keep(epoch).await {
+                Ok(()) => true,
+                Err(store::LeadError::Unavailable { cause }) => {
+                    tracing::warn!(%epoch, cause, "leadership could not be renewed");
+                    true
+                }
+                Err(store::LeadError::Lost | store::LeadError::Held { .. }) => false,
+            })
+        }
+    }
+
+    pub(crate) async fn resign(&self, epoch: Epoch) {
+        if let Err(error) = self.store.resign(epoch).await {
+            tracing::warn!(%epoch, %error, "leadership was not given up and will run out by itself");
+        }
+    }
+}
+
+fn event(event: Event) -> Effect {
+    Effect::Event(Box::new(event))
+}
+
+/// The entries of those keys that exist, keys ascending, with the store's revision read before any of them.
+async fn read_keys(
+    store: &dyn Store,
+    keys: &[String],
+) -> Result<(store::Revision, Vec<store::Entry>), store::ReadError> {
+    let revision = store.status().await?.revision;
+    let mut entries = Vec::with_capacity(keys.len());
+    for key in keys {
+        entries.extend(store.get(key).await?);
+    }
+    entries.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok((revision, entries))
+}
+
+/// Puts the manifest that a plan makes and reads it back, so that what the job's record will name is known to be whole.
+async fn put_manifest(
+    storage: &Storage,
+    plan: &ManifestPlan,
+) -> Result<ManifestName, StorageError> {
+    let manifest = manifest(plan);
+    let (_, sha256) = manifest.path();
+    let (path, _) = storage.put_manifest(&manifest).await?;
+    let read = storage.get_manifest(&path).await?;
+    if read != manifest {
+        return Err(StorageError::Corrupt {
+            path: path.to_string(),
+            cause: "read back as another".to_owned(),
+        });
+    }
+    Ok(ManifestName {
+        version: plan.version,
+        generation: plan.generation,
+        sha256,
+    })
+}
+
+fn manifest(plan: &ManifestPlan) -> Manifest {
+    let spec = &plan.spec;
+    let part = |part: &scheduler::ManifestPart| ManifestPart {
+        key: paths::part(
+            &spec.tenant,
+            plan.generation,
+            &spec.job,
+            part.shard,
+            part.attempt,
+            part.tracks.first().unwrap_or_default(),
+            part.sha256,
+        ),
+        shard: part.shard,
+        attempt: part.attempt,
+        tracks: part.tracks.clone(),
+        rows: part.rows,
+        sha256: part.sha256,
+    };
+    let of = ManifestOf {
+        tenant: spec.tenant.clone(),
+        generation: plan.generation,
+        job: spec.job.clone(),
+        version: plan.version,
+        catalog: spec.catalog.clone(),
+        list: spec.list,
+        rows: spec.plan.rows,
+        bundle: spec.bundle,
+        policy: spec.policy.clone(),
+    };
+    Manifest::new(
+        of,
+        plan.parts.iter().map(part).collect(),
+        plan.totals.ledger,
+    )
+}
+
+/// How an effect on storage ended, for the core: anything but done may be tried again.
+fn storage_outcome<T>(what: &str, outcome: Result<T, StorageError>) -> StorageOutcome<T> {
+    match outcome {
+        Ok(done) => StorageOutcome::Done(done),
+        Err(error) => {
+            let code = match error {
+                StorageError::Full { .. } => Code::StorageFull,
+                StorageError::Corrupt { .. } | StorageError::Invalid(_) => Code::StorageCorrupt,
+                StorageError::Unavailable { .. } | StorageError::NotFound { .. } => {
+                    Code::StorageUnavailable
+                }
+            };
+            tracing::warn!(%code, cause = chain(&error), "could not {what}");
+            StorageOutcome::Failed {
+                code,
+                cause: chain(&error),
+            }
+        }
+    }
+}

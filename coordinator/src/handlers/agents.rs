@@ -1,0 +1,193 @@
+//! The agents' service: each message is checked, handed to the core, and the core's answer sent back. Nothing about
+//! grants or commits is decided here.
+
+use std::sync::Arc;
+
+use proto::Caller;
+use proto::v1;
+use proto::v1::agents_server::Agents;
+use scheduler::{Answer, Request};
+use tonic::{Request as Call, Response, Status};
+use types::{Code, Problem, Session};
+
+use crate::app::{App, core_caller, unexpected};
+use crate::wire::agents as wire;
+use crate::{audit, rpc};
+
+/// The service.
+pub(crate) struct AgentsService(pub(crate) Arc<App>);
+
+#[tonic::async_trait]
+impl Agents for AgentsService {
+    async fn join(
+        &self,
+        call: Call<v1::JoinRequest>,
+    ) -> Result<Response<v1::JoinResponse>, Status> {
+        rpc::unary("Join", self.joins(call.into_inner())).await
+    }
+
+    async fn pull(
+        &self,
+        call: Call<v1::PullRequest>,
+    ) -> Result<Response<v1::PullResponse>, Status> {
+        rpc::unary("Pull", self.pulls(call.into_inner())).await
+    }
+
+    async fn beat(
+        &self,
+        call: Call<v1::BeatRequest>,
+    ) -> Result<Response<v1::BeatResponse>, Status> {
+        rpc::unary("Beat", self.beats(call.into_inner())).await
+    }
+
+    async fn commit(
+        &self,
+        call: Call<v1::CommitRequest>,
+    ) -> Result<Response<v1::CommitResponse>, Status> {
+        rpc::unary("Commit", self.commits(call.into_inner())).await
+    }
+
+    async fn leave(
+        &self,
+        call: Call<v1::LeaveRequest>,
+    ) -> Result<Response<v1::LeaveResponse>, Status> {
+        rpc::unary("Leave", self.leaves(call.into_inner())).await
+    }
+}
+
+impl AgentsService {
+    async fn joins(&self, mut wire: v1::JoinRequest) -> Result<v1::JoinResponse, Problem> {
+        let caller = proto::caller(wire.caller.take())?;
+        check_version(&wire.version)?;
+        let info = wire::join(wire)?;
+        let what = info.node.to_string();
+        let answer = self.ask(&caller, Request::Join(info)).await;
+        audit::line(&caller, "Join", &what, &answer);
+        match answer? {
+            Answer::Joined(joined) => Ok(wire::joined(joined)),
+            other => Err(unexpected("Join", &other)),
+        }
+    }
+
+    async fn pulls(&self, mut wire: v1::PullRequest) -> Result<v1::PullResponse, Problem> {
+        let caller = proto::caller(wire.caller.take())?;
+        let pull = wire::pull(wire)?;
+        let what = pull.node.to_string();
+        let answer = self.ask(&caller, Request::Pull(pull)).await;
+        match answer? {
+            Answer::Pulled(pulled) => {
+                for grant in &pulled.grants {
+                    let what = format!(
+                        "{what}: {} shard {} attempt {}",
+                        grant.job, grant.shard, grant.attempt
+                    );
+                    audit::line(&caller, "Pull", &what, &Ok(()));
+                }
+                Ok(self.pulled(pulled))
+            }
+            other => Err(unexpected("Pull", &other)),
+        }
+    }
+
+    fn pulled(&self, pulled: scheduler::PullAnswer) -> v1::PullResponse {
+        let brief = |spec: types::JobSpec| v1::JobBrief {
+            list_object: self.0.list_object(&spec.tenant, spec.list),
+            spec: Some(spec.into()),
+        };
+        // Definitions are of use with work only.
+        let sources = if pulled.grants.is_empty() {
+            Vec::new()
+        } else {
+            self.0.sources.definitions()
+        };
+        v1::PullResponse {
+            pull: pulled.number.0,
+            grants: pulled.grants.into_iter().map(wire::grant).collect(),
+            jobs: pulled.jobs.into_iter().map(brief).collect(),
+            again_after_ms: wire::millis(pulled.again_after),
+            sources,
+        }
+    }
+
+    async fn beats(&self, mut wire: v1::BeatRequest) -> Result<v1::BeatResponse, Problem> {
+        let caller = proto::caller(wire.caller.take())?;
+        let beat = wire::beat(wire)?;
+        match self.ask(&caller, Request::Beat(beat)).await? {
+            Answer::Beaten(beaten) => Ok(wire::beaten(beaten)),
+            other => Err(unexpected("Beat", &other)),
+        }
+    }
+
+    async fn commits(&self, mut wire: v1::CommitRequest) -> Result<v1::CommitResponse, Problem> {
+        let caller = proto::caller(wire.caller.take())?;
+        let commit = wire::commit(wire)?;
+        let what = format!(
+            "{}: {} shard {} attempt {}",
+            commit.node, commit.job, commit.shard, commit.attempt
+        );
+        let answer = self.ask(&caller, Request::Commit(commit)).await;
+        audit::line(&caller, "Commit", &what, &answer);
+        match answer? {
+            Answer::Committed(committed) => Ok(wire::committed(committed)),
+            other => Err(unexpected("Commit", &other)),
+        }
+    }
+
+    async fn leaves(&self, mut wire: v1::LeaveRequest) -> Result<v1::LeaveResponse, Problem> {
+        let caller = proto::caller(wire.caller.take())?;
+        let node = proto::field::parsed::<types::NodeId>("node", &wire.node)?;
+        let what = node.to_string();
+        let answer = self
+            .ask(
+                &caller,
+                Request::Leave {
+                    node,
+                    session: Session(wire.session),
+                },
+            )
+            .await;
+        audit::line(&caller, "Leave", &what, &answer);
+        match answer? {
+            Answer::Done => Ok(v1::LeaveResponse {}),
+            other => Err(unexpected("Leave", &other)),
+        }
+    }
+
+    async fn ask(&self, caller: &Caller, request: Request) -> Result<Answer, Problem> {
+        self.0.driver.call(core_caller(caller), request).await
+    }
+}
+
+/// Two sides work together when their versions agree in all but the last number.
+fn check_version(theirs: &str) -> Result<(), Problem> {
+    let ours = env!("CARGO_PKG_VERSION");
+    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
+    if minor(theirs).is_some() && minor(theirs) == minor(ours) {
+        return Ok(());
+    }
+    let shown: String = theirs.chars().take(32).collect();
+    Err(Problem::new(
+        Code::VersionMismatch,
+        format!("join with version `{shown}` a coordinator of version {ours}"),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_that_differ_in_the_last_number_only_work_together() {
+        let ours = env!("CARGO_PKG_VERSION");
+        assert!(check_version(ours).is_ok());
+        let (minor, _) = ours.rsplit_once('.').unwrap();
+        assert!(check_version(&format!("{minor}.99")).is_ok());
+        for other in ["", "x", "99.0.0", minor] {
+            assert_eq!(
+                check_version(other).unwrap_err().code,
+                Code::VersionMismatch,
+                "{other}"
+            );
+        }
+    }
+}

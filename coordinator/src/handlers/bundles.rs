@@ -1,0 +1,205 @@
+//! Looking at bundles and verifying them, and registering the default one at start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bundle::{Bundle, SIGNATURE_FILE};
+use proto::v1;
+use proto::v1::bundles_server::Bundles;
+use tonic::{Request as Call, Response, Status};
+use types::{Code, Problem, TenantId};
+
+use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
+use crate::shelf::BundleRecord;
+use crate::{clock, rpc};
+
+/// The service.
+pub(crate) struct BundlesService(pub(crate) Arc<App>);
+
+#[tonic::async_trait]
+impl Bundles for BundlesService {
+    async fn list_bundles(
+        &self,
+        call: Call<v1::ListBundlesRequest>,
+    ) -> Result<Response<v1::ListBundlesResponse>, Status> {
+        rpc::unary("ListBundles", self.list(call.into_inner())).await
+    }
+
+    async fn get_bundle(
+        &self,
+        call: Call<v1::GetBundleRequest>,
+    ) -> Result<Response<v1::GetBundleResponse>, Status> {
+        rpc::unary("GetBundle", self.get(call.into_inner())).await
+    }
+
+    async fn verify_bundle(
+        &self,
+        call: Call<v1::VerifyBundleRequest>,
+    ) -> Result<Response<v1::VerifyBundleResponse>, Status> {
+        rpc::unary("VerifyBundle", self.verify(call.into_inner())).await
+    }
+}
+
+impl BundlesService {
+    #[expect(clippy::unused_async, reason = "every call is answered by a future")]
+    async fn list(&self, wire: v1::ListBundlesRequest) -> Result<v1::ListBundlesResponse, Problem> {
+        proto::caller(wire.caller)?;
+        let bundles = self.0.bundles.all();
+        Ok(v1::ListBundlesResponse {
+            bundles: bundles.into_iter().map(|record| self.out(record)).collect(),
+        })
+    }
+
+    async fn get(&self, wire: v1::GetBundleRequest) -> Result<v1::GetBundleResponse, Problem> {
+        let tenant = proto::caller(wire.caller)?.tenant;
+        let record = self.0.bundles.find(&wire.bundle)?;
+        let opened = fetch(&self.0, &tenant, &record).await?;
+        let texts = blocking("read a bundle", move || {
+            let bundle = Bundle::open_pinned(opened.path(), record.digest)
+                .map_err(|error| error.problem())?;
+            let read = |name: &str| {
+                let text = std::fs::read_to_string(opened.path().join(name));
+                text.map_err(|error| {
+                    Problem::new(
+                        Code::BundleInvalid,
+                        format!("read `{name}` of the bundle: {error}"),
+                    )
+                })
+            };
+            Ok((
+                record,
+                read(&bundle.manifest.model_card)?,
+                read(bundle::MANIFEST_FILE)?,
+            ))
+        });
+        let (record, card, manifest) = texts.await?;
+        Ok(v1::GetBundleResponse {
+            bundle: Some(self.out(record)),
+            card,
+            manifest,
+        })
+    }
+
+    async fn verify(
+        &self,
+        wire: v1::VerifyBundleRequest,
+    ) -> Result<v1::VerifyBundleResponse, Problem> {
+        let tenant = proto::caller(wire.caller)?.tenant;
+        let record = self.0.bundles.find(&wire.bundle)?;
+        let findings = match verify(&self.0, &tenant, &record).await {
+            Ok(()) => Vec::new(),
+            Err(problem) => vec![problem.into()],
+        };
+        Ok(v1::VerifyBundleResponse {
+            bundle: Some(self.out(record)),
+            findings,
+        })
+    }
+
+    fn out(&self, record: BundleRecord) -> v1::Bundle {
+        let is_default = self
+            .0
+            .bundles
+            .default_one()
+            .is_some_and(|default| default.digest == record.digest);
+        v1::Bundle {
+            name: record.name,
+            version: record.version.to_string(),
+            digest: record.digest.to_string(),
+            purpose: v1::Purpose::from(record.purpose).into(),
+            signed_by: record.signed_by,
+            bytes: record.bytes,
+            files: record.files,
+            registered_at_ms: record.registered_at.0,
+            default: is_default,
+        }
+    }
+}
+
+/// Copies a bundle out of storage, every file checked against its digest.
+async fn fetch(
+    app: &App,
+    tenant: &TenantId,
+    record: &BundleRecord,
+) -> Result<tempfile::TempDir, Problem> {
+    let folder = tempfile::Builder::new()
+        .prefix(SCRATCH_PREFIX)
+        .tempdir_in(&app.scratch);
+    let folder = folder.map_err(|error| {
+        Problem::new(
+            Code::StorageUnavailable,
+            format!("make a scratch folder: {error}"),
+        )
+    })?;
+    let fetched = app
+        .storage
+        .get_bundle(tenant, record.digest, folder.path())
+        .await;
+    let what = format!(
+        "read bundle `{}` version {} from storage",
+        record.name, record.version
+    );
+    fetched.map_err(|error| storage_problem(&what, &error))?;
+    Ok(folder)
+}
+
+/// Checks a bundle as an agent would before it loads it.
+async fn verify(app: &App, tenant: &TenantId, record: &BundleRecord) -> Result<(), Problem> {
+    let folder = fetch(app, tenant, record).await?;
+    let (trust, digest) = (app.trust.clone(), record.digest);
+    blocking("verify a bundle", move || {
+        let bundle = Bundle::open(folder.path(), &trust).map_err(|error| error.problem())?;
+        if bundle.digest == digest {
+            return Ok(());
+        }
+        let message = format!(
+            "verify a bundle: its manifest has digest {}, not {digest}",
+            bundle.digest
+        );
+        Err(Problem::new(Code::BundleDigestMismatch, message))
+    })
+    .await
+}
+
+/// Registers the configured bundle where no other is, after every check.
+///
+/// # Errors
+/// When the bundle is refused, or cannot be put into storage or on the shelf.
+pub(crate) async fn register_default(app: &App, folder: Option<&Path>) -> Result<(), Problem> {
+    let Some(folder) = folder.filter(|_| app.bundles.all().is_empty()) else {
+        return Ok(());
+    };
+    let (trust, owned) = (app.trust.clone(), folder.to_owned());
+    let record = blocking("open the default bundle", move || {
+        let bundle = Bundle::open(&owned, &trust).map_err(|error| error.problem())?;
+        let signature = std::fs::read_to_string(owned.join(SIGNATURE_FILE)).unwrap_or_default();
+        Ok(record(&bundle, &signature))
+    });
+    let record = record.await?;
+    let tenant = TenantId::default();
+    let put = app.storage.put_bundle(&tenant, record.digest, folder).await;
+    put.map_err(|error| storage_problem("put the default bundle into storage", &error))?;
+    app.shelf.add_bundle(record.clone()).await?;
+    tracing::info!(name = record.name, version = record.version, digest = %record.digest, "bundle registered");
+    app.bundles.add(record);
+    Ok(())
+}
+
+fn record(bundle: &Bundle, signature: &str) -> BundleRecord {
+    let files = &bundle.manifest.files;
+    BundleRecord {
+        digest: bundle.digest,
+        name: bundle.manifest.name.clone(),
+        version: bundle.manifest.version,
+        purpose: bundle.manifest.purpose,
+        // The second word of a signature that was just verified is its key.
+        signed_by: signature
+            .split_ascii_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned(),
+        files: files.iter().map(|file| file.name.clone()).collect(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        registered_at: clock::wall(),
+    }
+}

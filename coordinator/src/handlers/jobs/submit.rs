@@ -1,0 +1,268 @@
+//! Submitting a job: what it names is looked up, its specification goes to storage, then one record is written. The
+//! job's name follows from the request's id, so that the same request, sent again after whatever happened, finds the
+//! specification it left and makes no second job.
+
+use proto::field::{nested, parsed};
+use proto::{Caller, v1};
+use scheduler::record::Lane;
+use scheduler::{Answer, Request, Submission};
+use storage::StorageError;
+use types::{
+    CatalogName, Code, Digest, JobId, JobSpec, Policy, Problem, SHARD_TRACKS_MAX, ShardPlan, Stages,
+};
+
+use crate::app::{App, core_caller, storage_problem, unexpected};
+use crate::{audit, clock};
+
+/// Longest id of a request.
+const REQUEST_ID_BYTES_MAX: usize = 64;
+
+/// Submits a job.
+pub(super) async fn submit(
+    app: &App,
+    mut wire: v1::SubmitJobRequest,
+) -> Result<v1::SubmitJobResponse, Problem> {
+    let caller = proto::caller(wire.caller.take())?;
+    check_request_id(&wire.request_id)?;
+    let job = job_of(&caller, &wire.request_id);
+    let outcome = submit_as(app, &caller, job.clone(), wire).await;
+    audit::line(&caller, "SubmitJob", job.as_str(), &outcome);
+    let existing = outcome?;
+    let seen = app.find_job(caller.tenant, job.into()).await?;
+    Ok(v1::SubmitJobResponse {
+        job: Some(app.job_out(&seen)),
+        existing,
+    })
+}
+
+async fn submit_as(
+    app: &App,
+    caller: &Caller,
+    job: JobId,
+    wire: v1::SubmitJobRequest,
+) -> Result<bool, Problem> {
+    let asked = Asked::check(wire)?;
+    let (spec, spec_sha256) = specify(app, caller, job, &asked).await?;
+    let submission = Submission {
+        spec,
+        spec_sha256,
+        lane: Lane::Batch,
+        priority: 0,
+    };
+    match app
+        .driver
+        .call(core_caller(caller), Request::Submit(submission))
+        .await?
+    {
+        Answer::Submitted { existing, .. } => Ok(existing),
+        other => Err(unexpected("SubmitJob", &other)),
+    }
+}
+
+/// A request whose fields are sound, though what they name may not be there.
+struct Asked {
+    catalog: CatalogName,
+    snapshot: String,
+    bundle: String,
+    policy: Policy,
+    shard_tracks: Option<u32>,
+}
+
+impl Asked {
+    fn check(wire: v1::SubmitJobRequest) -> Result<Self, Problem> {
+        let policy: Policy = nested("policy", wire.policy)?;
+        check_stages(policy.stages)?;
+        Ok(Self {
+            catalog: parsed("catalog", &wire.catalog)?,
+            snapshot: wire.snapshot,
+            bundle: wire.bundle,
+            policy,
+            shard_tracks: shard_tracks(wire.shard_tracks)?,
+        })
+    }
+
+    /// The specification that this asks for, everything in it looked up as it is now.
+    async fn specification(
+        &self,
+        app: &App,
+        caller: &Caller,
+        job: JobId,
+    ) -> Result<JobSpec, Problem> {
+        let snapshot = app
+            .shelf
+            .snapshot(&caller.tenant, &self.catalog, &self.snapshot)
+            .await?;
+        Ok(JobSpec {
+            tenant: caller.tenant.clone(),
+            actor: caller.actor.clone(),
+            job,
+            generation: app.shelf.generation(),
+            catalog: self.catalog.clone(),
+            list: snapshot.digest,
+            plan: ShardPlan::new(snapshot.rows, self.shard_tracks),
+            bundle: app.bundles.find(&self.bundle)?.digest,
+            policy: self.policy.clone(),
+            submitted_at: clock::wall(),
+        })
+    }
+
+    /// Whether a specification may have come of this request. What the request leaves open (the newest snapshot, the
+    /// default bundle) may have changed since and does not count.
+    fn made(&self, app: &App, caller: &Caller, spec: &JobSpec) -> bool {
+        let bundle_name = app
+            .bundles
+            .get(spec.bundle)
+            .map(|bundle| bundle.name)
+            .unwrap_or_default();
+        spec.actor == caller.actor
+            && spec.catalog == self.catalog
+            && spec.policy == self.policy
+            && spec.list.to_string().starts_with(&self.snapshot)
+            && (spec.bundle.to_string().starts_with(&self.bundle) || bundle_name == self.bundle)
+            && self
+                .shard_tracks
+                .is_none_or(|tracks| tracks == spec.plan.shard_tracks)
+    }
+}
+
+/// Finds the specification that the same request left in storage before, or puts a new one there.
+async fn specify(
+    app: &App,
+    caller: &Caller,
+    job: JobId,
+    asked: &Asked,
+) -> Result<(JobSpec, Digest), Problem> {
+    if let Some(found) = specified(app, caller, &job, asked).await? {
+        return Ok(found);
+    }
+    let spec = asked.specification(app, caller, job.clone()).await?;
+    match app.storage.put_spec(&spec).await {
+        Ok(_) => Ok(with_digest(spec)),
+        // The same request came twice at once, and the other one was first.
+        Err(StorageError::Corrupt { path, cause }) => {
+            let found = specified(app, caller, &job, asked).await?;
+            found.ok_or_else(|| {
+                Problem::new(
+                    Code::StorageCorrupt,
+                    format!("submit job `{job}`: `{path}`: {cause}"),
+                )
+            })
+        }
+        Err(error) => Err(storage_problem(&format!("submit job `{job}`"), &error)),
+    }
+}
+
+/// The specification that storage has under this job's name, which must be this request's.
+async fn specified(
+    app: &App,
+    caller: &Caller,
+    job: &JobId,
+    asked: &Asked,
+) -> Result<Option<(JobSpec, Digest)>, Problem> {
+    let found = app
+        .storage
+        .get_spec(&caller.tenant, app.shelf.generation(), job)
+        .await;
+    match found {
+        Ok(spec) if asked.made(app, caller, &spec) => Ok(Some(with_digest(spec))),
+        Ok(_) => {
+            let message =
+                format!("submit job `{job}`: its `request_id` was used with other content");
+            Err(Problem::new(Code::AlreadyExists, message))
+        }
+        Err(StorageError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(storage_problem(&format!("submit job `{job}`"), &error)),
+    }
+}
+
+fn with_digest(spec: JobSpec) -> (JobSpec, Digest) {
+    let sha256 = storage::spec_sha256(&spec);
+    (spec, sha256)
+}
+
+/// The job's name: a digest of tenant and request id, so that it can be found again without a record.
+fn job_of(caller: &Caller, request_id: &str) -> JobId {
+    let digest = Digest::of(format!("{}/{request_id}", caller.tenant).as_bytes());
+    JobId::new(format!("j{}", digest.short())).expect("a letter and hexadecimal digits are a name")
+}
+
+fn check_request_id(id: &str) -> Result<(), Problem> {
+    let spelt = id
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    if spelt && (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) {
+        return Ok(());
+    }
+    let cause =
+        format!("field `request_id` is not 1 to {REQUEST_ID_BYTES_MAX} of a-z A-Z 0-9 . _ -");
+    Err(Problem::new(Code::InvalidRequest, cause))
+}
+
+fn check_stages(stages: Stages) -> Result<(), Problem> {
+    match stages {
+        Stages::Screen => Ok(()),
+        Stages::Both => Err(Problem::new(
+            Code::StagesUnavailable,
+            "submit a job with the residual stage",
+        )),
+    }
+}
+
+fn shard_tracks(wire: u32) -> Result<Option<u32>, Problem> {
+    match wire {
+        0 => Ok(None),
+        1..=SHARD_TRACKS_MAX => Ok(Some(wire)),
+        _ => {
+            let cause = format!("field `shard_tracks` is {wire}, more than {SHARD_TRACKS_MAX}");
+            Err(Problem::new(Code::InvalidRequest, cause))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(tenant: &str) -> Caller {
+        Caller {
+            tenant: tenant.parse().unwrap(),
+            actor: "someone".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_request_always_names_the_same_job_and_another_request_another() {
+        assert_eq!(job_of(&caller("a"), "r-1"), job_of(&caller("a"), "r-1"));
+        assert_ne!(job_of(&caller("a"), "r-1"), job_of(&caller("a"), "r-2"));
+        assert_ne!(job_of(&caller("a"), "r-1"), job_of(&caller("b"), "r-1"));
+    }
+
+    #[test]
+    fn a_request_id_is_a_short_plain_word() {
+        for good in ["1", "a-b_c.d", &"x".repeat(64)] {
+            assert!(check_request_id(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a b", "ü", "a/b", &"x".repeat(65)] {
+            assert_eq!(
+                check_request_id(bad).unwrap_err().code,
+                Code::InvalidRequest,
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_residual_stage_is_refused_by_its_own_code() {
+        assert_eq!(
+            check_stages(Stages::Both).unwrap_err().code,
+            Code::StagesUnavailable
+        );
+    }
+
+    #[test]
+    fn a_shard_has_a_bounded_number_of_tracks() {
+        assert_eq!(shard_tracks(0), Ok(None));
+        assert_eq!(shard_tracks(1024), Ok(Some(1024)));
+        assert_eq!(shard_tracks(1025).unwrap_err().code, Code::InvalidRequest);
+    }
+}

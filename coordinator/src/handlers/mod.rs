@@ -1,0 +1,18 @@
+//! One service each: a handler checks what came over the wire, asks the core, the shelf or storage, and words the
+//! answer. Handlers hold no state of their own.
+
+mod agents;
+mod bundles;
+mod catalogs;
+mod import;
+mod jobs;
+mod nodes;
+mod pages;
+mod results;
+
+pub(crate) use agents::AgentsService;
+pub(crate) use bundles::{BundlesService, register_default};
+pub(crate) use catalogs::CatalogsService;
+pub(crate) use jobs::JobsService;
+pub(crate) use nodes::NodesService;
+pub(crate) use results::ResultsService;

@@ -1,0 +1,190 @@
+//! Throughput per node, device and stage, and which stage binds. Of an open job from the records of its parts, of a
+//! published one from the footers of its parts.
+
+use std::collections::BTreeMap;
+
+use proto::v1;
+use scheduler::record::Part;
+use scheduler::{Core, JobKey};
+use storage::PartFooter;
+use types::{Ledger, Stage, StageUse};
+
+/// Where a stage ran: node, device, stage. Ordered so that answers are.
+type Place = (String, String, Stage);
+
+/// What was measured where.
+#[derive(Debug, Default)]
+pub(super) struct Measured {
+    uses: BTreeMap<Place, StageUse>,
+}
+
+impl Measured {
+    /// What the counted parts of an open job cost.
+    pub(super) fn of_job(core: &Core, key: &JobKey) -> Self {
+        let mut measured = Self::default();
+        let records = core.shards(key).filter_map(|view| view.record);
+        records
+            .flat_map(|record| &record.parts)
+            .for_each(|part| measured.add_part(part));
+        measured
+    }
+
+    fn add_part(&mut self, part: &Part) {
+        let made = part
+            .made
+            .iter()
+            .map(|made| (made.stage, made.device.as_str()));
+        self.add(part.node.as_str(), &made.collect::<Vec<_>>(), &part.ledger);
+    }
+
+    /// Adds what a published part cost.
+    pub(super) fn add_footer(&mut self, footer: &PartFooter) {
+        let node = footer.spans.first().map_or("", |span| span.node.as_str());
+        let made = footer
+            .spans
+            .iter()
+            .map(|span| (span.stage, span.device.as_str()));
+        self.add(node, &made.collect::<Vec<_>>(), &footer.ledger);
+    }
+
+    /// Adds a total that is not told apart by node and device.
+    pub(super) fn add_total(&mut self, ledger: &Ledger) {
+        self.add("", &[], ledger);
+    }
+
+    /// A part's ledger sums its devices; where several ran one stage they are named together.
+    fn add(&mut self, node: &str, made: &[(Stage, &str)], ledger: &Ledger) {
+        for stage in Stage::ALL {
+            let used = ledger.stage(*stage);
+            if *used == StageUse::default() {
+                continue;
+            }
+            let mut devices: Vec<_> = made
+                .iter()
+                .filter(|(ran, _)| ran == stage)
+                .map(|(_, device)| *device)
+                .collect();
+            devices.sort_unstable();
+            devices.dedup();
+            let entry = self
+                .uses
+                .entry((node.to_owned(), devices.join("+"), *stage))
+                .or_default();
+            *entry = entry.plus(*used);
+        }
+    }
+
+    /// One line per place.
+    pub(super) fn lines(&self) -> Vec<v1::StageSummary> {
+        let line = |((node, device, stage), used): (&Place, &StageUse)| v1::StageSummary {
+            node: node.clone(),
+            r#use: Some(proto::stage_use(*stage, device, used)),
+            tracks_per_second: per_second(used.tracks as f64, used.device_us),
+            realtime_factor: per_second(used.audio_ms as f64 / 1e3, used.device_us),
+        };
+        self.uses.iter().map(line).collect()
+    }
+
+    /// The stage that holds the others up: the one that waits least for its input. `None` before two are measured.
+    pub(super) fn binding(&self) -> Option<(Stage, String)> {
+        let mut sums: BTreeMap<Stage, StageUse> = BTreeMap::new();
+        for ((_, _, stage), used) in &self.uses {
+            let sum = sums.entry(*stage).or_default();
+            *sum = sum.plus(*used);
+        }
+        let mut shares: Vec<_> = sums
+            .iter()
+            .map(|(stage, used)| (wait_share(used), *stage))
+            .collect();
+        shares.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
+        let [(least, binding), .., (most, waiting)] = shares.as_slice() else {
+            return None;
+        };
+        let reason = format!(
+            "`{binding}` waited for input {:.0} % of its time, `{waiting}` {:.0} %",
+            least * 100.0,
+            most * 100.0
+        );
+        Some((*binding, reason))
+    }
+}
+
+/// The share of its time that a stage waited for input.
+fn wait_share(used: &StageUse) -> f64 {
+    let whole = used.wait_us.saturating_add(used.device_us);
+    if whole == 0 {
+        0.0
+    } else {
+        used.wait_us as f64 / whole as f64
+    }
+}
+
+fn per_second(amount: f64, microseconds: u64) -> f64 {
+    if microseconds == 0 {
+        0.0
+    } else {
+        amount * 1e6 / microseconds as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(device_us: u64, wait_us: u64) -> StageUse {
+        StageUse {
+            device_us,
+            wait_us,
+            tracks: 10,
+            audio_ms: 20_000,
+            ..StageUse::default()
+        }
+    }
+
+    fn measured() -> Measured {
+        let mut measured = Measured::default();
+        let ledger = Ledger {
+            decode: used(2_000_000, 0),
+            screen: used(1_000_000, 9_000_000),
+            residual: StageUse::default(),
+        };
+        let made = [
+            (Stage::Decode, "cpu:0"),
+            (Stage::Screen, "cuda:0"),
+            (Stage::Screen, "cuda:1"),
+        ];
+        measured.add("n1", &made, &ledger);
+        measured.add("n1", &made, &ledger);
+        measured
+    }
+
+    #[test]
+    fn parts_of_one_place_are_summed_and_stages_that_did_not_run_are_left_out() {
+        let lines = measured().lines();
+        let shown: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                (
+                    line.node.as_str(),
+                    line.r#use.as_ref().unwrap().device.as_str(),
+                )
+            })
+            .collect();
+        assert_eq!(shown, [("n1", "cpu:0"), ("n1", "cuda:0+cuda:1")]);
+        assert_eq!(
+            (lines[0].tracks_per_second, lines[0].realtime_factor),
+            (5.0, 10.0)
+        );
+    }
+
+    #[test]
+    fn the_stage_that_waits_least_binds() {
+        let (stage, reason) = measured().binding().unwrap();
+        assert_eq!(stage, Stage::Decode);
+        assert_eq!(
+            reason,
+            "`decode` waited for input 0 % of its time, `screen` 90 %"
+        );
+        assert_eq!(Measured::default().binding(), None);
+    }
+}

@@ -1,0 +1,300 @@
+//! What an operator may set, and the checked form in which the coordinator reads it. Nothing else reads flags,
+//! variables or files.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bundle::{PublicKey, Trust};
+use runtime::config::{Kind, Loaded, Program, Setting};
+use runtime::telemetry::{LogFormat, MetricsAddress};
+use serde::Deserialize;
+use types::{Code, Problem, SourceName};
+
+/// The coordinator's settings, from which its flags, variables, file keys and help follow.
+pub const PROGRAM: Program = Program {
+    name: "coordinator",
+    about: "Cuts catalogs into shards, hands them to node agents and counts each track once",
+    version: env!("CARGO_PKG_VERSION"),
+    settings: &[
+        Setting {
+            key: "data",
+            kind: Kind::Text(None),
+            help: "Folder for the store, and for storage unless that is set",
+        },
+        Setting {
+            key: "listen",
+            kind: Kind::Text(Some("127.0.0.1:7700")),
+            help: "Address of the gRPC server, on loopback",
+        },
+        Setting {
+            key: "metrics",
+            kind: Kind::Text(Some("127.0.0.1:7701")),
+            help: "Address of the metrics, or `off`",
+        },
+        Setting {
+            key: "storage",
+            kind: Kind::Text(None),
+            help: "Object storage as a URL, such as file:///srv/trackscan; DATA/storage where none is given",
+        },
+        Setting {
+            key: "source",
+            kind: Kind::List,
+            help: "A source as NAME=DIR",
+        },
+        Setting {
+            key: "folder-sources",
+            kind: Kind::Switch,
+            help: "Let an import register its folder as a read-only source; on loopback only",
+        },
+        Setting {
+            key: "default-bundle",
+            kind: Kind::Text(None),
+            help: "Folder of the bundle that is registered where no other is",
+        },
+        Setting {
+            key: "trusted-key",
+            kind: Kind::List,
+            help: "Public key, hex, whose signatures on bundles are trusted",
+        },
+        Setting {
+            key: "min-bundle",
+            kind: Kind::List,
+            help: "Lowest accepted version of a bundle as NAME=VERSION",
+        },
+        Setting {
+            key: "drain-seconds",
+            kind: Kind::Number(10),
+            help: "How long calls under way may take once the end was asked for",
+        },
+        Setting {
+            key: "log",
+            kind: Kind::Text(Some("info")),
+            help: "Which events are logged, such as info,scheduler=debug",
+        },
+        Setting {
+            key: "log-format",
+            kind: Kind::Text(Some("text")),
+            help: "text or json",
+        },
+    ],
+};
+
+/// Settings as they were read.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Raw {
+    data: Option<PathBuf>,
+    listen: SocketAddr,
+    metrics: MetricsAddress,
+    storage: Option<String>,
+    source: Vec<String>,
+    folder_sources: bool,
+    default_bundle: Option<PathBuf>,
+    trusted_key: Vec<String>,
+    min_bundle: Vec<String>,
+    drain_seconds: u32,
+    log: String,
+    log_format: LogFormat,
+}
+
+/// Settings as they hold together.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Folder of the embedded store.
+    pub store: PathBuf,
+    /// Folder for scratch files; emptied at start.
+    pub scratch: PathBuf,
+    /// Object storage as a URL.
+    pub storage: String,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where metrics are served.
+    pub metrics: MetricsAddress,
+    /// Configured sources: absolute folders by name.
+    pub sources: BTreeMap<SourceName, PathBuf>,
+    /// Whether an import may register its folder.
+    pub folder_sources: bool,
+    /// The bundle to register where no other is.
+    pub default_bundle: Option<PathBuf>,
+    /// Whose bundles are accepted, and from which version on.
+    pub trust: Trust,
+    /// How long a drain may take.
+    pub drain: Duration,
+    /// Which events are logged.
+    pub log: String,
+    /// How log lines look.
+    pub log_format: LogFormat,
+}
+
+impl Settings {
+    /// Checks what was read.
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` names the setting and what is wrong with it.
+    pub fn check(loaded: &Loaded<Raw>) -> Result<Self, Problem> {
+        let raw = &loaded.config;
+        let data = raw
+            .data
+            .as_ref()
+            .ok_or_else(|| invalid("setting `data` has no value"))?;
+        let data = std::path::absolute(data)
+            .map_err(|error| invalid(format!("folder `{}`: {error}", data.display())))?;
+        check_loopback(raw.listen)?;
+        Ok(Self {
+            store: data.join("store"),
+            scratch: data.join("scratch"),
+            storage: raw
+                .storage
+                .clone()
+                .unwrap_or_else(|| format!("file://{}", data.join("storage").display())),
+            listen: raw.listen,
+            metrics: raw.metrics,
+            sources: sources(&raw.source)?,
+            folder_sources: raw.folder_sources,
+            default_bundle: raw.default_bundle.clone(),
+            trust: trust(raw)?,
+            drain: Duration::from_secs(raw.drain_seconds.into()),
+            log: raw.log.clone(),
+            log_format: raw.log_format,
+        })
+    }
+}
+
+/// A problem with the configuration.
+pub(crate) fn invalid(message: impl Into<String>) -> Problem {
+    Problem::new(Code::ConfigInvalid, message)
+}
+
+/// Until links are encrypted, nothing listens beyond this machine.
+fn check_loopback(listen: SocketAddr) -> Result<(), Problem> {
+    if listen.ip().is_loopback() {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "setting `listen`: {listen} is not on loopback, and links between machines are not encrypted in this version"
+    )))
+}
+
+fn sources(list: &[String]) -> Result<BTreeMap<SourceName, PathBuf>, Problem> {
+    let mut sources = BTreeMap::new();
+    for text in list {
+        let (name, folder) = source(text)?;
+        if sources.insert(name.clone(), folder).is_some() {
+            return Err(invalid(format!("setting `source` names `{name}` twice")));
+        }
+    }
+    Ok(sources)
+}
+
+fn source(text: &str) -> Result<(SourceName, PathBuf), Problem> {
+    let wrong = |cause: String| invalid(format!("setting `source`: `{text}` {cause}"));
+    let (name, folder) = text
+        .split_once('=')
+        .ok_or_else(|| wrong("is not NAME=DIR".to_owned()))?;
+    let name = SourceName::new(name).map_err(|error| wrong(format!("names no source: {error}")))?;
+    let folder = Path::new(folder)
+        .canonicalize()
+        .map_err(|error| wrong(format!("names no folder: {error}")))?;
+    if !folder.is_dir() {
+        return Err(wrong("names no folder".to_owned()));
+    }
+    Ok((name, folder))
+}
+
+fn trust(raw: &Raw) -> Result<Trust, Problem> {
+    let key = |text: &String| {
+        text.parse::<PublicKey>()
+            .map_err(|error| invalid(format!("setting `trusted-key`: `{text}`: {error}")))
+    };
+    let keys = raw
+        .trusted_key
+        .iter()
+        .map(key)
+        .collect::<Result<Vec<_>, _>>()?;
+    let bounds = raw.min_bundle.iter().map(String::as_str);
+    Trust::new(keys)
+        .with_bounds(bounds)
+        .map_err(|error| invalid(format!("setting `min-bundle`: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str]) -> Result<Settings, Problem> {
+        let args = ["coordinator"].iter().chain(args);
+        let loaded = PROGRAM.load_from::<Raw>(args, |_| None).unwrap();
+        Settings::check(&loaded)
+    }
+
+    #[track_caller]
+    fn check_refused(args: &[&str], expected: &str) {
+        let problem = check(args).unwrap_err();
+        assert_eq!(problem.code, Code::ConfigInvalid);
+        assert!(problem.message.contains(expected), "{problem}");
+    }
+
+    #[test]
+    fn a_data_folder_is_all_that_must_be_given() {
+        let settings = check(&["--data", "/d"]).unwrap();
+        assert_eq!(settings.store, Path::new("/d/store"));
+        assert_eq!(settings.storage, "file:///d/storage");
+        assert_eq!(settings.listen, "127.0.0.1:7700".parse().unwrap());
+        check_refused(&[], "setting `data` has no value");
+    }
+
+    #[test]
+    fn nothing_listens_beyond_this_machine() {
+        for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
+            check_refused(&["--data", "/d", "--listen", listen], "is not on loopback");
+        }
+        assert!(check(&["--data", "/d", "--listen", "[::1]:0"]).is_ok());
+    }
+
+    #[test]
+    fn a_source_is_a_name_and_a_folder_that_is_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = format!("music={}", folder.path().display());
+        let settings = check(&["--data", "/d", "--source", &good]).unwrap();
+        assert_eq!(
+            settings.sources.values().collect::<Vec<_>>(),
+            [&folder.path().canonicalize().unwrap()]
+        );
+        check_refused(
+            &["--data", "/d", "--source", &good, "--source", &good],
+            "names `music` twice",
+        );
+        check_refused(&["--data", "/d", "--source", "music"], "is not NAME=DIR");
+        check_refused(&["--data", "/d", "--source", "m/x=/tmp"], "names no source");
+        check_refused(
+            &["--data", "/d", "--source", "m=/nowhere/at/all"],
+            "names no folder",
+        );
+    }
+
+    #[test]
+    fn a_trusted_key_is_a_public_key() {
+        let key = bundle::sample::key().public().to_string();
+        assert!(check(&["--data", "/d", "--trusted-key", &key]).is_ok());
+        check_refused(
+            &["--data", "/d", "--trusted-key", "abc"],
+            "setting `trusted-key`: `abc`",
+        );
+    }
+
+    #[test]
+    fn a_lowest_version_is_a_name_and_a_number() {
+        let settings = check(&["--data", "/d", "--min-bundle", "demo=3"]).unwrap();
+        assert_eq!(settings.trust.lowest("demo"), 3);
+        check_refused(
+            &["--data", "/d", "--min-bundle", "demo"],
+            "is not NAME=VERSION",
+        );
+        check_refused(
+            &["--data", "/d", "--min-bundle", "demo=new"],
+            "is not NAME=VERSION",
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! Sources by name: those of the configuration, and folders that imports registered. Answers where a name lies and
+//! which source holds a path; reads nothing in them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use proto::v1;
+use types::{Digest, Problem, SourceName};
+
+/// All sources of this coordinator.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    known: RwLock<storage::Sources>,
+}
+
+impl Sources {
+    /// The sources of the configuration.
+    pub(crate) fn new(configured: &BTreeMap<SourceName, PathBuf>) -> Result<Self, Problem> {
+        let mut known = storage::Sources::default();
+        for (name, folder) in configured {
+            known
+                .add(name.clone(), folder)
+                .map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        }
+        Ok(Self {
+            known: RwLock::new(known),
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, storage::Sources> {
+        // A source is added whole or not at all, so what a panicking thread left is sound.
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a folder under a name that the configuration has not taken.
+    pub(crate) fn add(&self, name: SourceName, folder: &Path) -> Result<(), storage::SourceError> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.get(&name).is_ok() {
+            return Ok(());
+        }
+        known.add(name, folder)
+    }
+
+    /// All of them as they are now; cheap.
+    pub(crate) fn now(&self) -> storage::Sources {
+        self.read().clone()
+    }
+
+    /// All of them as agents are told. A folder whose name is no text stays unknown to them.
+    pub(crate) fn definitions(&self) -> Vec<v1::SourceDefinition> {
+        let define = |source: &std::sync::Arc<storage::Source>| {
+            let folder = source.root().to_str()?.to_owned();
+            Some(v1::SourceDefinition {
+                name: source.name().to_string(),
+                folder,
+            })
+        };
+        self.read().iter().filter_map(define).collect()
+    }
+}
+
+/// Longest part of a folder's own name that its source's name keeps: with the digest it stays readable in a table.
+const FOLDER_NAME_MAX: usize = 40;
+
+/// The name under which a folder is registered: its own, cleaned, and a little of its path's digest, so that the same
+/// folder always gets the same name and two folders never share one.
+pub(crate) fn name_of_folder(folder: &Path) -> SourceName {
+    let own = folder.file_name().unwrap_or_default().to_string_lossy();
+    let clean = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = own.chars().take(FOLDER_NAME_MAX).map(clean).collect();
+    let name = Some(name.trim_matches('-'))
+        .filter(|name| !name.is_empty())
+        .unwrap_or("folder");
+    let digest = Digest::of(folder.as_os_str().as_encoded_bytes()).short();
+    SourceName::new(format!("{name}-{digest}"))
+        .expect("a cleaned name starts with a letter or digit and is short")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configured_name_is_not_taken_by_a_folder() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let name = SourceName::new("all").unwrap();
+        let sources = Sources::new(&[(name.clone(), one.path().to_owned())].into()).unwrap();
+        sources.add(name.clone(), other.path()).unwrap();
+        assert_eq!(
+            sources.now().get(&name).unwrap().root(),
+            one.path().canonicalize().unwrap()
+        );
+        assert_eq!(sources.definitions().len(), 1);
+    }
+
+    #[test]
+    fn a_folder_has_one_name_and_another_folder_another() {
+        let name = |path: &str| name_of_folder(Path::new(path)).to_string();
+        assert!(
+            name("/a/My Music!").starts_with("My-Music-"),
+            "{}",
+            name("/a/My Music!")
+        );
+        assert_eq!(name("/a/music"), name("/a/music"));
+        assert_ne!(name("/a/music"), name("/b/music"));
+        for odd in [
+            "/",
+            "/a/...",
+            "/a/ünïcode",
+            &format!("/a/{}", "x".repeat(200)),
+        ] {
+            assert!(!name(odd).is_empty());
+        }
+    }
+}

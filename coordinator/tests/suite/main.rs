@@ -1,0 +1,14 @@
+//! The coordinator as others meet it: over real gRPC, on a real store and storage in a folder of its own, in this
+//! process or as a process that is killed. The agent is played by the test; its parts are real.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is a failure message of a test, in its helpers too"
+)]
+
+mod agent;
+mod crash;
+mod edge;
+mod path;
+mod people;
+mod refusals;
+mod world;

@@ -1,0 +1,217 @@
+//! A folder with music, a bundle and a data folder, and coordinators over it: in this process, or as a child that can
+//! be killed.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use coordinator::Coordinator;
+use coordinator::settings::{PROGRAM, Raw, Settings};
+use runtime::shutdown::Shutdown;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tonic::transport::Channel;
+use types::Problem;
+
+/// How long a child may take to listen: a hundred times what it takes on an idle machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+pub(crate) struct World {
+    root: TempDir,
+}
+
+/// A coordinator in this process.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    shutdown: Shutdown,
+    serving: JoinHandle<Result<(), Problem>>,
+}
+
+/// A coordinator in a process of its own.
+pub(crate) struct Process {
+    pub(crate) address: SocketAddr,
+    pub(crate) lines: Arc<Mutex<Vec<String>>>,
+    child: Child,
+}
+
+impl World {
+    /// A world with this many tracks.
+    pub(crate) fn new(tracks: usize) -> Self {
+        let world = Self {
+            root: tempfile::tempdir().unwrap(),
+        };
+        std::fs::create_dir(world.music()).unwrap();
+        for n in 0..tracks {
+            std::fs::write(
+                world.music().join(format!("track-{n:04}.wav")),
+                format!("audio {n}"),
+            )
+            .unwrap();
+        }
+        let key = bundle::sample::key();
+        let (manifest, contents) = (bundle::sample::manifest(), bundle::sample::contents());
+        bundle::write(&world.bundle(), manifest, &contents, &key).unwrap();
+        world
+    }
+
+    pub(crate) fn music(&self) -> PathBuf {
+        self.root.path().join("music")
+    }
+
+    pub(crate) fn bundle(&self) -> PathBuf {
+        self.root.path().join("bundle")
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// The same storage that the coordinator has, as an agent opens it.
+    pub(crate) fn storage(&self) -> storage::Storage {
+        storage::Storage::open_folder(&self.root.path().join("data/storage")).unwrap()
+    }
+
+    /// Flags that every coordinator here gets: a free port, the sample bundle and trust in its key.
+    fn flags(&self, more: &[&str]) -> Vec<String> {
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let key = bundle::sample::key().public().to_string();
+        let mut flags = vec!["--data".to_owned(), text(&self.root.path().join("data"))];
+        flags.extend(
+            [
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics",
+                "off",
+                "--trusted-key",
+                &key,
+            ]
+            .map(str::to_owned),
+        );
+        flags.extend(["--default-bundle".to_owned(), text(&self.bundle())]);
+        flags.extend(more.iter().map(|flag| (*flag).to_owned()));
+        flags
+    }
+
+    /// Starts a coordinator in this process, or says why it does not start.
+    pub(crate) async fn try_start(&self, more: &[&str]) -> Result<Running, Problem> {
+        let args = std::iter::once("coordinator".to_owned()).chain(self.flags(more));
+        let settings = Settings::check(&PROGRAM.load_from::<Raw>(args, |_| None).unwrap())?;
+        let shutdown = Shutdown::new();
+        let coordinator = Coordinator::start(settings, shutdown.clone()).await?;
+        let address = coordinator.address().unwrap();
+        Ok(Running {
+            address,
+            shutdown,
+            serving: tokio::spawn(coordinator.serve()),
+        })
+    }
+
+    pub(crate) async fn start(&self, more: &[&str]) -> Running {
+        self.try_start(more).await.unwrap()
+    }
+
+    /// Starts a coordinator as a process and waits until it listens.
+    pub(crate) fn spawn(&self, more: &[&str]) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_coordinator"))
+            .args(self.flags(more))
+            .args(["--log-format", "json"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (found, address) = mpsc::channel();
+        let (stderr, kept) = (child.stderr.take().unwrap(), lines.clone());
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                if let Some(address) = listening(&line) {
+                    let _ = found.send(address);
+                }
+                kept.lock().unwrap().push(line);
+            }
+        });
+        let address = address.recv_timeout(START_TIMEOUT);
+        let address =
+            address.unwrap_or_else(|_| panic!("no address in {:#?}", lines.lock().unwrap()));
+        Process {
+            address,
+            lines,
+            child,
+        }
+    }
+}
+
+/// The address in a log line that tells of one.
+fn listening(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    (line["message"] == "listening").then(|| line["address"].as_str().unwrap().parse().unwrap())
+}
+
+impl Running {
+    pub(crate) async fn channel(&self) -> Channel {
+        channel(self.address).await
+    }
+
+    /// Drains it.
+    pub(crate) async fn stop(self) -> Result<(), Problem> {
+        self.shutdown.ask();
+        self.serving.await.unwrap()
+    }
+}
+
+impl Process {
+    pub(crate) async fn channel(&self) -> Channel {
+        channel(self.address).await
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM, and whether it then ended well.
+    pub(crate) fn terminate(mut self) -> bool {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: a signal to a child that was not waited for yet, so that its number is still its own.
+        let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+        assert_eq!(sent, 0);
+        self.child.wait().unwrap().success()
+    }
+
+    /// Log lines of the audit trail so far, as `action outcome`.
+    pub(crate) fn audit(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap();
+        let parsed = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let audit = parsed.filter(|line| line["target"] == "audit");
+        audit
+            .map(|line| {
+                format!(
+                    "{} {}",
+                    line["action"].as_str().unwrap(),
+                    line["outcome"].as_str().unwrap()
+                )
+            })
+            .collect()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A test that failed leaves no child behind; one that ended its child finds it gone.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+async fn channel(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}"))
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
+}
