@@ -3,7 +3,7 @@
 
 use crate::NodeKey;
 use crate::desk::UnitEnd;
-use crate::limits::GRANTS_PER_SHARD_MAX;
+use crate::limits::{COUNT_NODES_EVERY, GRANTS_PER_SHARD_MAX};
 use crate::record::{AloneDeath, Death, Failure, FailureCause, Grant, JobState, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{Chores, GrantId, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
@@ -105,6 +105,11 @@ impl Reign {
 
     /// Withdraws the lapsed grants of other nodes for a node that found too little; whether there were any.
     pub(crate) fn reclaim(&mut self, now: Millis, hungry: NodeNo) -> bool {
+        let lately = |at: Millis| now.since(at) < COUNT_NODES_EVERY;
+        if self.reclaimed.is_some_and(lately) {
+            return false;
+        }
+        self.reclaimed = Some(now);
         let lapsed: Vec<NodeNo> = self
             .nodes
             .iter()

@@ -74,6 +74,8 @@ pub const BACK_OFF_FIRST: Millis = Millis(500);
 pub const BACK_OFF_MAX: Millis = Millis(30_000);
 /// Wait between tries once a shard's budget is spent.
 pub const BACK_OFF_SPENT: Millis = Millis(60_000);
+/// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.
+pub const COUNT_NODES_EVERY: Millis = Millis(500);
 /// How long a suspect that died alone on one node waits for another to take it, before the same one may.
 pub const OTHER_NODE_WAIT: Millis = Millis(300_000);
 /// Wait before a write or read is repeated that was not applied or whose outcome is unknown; doubles up to

@@ -7,8 +7,9 @@ use crate::desk::{Asked, Unit};
 use crate::event::Pull;
 use crate::grant::{self, Ground, Taker, Trial};
 use crate::limits::{
-    GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX, OTHER_NODE_WAIT, PULL_AGAIN,
-    SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED, WORK_PER_PULL,
+    COUNT_NODES_EVERY, GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX,
+    OTHER_NODE_WAIT, PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED,
+    WORK_PER_PULL,
 };
 use crate::record::{Care, Duty, Grant, ShardRecord};
 use crate::reign::{Reign, Step};
@@ -195,10 +196,16 @@ impl Reign {
         }
     }
 
-    /// Nodes that live and take work.
-    pub(crate) fn serving(&self, now: Millis) -> u64 {
+    /// Nodes that live and take work, counted anew now and then: only shares of work rest on it.
+    fn serving(&mut self, now: Millis) -> u64 {
+        let fresh = |(at, _): &(Millis, u64)| now.since(*at) < COUNT_NODES_EVERY;
+        if let Some((_, nodes)) = self.served.filter(fresh) {
+            return nodes;
+        }
         let serves = |node: &&Node| node.serves(now);
-        self.nodes.values().filter(serves).count() as u64
+        let nodes = self.nodes.values().filter(serves).count() as u64;
+        self.served = Some((now, nodes));
+        nodes
     }
 
     fn plan_shard(&mut self, plan: &mut Plan<'_>, no: JobNo, shard: ShardId, want: u32) {

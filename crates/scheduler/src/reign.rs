@@ -60,6 +60,10 @@ pub(crate) struct Reign {
     pub(crate) chores_hold: Option<Millis>,
     /// Rises whenever work may have come for a hungry node.
     pub(crate) work: u64,
+    /// How many nodes served, and when that was counted.
+    pub(crate) served: Option<(Millis, u64)>,
+    /// When lapsed grants were last looked for.
+    pub(crate) reclaimed: Option<Millis>,
     /// The store's last word where it refused to take writes.
     pub(crate) store_trouble: Option<(Code, String)>,
     pub(crate) store_failures: u32,
@@ -193,6 +197,8 @@ impl Reign {
             doing: BTreeMap::new(),
             chores_hold: None,
             work: 0,
+            served: None,
+            reclaimed: None,
             store_trouble: None,
             store_failures: 0,
             violations: BTreeMap::new(),

@@ -354,6 +354,33 @@ fn an_unknown_write_that_did_not_land_is_written_by_its_repetition() {
 }
 
 #[test]
+fn a_repetition_that_was_not_applied_settles_nothing() {
+    let mut world = World::new();
+    world.submit("j", 4, 4);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull += 1;
+    let pull = world.call(agent.pull_request(4));
+    let (id, txn) = world.next_write();
+    world.store.write(&txn);
+    world.feed(Event::Written {
+        id,
+        outcome: unknown(),
+    });
+    world.pass_silently(Millis(100));
+    let (id, _) = world.next_write();
+    world.feed(Event::Written {
+        id,
+        outcome: not_applied(),
+    });
+    assert!(
+        !world.answers.contains_key(&pull),
+        "the first copy may have landed"
+    );
+    world.pass(Millis(5_000));
+    assert!(world.answers[&pull].is_ok());
+}
+
+#[test]
 fn a_write_that_certainly_did_not_happen_is_told_to_its_caller() {
     let mut world = World::new();
     world.submit("j", 4, 4);
