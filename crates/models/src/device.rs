@@ -129,14 +129,11 @@ fn open_library(name: &CStr) -> Result<(), DeviceError> {
     if !handle.is_null() {
         return Ok(());
     }
-    // SAFETY: `dlerror` gives null or a C string that stands until the next call on this thread.
-    let words = unsafe { libc::dlerror().as_ref() };
-    // SAFETY: as above.
-    let words = words.map(|first| {
-        unsafe { CStr::from_ptr(first) }
-            .to_string_lossy()
-            .into_owned()
-    });
+    // SAFETY: `dlerror` may be called at any time.
+    let words = unsafe { libc::dlerror() };
+    // SAFETY: where it is not null it is a C string that stands until the next call on this thread.
+    let words = (!words.is_null()).then(|| unsafe { CStr::from_ptr(words) });
+    let words = words.map(|words| words.to_string_lossy().into_owned());
     Err(DeviceError::Library(
         words.unwrap_or_else(|| "no reason given".to_owned()),
     ))
