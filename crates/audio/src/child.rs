@@ -219,23 +219,39 @@ fn serve(inbox: &Receiver<Request>) {
     }) = inbox.recv()
     {
         // A caller that stopped waiting drops the child's handle, not the child; the pool always waits.
-        let _gone = answer.send(start(command, fds));
+        let _gone = answer.send(start(command, &fds));
     }
 }
 
-fn start(mut command: Command, fds: Vec<OwnedFd>) -> io::Result<Child> {
-    // Copies above the targets, so that no `dup2` below overwrites a descriptor that is still to be copied.
+fn start(mut command: Command, fds: &[OwnedFd]) -> io::Result<Child> {
+    // Copies above the targets, so that no `dup2` below overwrites a descriptor that is still to be copied; and no number
+    // free among the targets, where the standard library's own pipe to the child would lie.
     let floor = FIRST_FD + fds.len() as RawFd;
-    let above = |fd: OwnedFd| rustix::io::fcntl_dupfd_cloexec(&fd, floor).map_err(io::Error::from);
-    let fds = fds
-        .into_iter()
+    let _taken = occupy_below(floor, fds.first())?;
+    let above = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, floor).map_err(io::Error::from);
+    let copies = fds
+        .iter()
         .map(above)
         .collect::<io::Result<Vec<OwnedFd>>>()?;
     let parent = rustix::process::getpid().as_raw_nonzero().get();
-    let numbers: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+    let numbers: Vec<RawFd> = copies.iter().map(AsRawFd::as_raw_fd).collect();
     // SAFETY: the closure runs between fork and exec and makes system calls only; it allocates and locks nothing.
     unsafe { command.pre_exec(move || settle(&numbers, parent)) };
     command.spawn()
+}
+
+/// Takes all free numbers from the first target up to `floor`, with copies of `fd`, until dropped.
+fn occupy_below(floor: RawFd, fd: Option<&OwnedFd>) -> io::Result<Vec<OwnedFd>> {
+    let mut taken = Vec::new();
+    if let Some(fd) = fd {
+        while taken
+            .last()
+            .is_none_or(|last: &OwnedFd| last.as_raw_fd() < floor)
+        {
+            taken.push(rustix::io::fcntl_dupfd_cloexec(fd, FIRST_FD)?);
+        }
+    }
+    Ok(taken)
 }
 
 /// The first inherited descriptor after the standard three.
@@ -265,5 +281,78 @@ fn settle(fds: &[RawFd], parent: i32) -> io::Result<()> {
             libc::c_uint::MAX,
             libc::CLOSE_RANGE_CLOEXEC as i32,
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read as _;
+
+    /// Runs a shell command with copies of one pipe's end as descriptors 3 and 4, and returns what it wrote there.
+    fn written_by(script: &str) -> String {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", script])
+            .env_clear()
+            .stdin(Stdio::null());
+        let fds = vec![writer.try_clone().unwrap().into(), writer.into()];
+        // Kept until the child has ended, which would die with it.
+        let spawner = Spawner::start().unwrap();
+        let mut child = spawner.spawn(command, fds).unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        child.wait().unwrap();
+        text
+    }
+
+    #[test]
+    fn a_child_gets_its_descriptors_in_their_places_and_no_others() {
+        let _elsewhere = std::fs::File::open("/dev/null").unwrap();
+        // Built-in commands only, since a shell opens pipes of its own for others.
+        let script = "echo three >&3; echo four >&4; for n in 5 6 7 8 9; do [ -e /proc/$$/fd/$n ] && echo $n >&4; done";
+        assert_eq!(written_by(script), "three\nfour\n");
+    }
+
+    #[test]
+    fn a_child_is_to_die_with_its_parent() {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let spawner = Spawner::start().unwrap();
+        let mut command = Command::new("/bin/sleep");
+        command.arg("1000");
+        let mut child = spawner.spawn(command, vec![writer.into()]).unwrap();
+        drop(spawner);
+        // The thread that started it is gone, so the kernel has killed it; its end of the pipe closes.
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_named() {
+        let outcome = Spawner::start()
+            .unwrap()
+            .spawn_decoder(Path::new("/nonexistent/decoder"), crate::ring::SAMPLES_MIN);
+        assert!(
+            matches!(outcome, Err(SpawnError::Start { program, .. }) if program == "/nonexistent/decoder")
+        );
+    }
+
+    #[test]
+    fn each_death_has_its_code() {
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        #[rustfmt::skip]
+        let rows = [
+            (exited(EXIT_STALLED), Code::DecodeStalled),
+            (exited(EXIT_SANDBOX), Code::SandboxUnavailable),
+            (exited(EXIT_PANICKED), Code::DecodeCrash),
+            (exited(0), Code::DecodeCrash),
+            (ExitStatus::from_raw(libc::SIGXCPU), Code::DecodeCpuLimit),
+            (ExitStatus::from_raw(libc::SIGABRT), Code::DecodeCrash),
+            (ExitStatus::from_raw(libc::SIGKILL), Code::DecodeCrash),
+        ];
+        for (status, code) in rows {
+            assert_eq!(code_of_death(status), code, "{status}");
+        }
     }
 }

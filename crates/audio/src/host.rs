@@ -83,6 +83,8 @@ enum Break {
     /// The socket closed or carried nonsense: the decoder's own death tells why.
     Died,
     Silent,
+    /// The summary tells of another number of samples than came.
+    Miscounted,
     Violation(Violation),
     System(std::io::Error),
 }
@@ -152,6 +154,10 @@ impl Host {
             Err(Break::Violation(violation)) => {
                 Ok(Outcome::Died(Code::RingViolation, violation.to_string()))
             }
+            Err(Break::Miscounted) => Ok(Outcome::Died(
+                Code::RingViolation,
+                "the summary tells of another number of samples".into(),
+            )),
             Err(Break::Silent) => Ok(Outcome::Died(
                 Code::DecodeStalled,
                 "the decoder neither computed nor answered".into(),
@@ -191,7 +197,7 @@ impl Attached {
         let start = self.reader.position();
         self.channel.send(&ToDecoder::Decode(job.clone()))?;
         loop {
-            self.drain(u64::MAX, scratch, pcm)?;
+            self.drain(scratch, pcm)?;
             if !self.wait()? {
                 continue;
             }
@@ -200,13 +206,13 @@ impl Attached {
                     self.serve(file, job.bytes, offset, length)?
                 }
                 Some(FromDecoder::Done(summary)) if summary.token == job.token => {
-                    self.drain(u64::MAX, scratch, pcm)?;
+                    self.drain(scratch, pcm)?;
                     let told = summary.frames.checked_mul(u64::from(summary.channels));
                     let agrees = told == Some(self.reader.position() - start);
                     return if agrees {
                         Ok(Outcome::Done(summary))
                     } else {
-                        Err(Break::Violation(Violation::Unusable))
+                        Err(Break::Miscounted)
                     };
                 }
                 Some(FromDecoder::Failed(failure)) if failure.token == job.token => {
@@ -219,24 +225,14 @@ impl Attached {
         }
     }
 
-    /// Hands on what is there, up to `limit` samples.
-    fn drain(
-        &mut self,
-        limit: u64,
-        scratch: &mut [f32],
-        pcm: &mut dyn FnMut(&[f32]),
-    ) -> Result<(), Break> {
-        let mut left = limit;
+    /// Hands on what is there.
+    fn drain(&mut self, scratch: &mut [f32], pcm: &mut dyn FnMut(&[f32])) -> Result<(), Break> {
         loop {
-            let room = usize::try_from(left)
-                .unwrap_or(usize::MAX)
-                .min(scratch.len());
-            let read = self.reader.read(&mut scratch[..room])?;
+            let read = self.reader.read(scratch)?;
             if read == 0 {
                 return Ok(());
             }
             pcm(&scratch[..read]);
-            left -= read as u64;
         }
     }
 

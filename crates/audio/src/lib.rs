@@ -1,11 +1,11 @@
 //! Probing, decoding and resampling of untrusted audio, and the ring that carries its PCM.
 //!
 //! Two halves. Without the feature `decode`, what agent and worker need and nothing that parses a file: the ring
-//! ([`ring`]), the messages ([`protocol`], [`channel`]), the start of a decoder ([`child`]), a plain parent for tests and
+//! ([`ring`]), the messages ([`protocol`], [`Channel`]), the start of a decoder ([`child`]), a plain parent for tests and
 //! benches ([`host`]). With it, what runs inside
 //! the sandboxed decoder, and in training on trusted files: [`mod@decode`]. Nothing here opens a file or a connection.
 
-pub mod channel;
+mod channel;
 pub mod child;
 pub mod fault;
 pub mod host;
@@ -26,3 +26,5 @@ mod resample;
 mod splice;
 #[cfg(feature = "decode")]
 mod tags;
+
+pub use channel::Channel;

@@ -14,7 +14,7 @@ use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 
-use audio::channel::Channel;
+use audio::Channel;
 use audio::child::{CONTROL_FD, DATA_FD, EXIT_PROTOCOL, EXIT_SANDBOX, MEMORY_FD, SPACE_FD};
 use audio::ring::{RingFds, Writer};
 

@@ -1,6 +1,6 @@
 //! A file's bytes as the agent serves them: each read is one request over the control socket.
 
-use audio::channel::Channel;
+use audio::Channel;
 use audio::protocol::{FromDecoder, ToDecoder};
 use audio::source::ReadAt;
 use types::Code;

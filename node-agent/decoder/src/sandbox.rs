@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use audio::child::CONTROL_FD;
-use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use rustix::process::{Resource, Rlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -24,26 +24,28 @@ const DESCRIPTORS: u64 = CONTROL_FD as u64 + 6;
 
 /// Enters the sandbox; there is no way back.
 pub(crate) fn enter() -> io::Result<()> {
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     for (resource, limit) in [
         (Resource::As, ADDRESS_SPACE),
-        (Resource::Cpu, LIFE_CPU_S),
         (Resource::Nofile, DESCRIPTORS),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
         (Resource::Memlock, 0),
     ] {
-        rustix::process::setrlimit(
-            resource,
-            Rlimit {
-                current: Some(limit),
-                maximum: Some(limit),
-            },
-        )?;
+        set(resource, limit, limit)?;
     }
+    // The soft limit comes first, with a signal of its own that tells what happened.
+    set(Resource::Cpu, LIFE_CPU_S, LIFE_CPU_S + 5)?;
     rustix::thread::set_no_new_privs(true)?;
     seccompiler::apply_filter(&filter().map_err(io::Error::other)?).map_err(io::Error::other)
+}
+
+fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = Rlimit {
+        current: Some(soft),
+        maximum: Some(hard),
+    };
+    Ok(rustix::process::setrlimit(resource, limit)?)
 }
 
 fn filter() -> Result<BpfProgram, seccompiler::Error> {

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-use audio::channel::Channel;
+use audio::Channel;
 use audio::child::{EXIT_PANICKED, EXIT_PROTOCOL};
 use audio::decode::{Decoded, Job, Refused, Sink, decode};
 use audio::fault::Fault;

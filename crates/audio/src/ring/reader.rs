@@ -125,8 +125,9 @@ impl Reader {
         Ok(samples)
     }
 
-    /// Asks the writer to signal [`Reader::data_fd`] once `samples` can be read (at most the capacity) or a track has
-    /// ended, and returns how many can be read already. The caller sleeps only when that is too few.
+    /// Asks the writer to signal [`Reader::data_fd`] once `samples` can be read (at most the capacity) or a track ends,
+    /// and returns how many can be read already. The caller sleeps only when that is too few, and not on this descriptor
+    /// alone: a track that had ended before gives no signal.
     ///
     /// # Errors
     /// [`Violation`] when the writer's position is impossible.
@@ -155,7 +156,9 @@ impl Reader {
     /// [`Violation`] when the writer's position is impossible.
     pub fn wait(&mut self, samples: usize, timeout: Duration) -> Result<usize, Violation> {
         let ready = self.arm(samples)?;
-        if ready >= samples.min(self.capacity()) {
+        // What follows the end of a track comes when the next one begins, which may be long after.
+        let ended = ready > 0 && self.ended_at_hint() == self.head;
+        if ended || ready >= samples.min(self.capacity()) {
             self.disarm();
             return Ok(ready);
         }

@@ -67,7 +67,7 @@ fn computing_without_progress_ends_in_its_own_code() {
 fn the_decoder_holds_no_descriptor_that_it_was_not_given() {
     let _open_elsewhere = std::fs::File::open("/proc/self/maps").unwrap();
     let mut child = start(&[]);
-    let mut channel = audio::channel::Channel::new(child.control.try_clone().unwrap());
+    let mut channel = audio::Channel::new(child.control.try_clone().unwrap());
     assert!(
         channel
             .receive::<audio::protocol::FromDecoder>()
