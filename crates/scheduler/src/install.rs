@@ -149,6 +149,7 @@ impl Reign {
         };
         let extent = job.extent(id).unwrap_or_default();
         let covered = record.covered();
+        let waiting = (job.ready.len(), job.free(id, &extent));
         let old = job.shards.remove(&id);
         let hold = hold(now, old.as_ref(), &record);
         if let Some(old) = &old {
@@ -172,7 +173,8 @@ impl Reign {
         };
         job.shards.insert(id, shard);
         job.note_ready(id, &extent);
-        if !ended.is_empty() {
+        let (shards, tracks) = waiting;
+        if job.ready.len() > shards || job.free(id, &extent) > tracks {
             self.work += 1;
         }
         for grant in ended {
@@ -314,6 +316,12 @@ fn failures(failures: &[Failure]) -> u32 {
 }
 
 impl Job {
+    /// Tracks of a shard that are neither covered nor granted.
+    fn free(&self, id: ShardId, extent: &TrackSet) -> u64 {
+        let known = self.shards.get(&id);
+        known.map_or(extent.len(), |shard| shard.free(extent).len())
+    }
+
     /// Notes whether a shard has tracks to grant, and whether an escalation shard is done.
     pub(crate) fn note_ready(&mut self, id: ShardId, extent: &TrackSet) {
         let Some(shard) = self.shards.get(&id) else {

@@ -55,7 +55,8 @@ pub const WAITING_MAX: usize = 4 * NODES_MAX;
 pub const PAGE_ENTRIES: usize = 1_000;
 /// Reasons in one explanation: what fits a screen.
 pub const REASONS_MAX: usize = 32;
-/// Root shards whose absent keys one pull may skip over before it looks elsewhere: bounds one call's work.
+/// Shards of one job that one pull looks at before it goes on to the next job: bounds one call's work. Eight answers'
+/// worth, so that a few shards that wait hide nothing behind them.
 pub const SHARDS_SEEN_PER_PULL_MAX: usize = 512;
 
 /// Time between two beats of an agent.

@@ -78,14 +78,12 @@ impl Reign {
             return;
         };
         job.manifest = ManifestStep::Writing { tries: 1 };
-        let plan = job.manifest_plan(generation);
-        if let (Some(plan), Some(job)) = (plan, self.jobs.get(&no)) {
-            self.ask_manifest(turn, job.key.clone(), plan);
+        if let Some(plan) = job.manifest_plan(generation) {
+            self.ask_manifest(turn, plan);
         }
     }
 
-    fn ask_manifest(&mut self, turn: &mut Turn<'_>, key: JobKey, plan: ManifestPlan) {
-        debug_assert_eq!(key, plan.job, "a plan is of its job");
+    fn ask_manifest(&mut self, turn: &mut Turn<'_>, plan: ManifestPlan) {
         match invariants::manifest_is_whole(&plan) {
             Ok(()) => turn.actions.push(Action::WriteManifest {
                 plan: Box::new(plan),
@@ -166,7 +164,7 @@ impl Reign {
             }
         }
         for plan in plans {
-            self.ask_manifest(turn, plan.job.clone(), plan);
+            self.ask_manifest(turn, plan);
         }
     }
 

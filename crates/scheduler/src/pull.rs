@@ -55,7 +55,7 @@ impl Reign {
         let plan = self.plan_pull(now, no, pull);
         self.note_pull(no, pull.number, plan.left > 0);
         if plan.units.is_empty() {
-            let waits = self.reclaim(now, no) || plan.busy;
+            let waits = plan.left > 0 && (self.reclaim(now, no) || plan.busy);
             let reason = self.idle_reason(now, no);
             let again = if waits { BUSY_AGAIN } else { PULL_AGAIN };
             return Step::Answer(Ok(self.nothing(pull.number, reason, again)));
@@ -113,7 +113,8 @@ impl Reign {
         })
     }
 
-    /// An answered pull is answered so for good. One that is being written is noted when it is stored.
+    /// A number is given once: what it is answered with, it is answered with for good. A pull whose grants are not
+    /// stored takes its note back.
     fn note_pull(&mut self, no: NodeNo, number: PullNo, hungry: bool) {
         let work = self.work;
         if let Some(node) = self.nodes.get_mut(&no) {
@@ -185,7 +186,9 @@ impl Reign {
         let mut left_here = plan.share(job);
         let ready = job.ready.iter().copied();
         let fresh = job.fresh.iter().map(ShardId::Root);
-        let shards: Vec<ShardId> = ready.chain(fresh).take(SHARDS_SEEN_PER_PULL_MAX).collect();
+        let runs = |shard: &ShardId| node.runs(stage_of(*shard));
+        let shards = ready.filter(runs).chain(fresh.filter(runs));
+        let shards: Vec<ShardId> = shards.take(SHARDS_SEEN_PER_PULL_MAX).collect();
         for shard in shards {
             if plan.is_full() || left_here == 0 {
                 return;
@@ -210,9 +213,6 @@ impl Reign {
 
     fn plan_shard(&mut self, plan: &mut Plan<'_>, no: JobNo, shard: ShardId, want: u32) {
         plan.seen += 1;
-        if !self.runs_stage(plan.no, shard) {
-            return;
-        }
         if self.desk.is_dirty(Slot::Shard(no, shard)) {
             plan.busy = true;
             return;
@@ -224,12 +224,6 @@ impl Reign {
         if let Ok(unit) = self.shard_unit(no, shard, record) {
             plan.units.push(unit);
         }
-    }
-
-    fn runs_stage(&self, no: NodeNo, shard: ShardId) -> bool {
-        let stage = stage_of(shard);
-        let record = self.nodes.get(&no).and_then(Node::record);
-        record.is_some_and(|record| record.stages.contains(&stage))
     }
 
     /// The shard's record with grants for this pull; `None` where it gives none.
@@ -309,11 +303,7 @@ impl Reign {
             .and_then(Job::record)
             .map(|record| record.spec.bundle);
         let refuses = bundle.is_some_and(|bundle| node.refused_bundles.contains(&bundle));
-        let stage = stage_of(shard);
-        let runs = node
-            .record()
-            .is_some_and(|record| record.stages.contains(&stage));
-        node.serves(now) && runs && !refuses && node.all_out().is_none()
+        node.serves(now) && node.runs(stage_of(shard)) && !refuses && node.all_out().is_none()
     }
 }
 

@@ -13,7 +13,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use types::{
-    Attempt, Code, Digest, Millis, Ordinal, PullNo, Range, Session, ShardId, TrackSet, UnixMillis,
+    Attempt, Code, Digest, Millis, Ordinal, PullNo, Range, Session, ShardId, Stage, TrackSet,
+    UnixMillis,
 };
 
 /// A job of this reign.
@@ -281,6 +282,12 @@ impl Node {
     pub(crate) fn serves(&self, now: Millis) -> bool {
         let duty = self.record().map(|record| record.duty);
         self.is_live(now) && !self.draining && duty == Some(Duty::Serving)
+    }
+
+    /// Whether it runs a stage.
+    pub(crate) fn runs(&self, stage: Stage) -> bool {
+        self.record()
+            .is_some_and(|record| record.stages.contains(&stage))
     }
 
     /// Why the first of its devices is out of service, where all are.

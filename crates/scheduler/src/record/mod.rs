@@ -216,7 +216,8 @@ mod tests {
         done.failures.clear();
         assert!(encode(&done).len() <= 256, "{}", encode(&done).len());
         // As many live grants and parts as are aimed at, each part's tracks scattered over the whole shard.
-        let full = encode(&shard(16, 64)).len();
+        let parts = u32::try_from(crate::limits::PARTS_AIMED).unwrap();
+        let full = encode(&shard(16, parts)).len();
         assert!(full <= 32 * 1024, "{full}");
         assert!(size_of::<Grant>() <= 104 && size_of::<Part>() <= 400);
     }

@@ -229,6 +229,22 @@ fn a_screen_only_node_is_not_given_escalation_shards() {
 }
 
 #[test]
+fn escalation_shards_that_a_node_cannot_run_hide_no_work_from_it() {
+    let mut world = World::new();
+    world.submit("j", 1_200, 1);
+    let mut screen = Agent::new("screen", SCREEN);
+    screen.join(&mut world).unwrap();
+    while world.core.shards(&key("j")).count() < 640 {
+        for granted in screen.pull(&mut world, 64).grants {
+            let request = screen.commit_request(&granted, &granted.tracks, PartKind::Escalation);
+            world.ask(request).unwrap();
+        }
+        screen.grants.clear();
+    }
+    assert_eq!(screen.pull(&mut world, 64).grants.len(), 64);
+}
+
+#[test]
 fn a_late_or_overtaking_pull_is_refused_and_grants_nothing() {
     let (mut world, mut agent, _) = setting();
     agent.pull(&mut world, 1);
