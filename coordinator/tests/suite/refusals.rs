@@ -235,9 +235,13 @@ async fn a_session_that_another_join_ended_is_refused_everywhere() {
         "before any join"
     );
     agent.join().await.unwrap();
+    let old = agent.session;
+    agent.leave().await.unwrap();
+    agent.nonce += 1;
+    agent.join().await.unwrap();
     let pulled = agent.pull(16).await.unwrap();
     let commit = agent.make(&pulled.jobs[0], &pulled.grants[0]).await;
-    agent.session += 1;
+    agent.session = old;
     for refused in [
         agent.pull(16).await.map(drop).unwrap_err(),
         agent.beat(&pulled.grants).await.map(drop).unwrap_err(),
@@ -245,22 +249,17 @@ async fn a_session_that_another_join_ended_is_refused_everywhere() {
     ] {
         assert_eq!(code(&refused), "SESSION_OLD", "{refused:?}");
     }
-    let forged = v1::CommitRequest {
-        session: commit.session + 1,
+    let late = v1::CommitRequest {
+        session: old,
         ..commit.clone()
     };
-    assert_eq!(
-        code(&agent.commit(forged).await.unwrap_err()),
-        "SESSION_OLD"
-    );
-    assert_eq!(
-        agent.commit(commit.clone()).await.unwrap().outcome(),
-        v1::CommitOutcome::Counted
-    );
-    assert_eq!(
-        agent.commit(commit).await.unwrap().outcome(),
-        v1::CommitOutcome::DoneAlready
-    );
+    assert_eq!(code(&agent.commit(late).await.unwrap_err()), "SESSION_OLD");
+    for outcome in [v1::CommitOutcome::Counted, v1::CommitOutcome::DoneAlready] {
+        assert_eq!(
+            agent.commit(commit.clone()).await.unwrap().outcome(),
+            outcome
+        );
+    }
     coordinator.stop().await.unwrap();
 }
 

@@ -65,10 +65,6 @@ impl World {
         self.root.path().join("bundle")
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
-    }
-
     /// The same storage that the coordinator has, as an agent opens it.
     pub(crate) fn storage(&self) -> storage::Storage {
         storage::Storage::open_folder(&self.root.path().join("data/storage")).unwrap()
