@@ -1,16 +1,23 @@
 //! The coordinator's pure core: events in, actions out.
 //!
 //! The coordinator's shell feeds [`Core::handle`] with what happened (a call came, a write came back, a page was
-//! read, time passed) and carries out the [`Action`]s it gets, in their order; `next_deadline` says when the core
-//! wants to be asked again. The simulator, `scan plan` and the tests are other shells around the same core.
+//! read, time passed) and carries out the [`Action`]s it gets, in their order; [`Core::next_deadline`] says when the
+//! core wants to be asked again. The tests are another shell around the same core.
 //!
 //! The core decides every write and every answer. An answer is held until each write it depends on has come back,
 //! so nothing leaves the process before what it rests on is stored. It never reads a clock, draws no random numbers,
 //! knows neither wire nor storage formats, and iterates ordered maps only: the same events give the same actions.
 //!
-//! - `record`: what the store holds (jobs, shards, nodes) and under which keys.
-//! - `event`, `action`: the two halves of the conversation with the shell.
-//! - `invariants`: what must hold of every change of a record, one predicate each.
+//! Where to read on, in the order in which things happen:
+//!
+//! - The conversation: `event` and `action`; what the store holds: [`record`], under the keys of `key`; every bound:
+//!   [`limits`]; what must hold of every change: [`invariants`].
+//! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
+//!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record), `reply`,
+//!   `recover`.
+//! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `beat` with `chores` and `suspects`,
+//!   `commit`, `publish`, `orphans`.
+//! - Looking: `views`, `explain` with `blocked`, `tally`.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;

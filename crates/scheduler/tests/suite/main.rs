@@ -7,5 +7,6 @@ mod isolation;
 mod misuse;
 mod model;
 mod orphans;
+mod sessions;
 mod transitions;
 mod world;
