@@ -89,7 +89,7 @@ pub enum BundleError {
         rule: String,
     },
     /// A file is not what the manifest says.
-    #[error("`{file}` of the bundle has digest {found}, its manifest says {listed}")]
+    #[error("`{file}` of the bundle has digest {found}, not {listed}")]
     Digest {
         /// Its name.
         file: String,
