@@ -19,6 +19,9 @@ use types::{DeviceKind, Digest, Dtype};
 
 const WEIGHTS: &str = "screen.safetensors";
 
+/// What a test changes of a manifest.
+type Change = fn(&mut Manifest);
+
 fn architecture(manifest: &Manifest) -> bundle::CnnV1 {
     let Architecture::CnnV1(cnn) = &manifest.screen.architecture;
     cnn.clone()
@@ -172,7 +175,7 @@ fn every_value_of_the_preprocessing_moves_the_score() {
     let mut engine = loaded(&manifest, &weights).unwrap();
     let pcm = pcm(&engine, 1);
     let before = screened(&mut engine, &pcm, 1)[0].logit;
-    let changes: [(&str, fn(&mut Manifest)); 7] = [
+    let changes: [(&str, Change); 7] = [
         ("rate_hz", |m| m.screen.preprocessing.rate_hz = 16_100),
         ("low_hz", |m| m.screen.preprocessing.low_hz = 300.0),
         ("high_hz", |m| m.screen.preprocessing.high_hz = 6_000.0),

@@ -1,6 +1,11 @@
 //! The mel transform against librosa, and windows against the whole track. The expected values and the tolerance's reason
 //! are in `golden/make.py`.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is their failure message"
+)]
+
 use bundle::{MelNorm, Preprocessing, Tensors, WindowSpec};
 use models::mel::Mel;
 use tch::{Device, Tensor};

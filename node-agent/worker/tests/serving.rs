@@ -46,14 +46,10 @@ impl Agent {
     /// The next message that is not a beat.
     fn hear(&mut self) -> FromWorker {
         loop {
-            match self
-                .socket
-                .read::<FromWorker>()
-                .unwrap()
-                .expect("the worker is there")
-            {
-                FromWorker::Beat(_) => {}
-                message => return message,
+            let message = self.socket.read::<FromWorker>().unwrap();
+            let message = message.expect("the worker is there");
+            if !matches!(message, FromWorker::Beat(_)) {
+                return message;
             }
         }
     }
