@@ -212,6 +212,25 @@ fn serving_is_the_trained_network_in_inference() {
 }
 
 #[test]
+fn in_bfloat16_the_network_says_nearly_the_same() {
+    let manifest = sample::manifest();
+    let (_store, net) =
+        models::screen::load(&architecture(&manifest), &weights(&manifest), Device::Cpu).unwrap();
+    let mel = Tensor::rand([5, 16, 32], (Kind::Float, Device::Cpu));
+    let logits = |kind| {
+        Folded::new(&net, kind)
+            .unwrap()
+            .forward(&mel)
+            .unwrap()
+            .logits
+    };
+    let (single, half) = (logits(Kind::Float), logits(Kind::BFloat16));
+    assert_eq!(half.kind(), Kind::Float);
+    let relative = ((&single - &half) / &single).abs().max().double_value(&[]);
+    assert!(relative > 0.0 && relative < 0.05, "off by {relative}");
+}
+
+#[test]
 fn weights_that_do_not_fit_exactly_are_refused() {
     let manifest = sample::manifest();
     let check = |spoil: fn(&mut Tensors), words: &str| {
