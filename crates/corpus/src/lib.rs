@@ -5,6 +5,7 @@
 
 pub mod codec;
 pub mod dice;
+pub mod hostile;
 pub mod manifest;
 pub mod piece;
 pub mod shape;
