@@ -7,6 +7,8 @@ cd "$(dirname "$0")/.."
 
 cache=${CACHE:-$PWD/target/demo-bundle}
 worker=${CARGO_TARGET_DIR:-target}/release/trackscan-worker
+# The decoders of sound files have much to say.
+export TRACKSCAN_LOG=${TRACKSCAN_LOG:-warn,models=info}
 decoders=bundles/decoders
 
 if [ ! -e "$decoders/frames-128.safetensors" ] || [ "${DECODERS:-keep}" = remake ]; then

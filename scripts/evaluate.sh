@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 
 corpus=${XDG_CACHE_HOME:-$HOME/.cache}/trackscan/training/corpus
 worker=${CARGO_TARGET_DIR:-target}/release/trackscan-worker
+# The decoders of sound files have much to say.
+export TRACKSCAN_LOG=${TRACKSCAN_LOG:-warn,models=info}
 mkdir -p "$(dirname "$corpus")"
 
 "$worker" corpus --out "$corpus" --decoders bundles/decoders

@@ -209,6 +209,28 @@ mod tests {
     }
 
     #[test]
+    fn an_encoder_that_cannot_write_says_why() {
+        let nowhere = Path::new("/no/such/folder/a.mp3");
+        let error = encode(&Stereo::silence(4_410), Codec::Mp3, 96, nowhere).unwrap_err();
+        assert!(
+            matches!(&error, CodecError::Refused { words, .. } if words.contains("No such file")),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn every_codec_keeps_near_its_bitrate() {
+        let folder = tempfile::tempdir().unwrap();
+        let audio = crate::piece::compose(4, 4.0).audio;
+        for codec in CODECS {
+            let path = folder.path().join("a").with_extension(codec.extension());
+            encode(&audio, codec, 96, &path).unwrap();
+            let kbps = std::fs::metadata(&path).unwrap().len() as f64 * 8.0 / 4.0 / 1_000.0;
+            assert!((70.0..125.0).contains(&kbps), "{codec}: {kbps} kbps");
+        }
+    }
+
+    #[test]
     fn samples_are_interleaved_as_little_endian_words() {
         let audio = Stereo {
             left: vec![1.0],

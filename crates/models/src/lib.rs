@@ -1,6 +1,6 @@
 //! Mel, the screen's network and its engine on libtorch. This crate alone owns tch.
 //!
-//! Called by the worker (serving, training, evaluation). It never decodes audio, never decides a verdict (that is
+//! Called by the worker (serving, training, evaluation). Serving never decodes audio ([`train`] does), never decides a verdict (that is
 //! `bundle::decide`) and never runs code from a model file: networks are compiled in, weights are plain numbers.
 
 pub mod canary;
@@ -11,5 +11,6 @@ pub mod fault;
 pub mod mel;
 pub mod params;
 pub mod screen;
+pub mod train;
 
 pub use self::engine::ScreenEngine;

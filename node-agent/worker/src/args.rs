@@ -33,6 +33,9 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Bundle,
     },
+    /// Make labelled data, train, calibrate, evaluate.
+    #[command(flatten)]
+    Training(models::train::command::Command),
 }
 
 /// How a worker serves.

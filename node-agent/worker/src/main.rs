@@ -32,5 +32,6 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Serve(serve) => serve::run(&serve),
         Command::Devices => devices::run(),
         Command::Bundle { command } => bundles::run(command),
+        Command::Training(command) => Ok(models::train::command::run(&command)?),
     }
 }

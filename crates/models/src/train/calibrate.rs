@@ -1,0 +1,444 @@
+//! From weights to a signed bundle: calibration and thresholds from the calibrate split, counts and table from the test split, the guards'
+//! word, the canary, the model card.
+//!
+//! A bundle whose guards fail is never written. Scores come from the code that serves.
+
+use std::path::{Path, PathBuf};
+
+use bundle::{
+    Band, Calibration, Canary, CanaryScore, Clip, Contents, Epsilon, FORMAT, Gate,
+    Manifest as BundleManifest, Screen, SecretKey, Tensors, Tier, Verdicts, WindowSpec, WriteError,
+};
+use corpus::dice::derive;
+use corpus::manifest::{Entry, Label, Manifest, Split};
+use types::{Digest, Purpose};
+
+use super::auc::upper_bound_95;
+use super::card;
+use super::decoder::{Decoder, TRAINED};
+use super::logistic::Logistic;
+use super::positives;
+use super::recipe::Recipe;
+use super::report::{GUARD_LIMIT, GUARD_TRACKS, Report, Rule, report};
+use super::score::{ScoreError, Scored, score_all};
+use crate::canary::{CanaryError, known_scores};
+
+/// Training tracks that the guards and the coarse baseline are fitted on, from the start of the train split: as many as they are scored on.
+pub const GUARD_FIT_TRACKS: usize = 2 * GUARD_TRACKS;
+
+/// Operating points: name and the share of human tracks of the calibrate split that reach them.
+const TIERS: [(&str, f64); 3] = [("fpr_1e-1", 0.10), ("fpr_3e-2", 0.03), ("fpr_1e-2", 0.01)];
+
+/// Weights, canary clip, card, table and recipe in the bundle's folder.
+const WEIGHTS: &str = "screen.safetensors";
+const CLIP: &str = "canary.pcm";
+const CARD: &str = "model-card.md";
+const TABLE: &str = "evaluation.json";
+const RECIPE: &str = "recipe.json";
+
+/// Two runs of the same bytes in single precision differ by less than this logit: what was seen between one and two threads and batches of
+/// one to eight is below 1e-4, and devices get ten times that and more.
+const EPSILON_F32: f64 = 5e-3;
+
+/// Error ratio of the canary's second half in decibels.
+const CANARY_SNR_DB: f32 = 12.0;
+
+/// A bundle could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CalibrateError {
+    /// Tracks could not be scored.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// A split lacks a class.
+    #[error("calibrating: the {split:?} split has no {label:?} track")]
+    Empty {
+        /// The split.
+        split: Split,
+        /// The class.
+        label: Label,
+    },
+    /// A higher score does not mean a higher chance: there is nothing to calibrate.
+    #[error("calibrating: the slope is {0:.3}, so the screen tells nothing on the calibrate split")]
+    Slope(f64),
+    /// The data let a shortcut tell the classes apart.
+    #[error(
+        "the bundle is refused: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_TRACKS} tracks a class were held out\n{table}"
+    )]
+    Guards {
+        /// The report as text.
+        table: String,
+    },
+    /// The canary's piece could not be made.
+    #[error(transparent)]
+    Decoder(#[from] super::decoder::DecoderError),
+    /// The canary could not be scored.
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
+    /// The bundle could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The folder could not be replaced.
+    #[error("replacing bundle `{path}`")]
+    Replace {
+        /// The folder.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What a bundle is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Making<'a> {
+    /// The labelled data.
+    pub manifest: &'a Manifest,
+    /// How the weights were made.
+    pub recipe: &'a Recipe,
+    /// The weights.
+    pub weights: &'a Tensors,
+    /// Folder of the neural decoders, for the canary clip.
+    pub decoders: &'a Path,
+    /// Share of AI tracks that probabilities suppose.
+    pub prior: f64,
+    /// What the verdicts may be used for.
+    pub purpose: Purpose,
+}
+
+/// Calibrates, judges and writes the bundle to `out`, which is replaced whole; returns its digest and the report.
+pub fn calibrate(
+    making: &Making<'_>,
+    key: &SecretKey,
+    out: &Path,
+) -> Result<(Digest, Report), CalibrateError> {
+    let mut bundle = draft(making.recipe, making.purpose);
+    let split = |split| -> Vec<Entry> { making.manifest.of(split).cloned().collect() };
+    let known = score_all(
+        making.manifest,
+        &split(Split::Calibrate),
+        &bundle,
+        making.weights,
+    )?;
+    let test = score_all(
+        making.manifest,
+        &split(Split::Test),
+        &bundle,
+        making.weights,
+    )?;
+    let train = guard_fit(making.manifest, &bundle, making.weights)?;
+    for (tracks, split) in [(&known, Split::Calibrate), (&test, Split::Test)] {
+        require_both(tracks, split)?;
+    }
+    let (slope, intercept) = platt(&known)?;
+    bundle.screen.calibration = Calibration {
+        slope,
+        intercept: intercept + odds(making.prior),
+        prior: making.prior,
+    };
+    set_thresholds(
+        &mut bundle,
+        &scores(&known, Label::Human),
+        &scores(&test, Label::Human),
+    );
+    let likely_ai = bundle.likely_ai().map_or(f64::INFINITY, |tier| tier.score);
+    let report = report(
+        &train,
+        &test,
+        Rule {
+            likely_ai,
+            slope,
+            intercept,
+        },
+    );
+    if !report.may_be_believed() {
+        return Err(CalibrateError::Guards {
+            table: report.text(),
+        });
+    }
+    let contents = contents(making, &mut bundle, &report)?;
+    let digest = replace(out, bundle, &contents, key)?;
+    Ok((digest, report))
+}
+
+/// Scores the tracks that guards and baseline are fitted on.
+pub fn guard_fit(
+    manifest: &Manifest,
+    bundle: &BundleManifest,
+    weights: &Tensors,
+) -> Result<Vec<Scored>, ScoreError> {
+    let entries: Vec<Entry> = manifest
+        .of(Split::Train)
+        .take(GUARD_FIT_TRACKS)
+        .cloned()
+        .collect();
+    score_all(manifest, &entries, bundle, weights)
+}
+
+/// A manifest that says how tracks are scored and nothing yet of what scores mean.
+pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
+    let placeholder = Tier {
+        name: TIERS[0].0.to_owned(),
+        score: 0.0,
+        humans: 1,
+        false_positives: 1,
+        fpr_bound_95: 1.0,
+    };
+    BundleManifest {
+        format: FORMAT,
+        name: recipe.name.clone(),
+        version: recipe.version,
+        purpose,
+        screen: Screen {
+            architecture: recipe.architecture.clone(),
+            weights: WEIGHTS.to_owned(),
+            preprocessing: recipe.preprocessing.clone(),
+            windows: recipe.windows.clone(),
+            level: recipe.level.clone(),
+            aggregate: recipe.aggregate,
+            calibration: Calibration {
+                slope: 1.0,
+                intercept: 0.0,
+                prior: 0.5,
+            },
+            features: recipe.features.clone(),
+            embedding: None,
+        },
+        gate: Gate {
+            unsure: None,
+            positives_from: None,
+        },
+        verdicts: Verdicts {
+            likely_ai_tier: placeholder.name.clone(),
+            tiers: vec![placeholder],
+            no_evidence_below: None,
+        },
+        epsilon: Epsilon {
+            f32: EPSILON_F32,
+            tf32: None,
+            bf16: None,
+            f16: None,
+        },
+        picture: recipe.picture,
+        canary: Canary {
+            clip: CLIP.to_owned(),
+            scores: Vec::new(),
+        },
+        model_card: CARD.to_owned(),
+        files: Vec::new(),
+    }
+}
+
+fn require_both(tracks: &[Scored], split: Split) -> Result<(), CalibrateError> {
+    for label in [Label::Human, Label::Ai] {
+        if scores(tracks, label).is_empty() {
+            return Err(CalibrateError::Empty { split, label });
+        }
+    }
+    Ok(())
+}
+
+fn scores(tracks: &[Scored], label: Label) -> Vec<f64> {
+    tracks
+        .iter()
+        .filter(|track| track.entry.label == label)
+        .map(|track| track.score)
+        .collect()
+}
+
+/// Platt's fit with his smoothed targets, at a prior of one half whatever the split's own share is.
+fn platt(known: &[Scored]) -> Result<(f64, f64), CalibrateError> {
+    let (positives, humans) = (
+        scores(known, Label::Ai).len() as f64,
+        scores(known, Label::Human).len() as f64,
+    );
+    let high = (positives + 1.0) / (positives + 2.0);
+    let low = 1.0 / (humans + 2.0);
+    let rows: Vec<Vec<f64>> = known.iter().map(|track| vec![track.score]).collect();
+    let targets: Vec<f64> = known
+        .iter()
+        .map(|track| {
+            if track.entry.label == Label::Ai {
+                high
+            } else {
+                low
+            }
+        })
+        .collect();
+    let (slope, intercept) = Logistic::fit(&rows, &targets, 0.0).line();
+    if slope > 0.0 && slope.is_finite() {
+        Ok((slope, intercept - (positives / humans).ln()))
+    } else {
+        Err(CalibrateError::Slope(slope))
+    }
+}
+
+fn odds(prior: f64) -> f64 {
+    (prior / (1.0 - prior)).ln()
+}
+
+/// Thresholds from the human tracks of the calibrate split; their rates are counted on those of the test split, which set nothing.
+fn set_thresholds(bundle: &mut BundleManifest, calibrate: &[f64], test: &[f64]) {
+    let tiers: Vec<Tier> = TIERS
+        .iter()
+        .map(|&(name, rate)| tier(name, threshold(calibrate, rate), test))
+        .collect();
+    let (loosest, strictest) = (tiers[0].score, tiers[tiers.len() - 1].score);
+    bundle.gate.unsure = (loosest < strictest).then_some(Band {
+        low: loosest,
+        high: strictest,
+    });
+    bundle.verdicts = Verdicts {
+        likely_ai_tier: TIERS[TIERS.len() - 1].0.to_owned(),
+        tiers,
+        no_evidence_below: Some(loosest),
+    };
+}
+
+fn tier(name: &str, score: f64, humans: &[f64]) -> Tier {
+    let false_positives = humans.iter().filter(|&&human| human >= score).count() as u64;
+    let trials = humans.len() as u64;
+    Tier {
+        name: name.to_owned(),
+        score,
+        humans: trials,
+        false_positives,
+        fpr_bound_95: upper_bound_95(false_positives, trials),
+    }
+}
+
+/// The lowest edge that at most `rate` of `humans` reach: half way to the next human below, or a tenth above all of them.
+fn threshold(humans: &[f64], rate: f64) -> f64 {
+    let mut falling = humans.to_vec();
+    falling.sort_by(|a, b| b.total_cmp(a));
+    let allowed = ((rate * falling.len() as f64) as usize).min(falling.len() - 1);
+    if allowed == 0 {
+        falling[0] + 0.1
+    } else {
+        f64::midpoint(falling[allowed - 1], falling[allowed])
+    }
+}
+
+fn contents(
+    making: &Making<'_>,
+    bundle: &mut BundleManifest,
+    report: &Report,
+) -> Result<Contents, CalibrateError> {
+    let clip = canary_clip(making)?;
+    bundle.canary.scores = canary_scores(bundle, making.weights, &clip)?;
+    let table =
+        serde_json::to_vec_pretty(report).expect("a report has no map keys that JSON cannot hold");
+    let files = [
+        (WEIGHTS, making.weights.to_bytes()),
+        (CLIP, Clip::bytes_of(&clip.0)),
+        (CARD, card::card(making, bundle, report).into_bytes()),
+        (TABLE, table),
+        (RECIPE, making.recipe.to_json().into_bytes()),
+    ];
+    Ok(files
+        .into_iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes))
+        .collect())
+}
+
+/// Two windows of sound: a piece, then its positive. Rounded to 16 bits, as the bundle keeps it.
+fn canary_clip(making: &Making<'_>) -> Result<Clip, CalibrateError> {
+    let spec = WindowSpec {
+        rate_hz: making.recipe.preprocessing.rate_hz,
+        n_fft: making.recipe.preprocessing.n_fft,
+        hop: making.recipe.preprocessing.hop,
+        frames: making.recipe.windows.frames,
+        stride: making.recipe.windows.stride,
+    };
+    let half = spec.frames as usize * spec.hop as usize;
+    let piece = corpus::piece::compose(
+        derive(making.recipe.fitting.seed, "canary"),
+        half as f32 / corpus::RATE_HZ as f32 + 0.1,
+    )
+    .audio;
+    let pair = positives::pair(
+        &piece,
+        &Decoder::open(TRAINED[0], making.decoders)?,
+        CANARY_SNR_DB,
+    );
+    let mono = |audio: &corpus::Stereo| -> Vec<f32> {
+        audio
+            .left
+            .iter()
+            .zip(&audio.right)
+            .take(half)
+            .map(|(l, r)| 0.5 * (l + r))
+            .collect()
+    };
+    let samples = [mono(&pair.human), mono(&pair.positive)].concat();
+    let clip = Clip::parse(&Clip::bytes_of(&samples)).expect("the clip is whole samples");
+    Ok(clip)
+}
+
+fn canary_scores(
+    bundle: &BundleManifest,
+    weights: &Tensors,
+    clip: &Clip,
+) -> Result<Vec<CanaryScore>, CanaryError> {
+    known_scores(&bundle.screen, weights, clip)
+}
+
+/// Writes the bundle beside `out` and puts it in its place, so that no file of an older one stays.
+fn replace(
+    out: &Path,
+    bundle: BundleManifest,
+    contents: &Contents,
+    key: &SecretKey,
+) -> Result<Digest, CalibrateError> {
+    let fresh = beside(out, "new");
+    let at = |path: &Path| {
+        let path = path.display().to_string();
+        move |source| CalibrateError::Replace { path, source }
+    };
+    if fresh.exists() {
+        std::fs::remove_dir_all(&fresh).map_err(at(&fresh))?;
+    }
+    let digest = bundle::write(&fresh, bundle, contents, key)?;
+    if out.exists() {
+        std::fs::remove_dir_all(out).map_err(at(out))?;
+    }
+    std::fs::rename(&fresh, out).map_err(at(out))?;
+    Ok(digest)
+}
+
+fn beside(out: &Path, ending: &str) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    out.with_file_name(format!(".{name}.{ending}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_the_allowed_share_of_humans_reaches_a_threshold() {
+        let humans: Vec<f64> = (0..200).map(f64::from).collect();
+        for rate in [0.0, 0.004, 0.01, 0.1, 1.0] {
+            let edge = threshold(&humans, rate);
+            let reached = humans.iter().filter(|&&score| score >= edge).count();
+            assert!(reached as f64 <= rate * 200.0, "{rate}: {reached}");
+            assert!(reached as f64 >= rate * 200.0 - 1.0, "{rate}: {reached}");
+        }
+    }
+
+    #[test]
+    fn tiers_rise_and_their_bounds_hold_the_manifests_rules() {
+        let recipe = Recipe::default();
+        let mut bundle = draft(&recipe, Purpose::Demonstration);
+        let calibrate: Vec<f64> = (0..240).map(|i| f64::from(i) * 0.01).collect();
+        let test: Vec<f64> = (0..420).map(|i| f64::from(i) * 0.006).collect();
+        set_thresholds(&mut bundle, &calibrate, &test);
+        let tiers = &bundle.verdicts.tiers;
+        assert!(tiers.windows(2).all(|pair| pair[0].score <= pair[1].score
+            && pair[0].false_positives >= pair[1].false_positives));
+        assert!(
+            tiers
+                .iter()
+                .all(|tier| tier.fpr_bound_95 >= tier.false_positives as f64 / 420.0)
+        );
+        assert_eq!(bundle.gate.unsure.unwrap().high, tiers[2].score);
+    }
+}

@@ -1,0 +1,407 @@
+//! The commands of `trackscan-worker` that make, train, calibrate and evaluate: their flags and what they do, in order.
+//!
+//! Called by the worker's `main`. Results go to standard output, progress to the log.
+
+use std::io::Write;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use bundle::{Bundle, BundleError, KeyError, PublicKey, SecretKey, Tensors, TensorsError, Trust};
+use clap::{Args, Subcommand};
+use corpus::manifest::{Entry, Manifest, ManifestError, Split};
+use types::Purpose;
+
+use super::calibrate::{self, CalibrateError, Making, guard_fit};
+use super::decoder::{self, Architecture, FitError};
+use super::fitting::{self, TrainError};
+use super::labelled::{self, Amounts, LabelledError};
+use super::recipe::Recipe;
+use super::report::{Rule, report};
+use super::score::{ScoreError, score_all};
+
+/// Making, training, calibrating, evaluating.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train the small neural decoders whose errors mark positives.
+    Decoders(Decoders),
+    /// Make labelled data: pieces, positives, codec passes and their manifest. Goes on where it was stopped.
+    Corpus(Corpus),
+    /// Make the demonstration catalogue with its truths.
+    DemoTracks(DemoTracks),
+    /// Fit the screen's weights to a labelled manifest. Goes on where it was stopped.
+    Train(Train),
+    /// Calibrate weights, set thresholds, check the guards and write the signed bundle.
+    Calibrate(Calibrate),
+    /// Print a bundle's table on a labelled manifest.
+    Evaluate(Evaluate),
+}
+
+/// Flags of `decoders`.
+#[derive(Debug, Args)]
+pub struct Decoders {
+    /// Folder for the weights.
+    #[arg(long)]
+    out: PathBuf,
+    /// Steps of training per decoder.
+    #[arg(long, default_value_t = 400)]
+    steps: usize,
+    /// Seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Only this decoder.
+    #[arg(long)]
+    only: Option<String>,
+    /// Threads.
+    #[arg(long, default_value = "2")]
+    threads: NonZeroU32,
+}
+
+/// Flags of `corpus`.
+#[derive(Debug, Args)]
+pub struct Corpus {
+    /// Folder for audio and manifest (`labels.csv`).
+    #[arg(long)]
+    out: PathBuf,
+    /// Folder of the decoders' weights.
+    #[arg(long)]
+    decoders: PathBuf,
+    /// Pieces for training.
+    #[arg(long, default_value_t = Amounts::default().train)]
+    train: usize,
+    /// Pieces for the calibration.
+    #[arg(long, default_value_t = Amounts::default().calibrate)]
+    calibrate: usize,
+    /// Pieces for the final table.
+    #[arg(long, default_value_t = Amounts::default().test)]
+    test: usize,
+    /// Length of a piece in seconds.
+    #[arg(long, default_value_t = Amounts::default().seconds)]
+    seconds: f32,
+    /// Seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Flags of `demo-tracks`.
+#[derive(Debug, Args)]
+pub struct DemoTracks {
+    /// Folder for the catalogue.
+    #[arg(long)]
+    out: PathBuf,
+    /// Folder of the decoders' weights.
+    #[arg(long)]
+    decoders: PathBuf,
+    /// Seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Flags of `train`.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// Labelled manifest (CSV).
+    #[arg(long)]
+    manifest: PathBuf,
+    /// Folder for features and checkpoints.
+    #[arg(long)]
+    cache: PathBuf,
+    /// File for the weights (safetensors).
+    #[arg(long)]
+    out: PathBuf,
+    /// Recipe (JSON); the demonstration bundle's where none is given.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Threads.
+    #[arg(long, default_value = "2")]
+    threads: NonZeroU32,
+}
+
+/// Flags of `calibrate`.
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    /// Labelled manifest (CSV).
+    #[arg(long)]
+    manifest: PathBuf,
+    /// Weights (safetensors).
+    #[arg(long)]
+    weights: PathBuf,
+    /// Recipe (JSON) that the weights were made with; the demonstration bundle's where none is given.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Folder of the decoders' weights, for the canary clip.
+    #[arg(long)]
+    decoders: PathBuf,
+    /// Folder of the bundle; replaced whole.
+    #[arg(long)]
+    out: PathBuf,
+    /// File with the secret signing key; where none is given, a key is made and its secret half forgotten.
+    #[arg(long)]
+    key: Option<PathBuf>,
+    /// File for the public half of the key.
+    #[arg(long)]
+    public_key: PathBuf,
+    /// Share of AI tracks that probabilities suppose.
+    #[arg(long, default_value_t = 0.5)]
+    prior: f64,
+    /// The verdicts may be used on real catalogues.
+    #[arg(long)]
+    production: bool,
+}
+
+/// Flags of `evaluate`.
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// The bundle's folder.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// File with the public key that signed it.
+    #[arg(long)]
+    public_key: PathBuf,
+    /// Labelled manifest (CSV).
+    #[arg(long)]
+    manifest: PathBuf,
+    /// File for the table as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// A command failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Training a decoder.
+    #[error(transparent)]
+    Fit(#[from] FitError),
+    /// Making labelled data.
+    #[error(transparent)]
+    Labelled(#[from] LabelledError),
+    /// Reading the manifest.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Training.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Calibrating.
+    #[error(transparent)]
+    Calibrate(#[from] CalibrateError),
+    /// Scoring.
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    /// The bundle was refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A key is none.
+    #[error("reading key `{path}`")]
+    Key {
+        /// Its file.
+        path: String,
+        /// What is wrong.
+        source: KeyError,
+    },
+    /// Weights are none.
+    #[error("reading weights `{path}`")]
+    Weights {
+        /// Their file.
+        path: String,
+        /// What is wrong.
+        source: TensorsError,
+    },
+    /// A recipe is none.
+    #[error("reading recipe `{path}`")]
+    Recipe {
+        /// Its file.
+        path: String,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// No decoder has this name.
+    #[error("no decoder is named `{0}`")]
+    UnknownDecoder(String),
+    /// The prior is no share.
+    #[error("the prior {0} does not lie between 0 and 1")]
+    Prior(f64),
+    /// A file could not be read or written.
+    #[error("reading or writing `{path}`")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`CommandError`], with its causes in the chain.
+pub fn run(command: &Command) -> Result<(), CommandError> {
+    match command {
+        Command::Decoders(flags) => run_decoders(flags),
+        Command::Corpus(flags) => run_corpus(flags),
+        Command::DemoTracks(flags) => {
+            Ok(super::demo::make(&flags.out, &flags.decoders, flags.seed)?)
+        }
+        Command::Train(flags) => run_train(flags),
+        Command::Calibrate(flags) => run_calibrate(flags),
+        Command::Evaluate(flags) => run_evaluate(flags),
+    }
+}
+
+fn run_decoders(flags: &Decoders) -> Result<(), CommandError> {
+    crate::device::set_threads(Some(flags.threads));
+    std::fs::create_dir_all(&flags.out).map_err(at(&flags.out))?;
+    let wanted = match &flags.only {
+        None => decoder::ALL.to_vec(),
+        Some(name) => vec![
+            Architecture::named(name).ok_or_else(|| CommandError::UnknownDecoder(name.clone()))?,
+        ],
+    };
+    for architecture in wanted {
+        let loss = decoder::fit(architecture, flags.steps, flags.seed, &flags.out)?;
+        say(&format!("{}: loss {loss:.3}", architecture.name()))?;
+    }
+    Ok(())
+}
+
+fn run_corpus(flags: &Corpus) -> Result<(), CommandError> {
+    let amounts = Amounts {
+        train: flags.train,
+        calibrate: flags.calibrate,
+        test: flags.test,
+        seconds: flags.seconds,
+    };
+    let manifest = labelled::make(&flags.out, &flags.decoders, amounts, flags.seed)?;
+    say(&manifest.display().to_string())
+}
+
+fn run_train(flags: &Train) -> Result<(), CommandError> {
+    crate::device::set_threads(Some(flags.threads));
+    let (manifest, recipe) = (
+        Manifest::read(&flags.manifest)?,
+        recipe(flags.recipe.as_deref())?,
+    );
+    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
+    let weights = fitting::train(&manifest, &recipe, &flags.cache)?;
+    std::fs::write(&flags.out, weights.to_bytes()).map_err(at(&flags.out))?;
+    say(&flags.out.display().to_string())
+}
+
+fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
+    if !(flags.prior > 0.0 && flags.prior < 1.0) {
+        return Err(CommandError::Prior(flags.prior));
+    }
+    // Tracks are scored on threads of their own.
+    crate::device::set_threads(NonZeroU32::new(1));
+    let (manifest, recipe) = (
+        Manifest::read(&flags.manifest)?,
+        recipe(flags.recipe.as_deref())?,
+    );
+    let bytes = std::fs::read(&flags.weights).map_err(at(&flags.weights))?;
+    let weights = Tensors::parse(&bytes).map_err(|source| CommandError::Weights {
+        path: flags.weights.display().to_string(),
+        source,
+    })?;
+    let key = secret_key(flags.key.as_deref())?;
+    let purpose = if flags.production {
+        Purpose::Production
+    } else {
+        Purpose::Demonstration
+    };
+    let making = Making {
+        manifest: &manifest,
+        recipe: &recipe,
+        weights: &weights,
+        decoders: &flags.decoders,
+        prior: flags.prior,
+        purpose,
+    };
+    let (digest, report) = calibrate::calibrate(&making, &key, &flags.out)?;
+    std::fs::write(&flags.public_key, format!("{}\n", key.public()))
+        .map_err(at(&flags.public_key))?;
+    say(&format!(
+        "{}\nbundle {digest}\nsigned by {}",
+        report.text(),
+        key.public()
+    ))
+}
+
+fn run_evaluate(flags: &Evaluate) -> Result<(), CommandError> {
+    crate::device::set_threads(NonZeroU32::new(1));
+    let manifest = Manifest::read(&flags.manifest)?;
+    let text = std::fs::read_to_string(&flags.public_key).map_err(at(&flags.public_key))?;
+    let key: PublicKey = text.trim().parse().map_err(|source| CommandError::Key {
+        path: flags.public_key.display().to_string(),
+        source,
+    })?;
+    let bundle = Bundle::open(&flags.bundle, &Trust::new([key]))?;
+    let test: Vec<Entry> = manifest.of(Split::Test).cloned().collect();
+    let test = score_all(&manifest, &test, &bundle.manifest, &bundle.screen)?;
+    let train = guard_fit(&manifest, &bundle.manifest, &bundle.screen)?;
+    let calibration = bundle.manifest.screen.calibration;
+    let at_one_half = calibration.intercept - (calibration.prior / (1.0 - calibration.prior)).ln();
+    let likely_ai = bundle
+        .manifest
+        .likely_ai()
+        .map_or(f64::INFINITY, |tier| tier.score);
+    let report = report(
+        &train,
+        &test,
+        Rule {
+            likely_ai,
+            slope: calibration.slope,
+            intercept: at_one_half,
+        },
+    );
+    if let Some(path) = &flags.json {
+        let json = serde_json::to_vec_pretty(&report)
+            .expect("a report has no map keys that JSON cannot hold");
+        std::fs::write(path, json).map_err(at(path))?;
+    }
+    say(&format!(
+        "bundle {} version {}, {}\n{}",
+        bundle.manifest.name,
+        bundle.manifest.version,
+        bundle.digest,
+        report.text()
+    ))
+}
+
+fn recipe(path: Option<&Path>) -> Result<Recipe, CommandError> {
+    let Some(path) = path else {
+        return Ok(Recipe::default());
+    };
+    let bytes = std::fs::read(path).map_err(at(path))?;
+    serde_json::from_slice(&bytes).map_err(|source| CommandError::Recipe {
+        path: path.display().to_string(),
+        source,
+    })
+}
+
+/// The key of a file, or one that nobody will know again.
+fn secret_key(path: Option<&Path>) -> Result<SecretKey, CommandError> {
+    match path {
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(at(path))?;
+            text.trim().parse().map_err(|source| CommandError::Key {
+                path: path.display().to_string(),
+                source,
+            })
+        }
+        None => {
+            let random = Path::new("/dev/urandom");
+            let mut seed = [0; 32];
+            let mut file = std::fs::File::open(random).map_err(at(random))?;
+            std::io::Read::read_exact(&mut file, &mut seed).map_err(at(random))?;
+            Ok(SecretKey::from_seed(&seed))
+        }
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> CommandError {
+    let path = path.display().to_string();
+    move |source| CommandError::File { path, source }
+}
+
+/// One answer on standard output.
+fn say(text: &str) -> Result<(), CommandError> {
+    writeln!(std::io::stdout(), "{text}").map_err(at(Path::new("standard output")))
+}

@@ -1,0 +1,115 @@
+//! What is committed under `bundles/` and `demo/` is what it claims to be: signed, small, believed by its guards, and it still computes what
+//! it did when it was made.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use bundle::{Bundle, PublicKey, Trust};
+use models::canary::known_scores;
+use models::train::decoder::{self, Decoder};
+use models::train::report::Report;
+use types::Purpose;
+
+/// Most bytes of the demonstration bundle, and of the demonstration catalogue.
+const BUNDLE_BYTES: u64 = 4_000_000;
+const CATALOGUE_BYTES: u64 = 8_000_000;
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+fn open() -> Bundle {
+    let key = std::fs::read_to_string(repository("bundles/demo.pub")).unwrap();
+    let key: PublicKey = key.trim().parse().unwrap();
+    Bundle::open(&repository("bundles/demo"), &Trust::new([key])).unwrap()
+}
+
+fn bytes_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(Result::unwrap);
+    entries
+        .map(|entry| {
+            if entry.path().is_dir() {
+                bytes_of(&entry.path())
+            } else {
+                entry.metadata().unwrap().len()
+            }
+        })
+        .sum()
+}
+
+#[test]
+fn the_demonstration_bundle_is_signed_small_and_for_demonstration() {
+    assert_eq!(open().manifest.purpose, Purpose::Demonstration);
+    let bytes = bytes_of(&repository("bundles/demo"));
+    assert!(bytes <= BUNDLE_BYTES, "{bytes} bytes");
+}
+
+#[test]
+fn the_canary_scores_what_it_scored_when_the_bundle_was_made() {
+    let bundle = open();
+    let found = known_scores(&bundle.manifest.screen, &bundle.screen, &bundle.clip).unwrap();
+    for (found, known) in found.iter().zip(&bundle.manifest.canary.scores) {
+        assert!(
+            (found.logit - known.logit).abs() <= bundle.manifest.epsilon.f32,
+            "{found:?} {known:?}"
+        );
+    }
+}
+
+#[test]
+fn the_committed_table_passed_its_guards_and_is_no_toy() {
+    let json = std::fs::read(repository("bundles/demo/evaluation.json")).unwrap();
+    let report: Report = serde_json::from_slice(&json).unwrap();
+    assert!(report.may_be_believed(), "{}", report.text());
+    let all = report
+        .rows
+        .iter()
+        .find(|row| row.group == "held-out pieces" && row.name == "all")
+        .unwrap();
+    assert!(
+        all.margin() > 0.1,
+        "the screen beats the coarse baseline: {all:?}"
+    );
+    assert!(
+        report.rows.iter().any(|row| row.screen.value < 0.99),
+        "a table of 1.00 means toy data"
+    );
+    assert!(
+        report
+            .rows
+            .iter()
+            .any(|row| row.name.ends_with("(held out)") && row.group == "decoder")
+    );
+}
+
+#[test]
+fn every_decoder_is_there_and_sounds() {
+    for architecture in decoder::ALL {
+        let decoder = Decoder::open(architecture, &repository("bundles/decoders")).unwrap();
+        let wave: Vec<f32> = (0..20_000).map(|i| 0.1 * (i as f32 * 0.05).sin()).collect();
+        let heard = decoder.reconstruct(&wave);
+        assert!(corpus::shape::rms(&heard) > 0.01, "{}", architecture.name());
+    }
+}
+
+#[test]
+fn the_demonstration_catalogue_has_a_truth_for_every_track_and_is_small() {
+    let listed = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.unwrap().file_name().into_string().unwrap()
+    };
+    let tracks: BTreeSet<String> = std::fs::read_dir(repository("demo/tracks"))
+        .unwrap()
+        .map(listed)
+        .collect();
+    let truths = std::fs::read_to_string(repository("demo/truth.csv")).unwrap();
+    let named: BTreeSet<String> = truths
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(tracks, named);
+    let bytes = bytes_of(&repository("demo"));
+    assert!(bytes <= CATALOGUE_BYTES, "{bytes} bytes");
+}
