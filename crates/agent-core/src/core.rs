@@ -105,6 +105,12 @@ impl Core {
         .fold(None, min)
     }
 
+    /// Whether a part is still wanted.
+    #[must_use]
+    pub fn has_part(&self, part: PartNo) -> bool {
+        self.parts.contains_key(&part)
+    }
+
     /// Tracks that are queued or in hand.
     pub fn open_tracks(&self) -> usize {
         self.grants.values().map(Grant::open).sum()

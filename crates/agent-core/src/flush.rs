@@ -222,7 +222,11 @@ impl Core {
         let current = matches!(&self.link, Link::Joined(live) if live.session == session);
         match error {
             CallError::Refused(
-                Code::JobClosed | Code::CommitInvalid | Code::BeatUnknownGrant | Code::NotFound,
+                Code::JobClosed
+                | Code::CommitInvalid
+                | Code::BeatUnknownGrant
+                | Code::NotFound
+                | Code::InvalidRequest,
             ) => {
                 self.forget(key, actions);
             }

@@ -4,10 +4,9 @@
 //! file descriptors (ring, data eventfd, space eventfd). A worker answers every `Load`, `AttachRing` and `Canary`.
 //!
 //! A track gives two answers, since its slot is free before its last window is scored:
-//! - of the slot: [`FromWorker::Drained`] after `EndOfTrack`, or [`FromWorker::Aborted`] after `AbortTrack`;
+//! - of the slot: [`FromWorker::Drained`] after `EndOfTrack`, [`FromWorker::Aborted`] after `AbortTrack`, or at any time
+//!   [`FromWorker::RingLost`];
 //! - of the track: [`FromWorker::Scored`] or [`FromWorker::TrackFailed`], neither after `Aborted`.
-//!
-//! A track that fails with `RING_VIOLATION` gives no answer of its slot: the ring is gone and a new one must be attached.
 
 use minicbor::{Decode, Encode};
 use types::{Code, Device, DeviceKind, Digest, Dtype, Thumbnail};
@@ -160,6 +159,19 @@ pub enum FromWorker {
     Aborted {
         /// The track.
         #[n(0)]
+        token: u64,
+        /// The slot.
+        #[n(1)]
+        slot: u32,
+    },
+    /// The ring lied and is dropped: a new one must be attached before the slot is used again.
+    #[n(10)]
+    RingLost {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The track.
+        #[n(1)]
         token: u64,
     },
     /// The canary's outcome.

@@ -212,7 +212,7 @@ impl<E: Engine> Worker<E> {
     fn abort(&mut self, slot: u32, token: u64) -> Result<(), ServeError> {
         self.slot(slot)?.abort(token);
         self.tallies.remove(&token);
-        self.say(&FromWorker::Aborted { token })
+        self.say(&FromWorker::Aborted { token, slot })
     }
 
     /// Goes round the slots until the batch is full or nothing is ready. Says whether anything was done.
@@ -233,15 +233,18 @@ impl<E: Engine> Worker<E> {
     }
 
     fn settle(&mut self, at: usize, step: Step) -> Result<(), ServeError> {
+        let slot = u32::try_from(at).expect("slots were counted in u32");
         match step {
             Step::Nothing | Step::Worked => Ok(()),
             Step::Failed {
                 token,
                 code,
                 detail,
-            } => self.fail(token, code, detail),
+            } => {
+                self.say(&FromWorker::RingLost { slot, token })?;
+                self.fail(token, code, detail)
+            }
             Step::Drained { token, sound } => {
-                let slot = u32::try_from(at).expect("slots were counted in u32");
                 self.say(&FromWorker::Drained { slot, token })?;
                 self.end(token, sound)
             }

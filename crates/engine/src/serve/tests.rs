@@ -184,6 +184,7 @@ fn a_lie_about_the_length_ends_the_track_and_a_new_ring_serves_the_slot_again() 
         token: 1,
         frames: 1_000_000,
     });
+    assert_eq!(world.hear(), FromWorker::RingLost { slot: 0, token: 1 });
     assert!(matches!(
         world.hear(),
         FromWorker::TrackFailed {
@@ -206,7 +207,7 @@ fn an_aborted_track_is_answered_and_the_slot_goes_on() {
     let (peer, _kept) = UnixStream::pair().unwrap();
     ring.write(&tone(30_000, 2), peer.as_fd()).unwrap();
     world.say(ToWorker::AbortTrack { slot: 0, token: 1 });
-    assert_eq!(world.hear(), FromWorker::Aborted { token: 1 });
+    assert_eq!(world.hear(), FromWorker::Aborted { token: 1, slot: 0 });
     let pcm = tone(40_000, 9);
     play(&mut world, &mut ring, 0, 2, &pcm);
     assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&pcm));
