@@ -74,13 +74,15 @@ impl StorageError {
     /// Sorts what the backend said.
     pub(crate) fn from_store(action: &'static str, path: &str, error: object_store::Error) -> Self {
         let path = path.to_owned();
-        match error {
-            object_store::Error::NotFound { .. } => Self::NotFound { path },
-            other if says_full(&other) => Self::Full { path },
-            other => Self::Unavailable {
+        if let object_store::Error::NotFound { .. } = error {
+            return Self::NotFound { path };
+        }
+        match says_full(&error) {
+            true => Self::Full { path },
+            false => Self::Unavailable {
                 action,
                 path,
-                source: Box::new(other),
+                source: Box::new(error),
             },
         }
     }

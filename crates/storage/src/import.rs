@@ -318,7 +318,9 @@ impl Work {
         let mut scratch = TempFiles(&self.folder);
         let mut duplicates = Duplicates::new(&mut scratch);
         let first = self.pass(key, |parsed| match parsed {
-            _ if self.progress.is_stopped() => Err(ImportError::Stopped),
+            Parsed::Row { .. } | Parsed::Rejected(_) if self.progress.is_stopped() => {
+                Err(ImportError::Stopped)
+            }
             Parsed::Row { row, .. } => duplicates
                 .add(&row)
                 .map_err(|error| self.scratch_failed(error)),
@@ -434,9 +436,9 @@ impl<'a> Sink<'a> {
         let number = self.sound;
         self.sound += 1;
         if let Some(code) = duplicates.code(number) {
-            let detail = match code {
-                Code::DuplicateKey => format!("an earlier row names `{}` too", row.key),
-                _ => format!("an earlier row has the track_id `{}` too", row.track_id),
+            let detail = match code == Code::DuplicateKey {
+                true => format!("an earlier row names `{}` too", row.key),
+                false => format!("an earlier row has the track_id `{}` too", row.track_id),
             };
             return self.reject(Rejected::new(line, code, detail, row.track_id.as_str()));
         }

@@ -310,10 +310,9 @@ async fn bounds_are_the_same_everywhere(store: &dyn Store) {
         Txn::default().put("a", "1").delete("a"),
     ] {
         let before = store.status().await;
-        match store.write(txn).await {
-            Outcome::NotApplied(NotAppliedCause::Invalid(_)) => {}
-            other => panic!("{other:?}"),
-        }
+        let outcome = store.write(txn).await;
+        let invalid = matches!(outcome, Outcome::NotApplied(NotAppliedCause::Invalid(_)));
+        assert!(invalid, "{outcome:?}");
         assert_eq!(store.status().await, before);
     }
     assert_eq!(
@@ -381,9 +380,10 @@ async fn racing_writers_of_one_key_have_one_winner(store: Arc<impl Store>) {
     let mut winners = Vec::new();
     for racer in racers.collect::<Vec<_>>() {
         let (n, outcome) = racer.await.expect("no racer panics");
-        match outcome {
-            Outcome::Applied { .. } => winners.push(n),
-            refused => refused_at(&refused, "k"),
+        if let Outcome::Applied { .. } = outcome {
+            winners.push(n);
+        } else {
+            refused_at(&outcome, "k");
         }
     }
     assert_eq!(winners.len(), 1);

@@ -1,6 +1,11 @@
 //! The embedded store in real processes: a writer killed with SIGKILL at random moments, again and again, a second opener,
 //! and a folder whose file is gone, replaced or damaged.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests: a panic is their failure message"
+)]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};

@@ -104,9 +104,9 @@ impl PartFooter {
                 return Err(format!("`{key}` stands twice"));
             }
         }
-        match fields.remove(FORMAT_KEY) {
-            Some(Value::Number(format)) if format.as_u64() == Some(FORMAT.into()) => {}
-            other => return Err(format!("format {other:?} is not {FORMAT}")),
+        let format = fields.remove(FORMAT_KEY);
+        if format != Some(Value::from(FORMAT)) {
+            return Err(format!("format {format:?} is not {FORMAT}"));
         }
         serde_json::from_value(Value::Object(fields)).map_err(|error| error.to_string())
     }

@@ -23,8 +23,8 @@ pub(crate) fn catalog_row(ordinal: Ordinal) -> CatalogRow {
         key: format!("a/{ordinal}.mp3"),
         bytes: Some(1_000 + u64::from(ordinal)),
         content_id: None,
-        added_at: (ordinal % 2 == 0).then_some(UnixMillis(-5)),
-        isrc: (ordinal % 3 == 0).then(|| "USS1Z9900001".to_owned()),
+        added_at: ordinal.is_multiple_of(2).then_some(UnixMillis(-5)),
+        isrc: ordinal.is_multiple_of(3).then(|| "USS1Z9900001".to_owned()),
         iswc: None,
         upc: None,
         title: Some(format!("Title {ordinal}")),
@@ -32,7 +32,7 @@ pub(crate) fn catalog_row(ordinal: Ordinal) -> CatalogRow {
         label: None,
         rights_holder: None,
         genre: None,
-        declared_ai: (ordinal % 4 == 0).then_some(DeclaredAi::Partly),
+        declared_ai: ordinal.is_multiple_of(4).then_some(DeclaredAi::Partly),
         extra: (0..ordinal % 3)
             .map(|n| (format!("x{n}"), "y".to_owned()))
             .collect(),

@@ -17,10 +17,8 @@ fn check_refused(change: impl FnOnce(&mut PartFooter, &mut Vec<TrackRow>)) {
     let (mut footer, mut rows) = made(&[1, 2, 3]);
     assert!(encode(&footer, &rows).is_ok());
     change(&mut footer, &mut rows);
-    match encode(&footer, &rows) {
-        Err(PartError::Inconsistent(_)) => {}
-        other => panic!("{other:?}"),
-    }
+    let made = encode(&footer, &rows);
+    assert!(matches!(made, Err(PartError::Inconsistent(_))), "{made:?}");
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl Listing {
                 what,
             });
         }
-        entries.sort_unstable_by(|a, b| order(b).cmp(&order(a)));
+        entries.sort_by_cached_key(|named| std::cmp::Reverse(order(named)));
         Ok(entries)
     }
 }

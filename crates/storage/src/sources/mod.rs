@@ -211,9 +211,8 @@ impl Source {
     pub fn open(&self, key: &str) -> Result<SourceFile, SourceError> {
         let place = self.walk(key)?;
         let stat = fstat(&place).map_err(|error| self.failed(key, error))?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => {}
-            _ => return Err(self.refused(key)),
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(self.refused(key));
         }
         let file = reopen(&place, OFlags::RDONLY).map_err(|error| self.failed(key, error))?;
         SourceFile::new(file.into(), &self.name, key)
@@ -222,10 +221,11 @@ impl Source {
     /// Whether `key` is a file or a folder; the empty key is the source's own folder.
     pub(crate) fn place(&self, key: &str) -> Result<Place, SourceError> {
         let stat = fstat(self.walk_folder(key)?).map_err(|error| self.failed(key, error))?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(Place::File),
-            FileType::Directory => Ok(Place::Folder),
-            _ => Err(self.refused(key)),
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        match (kind == FileType::RegularFile, kind == FileType::Directory) {
+            (true, _) => Ok(Place::File),
+            (false, true) => Ok(Place::Folder),
+            (false, false) => Err(self.refused(key)),
         }
     }
 

@@ -11,7 +11,7 @@ use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, 
 
 use super::medium::{Live, Medium, Rehearsal};
 use super::record::Head;
-use super::tables::{self, Fault};
+use super::tables::{self, Fault, structure};
 use crate::{ReadError, Revision};
 
 /// Memory for redb's page cache: the live state of ten million tracks is near 50 MB.
@@ -188,27 +188,25 @@ fn begin_read(database: &Database) -> Result<ReadTransaction, Fault> {
 }
 
 fn transaction_fault(error: redb::TransactionError) -> Fault {
-    match error {
-        redb::TransactionError::Storage(error) => error.into(),
-        other => Fault::Medium(other.to_string()),
+    if let redb::TransactionError::Storage(error) = error {
+        return error.into();
     }
+    Fault::Medium(error.to_string())
 }
 
 fn open_database(backend: impl StorageBackend) -> Result<Database, Fault> {
-    Builder::new()
+    let mut builder = Builder::new();
+    let opened = builder
         .set_cache_size(CACHE_BYTES)
-        .create_with_backend(backend)
-        .map_err(|error| match error {
-            DatabaseError::Storage(error) => error.into(),
-            other => structure(other.to_string()),
-        })
+        .create_with_backend(backend);
+    opened.map_err(database_fault)
 }
 
-fn structure(cause: String) -> Fault {
-    Fault::Damaged {
-        key: "the file's own structure".to_owned(),
-        cause,
+fn database_fault(error: DatabaseError) -> Fault {
+    if let DatabaseError::Storage(error) = error {
+        return error.into();
     }
+    structure(error.to_string())
 }
 
 /// Opens and checks the medium without changing it: redb's own page checksums and allocation, then every record.
@@ -229,8 +227,7 @@ fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
         Ok(false) => Err(structure(
             "pages or their allocation do not fit their checksums".to_owned(),
         )),
-        Err(DatabaseError::Storage(error)) => Err(error.into()),
-        Err(other) => Err(structure(other.to_string())),
+        Err(error) => Err(database_fault(error)),
     }
 }
 

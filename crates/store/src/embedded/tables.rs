@@ -26,25 +26,27 @@ pub(super) enum Fault {
 
 impl From<redb::StorageError> for Fault {
     fn from(error: redb::StorageError) -> Self {
-        match error {
-            redb::StorageError::Corrupted(cause) => Self::Damaged {
-                key: "the file's own structure".to_owned(),
-                cause,
-            },
-            other => Self::Medium(other.to_string()),
+        if let redb::StorageError::Corrupted(cause) = error {
+            return structure(cause);
         }
+        Self::Medium(error.to_string())
     }
 }
 
 impl From<TableError> for Fault {
     fn from(error: TableError) -> Self {
-        match error {
-            TableError::Storage(error) => error.into(),
-            other => Self::Damaged {
-                key: "the file's own structure".to_owned(),
-                cause: other.to_string(),
-            },
+        if let TableError::Storage(error) = error {
+            return error.into();
         }
+        structure(error.to_string())
+    }
+}
+
+/// Damage below the records, where no key can be named.
+pub(super) fn structure(cause: String) -> Fault {
+    Fault::Damaged {
+        key: "the file's own structure".to_owned(),
+        cause,
     }
 }
 

@@ -170,7 +170,7 @@ fn counting(n: u64, previous: Option<Revision>) -> Txn {
     let txn = Txn::default()
         .put("n", n.to_string())
         .put(format!("k{:02}", n % 40), vec![n as u8; 300]);
-    let txn = if n % 7 == 0 {
+    let txn = if n.is_multiple_of(7) {
         txn.delete(format!("k{:02}", (n + 20) % 40))
     } else {
         txn
@@ -205,7 +205,7 @@ async fn check_contents(store: &Embedded, n: u64) {
     let mut expected = std::collections::BTreeMap::new();
     for n in 1..=n {
         expected.insert(format!("k{:02}", n % 40), vec![n as u8; 300]);
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             expected.remove(&format!("k{:02}", (n + 20) % 40));
         }
     }
@@ -361,14 +361,12 @@ async fn a_full_disk_is_named_and_passes_once_there_is_room() {
     let fill = |n: usize| Txn::default().put(format!("big{n}"), vec![1; 1024 * 1024]);
     let mut refused = None;
     for n in 0..20 {
-        match store.write(fill(n)).await {
-            Outcome::Applied { .. } => {}
-            Outcome::NotApplied(cause) => {
-                refused = Some(cause);
-                break;
-            }
-            other => panic!("{other:?}"),
+        let outcome = store.write(fill(n)).await;
+        if let Outcome::NotApplied(cause) = outcome {
+            refused = Some(cause);
+            break;
         }
+        assert!(matches!(outcome, Outcome::Applied { .. }), "{outcome:?}");
     }
     assert!(
         matches!(refused, Some(NotAppliedCause::Full { .. })),
@@ -411,8 +409,7 @@ async fn grown(clean: bool) -> Vec<u8> {
     if clean {
         drop(store);
     }
-    let image = disk.0.lock().unwrap().synced.clone();
-    image
+    disk.0.lock().unwrap().synced.clone()
 }
 
 /// Opens a damaged image. Whole contents, or a refusal that changed nothing: both are sound.
