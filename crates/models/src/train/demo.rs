@@ -213,7 +213,7 @@ fn truth(plan: &Plan, path: String) -> Truth {
 }
 
 fn write_truths(truths: &[Truth], path: &Path) -> Result<(), LabelledError> {
-    let header = "path,truth,decoder,snr_db,codec,kbps,note\n".to_owned();
+    let header = "key,truth,decoder,snr_db,codec,kbps,note\n".to_owned();
     let lines = truths.iter().map(|truth| {
         let number = |value: Option<String>| value.unwrap_or_default();
         [
