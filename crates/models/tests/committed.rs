@@ -1,6 +1,11 @@
 //! What is committed under `bundles/` and `demo/` is what it claims to be: signed, small, believed by its guards, and it still computes what
 //! it did when it was made.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a panic is a test's failure message, in its helpers too"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

@@ -118,12 +118,12 @@ fn solve(mut matrix: Vec<Vec<f64>>, mut right: Vec<f64>) -> Vec<f64> {
             .unwrap_or(column);
         matrix.swap(column, pivot);
         right.swap(column, pivot);
-        for row in column + 1..width {
-            let factor = matrix[row][column] / matrix[column][column];
-            for k in column..width {
-                matrix[row][k] -= factor * matrix[column][k];
-            }
-            right[row] -= factor * right[column];
+        let (done, below) = matrix.split_at_mut(column + 1);
+        for (row, values) in below.iter_mut().enumerate() {
+            let factor = values[column] / done[column][column];
+            let pairs = values.iter_mut().zip(&done[column]);
+            pairs.for_each(|(value, above)| *value -= factor * above);
+            right[column + 1 + row] -= factor * right[column];
         }
     }
     for row in (0..width).rev() {

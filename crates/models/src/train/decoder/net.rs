@@ -21,32 +21,24 @@ const HOP: i64 = 128;
 /// A whole autoencoder: `[batch, 1, samples]` to the same shape.
 #[derive(Debug)]
 pub(super) enum Net {
-    Wave(WaveNet),
-    Frames(FrameNet),
+    Wave(Box<WaveNet>),
+    Frames(Box<FrameNet>),
 }
 
 impl Net {
     pub(super) fn new(root: &nn::Path<'_>, architecture: Architecture) -> Self {
+        let wave = |strides: &[i64], upsampling, activation| {
+            Self::Wave(Box::new(WaveNet::new(
+                root, strides, upsampling, activation,
+            )))
+        };
         match architecture {
-            Architecture::Transposed64 => Self::Wave(WaveNet::new(
-                root,
-                &[4, 4, 4],
-                Upsampling::Transposed,
-                Activation::Elu,
-            )),
-            Architecture::Transposed80 => Self::Wave(WaveNet::new(
-                root,
-                &[2, 5, 8],
-                Upsampling::Transposed,
-                Activation::Silu,
-            )),
-            Architecture::Subpixel96 => Self::Wave(WaveNet::new(
-                root,
-                &[3, 4, 8],
-                Upsampling::Subpixel,
-                Activation::Leaky,
-            )),
-            Architecture::Frames128 => Self::Frames(FrameNet::new(root)),
+            Architecture::Transposed64 => wave(&[4, 4, 4], Upsampling::Transposed, Activation::Elu),
+            Architecture::Transposed80 => {
+                wave(&[2, 5, 8], Upsampling::Transposed, Activation::Silu)
+            }
+            Architecture::Subpixel96 => wave(&[3, 4, 8], Upsampling::Subpixel, Activation::Leaky),
+            Architecture::Frames128 => Self::Frames(Box::new(FrameNet::new(root))),
         }
     }
 
