@@ -559,7 +559,7 @@ impl Node {
                     }
                 }
             }
-            other => {
+            other @ (State::Empty | State::Fetching(_) | State::Loading(..) | State::Ready(..)) => {
                 seat.state = other;
                 tracing::error!(device = device.0, "a worker loaded what it was not told to");
                 self.say(device, &ToWorker::Stop);
