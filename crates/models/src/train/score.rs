@@ -97,6 +97,8 @@ fn work(
     failed: &AtomicBool,
     done: &Done,
 ) -> Result<(), ScoreError> {
+    // One track per worker: libtorch's own threads, counted per thread, would only fight over the same cores.
+    tch::set_num_threads(1);
     let scorer = Scorer::new(bundle, weights)?;
     while !failed.load(Ordering::Relaxed) {
         let index = next.fetch_add(1, Ordering::Relaxed);
