@@ -290,6 +290,10 @@ impl Thread {
 
     /// Sees to a decoder whose ring the worker knows, and says so. False if that failed for now.
     fn make_ready(&mut self) -> bool {
+        // A ring serves one reader from its first sample on: a new worker gets a new one.
+        let life = self.worker.as_ref().map(|(link, _)| link.life);
+        self.decoder
+            .take_if(|decoder| decoder.attached.is_some() && decoder.attached != life);
         if let Err(error) = self.start_decoder() {
             tracing::warn!(slot = self.options.slot.0, %error, "no decoder");
             if matches!(error, StartError::Sandbox) {

@@ -22,8 +22,16 @@ fn main() -> anyhow::Result<()> {
     let peer = control.try_clone()?;
     let ring = RingFds::from([fd(MEMORY_FD), fd(DATA_FD), fd(SPACE_FD)]);
     let memory = Memory::map(&ring)?;
-    let mut decoder = Hostile { channel: Channel::new(control), peer, writer: Writer::attach(ring.try_clone()?)?, memory, ring };
-    decoder.channel.send(&FromDecoder::Hello { version: VERSION })?;
+    let mut decoder = Hostile {
+        channel: Channel::new(control),
+        peer,
+        writer: Writer::attach(ring.try_clone()?)?,
+        memory,
+        ring,
+    };
+    decoder
+        .channel
+        .send(&FromDecoder::Hello { version: VERSION })?;
     while let Some(message) = decoder.channel.receive::<ToDecoder>()? {
         match message {
             ToDecoder::Decode(job) => decoder.decode(&job)?,
@@ -51,14 +59,35 @@ impl Hostile {
         let mut frames = pcm.len() as u64;
         match trick {
             "truncate" => self.truncate(),
-            "rewind" => self.memory.head().fetch_sub(1, Ordering::SeqCst).min(0),
-            "overrun" => self.memory.head().fetch_add(1 << 40, Ordering::SeqCst).min(0),
+            "rewind" => return self.rewind(first, job),
+            "overrun" => {
+                self.memory.head().fetch_add(1 << 40, Ordering::SeqCst);
+                return self.done(job, first.len() as u64);
+            }
             "race" => return self.race(first, job),
-            "poison" => self.writer.write(&[f32::NAN; 64], self.peer.as_fd()).map(|()| 0)?,
-            "surplus" => frames -= 1_000,
-            "shortfall" => frames += 1_000,
-            "babble" => self.channel.send(&FromDecoder::Hello { version: VERSION }).map(|()| 0)?,
-            "overread" => self.channel.send(&FromDecoder::ReadAt { offset: u64::MAX, length: 7 }).map(|()| 0)?,
+            "poison" => self
+                .writer
+                .write(&[f32::NAN; 64], self.peer.as_fd())
+                .map(|()| 0)?,
+            "surplus" => {
+                frames -= 1_000;
+                0
+            }
+            "shortfall" => {
+                frames += 1_000;
+                0
+            }
+            "babble" => self
+                .channel
+                .send(&FromDecoder::Hello { version: VERSION })
+                .map(|()| 0)?,
+            "overread" => self
+                .channel
+                .send(&FromDecoder::ReadAt {
+                    offset: u64::MAX,
+                    length: 7,
+                })
+                .map(|()| 0)?,
             "sleep" => loop {
                 std::thread::park();
             },
@@ -95,6 +124,16 @@ impl Hostile {
         let refused = rustix::fs::ftruncate(&self.ring.memory, 0);
         assert!(refused.is_err(), "the seals hold");
         0
+    }
+
+    /// The position goes back once the reader has read that far.
+    fn rewind(&mut self, pcm: &[f32], job: &Decode) -> anyhow::Result<()> {
+        while self.memory.tail().load(Ordering::SeqCst) < self.memory.head().load(Ordering::SeqCst)
+        {
+            std::thread::yield_now();
+        }
+        self.memory.head().fetch_sub(1_000, Ordering::SeqCst);
+        self.done(job, pcm.len() as u64)
     }
 
     /// One thread moves the position about while another writes and the worker reads.
@@ -158,5 +197,11 @@ impl Memory {
     fn head(&self) -> &AtomicU64 {
         // SAFETY: the mapping is page aligned, longer than a word, and lives as long as the process.
         unsafe { &*self.0.cast::<AtomicU64>() }
+    }
+
+    /// The reader's position, on the header's second cache line.
+    fn tail(&self) -> &AtomicU64 {
+        // SAFETY: the mapping is page aligned, longer than two cache lines, and lives as long as the process.
+        unsafe { &*self.0.add(64).cast::<AtomicU64>() }
     }
 }

@@ -20,6 +20,11 @@ fn serve() -> anyhow::Result<()> {
 
 fn devices() -> anyhow::Result<()> {
     let name = "stub".to_owned();
-    let device = Device { kind: DeviceKind::Cpu, index: 0, name, memory_bytes: 0 };
+    let device = Device {
+        kind: DeviceKind::Cpu,
+        index: 0,
+        name,
+        memory_bytes: 0,
+    };
     Ok(serde_json::to_writer(std::io::stdout(), &[device])?)
 }
