@@ -64,6 +64,12 @@ impl From<Problem> for Failure {
 
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
+        if broken_off(&status) {
+            return problem(
+                Code::CoordinatorUnreachable,
+                "the connection ended before the answer",
+            );
+        }
         let stated = proto::problem::problem(&status);
         let exit = stated.code.parse().map_or(Exit::General, exit_of);
         Self::Problem {
@@ -86,6 +92,17 @@ impl From<std::io::Error> for Failure {
         )
         .into()
     }
+}
+
+/// Whether the connection ended under the call: tonic says so with a code of no meaning and the transport's error as its
+/// source. A coordinator that is started again takes the call up anew.
+fn broken_off(status: &tonic::Status) -> bool {
+    let transport = std::error::Error::source(status).is_some();
+    transport
+        && matches!(
+            status.code(),
+            tonic::Code::Unknown | tonic::Code::Internal | tonic::Code::Cancelled
+        )
 }
 
 /// A problem of our own making.

@@ -16,27 +16,49 @@ const TRACKS: usize = 500;
 /// Seconds of each track: one window, so that the scan is long in tracks and short in time.
 const SECONDS: f32 = 1.0;
 /// Who is killed, in turn.
-const VICTIMS: [&str; 5] = ["coordinator", "node-agent", "trackscan-worker", "trackscan-decoder", "up"];
+const VICTIMS: [&str; 5] = [
+    "coordinator",
+    "node-agent",
+    "trackscan-worker",
+    "trackscan-decoder",
+    "up",
+];
 /// How long a disturbed scan may take before it counts as stuck.
 const SCAN_LIMIT: &str = "10m";
 
 #[test]
 fn a_scan_survives_kill_9_of_each_process_with_every_row_once_and_no_verdict_changed() {
-    let runs = std::env::var("CRASH_RUNS").map_or(VICTIMS.len(), |runs| runs.parse().expect("CRASH_RUNS is a number"));
+    let runs = std::env::var("CRASH_RUNS").map_or(VICTIMS.len(), |runs| {
+        runs.parse().expect("CRASH_RUNS is a number")
+    });
     let folder = tempfile::tempdir().unwrap();
     let tracks = folder.path().join("tracks");
     music::folder(&tracks, TRACKS, SECONDS);
 
     let (undisturbed, lasted) = undisturbed(&folder.path().join("quiet"), &tracks);
-    println!("{:>3}  {:<18} {:>9}  {:>9}  rows  verdicts", "run", "killed", "after", "ended in");
+    println!(
+        "{:>3}  {:<18} {:>9}  {:>9}  rows  verdicts",
+        "run", "killed", "after", "ended in"
+    );
     for run in 0..runs {
-        disturbed(run, &folder.path().join(format!("run-{run}")), &tracks, lasted, &undisturbed);
+        disturbed(
+            run,
+            &folder.path().join(format!("run-{run}")),
+            &tracks,
+            lasted,
+            &undisturbed,
+        );
     }
 }
 
 fn options() -> Options {
-    let arguments = ["--device", "cpu", "--flush-secs", "2"].map(str::to_owned).to_vec();
-    Options { arguments, ..Options::default() }
+    let arguments = ["--device", "cpu", "--flush-secs", "2"]
+        .map(str::to_owned)
+        .to_vec();
+    Options {
+        arguments,
+        ..Options::default()
+    }
 }
 
 /// The verification of a scan that nobody disturbs, and how long the scan lasted.
@@ -64,8 +86,15 @@ fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturb
     cluster = kill(cluster, victim, &mut dice);
     wait(&cluster, &job);
     let verified = verify(&cluster, &job);
-    println!("{run:>3}  {victim:<18} {after:>9.1?}  {:>9.1?}  {}  same", started.elapsed(), verified["rows_found"]);
-    assert_eq!(verified["verdicts_sha256"], undisturbed["verdicts_sha256"], "run {run}, {victim} killed: verdicts changed");
+    println!(
+        "{run:>3}  {victim:<18} {after:>9.1?}  {:>9.1?}  {}  same",
+        started.elapsed(),
+        verified["rows_found"]
+    );
+    assert_eq!(
+        verified["verdicts_sha256"], undisturbed["verdicts_sha256"],
+        "run {run}, {victim} killed: verdicts changed"
+    );
     cluster.kill();
 }
 
@@ -77,15 +106,26 @@ fn kill(mut cluster: Cluster, victim: &str, dice: &mut ChaCha8Rng) -> Cluster {
         drop(cluster);
         return Cluster::start(&data, &options());
     }
-    let found = process::wait_for(victim, PATIENCE, || Some(cluster.processes(victim)).filter(|found| !found.is_empty()));
+    let found = process::wait_for(victim, PATIENCE, || {
+        Some(cluster.processes(victim)).filter(|found| !found.is_empty())
+    });
     let chosen = &found[dice.random_range(0..found.len())];
     process::signal(chosen.pid, Signal::KILL);
     cluster
 }
 
 fn submit(cluster: &Cluster) -> String {
-    let submitted = cluster.json(&["scan", "submit", "--catalog", "crash", "--accept-demonstration"]);
-    submitted["job"].as_str().expect("submit names its job").to_owned()
+    let submitted = cluster.json(&[
+        "scan",
+        "submit",
+        "--catalog",
+        "crash",
+        "--accept-demonstration",
+    ]);
+    submitted["job"]
+        .as_str()
+        .expect("submit names its job")
+        .to_owned()
 }
 
 fn wait(cluster: &Cluster, job: &str) {
@@ -97,6 +137,9 @@ fn verify(cluster: &Cluster, job: &str) -> Value {
     let verified = cluster.json(&["result", "verify", job]);
     assert_eq!(verified["ok"], true, "{verified:#}");
     assert_eq!(verified["rows_found"], TRACKS);
-    assert_eq!(verified["verdicts"]["unscannable"], 0, "a sound track was convicted: {verified:#}");
+    assert_eq!(
+        verified["verdicts"]["unscannable"], 0,
+        "a sound track was convicted: {verified:#}"
+    );
     verified
 }

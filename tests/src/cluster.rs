@@ -51,17 +51,39 @@ impl Cluster {
     #[must_use]
     pub fn launch(data: &Path, options: &Options) -> Self {
         std::fs::create_dir_all(data).expect("the data folder can be made");
-        let host = if options.every_interface { "0.0.0.0" } else { "127.0.0.1" };
+        let host = if options.every_interface {
+            "0.0.0.0"
+        } else {
+            "127.0.0.1"
+        };
         let port = free_port();
         let listen = format!("{host}:{port}");
         let log = data.join("up.log");
-        let stderr = File::options().create(true).append(true).open(&log).expect("the log can be written");
+        let stderr = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .expect("the log can be written");
         let mut command = Command::new(crate::binaries().join("scanctl"));
-        command.args(["up", "--data"]).arg(data).args(["--listen", &listen]).args(&options.arguments);
-        command.env("TRACKSCAN_METRICS", "off").envs(options.variables.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        command
+            .args(["up", "--data"])
+            .arg(data)
+            .args(["--listen", &listen])
+            .args(&options.arguments);
+        command
+            .env("TRACKSCAN_METRICS", "off")
+            .envs(options.variables.iter().cloned());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(stderr);
         let up = process::spawn_bound(command);
-        Self { up, data: data.to_owned(), address: format!("http://127.0.0.1:{port}"), log }
+        Self {
+            up,
+            data: data.to_owned(),
+            address: format!("http://127.0.0.1:{port}"),
+            log,
+        }
     }
 
     /// Waits until a node is ready.
@@ -69,13 +91,21 @@ impl Cluster {
     /// # Panics
     /// When none is within [`PATIENCE`].
     pub fn wait_ready(&mut self) {
-        wait_for(&format!("a ready node; log: {}", self.log.display()), PATIENCE, || {
-            let ended = self.up.try_wait().expect("a child can be asked");
-            assert!(ended.is_none(), "up ended with {ended:?}:\n{}", self.log());
-            let nodes = self.scanctl(&["node", "ls", "-o", "json"]);
-            let nodes: Value = serde_json::from_slice(&nodes.stdout).ok()?;
-            nodes["nodes"].as_array()?.iter().find(|node| node["state"] == "ready").map(|_| ())
-        });
+        wait_for(
+            &format!("a ready node; log: {}", self.log.display()),
+            PATIENCE,
+            || {
+                let ended = self.up.try_wait().expect("a child can be asked");
+                assert!(ended.is_none(), "up ended with {ended:?}:\n{}", self.log());
+                let nodes = self.scanctl(&["node", "ls", "-o", "json"]);
+                let nodes: Value = serde_json::from_slice(&nodes.stdout).ok()?;
+                nodes["nodes"]
+                    .as_array()?
+                    .iter()
+                    .find(|node| node["state"] == "ready")
+                    .map(|_| ())
+            },
+        );
     }
 
     /// What `up` and its children said on stderr.
@@ -105,7 +135,10 @@ impl Cluster {
     /// The processes of this cluster below `up` whose name begins so.
     #[must_use]
     pub fn processes(&self, name: &str) -> Vec<Seen> {
-        process::descendants(self.pid()).into_iter().filter(|seen| name.starts_with(&seen.name)).collect()
+        process::descendants(self.pid())
+            .into_iter()
+            .filter(|seen| name.starts_with(&seen.name))
+            .collect()
     }
 
     /// Runs scanctl against this cluster.
@@ -126,7 +159,10 @@ impl Cluster {
         let output = self.scanctl(&[arguments, &["-o", "json"]].concat());
         serde_json::from_slice(&output.stdout).unwrap_or_else(|why| {
             let said = String::from_utf8_lossy(&output.stderr);
-            panic!("scanctl {arguments:?} printed no JSON ({why}): {said}\n{}", self.log())
+            panic!(
+                "scanctl {arguments:?} printed no JSON ({why}): {said}\n{}",
+                self.log()
+            )
         })
     }
 
@@ -135,7 +171,12 @@ impl Cluster {
     /// # Panics
     /// When the import fails.
     pub fn import(&self, catalog: &str, folder: &Path) -> Value {
-        self.json(&["catalog", "import", catalog, folder.to_str().expect("test paths are UTF-8")])
+        self.json(&[
+            "catalog",
+            "import",
+            catalog,
+            folder.to_str().expect("test paths are UTF-8"),
+        ])
     }
 
     /// Kills `up` as a power cut would, and waits until nothing of the cluster lives.
@@ -147,7 +188,8 @@ impl Cluster {
         process::signal(self.pid(), Signal::KILL);
         let _ = self.up.wait();
         wait_for("everything below a killed `up` to end", PATIENCE, || {
-            let lives = |seen: &Seen| process::one(seen.pid).is_some_and(|now| now.name == seen.name);
+            let lives =
+                |seen: &Seen| process::one(seen.pid).is_some_and(|now| now.name == seen.name);
             (!below.iter().any(lives)).then_some(())
         });
     }
@@ -158,7 +200,10 @@ impl Cluster {
     /// When it does not stop within [`PATIENCE`].
     pub fn stop(&mut self) -> Option<i32> {
         process::signal(self.pid(), Signal::TERM);
-        wait_for("up to stop", PATIENCE, || self.up.try_wait().expect("a child can be asked")).code()
+        wait_for("up to stop", PATIENCE, || {
+            self.up.try_wait().expect("a child can be asked")
+        })
+        .code()
     }
 
     /// The exit code of `up` once it ends by itself.
@@ -166,7 +211,10 @@ impl Cluster {
     /// # Panics
     /// When it does not end within [`PATIENCE`].
     pub fn ended(&mut self) -> Option<i32> {
-        wait_for("up to end", PATIENCE, || self.up.try_wait().expect("a child can be asked")).code()
+        wait_for("up to end", PATIENCE, || {
+            self.up.try_wait().expect("a child can be asked")
+        })
+        .code()
     }
 }
 
@@ -186,12 +234,19 @@ impl Drop for Cluster {
 #[must_use]
 pub fn scanctl(address: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(crate::binaries().join("scanctl"));
-    command.args(arguments).env("SCANCTL_ADDRESS", address).env("SCANCTL_QUIET", "true").env("NO_COLOR", "1");
+    command
+        .args(arguments)
+        .env("SCANCTL_ADDRESS", address)
+        .env("SCANCTL_QUIET", "true")
+        .env("NO_COLOR", "1");
     command.output().expect("scanctl starts")
 }
 
 /// A port that is free now.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }

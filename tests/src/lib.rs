@@ -14,13 +14,20 @@ use std::path::PathBuf;
 #[must_use]
 pub fn binaries() -> PathBuf {
     let own = std::env::current_exe().expect("a test knows where it stands");
-    let folder = own.ancestors().find(|folder| folder.join("scanctl").is_file());
-    folder.expect("the binaries are built before the suites: run `make build`").to_owned()
+    let folder = own
+        .ancestors()
+        .find(|folder| folder.join("scanctl").is_file());
+    folder
+        .expect("the binaries are built before the suites: run `make build`")
+        .to_owned()
 }
 
 /// The root of the source tree.
 #[must_use]
 pub fn tree() -> PathBuf {
     let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    manifest.parent().expect("the suites stand in the tree").to_owned()
+    manifest
+        .parent()
+        .expect("the suites stand in the tree")
+        .to_owned()
 }

@@ -21,7 +21,8 @@ pub fn folder(path: &Path, count: usize, seconds: f32) {
         let whole = piece::compose(seed, PIECE_SECONDS).audio;
         for at in first..count.min(first + TRACKS_PER_PIECE) {
             let track = cut(&whole, at - first, seconds);
-            wav::write(&path.join(format!("{at:04}.wav")), &track).expect("the track can be written");
+            wav::write(&path.join(format!("{at:04}.wav")), &track)
+                .expect("the track can be written");
         }
     }
 }
@@ -31,5 +32,8 @@ fn cut(whole: &Stereo, nth: usize, seconds: f32) -> Stereo {
     let room = whole.frames() - frames;
     let start = room * nth / TRACKS_PER_PIECE;
     let piece = |channel: &[f32]| channel[start..start + frames].to_vec();
-    Stereo { left: piece(&whole.left), right: piece(&whole.right) }
+    Stereo {
+        left: piece(&whole.left),
+        right: piece(&whole.right),
+    }
 }

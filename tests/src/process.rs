@@ -29,11 +29,22 @@ pub fn spawn_bound(mut command: Command) -> Child {
     });
     // SAFETY: between fork and exec only prctl is called, which is async-signal-safe.
     unsafe {
-        command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?));
+        command.pre_exec(|| {
+            Ok(rustix::process::set_parent_process_death_signal(Some(
+                Signal::KILL,
+            ))?)
+        });
     }
     let (answer, child) = mpsc::channel();
-    orders.lock().expect("no holder panics").send((command, answer)).expect("the thread lives as long as the process");
-    child.recv().expect("each order is answered").expect("the child starts")
+    orders
+        .lock()
+        .expect("no holder panics")
+        .send((command, answer))
+        .expect("the thread lives as long as the process");
+    child
+        .recv()
+        .expect("each order is answered")
+        .expect("the child starts")
 }
 
 /// A process as it was seen.
@@ -51,7 +62,9 @@ pub struct Seen {
 #[must_use]
 pub fn all() -> Vec<Seen> {
     let entries = fs::read_dir("/proc").expect("/proc is mounted");
-    entries.filter_map(|entry| one(entry.ok()?.file_name().to_str()?.parse().ok()?)).collect()
+    entries
+        .filter_map(|entry| one(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .collect()
 }
 
 /// One process, where it lives.

@@ -1,6 +1,5 @@
 //! A small world around the core: a store in memory, storage that remembers manifests and markers, and calls. Used
 //! by every test of this crate; it decides nothing, and every change that lands is held against the invariants.
-#![allow(dead_code, reason = "each test file uses its own part of the world")]
 
 pub(crate) mod agent;
 pub(crate) mod store;

@@ -1,0 +1,356 @@
+//! The devices' workers: loading bundles, starting, hearing and replacing workers, taking a device out. Called by the node's
+//! loop only.
+
+use super::*;
+
+impl Node {
+    // Devices.
+
+    pub(super) fn seat(&mut self, device: DeviceNo) -> Option<&mut Seat> {
+        self.devices.get_mut(device.0 as usize)
+    }
+
+    pub(super) fn say(&self, device: DeviceNo, message: &ToWorker) {
+        if let Some(link) = self
+            .devices
+            .get(device.0 as usize)
+            .and_then(|seat| seat.state.link())
+        {
+            link.say(message);
+        }
+    }
+
+    /// Empties a seat: its worker is stopped, and the decoders are taken off what it will never hear.
+    pub(super) fn vacate(&mut self, device: DeviceNo) {
+        let Some(seat) = self.seat(device) else {
+            return;
+        };
+        seat.wait_told = 0.0;
+        seat.stats = WorkerStats::default();
+        if let State::Loading(link, ..) | State::Ready(link, ..) =
+            std::mem::replace(&mut seat.state, State::Empty)
+        {
+            link.stop();
+        }
+        self.flights.retain(|_, flight| flight.device != device);
+        for (_, slot) in self.slots.values().filter(|(of, _)| *of == device) {
+            slot.interrupt_any();
+        }
+    }
+
+    pub(super) fn load(&mut self, device: DeviceNo, bundle: Digest) {
+        self.vacate(device);
+        let tenant = self
+            .books
+            .values()
+            .find(|book| book.info.spec.bundle == bundle);
+        let tenant = tenant
+            .map(|book| book.info.spec.tenant.clone())
+            .unwrap_or_default();
+        if let Some(seat) = self.seat(device) {
+            seat.state = State::Fetching(bundle);
+        }
+        let fetcher = Arc::clone(&self.fetcher);
+        self.spawn_news(async move {
+            let outcome = fetcher.bundle(&tenant, bundle).await;
+            News::Fetched {
+                device,
+                bundle,
+                outcome,
+            }
+        });
+    }
+
+    pub(super) fn fetched(
+        &mut self,
+        device: DeviceNo,
+        bundle: Digest,
+        outcome: Result<Arc<Bundle>, Unready>,
+    ) {
+        let Some(Seat {
+            state: State::Fetching(wanted),
+            ..
+        }) = self.seat(device)
+        else {
+            return;
+        };
+        if *wanted != bundle {
+            return;
+        }
+        match outcome {
+            Ok(opened) => self.start_worker(device, &opened),
+            Err(why) => self.tell_core(Event::BundleUnready {
+                device,
+                bundle,
+                why,
+            }),
+        }
+    }
+
+    pub(super) fn start_worker(&mut self, device: DeviceNo, bundle: &Arc<Bundle>) {
+        self.lives += 1;
+        let (binary, life, slots) = (
+            self.settings.worker.clone(),
+            self.lives,
+            self.settings.decoders,
+        );
+        let started = Link::start(
+            &self.spawner,
+            &binary,
+            device,
+            life,
+            slots,
+            self.tell.clone(),
+        );
+        let Some(seat) = self.seat(device) else {
+            return;
+        };
+        match started {
+            Ok((link, ears)) => {
+                tracing::info!(device = %seat.device, pid = link.pid, bundle = %bundle.digest.short(), "worker started");
+                link.say(&ToWorker::Load(Load {
+                    bundle_dir: bundle.dir.display().to_string(),
+                    bundle: bundle.digest,
+                    device: seat.device.kind,
+                    index: seat.device.index,
+                    dtype: None,
+                    slots,
+                    max_batch: None,
+                }));
+                seat.state = State::Loading(link, ears, Arc::clone(bundle));
+            }
+            Err(error) => {
+                tracing::error!(device = %seat.device, %error, "no worker");
+                seat.state = State::Empty;
+                self.tell_core(Event::WorkerDied {
+                    device,
+                    death: Death::Own,
+                });
+            }
+        }
+    }
+
+    /// The worker has loaded its bundle: slots may attach their rings.
+    pub(super) fn loaded(&mut self, device: DeviceNo, loaded: Loaded) {
+        let Some(seat) = self.seat(device) else {
+            return;
+        };
+        match std::mem::replace(&mut seat.state, State::Empty) {
+            State::Loading(link, ears, bundle) if loaded.bundle == bundle.digest => {
+                let digest = bundle.digest;
+                tracing::info!(device = %seat.device, dtype = %loaded.dtype, batch = loaded.max_batch, "bundle loaded");
+                seat.state = State::Ready(Arc::clone(&link), bundle, loaded);
+                self.tell_core(Event::DeviceReady {
+                    device,
+                    bundle: digest,
+                });
+                for ((number, (of, slot)), ear) in self.slots.iter().zip(ears) {
+                    tracing::debug!(slot = number.0, "meets a worker");
+                    if *of == device {
+                        slot.meet(Arc::clone(&link), ear);
+                    }
+                }
+            }
+            other @ (State::Empty | State::Fetching(_) | State::Loading(..) | State::Ready(..)) => {
+                seat.state = other;
+                tracing::error!(device = device.0, "a worker loaded what it was not told to");
+                self.say(device, &ToWorker::Stop);
+            }
+        }
+    }
+
+    pub(super) fn take_out(&mut self, device: DeviceNo, code: Code) {
+        if let Some(seat) = self.devices.get(device.0 as usize) {
+            tracing::error!(device = %seat.device, %code, "the device is out of service");
+            metrics::gauge!("trackscan_device_out", "device" => seat.device.to_string()).set(1.0);
+        }
+        self.vacate(device);
+    }
+
+    pub(super) fn ended(&mut self, device: DeviceNo, life: u64, death: Death) {
+        let current = self
+            .seat(device)
+            .is_some_and(|seat| seat.state.link().is_some_and(|link| link.life == life));
+        if !current {
+            return;
+        }
+        metrics::counter!("trackscan_worker_deaths", "device" => device.0.to_string()).increment(1);
+        self.vacate(device);
+        self.tell_core(Event::WorkerDied { device, death });
+    }
+
+    // Slots and tracks.
+
+    pub(super) fn seat_slot(&mut self, number: SlotNo, device: DeviceNo) -> std::io::Result<()> {
+        let options = SlotOptions {
+            slot: number,
+            decoder: self.settings.decoder.clone(),
+            tracks_per_decoder: self.settings.tracks_per_decoder,
+            limits: Limits::default(),
+        };
+        let slot = Slot::start(options, self.spawner.clone(), self.tell.clone())?;
+        self.slots.insert(number, (device, slot));
+        Ok(())
+    }
+
+    pub(super) fn slot_ready(&mut self, slot: SlotNo, link: &Link) {
+        let current = self
+            .devices
+            .get(link.device.0 as usize)
+            .and_then(|seat| seat.state.link());
+        if current.is_some_and(|current| current.life == link.life) {
+            self.tell_core(Event::SlotReady {
+                device: link.device,
+                slot,
+            });
+        }
+    }
+
+    pub(super) fn said(&mut self, device: DeviceNo, life: u64, message: FromWorker) {
+        let current = self
+            .seat(device)
+            .is_some_and(|seat| seat.state.link().is_some_and(|link| link.life == life));
+        if !current {
+            return;
+        }
+        match message {
+            FromWorker::Loaded(loaded) => self.loaded(device, loaded),
+            FromWorker::LoadFailed { detail, bundle } => self.load_failed(device, &detail, bundle),
+            FromWorker::Scored { token, score } => {
+                self.land(Token(token), |flight| flight.scored(score))
+            }
+            FromWorker::TrackFailed {
+                token,
+                code,
+                detail,
+            } => self.track_failed(token, code, detail),
+            FromWorker::CanaryResult {
+                nonce,
+                ok,
+                worst,
+                reason,
+            } => {
+                tracing::info!(device = device.0, ok, worst, reason, "canary");
+                self.tell_core(Event::CanarySung {
+                    device,
+                    nonce,
+                    good: ok,
+                });
+            }
+            FromWorker::Beat(stats) => self.note_stats(device, stats),
+            FromWorker::DeviceFailed { detail } => {
+                tracing::error!(device = device.0, detail, "the device failed")
+            }
+            FromWorker::Ready { .. }
+            | FromWorker::Drained { .. }
+            | FromWorker::Aborted { .. }
+            | FromWorker::RingLost { .. } => {}
+        }
+    }
+
+    pub(super) fn load_failed(&mut self, device: DeviceNo, detail: &str, bundle: bool) {
+        tracing::error!(device = device.0, detail, "the bundle was not loaded");
+        let Some(Seat {
+            state: State::Loading(_, _, loading),
+            ..
+        }) = self.seat(device)
+        else {
+            return;
+        };
+        let digest = loading.digest;
+        self.vacate(device);
+        self.tell_core(if bundle {
+            Event::BundleUnready {
+                device,
+                bundle: digest,
+                why: Unready::Never,
+            }
+        } else {
+            Event::WorkerDied {
+                device,
+                death: Death::Own,
+            }
+        });
+    }
+
+    pub(super) fn note_stats(&mut self, device: DeviceNo, stats: WorkerStats) {
+        let Some(seat) = self.seat(device) else {
+            return;
+        };
+        seat.stats = stats;
+        let name = seat.device.to_string();
+        for (stage, seconds) in [
+            ("screen_wait", stats.wait_seconds),
+            ("screen_read", stats.read_seconds),
+            ("screen", stats.engine_seconds),
+            ("screen_answer", stats.answer_seconds),
+        ] {
+            metrics::gauge!("trackscan_worker_seconds", "device" => name.clone(), "stage" => stage)
+                .set(seconds);
+        }
+        metrics::gauge!("trackscan_worker_windows", "device" => name.clone())
+            .set(stats.windows as f64);
+        metrics::gauge!("trackscan_worker_batches", "device" => name).set(stats.batches as f64);
+    }
+
+    /// Gives up a slot whose thread waits for a source that does not answer; the thread ends when it is answered.
+    pub(super) fn replace_slot(&mut self, number: SlotNo, device: DeviceNo) {
+        tracing::warn!(slot = number.0, "a source does not answer");
+        let token = self
+            .flights
+            .iter()
+            .find(|(_, flight)| flight.slot == number)
+            .map(|(token, _)| *token);
+        if let Err(error) = self.seat_slot(number, device) {
+            tracing::error!(%error, "no new slot");
+            return;
+        }
+        if let Some(token) = token {
+            self.say(
+                device,
+                &ToWorker::AbortTrack {
+                    slot: number.0,
+                    token: token.0,
+                },
+            );
+            self.end_soon(token, TrackOutcome::Unreachable);
+        }
+        let link = self
+            .devices
+            .get(device.0 as usize)
+            .and_then(|seat| seat.state.link())
+            .cloned();
+        if let Some(link) = link
+            && let Some(ear) = link.ear(number.0)
+            && let Some((_, slot)) = self.slots.get(&number)
+        {
+            slot.meet(link, ear);
+        }
+    }
+
+    pub(super) fn name_of(&self, device: DeviceNo) -> Option<String> {
+        self.devices
+            .get(device.0 as usize)
+            .map(|seat| seat.device.to_string())
+    }
+
+    /// The device's waiting time since its last part, microseconds.
+    pub(super) fn take_wait(&mut self, device: DeviceNo) -> u64 {
+        let Some(seat) = self.seat(device) else {
+            return 0;
+        };
+        let since = (seat.stats.wait_seconds - seat.wait_told).max(0.0);
+        seat.wait_told = seat.stats.wait_seconds;
+        (since * 1e6) as u64
+    }
+
+    pub(super) fn stop_workers(&mut self) {
+        for seat in &mut self.devices {
+            if let State::Loading(link, ..) | State::Ready(link, ..) =
+                std::mem::replace(&mut seat.state, State::Empty)
+            {
+                link.say(&ToWorker::Stop);
+            }
+        }
+    }
+}
