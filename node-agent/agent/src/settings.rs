@@ -362,12 +362,16 @@ mod tests {
 
     fn check(args: &[&str]) -> Result<Settings, Problem> {
         let own = std::env::current_exe().unwrap().display().to_string();
-        let binaries = ["--worker", &own, "--decoder", &own];
-        let args = ["node-agent"]
+        // What a test gives itself is not given twice.
+        let binaries = ["--worker", "--decoder"]
             .iter()
-            .chain(&binaries)
-            .chain(args)
-            .map(ToString::to_string);
+            .filter(|flag| !args.contains(flag));
+        let binaries = binaries.flat_map(|flag| [(*flag).to_owned(), own.clone()]);
+        let given = args.iter().map(ToString::to_string);
+        let args = ["node-agent".to_owned()]
+            .into_iter()
+            .chain(binaries)
+            .chain(given);
         let loaded = PROGRAM
             .load_from::<Raw>(args.collect::<Vec<_>>(), |_| None)
             .unwrap();
