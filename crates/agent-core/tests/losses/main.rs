@@ -1,7 +1,9 @@
 //! Whatever is lost on the way, each granted track ends in exactly one committed row, and only guilty tracks are convicted.
 //!
-//! `world` plays the coordinator, the decoders, the workers and storage around the core, and loses what the dice say.
+//! `coordinator` keeps the rules of grants, `world` plays the decoders, the workers and storage around the core, and loses what the dice say.
 
+#[expect(clippy::unwrap_used, reason = "a world of small numbers fails loudly")]
+mod coordinator;
 #[expect(
     clippy::wildcard_enum_match_arm,
     clippy::unwrap_used,
@@ -9,8 +11,9 @@
 )]
 mod world;
 
+use coordinator::Nature;
 use proptest::prelude::*;
-use world::{Nature, Odds, World};
+use world::{Odds, World};
 
 fn natures(tracks: usize) -> impl Strategy<Value = Vec<Nature>> {
     let nature = prop_oneof![

@@ -1,0 +1,461 @@
+//! A slot's thread: keeps a decoder whose ring the worker knows, has tracks decoded, and says how each ended.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use agent_core::Death;
+use audio::Channel;
+use audio::child::{DecoderChild, EXIT_SANDBOX, SpawnError, Spawner, code_of_death};
+use audio::protocol::{
+    ChannelRule, Decode, Failure, FrameError, FromDecoder, OutputSpec, Summary, ToDecoder,
+};
+use audio::ring::SAMPLES_DEFAULT;
+use engine::ToWorker;
+use storage::SourceFile;
+use types::{Code, Problem};
+
+use super::talk::{Talk, check, has_ended, is_consistent, micros, refused, serve, source_failed};
+use super::{Command, Shared, SlotOptions, Work};
+use crate::hasher::Hasher;
+use crate::news::{Decoded, News, Reading, Refusal, Teller};
+use crate::worker::{Link, SlotEar, SlotNews, death_of};
+
+/// Longest silence of a decoder that has a track: it watches its own processor time, so this only ends one that sleeps.
+/// A megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear.
+const DECODER_SILENCE: Duration = Duration::from_secs(600);
+/// Longest time until a decoder has sandboxed itself and said hello.
+const HELLO_WITHIN: Duration = Duration::from_secs(20);
+/// First wait after a decoder did not start; doubles up to [`START_BACK_OFF_MAX`].
+const START_BACK_OFF: Duration = Duration::from_millis(100);
+/// Longest such wait.
+const START_BACK_OFF_MAX: Duration = Duration::from_secs(10);
+
+/// The thread's state.
+pub(super) struct Thread {
+    pub(super) options: SlotOptions,
+    pub(super) spawner: Spawner,
+    pub(super) news: Teller,
+    pub(super) shared: Arc<Shared>,
+    pub(super) hasher: Hasher,
+    pub(super) decoder: Option<Decoder>,
+    pub(super) worker: Option<(Arc<Link>, SlotEar)>,
+}
+
+/// A decoder that has said hello.
+pub(super) struct Decoder {
+    child: DecoderChild,
+    channel: Channel,
+    tracks: u32,
+    /// The worker's life that knows its ring.
+    attached: Option<u64>,
+}
+
+/// Why no decoder is there.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("the decoder's socket cannot be set up")]
+    Socket(#[from] std::io::Error),
+    #[error("the decoder did not say hello: {0}")]
+    Hello(String),
+    #[error("the kernel refuses the decoder's sandbox")]
+    Sandbox,
+}
+
+impl Thread {
+    /// Obeys until it is told to quit or nobody can tell it anything.
+    pub(super) fn run(mut self, inbox: &Receiver<Command>) {
+        let mut failures = 0;
+        let mut ready = false;
+        loop {
+            let wait = if ready || self.worker.is_none() {
+                Duration::MAX
+            } else {
+                back_off(failures)
+            };
+            let command = if failures == 0 && !ready && self.worker.is_some() {
+                Err(RecvTimeoutError::Timeout)
+            } else {
+                receive(inbox, wait)
+            };
+            match command {
+                Ok(Command::Worker(link, ear)) => {
+                    self.worker = Some((link, ear));
+                    (ready, failures) = (false, 0);
+                }
+                Ok(Command::Work(work)) => {
+                    self.work(&work);
+                    (ready, failures) = (false, 0);
+                }
+                Ok(Command::Quit) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    ready = self.make_ready();
+                    failures = if ready { 0 } else { failures + 1 };
+                }
+            }
+        }
+    }
+
+    /// Sees to a decoder whose ring the worker knows, and says so. False if that failed for now.
+    fn make_ready(&mut self) -> bool {
+        // A ring serves one reader from its first sample on: a new worker gets a new one.
+        let life = self.worker.as_ref().map(|(link, _)| link.life);
+        self.decoder
+            .take_if(|decoder| decoder.attached.is_some() && decoder.attached != life);
+        if let Err(error) = self.start_decoder() {
+            tracing::warn!(slot = self.options.slot.0, %error, "no decoder");
+            if matches!(error, StartError::Sandbox) {
+                self.tell(News::Fatal(Problem::new(
+                    Code::SandboxUnavailable,
+                    "start a decoder",
+                )));
+            }
+            return false;
+        }
+        let Some((link, ear)) = &self.worker else {
+            return false;
+        };
+        let Some(decoder) = &mut self.decoder else {
+            return false;
+        };
+        if decoder.attached != Some(link.life) {
+            link.attach(self.options.slot.0, &decoder.child.ring);
+            if await_slot(ear, |news| news == SlotNews::Ready).is_none() {
+                // The worker is gone: the next one will come.
+                self.worker = None;
+                return true;
+            }
+            decoder.attached = Some(link.life);
+        }
+        let news = News::SlotReady {
+            slot: self.options.slot,
+            link: Arc::clone(link),
+        };
+        self.tell(news);
+        true
+    }
+
+    fn start_decoder(&mut self) -> Result<(), StartError> {
+        if self.decoder.is_some() {
+            return Ok(());
+        }
+        let mut child = self
+            .spawner
+            .spawn_decoder(&self.options.decoder, SAMPLES_DEFAULT)?;
+        let control = child.control.try_clone()?;
+        control.set_read_timeout(Some(HELLO_WITHIN))?;
+        let mut channel = Channel::new(control);
+        match channel.receive::<FromDecoder>() {
+            Ok(Some(FromDecoder::Hello { version })) if version == audio::protocol::VERSION => {}
+            Ok(Some(other)) => return Err(StartError::Hello(format!("it said {other:?}"))),
+            Ok(None) if child.wait()?.code() == Some(EXIT_SANDBOX) => {
+                return Err(StartError::Sandbox);
+            }
+            Ok(None) => return Err(StartError::Hello("it ended".to_owned())),
+            Err(error) => return Err(StartError::Hello(error.to_string())),
+        }
+        // Both ends of the descriptor share the timeout.
+        child.control.set_read_timeout(Some(DECODER_SILENCE))?;
+        self.decoder = Some(Decoder {
+            child,
+            channel,
+            tracks: 0,
+            attached: None,
+        });
+        Ok(())
+    }
+
+    fn work(&mut self, work: &Work) {
+        let begun = Instant::now();
+        self.enter(work.token);
+        let opened = self.shared.timed(|| work.source.open(&work.key));
+        let file = match opened.and_then(|file| check(file, work.bytes, &self.options.limits)) {
+            Ok(file) => Arc::new(file),
+            Err(error) => {
+                self.leave();
+                return self.tell_decoded(work.token, source_failed(&error, Reading::default()));
+            }
+        };
+        self.hasher.begin(Arc::clone(&file));
+        let mut reading = Reading {
+            bytes: Some(file.len()),
+            ..Reading::default()
+        };
+        let talk = self.talk(work, &file, &mut reading);
+        self.leave();
+        reading.wall_us = micros(begun.elapsed());
+        self.conclude(work, talk, reading);
+    }
+
+    fn enter(&self, token: u64) {
+        let socket = self
+            .decoder
+            .as_ref()
+            .and_then(|decoder| decoder.child.control.try_clone().ok());
+        *self
+            .shared
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((token, socket));
+    }
+
+    fn leave(&self) {
+        *self
+            .shared
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn is_interrupted(&self, token: u64) -> bool {
+        self.shared.interrupted.load(Ordering::Acquire) == token
+    }
+
+    /// Has the track decoded, serving its bytes.
+    fn talk(&mut self, work: &Work, file: &SourceFile, reading: &mut Reading) -> Talk {
+        let (Some((link, _)), Some(decoder)) = (&self.worker, &mut self.decoder) else {
+            return Talk::Broken("no decoder".to_owned());
+        };
+        decoder.tracks += 1;
+        link.say(&ToWorker::Track {
+            slot: self.options.slot.0,
+            token: work.token,
+        });
+        let order = ToDecoder::Decode(Decode {
+            token: work.token,
+            bytes: file.len(),
+            name: work.key.rsplit('/').next().unwrap_or(&work.key).to_owned(),
+            output: OutputSpec {
+                rate_hz: Some(work.rate_hz),
+                channels: ChannelRule::Mono,
+            },
+            limits: self.options.limits,
+        });
+        if let Err(error) = decoder.channel.send(&order) {
+            return Talk::Broken(error.to_string());
+        }
+        loop {
+            match decoder.channel.receive::<FromDecoder>() {
+                Ok(Some(FromDecoder::ReadAt { offset, length })) => {
+                    let served = serve(
+                        &mut decoder.channel,
+                        &mut self.hasher,
+                        &self.shared,
+                        file,
+                        offset,
+                        length,
+                        reading,
+                    );
+                    if let Err(end) = served {
+                        return end;
+                    }
+                }
+                Ok(Some(FromDecoder::Done(summary))) => return Talk::Done(Box::new(summary)),
+                Ok(Some(FromDecoder::Failed(failure))) => return Talk::Failed(failure),
+                Ok(Some(FromDecoder::Hello { .. })) => {
+                    return Talk::Nonsense("a second hello".to_owned());
+                }
+                Ok(None) => return Talk::Broken("it closed".to_owned()),
+                Err(error @ FrameError::Message(..)) => return Talk::Nonsense(error.to_string()),
+                Err(error @ FrameError::TooLong(_)) => return Talk::Nonsense(error.to_string()),
+                Err(error) => return Talk::Broken(error.to_string()),
+            }
+        }
+    }
+
+    /// Settles decoder, worker and shell after a track.
+    fn conclude(&mut self, work: &Work, talk: Talk, reading: Reading) {
+        let token = work.token;
+        if self.is_interrupted(token) {
+            self.give_up(token);
+            return;
+        }
+        match talk {
+            Talk::Done(summary) if is_consistent(&summary, work) => {
+                self.hand_over(token, *summary, reading)
+            }
+            Talk::Done(_) => {
+                self.give_up(token);
+                let detail = "the decoder's summary is of another track or form";
+                self.tell_decoded(token, refused(Code::RingViolation, detail, reading));
+            }
+            Talk::Nonsense(what) => {
+                self.give_up(token);
+                self.tell_decoded(
+                    token,
+                    refused(
+                        Code::RingViolation,
+                        &format!("the decoder: {what}"),
+                        reading,
+                    ),
+                );
+            }
+            Talk::Failed(failure) => {
+                self.abort(token);
+                self.retire_if(failure.retire);
+                let Failure {
+                    code,
+                    detail,
+                    provenance,
+                    cpu_us,
+                    ..
+                } = failure;
+                let refusal = Refusal {
+                    code,
+                    detail,
+                    provenance,
+                    cpu_us,
+                };
+                self.tell_decoded(token, Decoded::Failed(refusal, reading));
+            }
+            Talk::Source(error) => {
+                self.give_up(token);
+                self.tell_decoded(token, source_failed(&error, reading));
+            }
+            Talk::Shrunk => {
+                self.give_up(token);
+                let detail = format!("`{}` became shorter while it was read", work.key);
+                self.tell_decoded(token, refused(Code::SourceChanged, &detail, reading));
+            }
+            Talk::Broken(how) => {
+                let outcome = self.post_mortem(&how);
+                self.give_up(token);
+                self.tell_decoded(token, outcome);
+            }
+        }
+    }
+
+    /// All samples are in the ring: the worker is told how many, and says when it has read them.
+    fn hand_over(&mut self, token: u64, summary: Summary, reading: Reading) {
+        let slot = self.options.slot.0;
+        let (frames, retire) = (summary.frames, summary.retire);
+        self.hasher.end(token);
+        self.tell_decoded(token, Decoded::Whole(summary, reading));
+        let Some((link, ear)) = &self.worker else {
+            return;
+        };
+        link.say(&ToWorker::EndOfTrack {
+            slot,
+            token,
+            frames,
+        });
+        let begun = Instant::now();
+        let ends = [
+            SlotNews::Drained(token),
+            SlotNews::Violated(token),
+            SlotNews::Aborted(token),
+        ];
+        let end = await_slot(ear, |news| ends.contains(&news));
+        metrics::counter!("trackscan_stage_wait_microseconds", "stage" => "drain")
+            .increment(micros(begun.elapsed()));
+        match end {
+            Some(SlotNews::Drained(_)) => self.retire_if(retire),
+            Some(SlotNews::Violated(_) | SlotNews::Aborted(_) | SlotNews::Ready) => {
+                self.decoder = None
+            }
+            None => {
+                self.worker = None;
+                self.decoder = None;
+            }
+        }
+    }
+
+    /// The worker forgets the track; its ring stays in use.
+    fn abort(&mut self, token: u64) {
+        let Some((link, ear)) = &self.worker else {
+            return;
+        };
+        link.say(&ToWorker::AbortTrack {
+            slot: self.options.slot.0,
+            token,
+        });
+        let mut violated = false;
+        let end = await_slot(ear, |news| {
+            violated |= news == SlotNews::Violated(token);
+            news == SlotNews::Aborted(token)
+        });
+        if end.is_none() {
+            self.worker = None;
+        }
+        if violated || end.is_none() {
+            self.decoder = None;
+        }
+    }
+
+    /// The worker forgets the track, and the decoder with its ring is done with.
+    fn give_up(&mut self, token: u64) {
+        if let Some((link, _)) = &self.worker {
+            link.say(&ToWorker::AbortTrack {
+                slot: self.options.slot.0,
+                token,
+            });
+        }
+        self.decoder = None;
+    }
+
+    fn retire_if(&mut self, wanted: bool) {
+        let old = self
+            .decoder
+            .as_ref()
+            .is_some_and(|decoder| decoder.tracks >= self.options.tracks_per_decoder);
+        if wanted || old {
+            self.decoder = None;
+        }
+    }
+
+    /// What a decoder's end means for its track.
+    fn post_mortem(&mut self, how: &str) -> Decoded {
+        let Some(mut decoder) = self.decoder.take() else {
+            return Decoded::Died {
+                death: Death::Killed,
+                code: Code::DecodeCrash,
+            };
+        };
+        // What is ended here, for its silence or for nonsense, did not end by itself.
+        let alone = has_ended(decoder.child.pid());
+        let (death, code) = match decoder.child.end() {
+            Ok(status) if alone => (death_of(status, false), code_of_death(status)),
+            Ok(_) => (Death::Hung, Code::DecodeStalled),
+            Err(_) => (Death::Own, Code::DecodeCrash),
+        };
+        tracing::info!(slot = self.options.slot.0, how, ?death, %code, "a decoder ended with a track in hand");
+        Decoded::Died { death, code }
+    }
+
+    fn tell_decoded(&self, token: u64, outcome: Decoded) {
+        self.tell(News::Decoded {
+            token,
+            outcome: Box::new(outcome),
+        });
+    }
+
+    fn tell(&self, news: News) {
+        let _shell_gone = self.news.blocking_send(news);
+    }
+}
+
+/// Waits for news of a kind, passing over others; none once the worker is gone.
+fn await_slot(ear: &SlotEar, mut wanted: impl FnMut(SlotNews) -> bool) -> Option<SlotNews> {
+    loop {
+        let news = ear.recv().ok()?;
+        if wanted(news) {
+            return Some(news);
+        }
+    }
+}
+
+fn receive(inbox: &Receiver<Command>, wait: Duration) -> Result<Command, RecvTimeoutError> {
+    if wait == Duration::MAX {
+        return inbox.recv().map_err(|_| RecvTimeoutError::Disconnected);
+    }
+    inbox.recv_timeout(wait)
+}
+
+fn back_off(failures: u32) -> Duration {
+    START_BACK_OFF
+        .saturating_mul(1 << failures.saturating_sub(1).min(10))
+        .min(START_BACK_OFF_MAX)
+}
