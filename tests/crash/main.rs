@@ -82,9 +82,16 @@ fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturb
     cluster.import("crash", tracks);
     let started = Instant::now();
     let job = submit(&cluster);
-    std::thread::sleep(after);
-    cluster = kill(cluster, victim, &mut dice);
-    wait(&cluster, &job);
+    if victim == "up" {
+        std::thread::sleep(after);
+        cluster = begun_again(cluster);
+        wait(&cluster, &job);
+    } else {
+        wait_through(&cluster, &job, || {
+            std::thread::sleep(after);
+            kill_one(&cluster, victim, &mut dice);
+        });
+    }
     let verified = verify(&cluster, &job);
     println!(
         "{run:>3}  {victim:<18} {after:>9.1?}  {:>9.1?}  {}  same",
@@ -98,20 +105,30 @@ fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturb
     cluster.kill();
 }
 
-/// Kills one process of that kind; a killed `up` is started again over the same data, as an operator would.
-fn kill(mut cluster: Cluster, victim: &str, dice: &mut ChaCha8Rng) -> Cluster {
-    if victim == "up" {
-        cluster.kill();
-        let data = cluster.data().to_owned();
-        drop(cluster);
-        return Cluster::start(&data, &options());
-    }
+/// Kills `up` and starts it again over the same data, as an operator would.
+fn begun_again(mut cluster: Cluster) -> Cluster {
+    cluster.kill();
+    let data = cluster.data().to_owned();
+    drop(cluster);
+    Cluster::start(&data, &options())
+}
+
+/// Kills one process of that kind.
+fn kill_one(cluster: &Cluster, victim: &str, dice: &mut ChaCha8Rng) {
     let found = process::wait_for(victim, PATIENCE, || {
         Some(cluster.processes(victim)).filter(|found| !found.is_empty())
     });
     let chosen = &found[dice.random_range(0..found.len())];
     process::signal(chosen.pid, Signal::KILL);
-    cluster
+}
+
+/// Waits for the job as somebody does who began to wait before the trouble.
+fn wait_through(cluster: &Cluster, job: &str, trouble: impl FnOnce()) {
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| wait(cluster, job));
+        trouble();
+        waiting.join().expect("the wait goes through the trouble");
+    });
 }
 
 fn submit(cluster: &Cluster) -> String {

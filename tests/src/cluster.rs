@@ -160,7 +160,7 @@ impl Cluster {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|why| {
             let said = String::from_utf8_lossy(&output.stderr);
             panic!(
-                "scanctl {arguments:?} printed no JSON ({why}): {said}\n{}",
+                "{}\nscanctl {arguments:?} printed no JSON ({why}): {said}",
                 self.log()
             )
         })

@@ -69,6 +69,9 @@ pub const GRANT_LIVES: Millis = Millis(20_000);
 pub const WORK_PER_PULL: Millis = Millis(120_000);
 /// How soon a node that found nothing may ask again.
 pub const PULL_AGAIN: Millis = Millis(2_000);
+/// How soon a node that was given work may ask for more: it asks only when it is short, as one is that has short tracks
+/// and no measured rate, and a few synced writes a second for it are nothing.
+pub const FED_AGAIN: Millis = Millis(50);
 /// First wait after a failure that costs; doubles with each.
 pub const BACK_OFF_FIRST: Millis = Millis(500);
 /// Longest wait between tries while the budget lasts.

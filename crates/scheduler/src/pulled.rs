@@ -3,7 +3,7 @@
 
 use crate::desk::Asked;
 use crate::event::Pull;
-use crate::limits::{PARTS_BEFORE_FLUSH_ONCE, PULL_AGAIN};
+use crate::limits::{FED_AGAIN, PARTS_BEFORE_FLUSH_ONCE, PULL_AGAIN};
 use crate::record::ShardRecord;
 use crate::reign::{Reign, Turn};
 use crate::reply::node_key;
@@ -32,11 +32,12 @@ impl Reign {
             }
             grants.push(granted);
         }
+        let again_after = if grants.is_empty() { PULL_AGAIN } else { FED_AGAIN };
         Answer::Pulled(PullAnswer {
             number,
             grants,
             jobs,
-            again_after: PULL_AGAIN,
+            again_after,
             reason: None,
         })
     }
