@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tests::cluster::{Cluster, Options};
-use tests::music;
+use tests::{music, process};
 use types::{TrackRow, Verdict, Warning};
 
 /// A good track stands after so many hostile ones.
@@ -102,7 +102,7 @@ fn watch(cluster: &Cluster, ended: &AtomicBool) -> (BTreeSet<i32>, u64) {
                 .map(|worker| worker.pid),
         );
         for decoder in cluster.processes("trackscan-decoder") {
-            peak = peak.max(straight::most_memory(decoder.pid.unsigned_abs()));
+            peak = peak.max(process::most_memory(decoder.pid));
         }
         std::thread::sleep(LOOK);
     }

@@ -4,10 +4,11 @@ use audio::host::{Host, Outcome};
 use audio::limits::Limits;
 use audio::protocol::{ChannelRule, Decode, OutputSpec};
 use audio::ring::SAMPLES_DEFAULT;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tests::process;
 
 /// What a screen usually asks for.
 const OUTPUT: OutputSpec = OutputSpec {
@@ -31,6 +32,7 @@ pub(crate) struct Seen {
 pub(crate) fn decode(binary: &Path, file: &Path) -> Seen {
     let mut host = Host::start(binary, SAMPLES_DEFAULT).expect("the decoder starts");
     let pid = host.pid().expect("a started decoder lives");
+    let pid = i32::try_from(pid).expect("process numbers are small");
     let mut content = File::open(file).expect("the case was written");
     let job = Decode {
         token: 1,
@@ -48,7 +50,7 @@ pub(crate) fn decode(binary: &Path, file: &Path) -> Seen {
     let outcome = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
-                peak.fetch_max(most_memory(pid), Ordering::Relaxed);
+                peak.fetch_max(process::most_memory(pid), Ordering::Relaxed);
                 std::thread::sleep(LOOK);
             }
         });
@@ -58,7 +60,7 @@ pub(crate) fn decode(binary: &Path, file: &Path) -> Seen {
         ended.store(true, Ordering::Relaxed);
         outcome
     });
-    peak.fetch_max(most_memory(pid), Ordering::Relaxed);
+    peak.fetch_max(process::most_memory(pid), Ordering::Relaxed);
     let seconds = match &outcome {
         Outcome::Done(summary) => summary.cpu_us as f64 / 1e6,
         Outcome::Failed(failure) => failure.cpu_us as f64 / 1e6,
@@ -69,13 +71,4 @@ pub(crate) fn decode(binary: &Path, file: &Path) -> Seen {
         seconds,
         peak: peak.into_inner(),
     }
-}
-
-/// The most memory that a living process ever held, bytes; 0 once it is gone.
-pub(crate) fn most_memory(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
-        .unwrap_or(0)
-        * 1024
 }

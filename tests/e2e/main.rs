@@ -2,4 +2,5 @@
 //! change nothing for each other; those about starting and dying have their own.
 
 mod life;
+mod long;
 mod path;

@@ -95,6 +95,16 @@ pub fn descendants(root: i32) -> Vec<Seen> {
     found
 }
 
+/// The most memory that a living process ever held, bytes; 0 once it is gone.
+#[must_use]
+pub fn most_memory(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
+}
+
 /// Sends a signal; a process that is gone already is no matter.
 pub fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
