@@ -7,7 +7,7 @@ use proto::v1;
 use std::future::Future;
 use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
-use types::{ActorId, Code, TenantId};
+use types::{ActorId, Code, TenantId, chain};
 
 /// How long one call may take unless `--timeout` says otherwise: listings answer in milliseconds, so that half a
 /// minute means that something is wrong.
@@ -115,15 +115,4 @@ fn endpoint(address: &str) -> Result<Endpoint, Failure> {
         )
     })?;
     Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
-}
-
-/// An error with its causes, outermost first.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

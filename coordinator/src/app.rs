@@ -9,7 +9,7 @@ use runtime::shutdown::Shutdown;
 use scheduler::Answer;
 use storage::Storage;
 use tokio::sync::Semaphore;
-use types::{Code, Digest, Problem, TenantId};
+use types::{Code, Digest, Problem, TenantId, chain};
 
 use crate::bundles::Bundles;
 use crate::driver::Handle;
@@ -73,15 +73,4 @@ pub(crate) async fn blocking<T: Send + 'static>(
 /// A problem of storage, with what was attempted.
 pub(crate) fn storage_problem(what: &str, error: &storage::StorageError) -> Problem {
     Problem::new(error.code(), format!("{what}: {}", chain(error)))
-}
-
-/// An error with its causes, outermost first, as one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line = format!("{line}: {error}");
-        cause = error.source();
-    }
-    line
 }

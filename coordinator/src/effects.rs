@@ -10,9 +10,8 @@ use scheduler::record::ManifestName;
 use scheduler::{Event, JobKey, ManifestPlan, Reading, StorageOutcome, WriteId};
 use storage::{Cancelled, Manifest, ManifestOf, ManifestPart, Storage, StorageError, paths};
 use store::Store;
-use types::{ActorId, Code, Epoch, Generation, UnixMillis};
+use types::{ActorId, Code, Epoch, Generation, UnixMillis, chain};
 
-use crate::app::chain;
 use crate::{bridge, clock};
 
 /// What a task gives back to the driver.

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bundle::{PublicKey, Trust};
+use bundle::Trust;
 use runtime::config::{Kind, Loaded, Program, Setting};
+use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use serde::Deserialize;
 use types::{Code, Problem, SourceName};
@@ -154,7 +155,8 @@ impl Settings {
             sources: sources(&raw.source)?,
             folder_sources: raw.folder_sources,
             default_bundle: raw.default_bundle.clone(),
-            trust: trust(raw)?,
+            trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
+                .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
             drain: Duration::from_secs(raw.drain_seconds.into()),
             log: raw.log.clone(),
             log_format: raw.log_format,
@@ -177,51 +179,10 @@ fn check_loopback(listen: SocketAddr) -> Result<(), Problem> {
     )))
 }
 
-fn sources(list: &[String]) -> Result<BTreeMap<SourceName, PathBuf>, Problem> {
-    let mut sources = BTreeMap::new();
-    for text in list {
-        let (name, folder) = source(text)?;
-        if sources.insert(name.clone(), folder).is_some() {
-            return Err(invalid(format!("setting `source` names `{name}` twice")));
-        }
-    }
-    Ok(sources)
-}
-
-fn source(text: &str) -> Result<(SourceName, PathBuf), Problem> {
-    let wrong = |cause: String| invalid(format!("setting `source`: `{text}` {cause}"));
-    let (name, folder) = text
-        .split_once('=')
-        .ok_or_else(|| wrong("is not NAME=DIR".to_owned()))?;
-    let name = SourceName::new(name).map_err(|error| wrong(format!("names no source: {error}")))?;
-    let folder = Path::new(folder)
-        .canonicalize()
-        .map_err(|error| wrong(format!("names no folder: {error}")))?;
-    if !folder.is_dir() {
-        return Err(wrong("names no folder".to_owned()));
-    }
-    Ok((name, folder))
-}
-
-fn trust(raw: &Raw) -> Result<Trust, Problem> {
-    let key = |text: &String| {
-        text.parse::<PublicKey>()
-            .map_err(|error| invalid(format!("setting `trusted-key`: `{text}`: {error}")))
-    };
-    let keys = raw
-        .trusted_key
-        .iter()
-        .map(key)
-        .collect::<Result<Vec<_>, _>>()?;
-    let bounds = raw.min_bundle.iter().map(String::as_str);
-    Trust::new(keys)
-        .with_bounds(bounds)
-        .map_err(|error| invalid(format!("setting `min-bundle`: {error}")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn check(args: &[&str]) -> Result<Settings, Problem> {
         let args = ["coordinator"].iter().chain(args);
@@ -251,27 +212,6 @@ mod tests {
             check_refused(&["--data", "/d", "--listen", listen], "is not on loopback");
         }
         assert!(check(&["--data", "/d", "--listen", "[::1]:0"]).is_ok());
-    }
-
-    #[test]
-    fn a_source_is_a_name_and_a_folder_that_is_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let good = format!("music={}", folder.path().display());
-        let settings = check(&["--data", "/d", "--source", &good]).unwrap();
-        assert_eq!(
-            settings.sources.values().collect::<Vec<_>>(),
-            [&folder.path().canonicalize().unwrap()]
-        );
-        check_refused(
-            &["--data", "/d", "--source", &good, "--source", &good],
-            "names `music` twice",
-        );
-        check_refused(&["--data", "/d", "--source", "music"], "is not NAME=DIR");
-        check_refused(&["--data", "/d", "--source", "m/x=/tmp"], "names no source");
-        check_refused(
-            &["--data", "/d", "--source", "m=/nowhere/at/all"],
-            "names no folder",
-        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tonic::service::Routes;
 use types::{Code, Epoch, Problem};
 
-use crate::app::{App, SCRATCH_PREFIX, blocking, chain, storage_problem};
+use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
 use crate::bundles::Bundles;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
@@ -177,7 +177,7 @@ async fn open_store(settings: &Settings) -> Result<Embedded, Problem> {
                 OpenError::Io { .. } => Code::StoreUnavailable,
                 OpenError::Damaged { .. } => Code::StoreCorrupt,
             };
-            Problem::new(code, chain(&error))
+            Problem::of(code, &error)
         })
     })
     .await

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use proto::{Caller, v1};
 use storage::{ImportError, ImportFrom, ImportProgress, Imported, SourceError};
-use types::{CatalogName, Code, Problem, SourceName};
+use types::{CatalogName, Code, Problem, SourceName, chain};
 
 use super::catalogs::snapshot_out;
-use crate::app::{App, blocking, chain};
+use crate::app::{App, blocking};
 use crate::rpc::Sender;
 use crate::shelf::{FolderRecord, RejectedCount, SnapshotRecord};
 use crate::sources::name_of_folder;
@@ -299,7 +299,7 @@ async fn register(app: &Arc<App>, caller: &Caller, path: &Path) -> Result<Placed
 }
 
 fn source_problem(error: &SourceError) -> Problem {
-    Problem::new(error.code(), chain(error))
+    Problem::of(error.code(), error)
 }
 
 fn problem(plan: &Plan, error: &ImportError) -> Problem {

@@ -159,10 +159,21 @@ impl FromStr for Signature {
     }
 }
 
-/// A configured bound on versions that is not `NAME=VERSION`.
+/// What stands in the configuration is neither a key nor a bound.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not NAME=VERSION with a whole number")]
-pub struct TrustError(String);
+pub enum TrustError {
+    /// A bound on versions is not `NAME=VERSION`.
+    #[error("setting `min-bundle`: `{0}` is not NAME=VERSION with a whole number")]
+    Bound(String),
+    /// A key is none.
+    #[error("setting `trusted-key`: `{text}`")]
+    Key {
+        /// As configured.
+        text: String,
+        /// What is wrong with it.
+        source: KeyError,
+    },
+}
 
 /// Whose bundles are accepted, and from which version on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -188,24 +199,37 @@ impl Trust {
         self
     }
 
-    /// Reads bounds as they stand in configuration: `NAME=VERSION`.
+    /// Reads keys (hex) and bounds (`NAME=VERSION`) as they stand in configuration.
+    ///
+    /// # Errors
+    /// When one is not of its form.
+    pub fn configured(keys: &[String], bounds: &[String]) -> Result<Self, TrustError> {
+        let key = |text: &String| {
+            text.parse::<PublicKey>().map_err(|source| TrustError::Key {
+                text: text.clone(),
+                source,
+            })
+        };
+        let keys = keys.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        Self::new(keys).with_bounds(bounds)
+    }
+
+    /// Reads bounds (`NAME=VERSION`) as they stand in configuration.
     ///
     /// # Errors
     /// When one is not of that form.
-    pub fn with_bounds<'a>(
-        self,
-        bounds: impl IntoIterator<Item = &'a str>,
-    ) -> Result<Self, TrustError> {
-        bounds.into_iter().try_fold(self, |trust, text| {
-            let refuse = || TrustError(text.to_owned());
-            let (name, version) = text.split_once('=').ok_or_else(refuse)?;
-            let version = version.parse().map_err(|_| refuse())?;
-            if name.is_empty() {
-                Err(refuse())
-            } else {
-                Ok(trust.with_lowest(name, version))
-            }
-        })
+    pub fn with_bounds(self, bounds: &[String]) -> Result<Self, TrustError> {
+        bounds.iter().try_fold(self, Self::with_bound)
+    }
+
+    fn with_bound(self, text: &String) -> Result<Self, TrustError> {
+        let refuse = || TrustError::Bound(text.clone());
+        let (name, version) = text.split_once('=').ok_or_else(refuse)?;
+        let version = version.parse().map_err(|_| refuse())?;
+        if name.is_empty() {
+            return Err(refuse());
+        }
+        Ok(self.with_lowest(name, version))
     }
 
     /// The lowest accepted version of a name; 0 where none is configured.
@@ -278,10 +302,14 @@ mod tests {
 
     #[test]
     fn the_highest_bound_on_a_name_holds_and_other_names_are_free() {
-        let trust = Trust::default().with_bounds(["demo=3", "demo=2"]).unwrap();
+        let configured = |bounds: &[&str]| {
+            let bounds: Vec<String> = bounds.iter().map(ToString::to_string).collect();
+            Trust::default().with_bounds(&bounds)
+        };
+        let trust = configured(&["demo=3", "demo=2"]).unwrap();
         assert_eq!((trust.lowest("demo"), trust.lowest("other")), (3, 0));
         for bad in ["demo", "=3", "demo=x", "demo=-1"] {
-            assert!(Trust::default().with_bounds([bad]).is_err(), "{bad}");
+            assert!(configured(&[bad]).is_err(), "{bad}");
         }
     }
 

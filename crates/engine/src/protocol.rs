@@ -261,6 +261,9 @@ pub struct TrackScore {
     /// Seconds for which the engine worked on this track's windows (a batch is split evenly among its windows).
     #[n(8)]
     pub device_seconds: f64,
+    /// Processor seconds of the worker in that time, all threads.
+    #[n(9)]
+    pub cpu_seconds: f64,
 }
 
 /// One window's score and place.

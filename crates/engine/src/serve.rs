@@ -19,7 +19,7 @@ use crate::feed::{PIECE_SAMPLES, Slot, Step};
 use crate::frames::{FrameError, FrameReader, Received, write};
 use crate::protocol::{BEAT_MS, FromWorker, Load, Loaded, SLOTS_MAX, ToWorker, WorkerStats};
 use crate::seam::{Engine, EngineError};
-use crate::tally::{Sound, Tally};
+use crate::tally::{Sound, Tally, Used};
 use crate::windows::Cutter;
 
 /// The descriptor at which a worker finds its socket.
@@ -302,15 +302,18 @@ impl<E: Engine> Worker<E> {
     }
 
     fn screen(&mut self) -> Result<(), ServeError> {
-        let begun = Instant::now();
+        let (begun, cpu) = (Instant::now(), cpu_seconds());
         let outcome = self.batch.run(&mut self.engine);
-        let seconds = begun.elapsed().as_secs_f64();
-        self.stats.engine_seconds += seconds;
+        let used = Used {
+            device_seconds: begun.elapsed().as_secs_f64(),
+            cpu_seconds: cpu_seconds() - cpu,
+        };
+        self.stats.engine_seconds += used.device_seconds;
         let (outcomes, splits) = self.survive(outcome)?;
         self.stats.windows += outcomes.len() as u64;
         self.stats.batches += 1;
         self.stats.splits += splits;
-        let each = seconds / outcomes.len().max(1) as f64;
+        let each = used.share(outcomes.len());
         let mut tokens: Vec<u64> = outcomes.iter().map(|(place, _)| place.token).collect();
         for (place, outcome) in outcomes {
             self.count(&place, outcome, each)?;
@@ -319,13 +322,13 @@ impl<E: Engine> Worker<E> {
         tokens.into_iter().try_for_each(|token| self.finish(token))
     }
 
-    fn count(&mut self, place: &Place, outcome: Outcome, seconds: f64) -> Result<(), ServeError> {
+    fn count(&mut self, place: &Place, outcome: Outcome, used: Used) -> Result<(), ServeError> {
         let Some(tally) = self.tallies.get_mut(&place.token) else {
             return Ok(());
         };
         match outcome {
             Err(detail) => self.fail(place.token, Code::DeviceOutOfMemory, detail),
-            Ok(score) => match tally.add(place, &score, seconds, self.engine.info()) {
+            Ok(score) => match tally.add(place, &score, used, self.engine.info()) {
                 Ok(()) => Ok(()),
                 Err(code) => self.fail(
                     place.token,
@@ -447,6 +450,12 @@ fn judge(found: &[f32], known: &[f32], epsilon: f32) -> (f32, String) {
         format!("a score is off by {worst}, allowed is {epsilon}")
     };
     (worst, reason)
+}
+
+/// Processor time of this process, seconds, all threads: an engine on a CPU works on several.
+fn cpu_seconds() -> f64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
 #[cfg(test)]

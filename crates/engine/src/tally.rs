@@ -20,6 +20,26 @@ pub(crate) struct Sound {
     pub(crate) peak: f32,
 }
 
+/// What windows cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Used {
+    /// Seconds inside the engine.
+    pub(crate) device_seconds: f64,
+    /// Processor seconds of this process in that time, all threads.
+    pub(crate) cpu_seconds: f64,
+}
+
+impl Used {
+    /// An even share of it for each of so many windows.
+    pub(crate) fn share(self, windows: usize) -> Self {
+        let windows = windows.max(1) as f64;
+        Self {
+            device_seconds: self.device_seconds / windows,
+            cpu_seconds: self.cpu_seconds / windows,
+        }
+    }
+}
+
 /// Scores of one track's windows so far.
 pub(crate) struct Tally {
     timeline: Vec<WindowPoint>,
@@ -27,7 +47,7 @@ pub(crate) struct Tally {
     features: Vec<f64>,
     embedding: Vec<f64>,
     picture: Pool,
-    device_seconds: f64,
+    used: Used,
     pub(crate) sound: Option<Sound>,
 }
 
@@ -40,7 +60,7 @@ impl Tally {
             features: Vec::new(),
             embedding: Vec::new(),
             picture: Pool::new(info.picture_rows),
-            device_seconds: 0.0,
+            used: Used::default(),
             sound: None,
         }
     }
@@ -53,7 +73,7 @@ impl Tally {
         &mut self,
         place: &Place,
         score: &WindowScore,
-        seconds: f64,
+        used: Used,
         info: &EngineInfo,
     ) -> Result<(), Code> {
         if !is_finite(score) {
@@ -66,7 +86,8 @@ impl Tally {
         });
         self.picture
             .add_window(&score.picture, place.cut.fresh, info.window.frames);
-        self.device_seconds += seconds;
+        self.used.device_seconds += used.device_seconds;
+        self.used.cpu_seconds += used.cpu_seconds;
         if f64::from(place.rms_db) >= info.silent_below_db {
             self.heard += 1;
             add_to(
@@ -101,7 +122,8 @@ impl Tally {
                 .map(|sum| half::f16::from_f64(sum / heard).to_bits())
                 .collect(),
             picture: self.picture.finish(),
-            device_seconds: self.device_seconds,
+            device_seconds: self.used.device_seconds,
+            cpu_seconds: self.used.cpu_seconds,
         }
     }
 }

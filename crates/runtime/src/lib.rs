@@ -5,5 +5,7 @@
 //! prints to stdout but the configuration that was asked for.
 
 pub mod config;
+pub mod process;
 pub mod shutdown;
+pub mod sources;
 pub mod telemetry;

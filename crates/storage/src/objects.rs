@@ -91,8 +91,8 @@ impl Storage {
 
     /// Puts an object that must not change: see the module's words on what is already there.
     pub(crate) async fn put(&self, path: &ObjectPath, bytes: Bytes) -> Result<Put, StorageError> {
-        let mut wait = PUT_RETRY_WAIT;
-        for attempt in 1..=PUT_ATTEMPTS_MAX {
+        let (mut attempt, mut wait) = (1, PUT_RETRY_WAIT);
+        loop {
             let error = match self.create(path, bytes.clone()).await {
                 Ok(()) => return Ok(Put::Written),
                 Err(error) => error,
@@ -102,12 +102,12 @@ impl Storage {
                 Err(error) if error.is_transient() && attempt < PUT_ATTEMPTS_MAX => {
                     tracing::warn!(%path, attempt, %error, "put failed; trying again");
                     tokio::time::sleep(wait).await;
+                    attempt += 1;
                     wait *= 2;
                 }
                 Err(error) => return Err(error),
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     async fn create(&self, path: &ObjectPath, bytes: Bytes) -> Result<(), object_store::Error> {

@@ -142,6 +142,20 @@ impl Problem {
             message: message.into(),
         }
     }
+
+    /// A problem whose particulars are an error's.
+    #[must_use]
+    pub fn of(code: Code, error: &dyn std::error::Error) -> Self {
+        Self::new(code, chain(error))
+    }
+}
+
+/// An error with its causes, outermost first, as one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.join(": ")
 }
 
 #[cfg(test)]

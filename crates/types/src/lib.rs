@@ -13,7 +13,7 @@ mod shard;
 mod time;
 mod verdict;
 
-pub use code::{Code, Problem};
+pub use code::{Code, Problem, chain};
 pub use digest::{Digest, DigestParseError};
 pub use id::{
     ActorId, Attempt, CatalogName, Epoch, Generation, IdError, JobId, NodeId, PullNo, Session,

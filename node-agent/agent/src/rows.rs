@@ -4,7 +4,7 @@
 use bundle::{Bundle, Evidence, Rules, TrackWindow, decide};
 use engine::TrackScore;
 use types::{
-    CatalogRow, Code, Digest, Dtype, Embedding, JobSpec, Ledger, TimelinePoint, TrackRow,
+    CatalogRow, Code, Digest, Dtype, Embedding, JobSpec, Ledger, StageUse, TimelinePoint, TrackRow,
     UnixMillis, Verdict, Warning,
 };
 
@@ -83,7 +83,14 @@ pub(crate) fn scored(
     row.device = scorer.device.clone();
     row.decode_us = summary.cpu_us;
     row.screen_us = (score.device_seconds * 1e6) as u64;
-    let ledger = ledger(&row, reading, true);
+    let mut ledger = ledger(&row, reading);
+    ledger.screen = StageUse {
+        device_us: row.screen_us,
+        cpu_us: (score.cpu_seconds * 1e6) as u64,
+        tracks: 1,
+        audio_ms: summary.duration_ms,
+        ..StageUse::default()
+    };
     (row, ledger)
 }
 
@@ -98,7 +105,7 @@ pub(crate) fn unscannable(
     row.bytes = reading.bytes.or(track.bytes);
     row.provenance = refusal.provenance;
     row.decode_us = refusal.cpu_us;
-    let ledger = ledger(&row, reading, false);
+    let ledger = ledger(&row, reading);
     (row, ledger)
 }
 
@@ -140,7 +147,7 @@ fn sorted<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
     all
 }
 
-fn ledger(row: &TrackRow, reading: &Reading, screened: bool) -> Ledger {
+fn ledger(row: &TrackRow, reading: &Reading) -> Ledger {
     let mut ledger = Ledger::default();
     let audio_ms = row.duration_ms.unwrap_or(0);
     ledger.decode.device_us = reading.wall_us.saturating_sub(reading.wait_us);
@@ -149,11 +156,6 @@ fn ledger(row: &TrackRow, reading: &Reading, screened: bool) -> Ledger {
     ledger.decode.bytes = reading.served;
     ledger.decode.tracks = 1;
     ledger.decode.audio_ms = audio_ms;
-    if screened {
-        ledger.screen.device_us = row.screen_us;
-        ledger.screen.tracks = 1;
-        ledger.screen.audio_ms = audio_ms;
-    }
     ledger
 }
 

@@ -1,11 +1,12 @@
 //! What an operator may set, and the checked form in which the agent reads it. Nothing else reads flags, variables or files.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bundle::{PublicKey, Trust};
+use bundle::Trust;
 use runtime::config::{Kind, Loaded, Program, Setting};
+use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use serde::Deserialize;
 use types::{Code, DeviceKind, Millis, NodeId, Problem, SourceName};
@@ -242,7 +243,8 @@ fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
         accept_sources: raw.accept_sources,
         worker: binary(raw.worker.as_ref(), "trackscan-worker")?,
         decoder: binary(raw.decoder.as_ref(), "trackscan-decoder")?,
-        trust: trust(raw)?,
+        trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
+            .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
         flush_every: Millis::from_secs(raw.flush_secs.into()),
         silence: Duration::from_secs(raw.silence_secs.max(1).into()),
         drain: Duration::from_secs(raw.drain_secs.into()),
@@ -288,45 +290,6 @@ fn missing(message: String) -> Problem {
 
 fn invalid(message: impl Into<String>) -> Problem {
     Problem::new(Code::ConfigInvalid, message)
-}
-
-fn sources(list: &[String]) -> Result<BTreeMap<SourceName, PathBuf>, Problem> {
-    let mut sources = BTreeMap::new();
-    for text in list {
-        let (name, folder) = source(text)?;
-        if sources.insert(name.clone(), folder).is_some() {
-            return Err(invalid(format!("setting `source` names `{name}` twice")));
-        }
-    }
-    Ok(sources)
-}
-
-fn source(text: &str) -> Result<(SourceName, PathBuf), Problem> {
-    let wrong = |cause: String| invalid(format!("setting `source`: `{text}` {cause}"));
-    let (name, folder) = text
-        .split_once('=')
-        .ok_or_else(|| wrong("is not NAME=DIR".to_owned()))?;
-    let name = SourceName::new(name).map_err(|error| wrong(format!("names no source: {error}")))?;
-    if !Path::new(folder).is_dir() {
-        return Err(wrong("names no folder".to_owned()));
-    }
-    Ok((name, PathBuf::from(folder)))
-}
-
-fn trust(raw: &Raw) -> Result<Trust, Problem> {
-    let key = |text: &String| {
-        text.parse::<PublicKey>()
-            .map_err(|error| invalid(format!("setting `trusted-key`: `{text}`: {error}")))
-    };
-    let keys = raw
-        .trusted_key
-        .iter()
-        .map(key)
-        .collect::<Result<Vec<_>, _>>()?;
-    let bounds = raw.min_bundle.iter().map(String::as_str);
-    Trust::new(keys)
-        .with_bounds(bounds)
-        .map_err(|error| invalid(format!("setting `min-bundle`: {error}")))
 }
 
 impl Choice {
@@ -400,14 +363,6 @@ mod tests {
         let with =
             |more: &[&'static str]| [&["--data", "/d", "--storage", "file:///s"], more].concat();
         check_refused(&with(&["--source", "music"]), "is not NAME=DIR");
-        check_refused(
-            &with(&["--source", "music=/nowhere/at/all"]),
-            "names no folder",
-        );
-        check_refused(
-            &with(&["--source", "a=/tmp", "--source", "a=/tmp"]),
-            "names `a` twice",
-        );
         check_refused(&with(&["--trusted-key", "00"]), "setting `trusted-key`");
         check_refused(&with(&["--min-bundle", "x"]), "setting `min-bundle`");
         check_refused(&with(&["--node", "a/b"]), "setting `node`");

@@ -89,7 +89,7 @@ fn contents(dir: &Path) -> anyhow::Result<Contents> {
 }
 
 fn verify(dir: &Path, keys: Vec<PublicKey>, bounds: &[String]) -> anyhow::Result<()> {
-    let trust = Trust::new(keys).with_bounds(bounds.iter().map(String::as_str))?;
+    let trust = Trust::new(keys).with_bounds(bounds)?;
     let opened = Bundle::open(dir, &trust).map_err(|error| anyhow::Error::new(error.problem()))?;
     let worst = canary(&opened)?;
     let manifest = &opened.manifest;

@@ -175,7 +175,7 @@ pub fn guard_fit(
 
 /// A manifest that says how tracks are scored and nothing yet of what scores mean.
 pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
-    let placeholder = Tier {
+    let undecided = Tier {
         name: TIERS[0].0.to_owned(),
         score: 0.0,
         humans: 1,
@@ -207,8 +207,8 @@ pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
             positives_from: None,
         },
         verdicts: Verdicts {
-            likely_ai_tier: placeholder.name.clone(),
-            tiers: vec![placeholder],
+            likely_ai_tier: undecided.name.clone(),
+            tiers: vec![undecided],
             no_evidence_below: None,
         },
         epsilon: Epsilon {

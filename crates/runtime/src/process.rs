@@ -1,0 +1,83 @@
+//! How a process of Trackscan begins and ends, called from `main` of the coordinator and the node agent: settings, logs,
+//! then the process's own work, then one message on stderr and an exit status.
+
+use std::process::ExitCode;
+
+use serde::de::DeserializeOwned;
+use types::{Code, Problem};
+
+use crate::config::{ConfigError, Loaded, Program};
+use crate::shutdown::Shutdown;
+use crate::telemetry::{self, LogFormat, MetricsAddress};
+
+/// Exit status of a process whose configuration cannot be used: starting it again does not help.
+const EXIT_CONFIG: u8 = 2;
+
+/// Loads the settings and runs a process over them. Help, version and `--print-config` end it before.
+pub fn main<T: DeserializeOwned>(
+    program: &Program,
+    run: impl FnOnce(&Loaded<T>) -> Result<(), Problem>,
+) -> ExitCode {
+    let loaded = match program.load::<T>() {
+        Ok(loaded) => loaded,
+        Err(ConfigError::Flags(error)) => error.exit(),
+        Err(error) => return fail(program, &Problem::of(Code::ConfigInvalid, &error)),
+    };
+    if loaded.print_only {
+        return print(&loaded);
+    }
+    match run(&loaded) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => fail(program, &problem),
+    }
+}
+
+/// Sends logs to stderr and gives the threads that all waiting is done on.
+///
+/// # Errors
+/// `CONFIG_INVALID` for a filter that does not parse; `INTERNAL` where threads cannot be started.
+pub fn threads(format: LogFormat, filter: &str) -> Result<tokio::runtime::Runtime, Problem> {
+    telemetry::logs(format, filter).map_err(|error| Problem::of(Code::ConfigInvalid, &error))?;
+    let threads = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    threads.map_err(|error| Problem::new(Code::Internal, format!("start threads: {error}")))
+}
+
+/// Watches the signals that ask for the end, and serves metrics. From within the threads.
+///
+/// # Errors
+/// `ADDRESS_IN_USE` where metrics cannot be served; `INTERNAL` where signals cannot be watched.
+pub fn attend(metrics: MetricsAddress, program: &Program) -> Result<Shutdown, Problem> {
+    let shutdown = Shutdown::on_signals();
+    let shutdown = shutdown
+        .map_err(|error| Problem::new(Code::Internal, format!("watch signals: {error}")))?;
+    telemetry::metrics(metrics, program.version)
+        .map_err(|error| Problem::of(Code::AddressInUse, &error))?;
+    Ok(shutdown)
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the configuration that was asked for is this program's data"
+)]
+fn print<T>(loaded: &Loaded<T>) -> ExitCode {
+    print!("{}", loaded.print());
+    ExitCode::SUCCESS
+}
+
+/// Says on stderr why the process ends; logs may not be set up.
+fn fail(program: &Program, problem: &Problem) -> ExitCode {
+    let code = problem.code;
+    eprintln!(
+        "{}: {code}: {}\n  {}\n  {}",
+        program.name,
+        problem.message,
+        code.cause(),
+        code.fix()
+    );
+    match code {
+        Code::ConfigInvalid => ExitCode::from(EXIT_CONFIG),
+        _ => ExitCode::FAILURE,
+    }
+}
