@@ -3,6 +3,7 @@
 use bundle::WindowSpec;
 
 use crate::seam::{Engine, EngineError, WindowScore};
+use crate::sums;
 use crate::windows::{Cut, Cutter};
 
 /// Full batches without trouble after which a batch that was once split is tried one window larger: slow, since each
@@ -128,11 +129,7 @@ pub(crate) fn screen(
 
 /// Root mean square in dB against full scale; minus infinity for digital silence.
 fn rms_db(pcm: &[f32]) -> f32 {
-    let power = pcm
-        .iter()
-        .map(|&x| f64::from(x) * f64::from(x))
-        .sum::<f64>()
-        / pcm.len().max(1) as f64;
+    let power = sums::sum(pcm, |x| x * x) / pcm.len().max(1) as f64;
     (10.0 * power.log10()) as f32
 }
 

@@ -4,16 +4,24 @@
 //! the loop can go round all slots and no decoder holds up another. Memory per slot is one cutter, whatever the track's
 //! length. Never screens, never waits.
 
+use std::time::Duration;
+
 use audio::ring::{Reader, Violation};
 use bundle::WindowSpec;
 use types::Code;
 
 use crate::batch::Batch;
+use crate::sums;
 use crate::tally::Sound;
 use crate::windows::Cutter;
 
 /// Samples read from a ring at once: a quarter of the default ring, so that its decoder soon has space again.
 pub(crate) const PIECE_SAMPLES: usize = 1 << 16;
+
+/// Longest time, summed over a track, for which its ring may hold less than a piece while the worker could read: a decoder
+/// that waits for bytes spends it too, and a file of the largest size at 100 KB/s takes this long. It ends what no limit
+/// inside a decoder ends any more once a file has taken it over.
+pub(crate) const HUNGER_MAX: Duration = Duration::from_secs(6 * 3_600);
 
 /// A slot with its ring, once one is attached.
 #[derive(Default)]
@@ -29,7 +37,11 @@ struct Feed {
     cutter: Option<Cutter>,
     moments: Moments,
     read: u64,
+    /// How many it may be.
+    samples_max: u64,
     announced: Option<u64>,
+    /// For how long the ring has held less than a piece.
+    hunger: Duration,
 }
 
 /// What one step came to.
@@ -41,7 +53,7 @@ pub(crate) enum Step {
     Worked,
     /// The track is read to its end; the slot is idle. Sound is absent for a track that had failed before.
     Drained { token: u64, sound: Option<Sound> },
-    /// The ring lied; it is dropped and the slot is idle.
+    /// The ring lied or its decoder is beyond its bounds; the ring is dropped and the slot is idle.
     Failed {
         token: u64,
         code: Code,
@@ -50,16 +62,14 @@ pub(crate) enum Step {
 }
 
 impl Slot {
-    /// Takes a new ring; what the old one carried is forgotten.
-    pub(crate) fn attach(&mut self, ring: Reader) {
-        *self = Self {
-            ring: Some(ring),
-            feed: None,
-        };
+    /// Takes a new ring; what the old one carried is forgotten. Returns the track that was not through.
+    pub(crate) fn attach(&mut self, ring: Reader) -> Option<u64> {
+        self.ring = Some(ring);
+        self.feed.take().map(|feed| feed.token)
     }
 
     /// Begins a track. False where the slot has no ring or is not idle, which the agent must not ask for.
-    pub(crate) fn begin(&mut self, token: u64, spec: WindowSpec) -> bool {
+    pub(crate) fn begin(&mut self, token: u64, samples_max: u64, spec: WindowSpec) -> bool {
         let idle = self.ring.is_some() && self.feed.is_none();
         if idle {
             let cutter = Some(Cutter::new(spec));
@@ -68,10 +78,33 @@ impl Slot {
                 cutter,
                 moments: Moments::default(),
                 read: 0,
+                samples_max,
                 announced: None,
+                hunger: Duration::ZERO,
             });
         }
         idle
+    }
+
+    /// Counts time that has passed against a decoder that leaves its ring empty. Gives its track up where that was too long.
+    pub(crate) fn wait(&mut self, time: Duration) -> Option<Step> {
+        let (ring, wanted) = self.waiting()?;
+        // A lie is found by the next step.
+        let hungry = ring.available().is_ok_and(|there| there < wanted);
+        let feed = self.feed.as_mut().filter(|_| hungry)?;
+        feed.hunger += time;
+        let (token, hunger) = (feed.token, feed.hunger);
+        (hunger > HUNGER_MAX).then(|| {
+            *self = Self::default();
+            Step::Failed {
+                token,
+                code: Code::DecodeStalled,
+                detail: format!(
+                    "its decoder kept the device waiting for {} s",
+                    hunger.as_secs()
+                ),
+            }
+        })
     }
 
     /// Learns the track's length.
@@ -123,11 +156,11 @@ impl Slot {
                 Step::Drained { token, sound }
             }
             Ok(step) => step,
-            Err(detail) => {
+            Err((code, detail)) => {
                 *self = Self::default();
                 Step::Failed {
                     token,
-                    code: Code::RingViolation,
+                    code,
                     detail,
                 }
             }
@@ -145,7 +178,7 @@ impl Feed {
         ring: &mut Reader,
         batch: &mut Batch,
         scratch: &mut [f32],
-    ) -> Result<Step, String> {
+    ) -> Result<Step, Wrong> {
         if self
             .cutter
             .as_mut()
@@ -164,20 +197,24 @@ impl Feed {
         ring: &mut Reader,
         announced: Option<u64>,
         scratch: &mut [f32],
-    ) -> Result<Step, String> {
+    ) -> Result<Step, Wrong> {
         let left = announced.map_or(u64::MAX, |frames| frames - self.read);
         let piece = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(scratch.len());
         let read = ring.read(&mut scratch[..piece]).map_err(lie)?;
         self.read += read as u64;
+        if self.read > self.samples_max {
+            let detail = format!("the ring carried more than {} samples", self.samples_max);
+            return Err((Code::TooLong, detail));
+        }
         self.hear(&scratch[..read]);
         match (read, announced) {
             (0, None) => Ok(Step::Nothing),
-            (0, Some(frames)) => Err(format!(
+            (0, Some(frames)) => Err(violation(format!(
                 "{frames} frames were announced, the ring carried {}",
                 self.read
-            )),
+            ))),
             _ => Ok(Step::Worked),
         }
     }
@@ -189,18 +226,13 @@ impl Feed {
         }
     }
 
-    fn finish(
-        &mut self,
-        ring: &mut Reader,
-        frames: u64,
-        batch: &mut Batch,
-    ) -> Result<Step, String> {
+    fn finish(&mut self, ring: &mut Reader, frames: u64, batch: &mut Batch) -> Result<Step, Wrong> {
         let surplus = ring.available().map_err(lie)?;
         if surplus > 0 || self.read > frames {
             let carried = self.read + surplus as u64;
-            return Err(format!(
+            return Err(violation(format!(
                 "{frames} frames were announced, the ring carried {carried} or more"
-            ));
+            )));
         }
         let Some(cutter) = &mut self.cutter else {
             return Ok(Step::Drained {
@@ -219,8 +251,15 @@ impl Feed {
     }
 }
 
-fn lie(violation: Violation) -> String {
-    violation.to_string()
+/// Why a track in a ring is given up: the code and the particulars.
+type Wrong = (Code, String);
+
+fn violation(detail: String) -> Wrong {
+    (Code::RingViolation, detail)
+}
+
+fn lie(lie: Violation) -> Wrong {
+    violation(lie.to_string())
 }
 
 /// Mean and squared deviations of a stream, merged piece by piece so that a constant offset costs no digits.
@@ -238,14 +277,14 @@ impl Moments {
             return;
         }
         let n = pcm.len() as f64;
-        let mean = pcm.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
-        let squares: f64 = pcm.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
+        let mean = sums::sum(pcm, |x| x) / n;
+        let squares = sums::sum(pcm, |x| (x - mean) * (x - mean));
         let before = self.samples as f64;
         let step = mean - self.mean;
         self.mean += step * n / (before + n);
         self.squares += squares + step * step * before * n / (before + n);
         self.samples += pcm.len() as u64;
-        self.peak = pcm.iter().fold(self.peak, |peak, x| peak.max(x.abs()));
+        self.peak = self.peak.max(sums::peak(pcm));
     }
 
     fn sound(&self) -> Sound {
@@ -305,7 +344,7 @@ mod tests {
     fn a_track_is_drained_when_all_announced_samples_are_read() {
         let (mut slot, mut writer) = slot();
         let mut batch = Batch::new(SPEC, 100);
-        assert!(slot.begin(7, SPEC));
+        assert!(slot.begin(7, u64::MAX, SPEC));
         write(&mut writer, 64);
         assert_eq!(run(&mut slot, &mut batch), Step::Nothing);
         slot.announce(7, 64);
@@ -318,14 +357,14 @@ mod tests {
         };
         assert_eq!((sound.samples, sound.peak), (64, 0.75));
         assert_eq!(batch.len(), usize::try_from(SPEC.count(64)).unwrap());
-        assert!(slot.begin(8, SPEC), "the slot is idle again");
+        assert!(slot.begin(8, u64::MAX, SPEC), "the slot is idle again");
     }
 
     #[test]
     fn a_count_that_does_not_match_the_ring_is_a_violation() {
         for (written, announced) in [(64, 65), (64, 63), (0, 1), (1, 0)] {
             let (mut slot, mut writer) = slot();
-            slot.begin(7, SPEC);
+            slot.begin(7, u64::MAX, SPEC);
             write(&mut writer, written);
             slot.announce(7, announced);
             let end = run(&mut slot, &mut Batch::new(SPEC, 100));
@@ -340,17 +379,70 @@ mod tests {
                 ),
                 "{written} {announced}"
             );
-            assert!(!slot.begin(8, SPEC), "the lying ring is dropped");
+            assert!(!slot.begin(8, u64::MAX, SPEC), "the lying ring is dropped");
         }
+    }
+
+    #[test]
+    fn a_ring_that_carries_more_than_any_track_may_have_ends_the_track() {
+        for (samples, through) in [(64, true), (65, false)] {
+            let (mut slot, mut writer) = slot();
+            slot.begin(7, 64, SPEC);
+            write(&mut writer, samples);
+            let end = run(&mut slot, &mut Batch::new(SPEC, 100));
+            let too_long = |step: &Step| {
+                matches!(
+                    step,
+                    Step::Failed {
+                        token: 7,
+                        code: Code::TooLong,
+                        ..
+                    }
+                )
+            };
+            assert_eq!(!too_long(&end), through, "{samples}: {end:?}");
+        }
+    }
+
+    #[test]
+    fn a_decoder_that_leaves_its_ring_empty_for_too_long_loses_its_track() {
+        let (mut slot, mut writer) = slot();
+        assert_eq!(
+            slot.wait(HUNGER_MAX * 2),
+            None,
+            "an idle slot waits for nothing"
+        );
+        slot.begin(7, u64::MAX, SPEC);
+        assert_eq!(slot.wait(HUNGER_MAX), None);
+        write(&mut writer, SAMPLES_MIN);
+        assert_eq!(
+            slot.wait(HUNGER_MAX),
+            None,
+            "a full ring waits for the worker"
+        );
+        run(&mut slot, &mut Batch::new(SPEC, 10_000));
+        write(&mut writer, 1);
+        let end = slot.wait(Duration::from_secs(1));
+        assert!(
+            matches!(
+                end,
+                Some(Step::Failed {
+                    token: 7,
+                    code: Code::DecodeStalled,
+                    ..
+                })
+            ),
+            "a sample now and then does not help: {end:?}"
+        );
     }
 
     #[test]
     fn an_aborted_track_leaves_nothing_for_the_next_one() {
         let (mut slot, mut writer) = slot();
-        slot.begin(7, SPEC);
+        slot.begin(7, u64::MAX, SPEC);
         write(&mut writer, 50);
         slot.abort(7);
-        assert!(slot.begin(8, SPEC));
+        assert!(slot.begin(8, u64::MAX, SPEC));
         write(&mut writer, 20);
         slot.announce(8, 20);
         assert!(matches!(
@@ -366,7 +458,7 @@ mod tests {
     fn a_failed_track_is_read_to_its_end_without_windows() {
         let (mut slot, mut writer) = slot();
         let mut batch = Batch::new(SPEC, 100);
-        slot.begin(7, SPEC);
+        slot.begin(7, u64::MAX, SPEC);
         slot.discard(7);
         write(&mut writer, 64);
         slot.announce(7, 64);

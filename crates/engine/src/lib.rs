@@ -14,6 +14,7 @@ pub mod protocol;
 mod seam;
 mod serve;
 pub mod stub;
+mod sums;
 mod tally;
 pub mod windows;
 
