@@ -1,7 +1,8 @@
-//! Decodes files through a warm sandboxed decoder and prints what that cost, as one JSON line a round.
+//! Decodes files through a warm sandboxed decoder and prints what that cost, as one JSON line a file and round.
 //!
-//! `decode_bench DECODER ROUNDS FILE...`: native rate and channels; processor seconds of the decoder and of this parent,
-//! which serves the bytes and drains the ring, apart.
+//! `decode_bench DECODER ROUNDS [--mono HZ] FILE...`: at the file's own rate and channels, or as the worker hears them.
+//! Processor seconds of the decoder, of this parent, which serves the bytes and drains the ring, and of the content hash
+//! over the same bytes stand apart. Run by the drivers in `bench/` at the root.
 
 use std::path::Path;
 
@@ -9,59 +10,67 @@ use audio::host::{Host, Outcome};
 use audio::limits::Limits;
 use audio::protocol::{ChannelRule, Decode, OutputSpec};
 use audio::ring::SAMPLES_DEFAULT;
+use types::Digest;
 
-#[expect(clippy::print_stdout, reason = "a bench's figures are its output")]
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Failed = Box<dyn std::error::Error>;
+
+fn main() -> Result<(), Failed> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [decoder, rounds, files @ ..] = args.as_slice() else {
-        return Err("usage: decode_bench DECODER ROUNDS FILE...".into());
+    let [decoder, rounds, rest @ ..] = args.as_slice() else {
+        return Err("usage: decode_bench DECODER ROUNDS [--mono HZ] FILE...".into());
     };
-    let rounds: u64 = rounds.parse()?;
+    let (output, files) = wanted(rest)?;
     let mut host = Host::start(Path::new(decoder), SAMPLES_DEFAULT)?;
-    for round in 0..rounds {
+    for round in 0..rounds.parse()? {
         for name in files {
-            let (decoder_us, parent_us, frames) = measure(&mut host, name, round)?;
-            println!(
-                "{{\"file\":{name:?},\"round\":{round},\"decoder_s\":{:.6},\"parent_s\":{:.6},\"frames\":{frames}}}",
-                decoder_us as f64 / 1e6,
-                parent_us as f64 / 1e6
-            );
+            measure(&mut host, name, output, round)?;
         }
     }
     Ok(())
 }
 
-fn measure(
-    host: &mut Host,
-    name: &str,
-    token: u64,
-) -> Result<(u64, u64, u64), Box<dyn std::error::Error>> {
-    let mut file = std::fs::File::open(name)?;
-    let output = OutputSpec {
-        rate_hz: None,
-        channels: ChannelRule::Native,
+fn wanted(rest: &[String]) -> Result<(OutputSpec, &[String]), Failed> {
+    let (rate_hz, channels, files) = match rest {
+        [flag, hertz, files @ ..] if flag == "--mono" => {
+            (Some(hertz.parse()?), ChannelRule::Mono, files)
+        }
+        files => (None, ChannelRule::Native, files),
     };
+    Ok((OutputSpec { rate_hz, channels }, files))
+}
+
+#[expect(clippy::print_stdout, reason = "a bench's figures are its output")]
+fn measure(host: &mut Host, name: &str, output: OutputSpec, round: u64) -> Result<(), Failed> {
+    let mut file = std::fs::File::open(name)?;
     let job = Decode {
-        token,
+        token: round,
         bytes: file.metadata()?.len(),
         name: name.into(),
         output,
         limits: Limits::default(),
     };
-    let before = cpu_us();
-    let outcome = host.decode(&mut file, &job, &mut |_| {})?;
-    let parent_us = cpu_us() - before;
-    match outcome {
-        Outcome::Done(summary) => Ok((summary.cpu_us, parent_us, summary.frames)),
-        Outcome::Failed(failure) => {
-            Err(format!("{name}: {} {}", failure.code, failure.detail).into())
-        }
-        Outcome::Died(code, how) => Err(format!("{name}: {code} {how}").into()),
-    }
+    let (outcome, parent_s) = timed(|| host.decode(&mut file, &job, &mut |_| {}));
+    let Outcome::Done(summary) = outcome? else {
+        return Err(format!("{name} was not decoded").into());
+    };
+    let bytes = std::fs::read(name)?;
+    let (digest, hash_s) = timed(|| Digest::of(&bytes));
+    let (decoder_s, frames) = (summary.cpu_us as f64 / 1e6, summary.frames);
+    println!(
+        "{{\"file\":{name:?},\"round\":{round},\"frames\":{frames},\"sha256\":\"{digest}\",\"decoder_s\":{decoder_s:.6},\"parent_s\":{parent_s:.6},\"hash_s\":{hash_s:.6}}}"
+    );
+    Ok(())
 }
 
-/// Processor time of this process, user and system, microseconds.
-fn cpu_us() -> u64 {
+/// What `work` gives, and the processor seconds that this process spent on it.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
+    let before = cpu_seconds();
+    let done = work();
+    (done, cpu_seconds() - before)
+}
+
+/// Processor seconds of this process, user and system.
+fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }

@@ -1,0 +1,183 @@
+"""The whole path against the sum of its stages measured alone: processor seconds, user and system, interleaved pairs, medians.
+
+Called by scripts/bench.sh with the folder of the built binaries.
+
+*Path*: everything that a cluster of `scanctl up` and all processes below it (coordinator, agent, decoders, worker) spends from before
+`catalog import` until after `scan submit --wait` has come back, and what these two scanctl spend themselves. So import, grants, beats, idle
+waits, hashes, decoder starts, parts with their canary, commits and publishing are in it. Not in it is what comes before: the cluster has
+started, loaded the bundle and scanned a short catalogue of the same codecs, so that libtorch and the bundle lie ready in memory.
+
+*Stages alone*: each track once through a warm sandboxed decoder to mono at the bundle's rate, with the parent that serves its bytes and
+drains its ring; its content hash; and as many windows as the job's rows tell of through the screen with mel, in the worker's batches. Nothing
+else: what the path spends on import, protocol, parts and commits is its own.
+"""
+
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared import cpu, music
+
+ROOT = Path(__file__).resolve().parent.parent
+BUNDLE = ROOT / "bundles/demo"
+
+TARGET = 1.05
+"""Largest accepted ratio of the path to the sum of its stages."""
+PAIRS = 5
+"""Pairs of measurements: odd, so that the median is one of them."""
+TRACKS = 12
+"""Tracks of the catalogue, half of each codec."""
+SECONDS = 200
+"""Length of a track: a song's."""
+CODECS = ["mp3", "flac"]
+"""Codecs of the catalogue in turn."""
+WARM_SECONDS = 20
+"""Length of the two tracks of the short catalogue."""
+BATCH = 4
+"""Windows of one pass on the processor, as the worker takes them."""
+THREADS = 1
+"""Threads of an operation, as the worker has them on up to seven cores."""
+WINDOWS = 64
+"""Windows over which the screen is measured alone."""
+ROUNDS = 3
+"""Passes over them."""
+PATIENCE_S = 120
+"""How long a cluster may take to come up."""
+
+
+class Cluster:
+    """A running `scanctl up` and a scanctl that speaks to it."""
+
+    def __init__(self, binaries: Path, data: Path):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.scanctl = str(binaries / "scanctl")
+        self.environment = {**os.environ, "SCANCTL_ADDRESS": f"http://{address}", "TRACKSCAN_METRICS": "off", "SCANCTL_QUIET": "true"}
+        self.log = data / "up.log"
+        with self.log.open("w") as log:
+            command = [self.scanctl, "up", "--data", str(data), "--device", "cpu", "--listen", address]
+            self.up = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=log)
+
+    def say(self, *words: str, **options) -> tuple[dict, float]:
+        output, seconds = cpu.run([self.scanctl, *words, "-o", "json"], env=self.environment, **options)
+        return json.loads(output), seconds
+
+    def is_ready(self) -> bool:
+        try:
+            nodes, _ = self.say("node", "ls", stderr=subprocess.DEVNULL)
+        except subprocess.CalledProcessError:
+            return False
+        return any(node["state"] == "ready" for node in nodes["nodes"])
+
+    def wait(self) -> None:
+        until = time.monotonic() + PATIENCE_S
+        while not self.is_ready():
+            if self.up.poll() is not None or time.monotonic() > until:
+                sys.exit(f"error: the cluster did not start:\n{self.log.read_text()}")
+            time.sleep(0.5)
+
+    def scan(self, name: str, folder: Path) -> tuple[str, Counter]:
+        """Imports and scans a folder; the job, and the processor seconds by program."""
+        before = cpu.of_tree(self.up.pid)
+        _, importing = self.say("catalog", "import", name, str(folder))
+        job, waiting = self.say("scan", "submit", "--catalog", name, "--wait")
+        spent = cpu.of_tree(self.up.pid)
+        spent.subtract(before)
+        spent["scanctl import and submit"] = importing + waiting
+        return job["job"], spent
+
+
+@contextmanager
+def cluster(binaries: Path, data: Path):
+    data.mkdir()
+    running = Cluster(binaries, data)
+    try:
+        running.wait()
+        yield running
+    finally:
+        running.up.terminate()
+        running.up.wait()
+
+
+def windows_of(running: Cluster, job: str) -> int:
+    rows, _ = running.say("result", "get", job)
+    assert len(rows["rows"]) == TRACKS, f"{len(rows['rows'])} rows of {TRACKS} tracks"
+    return sum(len(row["timeline"]) for row in rows["rows"])
+
+
+def decoded(binaries: Path, files: list[Path], rate_hz: int) -> Counter:
+    command = [binaries / "examples/decode_bench", binaries / "trackscan-decoder", "2", "--mono", str(rate_hz), *files]
+    lines = [json.loads(line) for line in cpu.run(command)[0].splitlines()]
+    warm = [line for line in lines if line["round"] == 1]
+    decode = sum(line["decoder_s"] + line["parent_s"] for line in warm)
+    return Counter({"decode": decode, "hash": sum(line["hash_s"] for line in warm)})
+
+
+def screened(binaries: Path, pcm: Path, windows: int) -> float:
+    command = [binaries / "examples/screen_bench", BUNDLE, pcm, str(BATCH), str(THREADS), str(ROUNDS)]
+    return json.loads(cpu.run(command)[0])["cpu_seconds"] / WINDOWS * windows
+
+
+def windows_file(path: Path, screen: dict) -> Path:
+    samples = (screen["windows"]["frames"] - 1) * screen["preprocessing"]["hop"] + screen["preprocessing"]["n_fft"]
+    mono = music.compose(WINDOWS * samples / music.RATE_HZ + 1, seed=99).mean(axis=1, dtype="<f4")
+    mono[: WINDOWS * samples].tofile(path)
+    return path
+
+
+def catalogue(folder: Path, tracks: int, seconds: float) -> list[Path]:
+    folder.mkdir()
+    makers = [(seed, CODECS[seed % len(CODECS)]) for seed in range(tracks)]
+    return [music.encode(music.compose(seconds, seed), codec, folder / f"{seed:03}") for seed, codec in makers]
+
+
+def middle(counters: list[Counter]) -> dict[str, float]:
+    names = sorted({name for counter in counters for name in counter})
+    return {name: statistics.median(counter[name] for counter in counters) for name in names}
+
+
+def show(title: str, spent: list[Counter]) -> float:
+    total = statistics.median(sum(counter.values()) for counter in spent)
+    print(f"{title:<40}{total:8.2f} s")
+    for name, seconds in middle(spent).items():
+        if seconds >= 0.005:
+            print(f"  {name:<38}{seconds:8.2f} s")
+    return total
+
+
+def main() -> int:
+    binaries = Path(sys.argv[1]).resolve()
+    screen = json.loads((BUNDLE / "manifest.json").read_text())["screen"]
+    paths, stages = [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        files = catalogue(folder / "tracks", TRACKS, SECONDS)
+        catalogue(folder / "short", len(CODECS), WARM_SECONDS)
+        pcm = windows_file(folder / "windows.f32", screen)
+        with cluster(binaries, folder / "data") as running:
+            running.scan("short", folder / "short")
+            for pair in range(PAIRS):
+                job, spent = running.scan(f"tracks-{pair}", folder / "tracks")
+                paths.append(spent)
+                alone = decoded(binaries, files, screen["preprocessing"]["rate_hz"])
+                alone["screen"] = screened(binaries, pcm, windows_of(running, job))
+                stages.append(alone)
+    print(f"{TRACKS} tracks of {SECONDS} s, {' and '.join(CODECS)}; {PAIRS} pairs, medians")
+    show("path, all processes", paths)
+    show("stages alone", stages)
+    ratio = statistics.median(sum(a.values()) / sum(b.values()) for a, b in zip(paths, stages, strict=True))
+    print(f"ratio {ratio:.3f} (median of the pairs' own), target {TARGET:.2f}")
+    return 0 if ratio <= TARGET else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

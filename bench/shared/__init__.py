@@ -1,0 +1,1 @@
+"""What the drivers share. Not a driver itself: scripts/bench.sh runs the files of bench/ alone."""
