@@ -4,7 +4,7 @@
 DEVICE ?= cpu
 RUNS ?= 20
 CATALOG ?=
-export DEVICE
+export DEVICE CATALOG
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build demo test bench crash bad-input evaluate bundle verify fix
@@ -19,7 +19,7 @@ build: setup ## the five binaries in target/release
 	cargo build --release --locked --workspace --bins
 
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
-	@scripts/demo.sh $(CATALOG)
+	@scripts/demo.sh
 
 test: build ## all tests; needs no network once the registries have been read
 	cargo test --release --locked --workspace

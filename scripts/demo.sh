@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Scans the committed demonstration catalogue, or the folder given as the first argument, with this machine's own cluster; `make demo` calls it.
+# Scans the committed demonstration catalogue, or the folder that CATALOG names, with this machine's own cluster; `make demo` calls it.
 # Starts `scanctl up` on a free port of loopback, imports, scans, shows what was found, stops the cluster and leaves its data in DATA
 # (default: trackscan-demo). Calls nothing but scanctl, so each step can be typed by hand.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-music=${1:-}
+music=${CATALOG:-}
+# Not every shell expands this in `CATALOG=~/Music`.
+music=${music/#\~\//$HOME/}
 data=${DATA:-$PWD/trackscan-demo}
 device=auto
 [ "${DEVICE:-cpu}" = cpu ] && device=cpu

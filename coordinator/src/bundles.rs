@@ -2,8 +2,9 @@
 //! checked whole before it is put into storage, and again by every agent before a worker loads it.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
+use bundle::Trust;
 use types::{Code, Digest, Problem};
 
 use crate::shelf::{BundleRecord, check_digest_prefix};
@@ -12,6 +13,8 @@ use crate::shelf::{BundleRecord, check_digest_prefix};
 #[derive(Debug, Default)]
 pub(crate) struct Bundles {
     known: RwLock<BTreeMap<Digest, BundleRecord>>,
+    /// The one that the configuration names as the default.
+    configured: OnceLock<Digest>,
 }
 
 impl Bundles {
@@ -22,6 +25,7 @@ impl Bundles {
             .collect();
         Self {
             known: RwLock::new(known),
+            configured: OnceLock::new(),
         }
     }
 
@@ -53,8 +57,18 @@ impl Bundles {
             .cloned()
     }
 
-    /// The bundle that is used where none is named: the one registered last.
+    /// Notes which bundle the configuration names as the default; the first word holds.
+    pub(crate) fn set_default(&self, digest: Digest) {
+        self.configured.get_or_init(|| digest);
+    }
+
+    /// The bundle that is used where none is named: the configured one, else the one registered last.
     pub(crate) fn default_one(&self) -> Option<BundleRecord> {
+        let configured = self.configured.get().and_then(|digest| self.get(*digest));
+        configured.or_else(|| self.last())
+    }
+
+    fn last(&self) -> Option<BundleRecord> {
         self.all()
             .into_iter()
             .max_by_key(|record| (record.registered_at, record.digest))
@@ -84,6 +98,24 @@ impl Bundles {
             )),
         }
     }
+}
+
+/// Refuses a bundle that no agent of this configuration would load: a job with it would wait for ever.
+///
+/// # Errors
+/// `BUNDLE_UNTRUSTED` or `BUNDLE_ROLLBACK`.
+pub(crate) fn check_trusted(trust: &Trust, record: &BundleRecord) -> Result<(), Problem> {
+    let what = format!("use bundle `{}` version {}", record.name, record.version);
+    if !trust.trusts(&record.signed_by) {
+        let message = format!("{what}, signed by `{}`", record.signed_by);
+        return Err(Problem::new(Code::BundleUntrusted, message));
+    }
+    let lowest = trust.lowest(&record.name);
+    if record.version < lowest {
+        let message = format!("{what}; the lowest accepted is {lowest}");
+        return Err(Problem::new(Code::BundleRollback, message));
+    }
+    Ok(())
 }
 
 fn unknown(cause: impl std::fmt::Display) -> Problem {
@@ -117,6 +149,29 @@ mod tests {
         ]);
         assert_eq!(bundles.find("a").unwrap().version, 10);
         assert_eq!(bundles.find("").unwrap().name, "b");
+    }
+
+    #[test]
+    fn the_configured_bundle_is_the_default_even_when_another_came_later() {
+        let (old, new) = (record("a", 1, 1), record("a", 2, 2));
+        let bundles = Bundles::new(vec![old.clone(), new]);
+        bundles.set_default(old.digest);
+        assert_eq!(bundles.find("").unwrap(), old);
+    }
+
+    #[test]
+    fn a_bundle_that_no_agent_would_load_is_refused() {
+        let key = bundle::sample::key().public();
+        let mut record = record("a", 1, 1);
+        let trust = Trust::new([key]);
+        let code = |trust: &Trust, record: &BundleRecord| {
+            check_trusted(trust, record).map_err(|problem| problem.code)
+        };
+        assert_eq!(code(&trust, &record), Err(Code::BundleUntrusted));
+        record.signed_by = key.to_string();
+        assert_eq!(code(&trust, &record), Ok(()));
+        let strict = trust.with_lowest("a", 2);
+        assert_eq!(code(&strict, &record), Err(Code::BundleRollback));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status};
-use types::Problem;
+use types::{Code, Problem};
 
 /// A stream of answers as tonic takes it.
 pub(crate) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -29,6 +29,20 @@ pub(crate) async fn unary<T>(
     outcome
         .map(Response::new)
         .map_err(|problem| proto::problem::status(&problem))
+}
+
+/// Answers one call that changes something. It runs to its end even when the caller goes away, so that what was done is
+/// also audited.
+pub(crate) async fn changing<T: Send + 'static>(
+    method: &'static str,
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<Response<T>, Status> {
+    let done = tokio::spawn(work);
+    let outcome = async move {
+        let lost = |error| Problem::new(Code::Internal, format!("answer {method}: {error}"));
+        done.await.unwrap_or_else(|error| Err(lost(error)))
+    };
+    unary(method, outcome).await
 }
 
 /// Answers one call with a stream that a task of its own fills. Its first failure ends it. When the reader goes away

@@ -2,6 +2,7 @@
 //! lead, read the state, register the default bundle, answer. And the end, in reverse: stop answering, drain, settle
 //! what is under way, give up the leadership.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +50,7 @@ impl Coordinator {
     /// default bundle is refused.
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, Problem> {
         let listener = bind(settings.listen).await?;
+        make_lasting(&settings.store)?;
         let store: Arc<dyn Store> = Arc::new(open_store(&settings).await?);
         let storage = Arc::new(open_storage(&settings).await?);
         let epoch = lead(store.as_ref()).await?;
@@ -183,6 +185,38 @@ async fn open_store(settings: &Settings) -> Result<Embedded, Problem> {
     .await
 }
 
+/// Makes a folder with those above it that are missing, and syncs each into the one above: a folder that a power cut takes
+/// back would take all that was synced inside it along.
+fn make_lasting(folder: &Path) -> Result<(), Problem> {
+    let failed = |error: std::io::Error| {
+        Problem::new(
+            Code::StoreUnavailable,
+            format!("make folder `{}`: {error}", folder.display()),
+        )
+    };
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|above| !above.exists())
+        .collect();
+    for new in missing.into_iter().rev() {
+        std::fs::create_dir(new)
+            .or_else(there_already)
+            .map_err(failed)?;
+        let above = new.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
+        let synced = File::open(above).and_then(|opened| opened.sync_all());
+        synced.map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn there_already(error: std::io::Error) -> std::io::Result<()> {
+    match error.kind() {
+        std::io::ErrorKind::AlreadyExists => Ok(()),
+        _ => Err(error),
+    }
+}
+
 /// Makes the folder for scratch files, and removes from it what a killed process left.
 fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
     let failed = |error: std::io::Error| {
@@ -202,6 +236,7 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
             std::fs::remove_dir_all(entry.path()).map_err(failed)?;
         }
     }
+    storage::remove_unfinished_bundles(folder).map_err(failed)?;
     Ok(folder.to_owned())
 }
 

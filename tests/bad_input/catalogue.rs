@@ -1,6 +1,6 @@
 //! Every hostile file in one catalogue, a good track after each few, scanned by the real processes.
 
-use crate::{corpus, expected, straight};
+use crate::{corpus, expected};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

@@ -15,12 +15,20 @@ const TRACKS_PER_PIECE: usize = 60;
 /// # Panics
 /// When the folder cannot be written.
 pub fn folder(path: &Path, count: usize, seconds: f32) {
+    folder_with(path, count, |_| seconds);
+}
+
+/// Writes `count` WAV tracks as `NNNN.wav`, each as long in seconds as `length` says of its number, at most a piece's length.
+///
+/// # Panics
+/// When the folder cannot be written.
+pub fn folder_with(path: &Path, count: usize, length: impl Fn(usize) -> f32) {
     fs::create_dir_all(path).expect("the folder can be made");
     for first in (0..count).step_by(TRACKS_PER_PIECE) {
         let seed = u64::try_from(first).expect("small") + 77;
         let whole = piece::compose(seed, PIECE_SECONDS).audio;
         for at in first..count.min(first + TRACKS_PER_PIECE) {
-            let track = cut(&whole, at - first, seconds);
+            let track = cut(&whole, at - first, length(at));
             wav::write(&path.join(format!("{at:04}.wav")), &track)
                 .expect("the track can be written");
         }

@@ -15,6 +15,7 @@ use crate::wire::agents as wire;
 use crate::{audit, rpc};
 
 /// The service.
+#[derive(Clone)]
 pub(crate) struct AgentsService(pub(crate) Arc<App>);
 
 #[tonic::async_trait]
@@ -23,14 +24,18 @@ impl Agents for AgentsService {
         &self,
         call: Call<v1::JoinRequest>,
     ) -> Result<Response<v1::JoinResponse>, Status> {
-        rpc::unary("Join", self.joins(call.into_inner())).await
+        let service = self.clone();
+        let work = async move { service.joins(call.into_inner()).await };
+        rpc::changing("Join", work).await
     }
 
     async fn pull(
         &self,
         call: Call<v1::PullRequest>,
     ) -> Result<Response<v1::PullResponse>, Status> {
-        rpc::unary("Pull", self.pulls(call.into_inner())).await
+        let service = self.clone();
+        let work = async move { service.pulls(call.into_inner()).await };
+        rpc::changing("Pull", work).await
     }
 
     async fn beat(
@@ -44,14 +49,18 @@ impl Agents for AgentsService {
         &self,
         call: Call<v1::CommitRequest>,
     ) -> Result<Response<v1::CommitResponse>, Status> {
-        rpc::unary("Commit", self.commits(call.into_inner())).await
+        let service = self.clone();
+        let work = async move { service.commits(call.into_inner()).await };
+        rpc::changing("Commit", work).await
     }
 
     async fn leave(
         &self,
         call: Call<v1::LeaveRequest>,
     ) -> Result<Response<v1::LeaveResponse>, Status> {
-        rpc::unary("Leave", self.leaves(call.into_inner())).await
+        let service = self.clone();
+        let work = async move { service.leaves(call.into_inner()).await };
+        rpc::changing("Leave", work).await
     }
 }
 

@@ -161,12 +161,13 @@ async fn verify(app: &App, tenant: &TenantId, record: &BundleRecord) -> Result<(
     .await
 }
 
-/// Registers the configured bundle where no other is, after every check.
+/// Registers the configured bundle unless it is registered already, after every check. The one registered last is the
+/// default.
 ///
 /// # Errors
 /// When the bundle is refused, or cannot be put into storage or on the shelf.
 pub(crate) async fn register_default(app: &App, folder: Option<&Path>) -> Result<(), Problem> {
-    let Some(folder) = folder.filter(|_| app.bundles.all().is_empty()) else {
+    let Some(folder) = folder else {
         return Ok(());
     };
     let (trust, owned) = (app.trust.clone(), folder.to_owned());
@@ -176,6 +177,10 @@ pub(crate) async fn register_default(app: &App, folder: Option<&Path>) -> Result
         Ok(record(&bundle, &signature))
     });
     let record = record.await?;
+    app.bundles.set_default(record.digest);
+    if app.bundles.get(record.digest).is_some() {
+        return Ok(());
+    }
     let tenant = TenantId::default();
     let put = app.storage.put_bundle(&tenant, record.digest, folder).await;
     put.map_err(|error| storage_problem("put the default bundle into storage", &error))?;

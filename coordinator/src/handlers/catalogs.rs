@@ -96,7 +96,7 @@ impl CatalogsService {
         let name: CatalogName = proto::field::parsed("catalog", &wire.catalog)?;
         let (size, from) = (
             pages::size(wire.page_size),
-            pages::number::<usize>(&wire.page)?.unwrap_or(0),
+            pages::number::<u64>(&wire.page)?.unwrap_or(0),
         );
         let snapshot = self
             .0
@@ -111,16 +111,10 @@ impl CatalogsService {
         let object =
             object.map_err(|error| Problem::new(Code::StoreCorrupt, format!("{what}: {error}")))?;
         let read = self.0.storage.rejected(&object, from, size).await;
-        let rows = read.map_err(|error| storage_problem(&what, &error))?;
-        let end = from.saturating_add(rows.len());
-        let next_page = if rows.len() == size {
-            end.to_string()
-        } else {
-            String::new()
-        };
+        let page = read.map_err(|error| storage_problem(&what, &error))?;
         Ok(v1::ListRejectedResponse {
-            rows: rows.into_iter().map(rejected_out).collect(),
-            next_page,
+            rows: page.rows.into_iter().map(rejected_out).collect(),
+            next_page: page.next.map_or_else(String::new, |next| next.to_string()),
         })
     }
 }

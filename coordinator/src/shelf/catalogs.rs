@@ -60,6 +60,18 @@ pub(crate) struct RejectedCount {
     pub(crate) rows: u64,
 }
 
+impl SnapshotRecord {
+    /// The same rows, with what a later import of them refused.
+    fn with_rejected_of(&self, later: &Self) -> Self {
+        Self {
+            rejected: later.rejected,
+            rejected_by_code: later.rejected_by_code.clone(),
+            rejected_object: later.rejected_object.clone(),
+            ..self.clone()
+        }
+    }
+}
+
 /// One catalog.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
 pub(crate) struct CatalogRecord {
@@ -83,8 +95,8 @@ impl Shelf {
         self.key(format_args!("{tenant}/snapshot/{catalog}/{number}"))
     }
 
-    /// Makes a snapshot the newest of its catalog. `false` where the newest one has the same rows already: then its
-    /// record stays as it is and is returned.
+    /// Makes a snapshot the newest of its catalog. `false` where the newest one has the same rows already: then what this
+    /// import rejected is noted in its record, which is returned.
     pub(crate) async fn add_snapshot(
         &self,
         tenant: &TenantId,
@@ -94,13 +106,26 @@ impl Shelf {
         let key = self.catalog_key(tenant, catalog.as_str());
         for _ in 0..TRIES_MAX {
             let found = self.get::<CatalogRecord>(&key).await?;
-            if let Some(same) = found
-                .as_ref()
-                .filter(|found| found.record.latest.digest == snapshot.digest)
-            {
-                return Ok((same.record.latest.clone(), false));
-            }
             let number = found.as_ref().map_or(0, |found| found.record.snapshots);
+            let same = found
+                .as_ref()
+                .filter(|found| found.record.latest.digest == snapshot.digest);
+            if let Some(same) = same {
+                let latest = same.record.latest.with_rejected_of(&snapshot);
+                let record = CatalogRecord {
+                    latest: latest.clone(),
+                    ..same.record.clone()
+                };
+                let own = self.snapshot_key(tenant, catalog, &format!("{:010}", number - 1));
+                let txn = self.guarded(&key, Some(same.revision));
+                if self
+                    .write(txn.put(&key, encode(&record)).put(&own, encode(&latest)))
+                    .await?
+                {
+                    return Ok((latest, false));
+                }
+                continue;
+            }
             if number >= SNAPSHOTS_MAX {
                 let message = format!("import `{catalog}`, which has {SNAPSHOTS_MAX} snapshots");
                 return Err(Problem::new(Code::CatalogTooLarge, message));

@@ -232,6 +232,13 @@ impl Trust {
         Ok(self.with_lowest(name, version))
     }
 
+    /// Whether a key, in hex as signatures and configuration have it, is trusted.
+    #[must_use]
+    pub fn trusts(&self, key: &str) -> bool {
+        key.parse::<PublicKey>()
+            .is_ok_and(|key| self.keys.contains(&key.0.to_bytes()))
+    }
+
     /// The lowest accepted version of a name; 0 where none is configured.
     #[must_use]
     pub fn lowest(&self, name: &str) -> u64 {

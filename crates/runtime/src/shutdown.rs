@@ -54,8 +54,8 @@ impl Shutdown {
         tokio::spawn(async move {
             let mut next = async || tokio::select! { _ = terminate.recv() => "SIGTERM", _ = interrupt.recv() => "SIGINT" };
             let name = next().await;
-            tracing::info!(signal = name, "draining; a second signal ends at once");
             asked.ask();
+            tracing::info!(signal = name, "draining; a second signal ends at once");
             let name = next().await;
             tracing::warn!(signal = name, "ended by a second signal");
             std::process::exit(SECOND_SIGNAL_STATUS);

@@ -94,6 +94,8 @@ pub fn logs(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     })?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(directives)
+        // Who reads stderr may be gone; a line that cannot be written must not end the process.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let set = match format {
         LogFormat::Text => builder.with_ansi(false).try_init(),

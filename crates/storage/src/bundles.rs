@@ -21,8 +21,30 @@ use crate::{Put, Storage, StorageError, paths};
 /// Most files of a bundle: weights, model card, canary clip, manifest and signature leave ample room.
 pub const BUNDLE_FILES_MAX: usize = 64;
 
+/// How folders begin in which a bundle is being put together; one that outlives its process may be removed by whoever owns
+/// the folder around it.
+const UNFINISHED_PREFIX: &str = ".unfinished-";
+
 /// The version of the index's form.
 const FORMAT: u32 = 1;
+
+/// Removes what a killed process left half put together in a folder that only the caller uses.
+///
+/// # Errors
+/// When the folder cannot be read or emptied of it.
+pub fn remove_unfinished_bundles(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name
+            .as_encoded_bytes()
+            .starts_with(UNFINISHED_PREFIX.as_bytes())
+        {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
 
 /// Which files a bundle consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +133,10 @@ impl Storage {
         let failed = |error| StorageError::from_io("write the bundle folder", &shown, error);
         let parent = into.parent().unwrap_or(Path::new("."));
         fs::create_dir_all(parent).map_err(failed)?;
-        let unfinished = tempfile::tempdir_in(parent).map_err(failed)?;
+        let unfinished = tempfile::Builder::new()
+            .prefix(UNFINISHED_PREFIX)
+            .tempdir_in(parent)
+            .map_err(failed)?;
         for file in &index.files {
             self.get_bundle_file(tenant, bundle, file, unfinished.path())
                 .await?;

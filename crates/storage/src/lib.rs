@@ -22,7 +22,7 @@ mod snapshot;
 mod sources;
 mod verify;
 
-pub use bundles::{BUNDLE_FILES_MAX, BundleIndex};
+pub use bundles::{BUNDLE_FILES_MAX, BundleIndex, remove_unfinished_bundles};
 pub use error::StorageError;
 pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
 pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
@@ -32,7 +32,7 @@ pub use objects::{Put, Storage};
 pub use parts::{EncodedPart, Part, PartFooter, PartKind, StageSpan};
 pub use paths::ObjectPath;
 pub use progress::ImportProgress;
-pub use rejected::RejectedRow;
+pub use rejected::{RejectedPage, RejectedRow};
 pub use snapshot::Snapshot;
 pub use sources::{FOLDER_ENTRIES_MAX, Listing, Source, SourceError, SourceFile, Sources};
 pub use verify::{FINDINGS_MAX, Finding, VerifyReport};

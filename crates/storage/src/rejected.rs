@@ -7,8 +7,8 @@ use types::Code;
 use crate::objects::run_blocking;
 use crate::{ObjectPath, Storage, StorageError};
 
-/// Bytes of the object that are read: half a million rows. What lies beyond is in the object.
-const READ_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Bytes of the object that one page is parsed from: hundreds of rows of the longest names and details.
+const PAGE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// One rejected row as its file has it: texts made harmless to a spreadsheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,29 +23,37 @@ pub struct RejectedRow {
     pub named: String,
 }
 
+/// A page of rejected rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedPage {
+    /// The rows.
+    pub rows: Vec<RejectedRow>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<u64>,
+}
+
 impl Storage {
-    /// Rows of a file of rejected rows: at most `limit` after the first `skip`.
+    /// At most `limit` rows of a file of rejected rows, from the byte at which the last page said that this one begins; 0
+    /// for the first.
     ///
     /// # Errors
     /// See [`StorageError`].
     pub async fn rejected(
         &self,
         path: &ObjectPath,
-        skip: usize,
+        from: u64,
         limit: usize,
-    ) -> Result<Vec<RejectedRow>, StorageError> {
+    ) -> Result<RejectedPage, StorageError> {
         let len = self.len(path).await?;
-        let bytes = self.get_range(path, 0..len.min(READ_BYTES_MAX)).await?;
-        let whole = len <= READ_BYTES_MAX;
-        let read = run_blocking(move || {
-            // A row that the bound cuts through is left out.
-            let end = if whole {
-                bytes.len()
-            } else {
-                last_line(&bytes)
-            };
-            Ok(parse(&bytes[..end], skip, limit))
-        });
+        let end = len.min(from.saturating_add(PAGE_BYTES));
+        if from >= end {
+            return Ok(RejectedPage {
+                rows: Vec::new(),
+                next: None,
+            });
+        }
+        let bytes = self.get_range(path, from..end).await?;
+        let read = run_blocking(move || Ok(parse(&bytes, from, end == len, limit)));
         let read = read
             .await
             .map_err(|error| StorageError::from_io("read", path.as_str(), error))?;
@@ -53,19 +61,34 @@ impl Storage {
     }
 }
 
-fn last_line(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |at| at + 1)
-}
-
-fn parse(bytes: &[u8], skip: usize, limit: usize) -> Result<Vec<RejectedRow>, String> {
-    let mut csv = csv::Reader::from_reader(bytes);
-    let records = csv.records().skip(skip).take(limit);
-    records
-        .map(|record| row(&record.map_err(|error| error.to_string())?))
-        .collect()
+/// Rows of a piece of the file that begins with a row, or with the header where it begins at 0. The last row of a piece that
+/// is not the file's last may be cut through, and is left to the next page.
+fn parse(bytes: &[u8], from: u64, is_last: bool, limit: usize) -> Result<RejectedPage, String> {
+    let mut csv = csv::ReaderBuilder::new()
+        .has_headers(from == 0)
+        .from_reader(bytes);
+    let (mut rows, mut record, mut end) = (Vec::new(), csv::StringRecord::new(), 0);
+    let len = bytes.len() as u64;
+    while rows.len() < limit
+        && csv
+            .read_record(&mut record)
+            .map_err(|error| error.to_string())?
+    {
+        let after = csv.position().byte();
+        if after >= len && !is_last {
+            break;
+        }
+        rows.push(row(&record)?);
+        end = after;
+    }
+    if rows.is_empty() && !is_last && limit > 0 {
+        return Err(format!("a row is longer than {PAGE_BYTES} bytes"));
+    }
+    let more = !(is_last && (end >= len || rows.len() < limit));
+    Ok(RejectedPage {
+        rows,
+        next: more.then_some(from + end),
+    })
 }
 
 fn row(record: &csv::StringRecord) -> Result<RejectedRow, String> {
@@ -101,26 +124,46 @@ mod tests {
     #[test]
     fn what_was_written_is_read_back_page_by_page() {
         let bytes = file(5);
-        let lines = |skip, limit| {
-            parse(&bytes, skip, limit)
-                .unwrap()
-                .into_iter()
-                .map(|row| row.line)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(lines(0, 2), [1, 2]);
-        assert_eq!(lines(4, 2), [5]);
-        assert!(lines(9, 2).is_empty());
-        let row = parse(&bytes, 0, 1).unwrap().remove(0);
-        assert_eq!((row.code, row.named.as_str()), (Code::KeyInvalid, "ü"));
-        assert_eq!(row.detail, "a \"quoted\",\nbroken text");
+        let (mut lines, mut from) = (Vec::new(), 0);
+        loop {
+            let piece = &bytes[usize::try_from(from).unwrap()..];
+            let page = parse(piece, from, true, 2).unwrap();
+            assert!(page.rows.len() <= 2);
+            lines.extend(page.rows.iter().map(|row| row.line));
+            let row = &page.rows[0];
+            assert_eq!((row.code, row.named.as_str()), (Code::KeyInvalid, "ü"));
+            assert_eq!(row.detail, "a \"quoted\",\nbroken text");
+            match page.next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        assert_eq!(lines, [1, 2, 3, 4, 5]);
     }
 
     #[test]
-    fn a_file_of_another_kind_is_damage_and_a_cut_row_is_left_out() {
-        assert!(parse(b"line,code,detail,named\nx,KEY_INVALID,a,b\n", 0, 1).is_err());
-        assert!(parse(b"line,code,detail,named\n1,NO_SUCH_CODE,a,b\n", 0, 1).is_err());
-        assert_eq!(last_line(b"a\nb\ncut"), 4);
-        assert_eq!(last_line(b"cut"), 0);
+    fn a_row_that_a_page_cuts_through_is_left_to_the_next() {
+        let bytes = file(3);
+        for cut in 1..bytes.len() {
+            let Ok(page) = parse(&bytes[..cut], 0, false, 9) else {
+                continue;
+            };
+            let next = page.next.expect("the file goes on");
+            let rest = &bytes[usize::try_from(next).unwrap()..];
+            let rest = parse(rest, next, true, 9).unwrap();
+            let lines = page.rows.iter().chain(&rest.rows).map(|row| row.line);
+            assert_eq!(lines.collect::<Vec<_>>(), [1, 2, 3], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_another_kind_is_damage() {
+        for bytes in [
+            &b"line,code,detail,named\nx,KEY_INVALID,a,b\n"[..],
+            b"line,code,detail,named\n1,NO_SUCH_CODE,a,b\n",
+        ] {
+            assert!(parse(bytes, 0, true, 1).is_err());
+        }
+        assert!(parse(b"line,code", 0, false, 1).is_err());
     }
 }

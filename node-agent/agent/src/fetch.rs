@@ -30,6 +30,12 @@ pub(crate) struct Fetcher {
 impl Fetcher {
     /// Fetches from `storage`; bundles go into folders under `bundles`.
     pub(crate) fn new(storage: Storage, bundles: PathBuf, trust: Trust) -> Self {
+        match storage::remove_unfinished_bundles(&bundles) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(%error, folder = %bundles.display(), "half-fetched bundles stay");
+            }
+            Ok(()) | Err(_) => {}
+        }
         Self {
             storage,
             bundles,

@@ -32,6 +32,7 @@ const JOB_PREFIX_MIN: usize = 4;
 const LAST: &str = "last";
 
 /// The service.
+#[derive(Clone)]
 pub(crate) struct JobsService(pub(crate) Arc<App>);
 
 #[tonic::async_trait]
@@ -42,7 +43,9 @@ impl Jobs for JobsService {
         &self,
         call: Call<v1::SubmitJobRequest>,
     ) -> Result<Response<v1::SubmitJobResponse>, Status> {
-        rpc::unary("SubmitJob", submit::submit(&self.0, call.into_inner())).await
+        let app = self.0.clone();
+        let work = async move { submit::submit(&app, call.into_inner()).await };
+        rpc::changing("SubmitJob", work).await
     }
 
     async fn get_job(
@@ -71,7 +74,9 @@ impl Jobs for JobsService {
         &self,
         call: Call<v1::CancelJobRequest>,
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
-        rpc::unary("CancelJob", self.cancel(call.into_inner())).await
+        let service = self.clone();
+        let work = async move { service.cancel(call.into_inner()).await };
+        rpc::changing("CancelJob", work).await
     }
 
     async fn explain_job(

@@ -8,10 +8,12 @@ use scheduler::record::Lane;
 use scheduler::{Answer, Request, Submission};
 use storage::StorageError;
 use types::{
-    CatalogName, Code, Digest, JobId, JobSpec, Policy, Problem, SHARD_TRACKS_MAX, ShardPlan, Stages,
+    CatalogName, Code, Digest, JobId, JobSpec, Policy, Problem, SHARD_TRACKS_MAX, ShardPlan,
+    Stages, TenantId,
 };
 
 use crate::app::{App, core_caller, storage_problem, unexpected};
+use crate::bundles::check_trusted;
 use crate::{audit, clock};
 
 /// Longest id of a request.
@@ -23,6 +25,7 @@ pub(super) async fn submit(
     mut wire: v1::SubmitJobRequest,
 ) -> Result<v1::SubmitJobResponse, Problem> {
     let caller = proto::caller(wire.caller.take())?;
+    check_tenant(&caller.tenant)?;
     check_request_id(&wire.request_id)?;
     let job = job_of(&caller, &wire.request_id);
     let outcome = submit_as(app, &caller, job.clone(), wire).await;
@@ -92,6 +95,8 @@ impl Asked {
             .shelf
             .snapshot(&caller.tenant, &self.catalog, &self.snapshot)
             .await?;
+        let bundle = app.bundles.find(&self.bundle)?;
+        check_trusted(&app.trust, &bundle)?;
         Ok(JobSpec {
             tenant: caller.tenant.clone(),
             actor: caller.actor.clone(),
@@ -100,7 +105,7 @@ impl Asked {
             catalog: self.catalog.clone(),
             list: snapshot.digest,
             plan: ShardPlan::new(snapshot.rows, self.shard_tracks),
-            bundle: app.bundles.find(&self.bundle)?.digest,
+            bundle: bundle.digest,
             policy: self.policy.clone(),
             submitted_at: clock::wall(),
         })
@@ -184,6 +189,16 @@ fn with_digest(spec: JobSpec) -> (JobSpec, Digest) {
 fn job_of(caller: &Caller, request_id: &str) -> JobId {
     let digest = Digest::of(format!("{}/{request_id}", caller.tenant).as_bytes());
     JobId::new(format!("j{}", digest.short())).expect("a letter and hexadecimal digits are a name")
+}
+
+/// Agents of this version work for the default tenant alone; a job of another would wait for ever.
+fn check_tenant(tenant: &TenantId) -> Result<(), Problem> {
+    if *tenant == TenantId::default() {
+        return Ok(());
+    }
+    let message =
+        format!("submit a job of tenant `{tenant}`, for which no agent of this version works");
+    Err(Problem::new(Code::InvalidRequest, message))
 }
 
 fn check_request_id(id: &str) -> Result<(), Problem> {

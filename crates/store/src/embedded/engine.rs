@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend};
 
@@ -21,15 +22,22 @@ const CACHE_BYTES: usize = 64 * 1024 * 1024;
 /// coordinator has one long reading at a time, at the start of its reign, and a few short ones for people.
 const SNAPSHOTS_MAX: usize = 4;
 
+/// How long one is kept for a next page that may never be asked for: until then the file cannot reuse what it pins. A leader
+/// reads a page in milliseconds.
+pub(super) const SNAPSHOT_LIVES: Duration = Duration::from_secs(30);
+
 /// The file and what is open on it.
 #[derive(Debug)]
 pub(super) struct Engine {
     medium: Arc<dyn Medium>,
     database: RwLock<Option<Database>>,
-    snapshots: Mutex<BTreeMap<Revision, Arc<Snapshot>>>,
+    snapshots: Mutex<BTreeMap<Revision, Kept>>,
 }
 
-/// A read transaction kept between two pages.
+/// A read transaction kept between two pages, with the time of the last one.
+type Kept = (Instant, Arc<Snapshot>);
+
+/// A read transaction that is shared.
 pub(super) struct Snapshot(ReadTransaction);
 
 impl std::fmt::Debug for Snapshot {
@@ -132,7 +140,7 @@ impl Engine {
     /// The read transaction that shows `revision`, if it is the present one or was kept.
     pub(super) fn snapshot_at(&self, revision: Revision) -> Result<Arc<Snapshot>, ReadError> {
         if let Some(kept) = self.snapshots().get(&revision) {
-            return Ok(kept.clone());
+            return Ok(kept.1.clone());
         }
         let now = self.snapshot()?;
         match tables::head(&now)?.revision == revision.0 {
@@ -144,10 +152,16 @@ impl Engine {
     /// Keeps a read transaction for the page after this one; the oldest goes when there are too many.
     pub(super) fn keep(&self, revision: Revision, snapshot: Arc<Snapshot>) {
         let mut snapshots = self.snapshots();
-        snapshots.insert(revision, snapshot);
+        snapshots.insert(revision, (Instant::now(), snapshot));
         while snapshots.len() > SNAPSHOTS_MAX {
             snapshots.pop_first();
         }
+    }
+
+    /// Forgets read transactions whose reader has not asked for the next page in time.
+    pub(super) fn expire(&self, lives: Duration) {
+        self.snapshots()
+            .retain(|_, (last, _)| last.elapsed() < lives);
     }
 
     /// Forgets a read transaction whose last page has been read.
@@ -155,7 +169,7 @@ impl Engine {
         self.snapshots().remove(&revision);
     }
 
-    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<Revision, Arc<Snapshot>>> {
+    fn snapshots(&self) -> MutexGuard<'_, BTreeMap<Revision, Kept>> {
         self.snapshots
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::sync::{mpsc, oneshot};
 use types::Epoch;
 
-use super::engine::{Engine, begin_write};
+use super::engine::{Engine, SNAPSHOT_LIVES, begin_write};
 use super::record::Head;
 use super::tables::{self, Fault};
 use crate::{LeadError, NotAppliedCause, Outcome, Refusal, Revision, Txn};
@@ -92,6 +92,7 @@ fn fill(first: Request, requests: &mut mpsc::Receiver<Request>) -> Vec<Request> 
 
 impl Writer<'_> {
     fn serve(&mut self, batch: Vec<Request>) {
+        self.engine.expire(SNAPSHOT_LIVES);
         let mut evaluated = Vec::with_capacity(batch.len());
         let written = self.write_or_recover(&batch, &mut evaluated);
         let mut evaluated = evaluated.into_iter();
