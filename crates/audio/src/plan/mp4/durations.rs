@@ -6,9 +6,9 @@ use std::io;
 use super::{Box, Exam};
 use crate::source::ReadAt;
 
-/// Longest table that is handed on as it is: encoders with a constant rate write one or two entries. Four hours of AAC
-/// against this many entries cost a second.
-const ENTRIES_MAX: usize = 1024;
+/// Longest table that is handed on as it is: encoders with a constant rate write one or two entries. A million packets
+/// against this many entries cost half a second.
+const ENTRIES_MAX: usize = 256;
 /// Bytes of an entry: how many packets, how long each.
 const ENTRY_BYTES: usize = 8;
 /// Bytes read at once.
