@@ -1,7 +1,10 @@
 //! Decoding one file: from its bytes to interleaved PCM at the wanted rate and channels, within limits, with an account.
 //!
 //! Called by the decoder process on untrusted files, where an abort or a hang costs one child, and by training on trusted
-//! XX//!
+//! ones. It allocates by what the file holds, never by what a header claims; memory does not grow with length. Encoder
+//! delay and padding are cut where the container states them: LAME's tag and Vorbis granules by symphonia, MP4 edit lists
+//! of one entry here.
+//!
 //! The result is a function of the file's bytes and the wanted output alone: neither the size of reads nor the speed of
 //! either side changes a sample.
 
