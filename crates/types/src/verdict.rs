@@ -119,6 +119,8 @@ named_enum! {
         ShorterThanWindow = "SHORTER_THAN_WINDOW" @ 10,
         /// More audio follows in chained streams that were not scanned.
         ChainedStreams = "CHAINED_STREAMS" @ 11,
+        /// Behind the end of the recording stands more than tags and padding; it was not scanned.
+        TrailingData = "TRAILING_DATA" @ 12,
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Called by the decoder process on untrusted files, where an abort or a hang costs one child, and by training on trusted
 //! ones. It allocates by what the file holds, never by what a header claims; memory does not grow with length. Encoder
-//! delay and padding are cut where the container states them, as symphonia does (LAME's tag, Vorbis granules); MP4 edit
-//! lists are not applied.
+//! delay and padding are cut where the container states them: LAME's tag and Vorbis granules by symphonia, MP4 edit lists
+//! of one entry here.
 //!
 //! The result is a function of the file's bytes and the wanted output alone: neither the size of reads nor the speed of
 //! either side changes a sample.
@@ -11,12 +11,14 @@
 mod output;
 mod packets;
 
+use std::ops::Range;
+
 use symphonia::core::audio::{AudioSpec, GenericAudioBufferRef};
 use types::{Code, Provenance, Warning};
 
 use crate::fault::Fault;
 use crate::limits::Limits;
-use crate::plan::{self, Plan, check_channels, check_rate};
+use crate::plan::{self, FlacRead, Plan, check_channels, check_rate};
 use crate::protocol::OutputSpec;
 use crate::source::{Blocks, ReadAt};
 
@@ -189,8 +191,13 @@ impl Account {
         self.codec = packets.codec().to_owned();
         self.promised = self.promised.or(packets.promised());
         let mut output = None;
-        let cut = self.drain(&mut packets, job, &mut output, sink)?;
+        let mut cut = self.drain(&mut packets, job, &mut output, sink)?;
         self.failed_packets += packets.lost();
+        let flac = packets.flac_read(self.promised);
+        drop(packets);
+        if let Some(read) = flac {
+            cut &= !self.look_behind(read, blocks, job.limits);
+        }
         let (Some(output), Some(spec)) = (output, self.spec.as_ref()) else {
             return Err(self.nothing(cut));
         };
@@ -217,6 +224,25 @@ impl Account {
         })
     }
 
+    /// Looks at what stands behind the last frame of a FLAC stream. True when that is something else, which the parser took
+    /// for a frame that is cut off.
+    fn look_behind<R: ReadAt>(
+        &mut self,
+        read: FlacRead,
+        blocks: &mut Blocks<R>,
+        limits: &Limits,
+    ) -> bool {
+        let frames = self.plan.flac;
+        // A failed read is remembered by the blocks, and ends the track.
+        let warning = frames.and_then(|frames| frames.behind(blocks, limits, read).ok()?);
+        let Some(warning) = warning else {
+            return false;
+        };
+        self.plan.warnings.push(warning);
+        self.failed_packets += u64::from(!read.is_whole);
+        true
+    }
+
     /// Decodes packet by packet. True when the file ended within one.
     fn drain(
         &mut self,
@@ -228,10 +254,10 @@ impl Account {
         let mut failed_in_a_row = 0;
         loop {
             let ended = match packets.next() {
-                Next::Packet(place, buffer) => {
+                Next::Packet(place, buffer, kept) => {
                     failed_in_a_row = 0;
                     self.place(place);
-                    if !self.take(&buffer, job, output, sink)? {
+                    if !self.take(&buffer, kept, job, output, sink)? {
                         self.plan.warn(Warning::FormatChanged);
                         return Ok(false);
                     }
@@ -273,10 +299,11 @@ impl Account {
         self.longest = self.longest.max(place.frames);
     }
 
-    /// Hands a packet's samples on. False when its format is not that of the packets before.
+    /// Hands on what is kept of a packet's samples. False when its format is not that of the packets before.
     fn take(
         &mut self,
         buffer: &GenericAudioBufferRef<'_>,
+        kept: Range<usize>,
         job: Job<'_>,
         output: &mut Option<Output>,
         sink: &mut dyn Sink,
@@ -296,9 +323,11 @@ impl Account {
                 output.insert(Output::new(spec, job.output)?)
             }
         };
-        self.decoded += buffer.frames() as u64;
+        self.decoded += kept.len() as u64;
         check_length(self.decoded, spec, job.limits)?;
-        output.take(buffer, sink)?;
+        if !kept.is_empty() {
+            output.take(&buffer.slice(kept), sink)?;
+        }
         Ok(true)
     }
 

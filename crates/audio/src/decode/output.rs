@@ -1,6 +1,6 @@
 //! From a packet's buffer to the sink: checked, mixed, resampled, interleaved. Knows no container and no codec.
 
-use symphonia::core::audio::{AudioSpec, GenericAudioBufferRef};
+use symphonia::core::audio::{AudioSpec, GenericAudioSlice};
 
 use super::Sink;
 use crate::fault::Fault;
@@ -72,7 +72,7 @@ impl Output {
     /// Takes a packet's samples.
     pub(super) fn take(
         &mut self,
-        buffer: &GenericAudioBufferRef<'_>,
+        buffer: &GenericAudioSlice<'_>,
         sink: &mut dyn Sink,
     ) -> Result<(), Fault> {
         if self.resampler.is_none() && self.mix == Mix::Keep {

@@ -2,13 +2,14 @@
 //! and turns their errors into what they mean for the track.
 
 use std::io::ErrorKind;
+use std::ops::Range;
 
 use symphonia::core::audio::GenericAudioBufferRef;
 use symphonia::core::codecs::CodecParameters;
 use symphonia::core::codecs::audio::well_known::{CODEC_ID_AAC, CODEC_ID_ALAC};
 use symphonia::core::codecs::audio::{AudioCodecParameters, AudioDecoder, AudioDecoderOptions};
 use symphonia::core::errors::Error;
-use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
+use symphonia::core::formats::{FormatOptions, FormatReader, Track, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::RawValue;
 use symphonia::core::packet::Packet;
@@ -21,7 +22,10 @@ use types::{Code, Warning};
 
 use crate::fault::Fault;
 use crate::limits::Limits;
-use crate::plan::{Container, FrameKind, Plan, check_channels, check_rate, is_plain_aac_lc};
+use crate::plan::{
+    Container, Cut, FlacFrames, FlacRead, FrameKind, Plan, check_channels, check_rate,
+    is_plain_aac_lc,
+};
 use crate::source::{Blocks, ReadAt};
 use crate::splice::Spliced;
 use crate::tags::Claims;
@@ -50,15 +54,23 @@ pub(super) struct Packets<'s> {
     past_end: u32,
     /// Whether the stated end is believed; one that much follows is not.
     trims_end: bool,
+    /// What to keep of an MP4's stream.
+    cut: Option<Cut>,
     /// Where the next packet of a FLAC stream should start.
     expected: u64,
     /// Gaps seen between packets.
     gaps: u64,
+    /// The frames of a FLAC stream, how many bytes of them were read, and whether some were of another format.
+    flac: Option<FlacFrames>,
+    bytes: u64,
+    foreign: bool,
 }
 
 /// Where a packet lies on the file's time line.
 #[derive(Clone, Copy)]
 pub(super) struct Place {
+    /// Its first frame.
+    start: u64,
     /// The frame behind its last one.
     pub(super) end: u64,
     /// Its length in frames.
@@ -67,8 +79,8 @@ pub(super) struct Place {
 
 /// What comes next.
 pub(super) enum Next<'p> {
-    /// Samples.
-    Packet(Place, GenericAudioBufferRef<'p>),
+    /// Samples, and which frames of them to keep.
+    Packet(Place, GenericAudioBufferRef<'p>, Range<usize>),
     /// A packet that does not decode; the next one may.
     Undecodable(Place, String),
     /// A packet of another format: damage, or the first of what is no longer decoded; told apart by what follows.
@@ -105,12 +117,15 @@ impl<'s> Packets<'s> {
             .make_audio_decoder(params, &AudioDecoderOptions::default())
             .map_err(unsupported)?;
         let believes_end = plan.container != Container::Mpeg || track.delay.is_some();
+        let cut = cut_of(track, plan);
+        let stated = track.num_frames.filter(|frames| *frames > 0);
         Ok(Self {
             track: track.id,
-            promised: track
-                .num_frames
-                .filter(|_| plan.container != Container::Adts),
+            promised: stated
+                .filter(|_| plan.container != Container::Adts)
+                .map(|frames| cut.map_or(frames, |cut| frames.min(cut.end))),
             decoder,
+            cut,
             container: plan.container,
             frame_kind: plan
                 .frame_kind
@@ -121,6 +136,9 @@ impl<'s> Packets<'s> {
             trims_end: believes_end,
             expected: 0,
             gaps: 0,
+            flac: plan.flac,
+            bytes: 0,
+            foreign: false,
             reader,
         })
     }
@@ -140,6 +158,14 @@ impl<'s> Packets<'s> {
         self.gaps
     }
 
+    /// What was read of a FLAC stream; none when frames are missing, for then nobody knows where the rest stands.
+    pub(super) fn flac_read(&self, promised: Option<u64>) -> Option<FlacRead> {
+        (self.gaps == 0).then_some(FlacRead {
+            bytes: self.bytes,
+            is_whole: promised.is_some_and(|promised| self.expected >= promised),
+        })
+    }
+
     /// The next packet of our stream, decoded.
     pub(super) fn next(&mut self) -> Next<'_> {
         let mut packet = match self.next_of_ours() {
@@ -152,7 +178,11 @@ impl<'s> Packets<'s> {
             Err(error) => return Next::Broken(error.to_string()),
         };
         self.untrim(&mut packet);
-        let place = self.place(&packet);
+        let place = place(&packet);
+        if self.is_past_end(place) {
+            return Next::End(None);
+        }
+        self.note(&packet, place);
         if let Some(kind) = self.frame_kind
             && FrameKind::of(&packet.data) != Some(kind)
         {
@@ -165,7 +195,14 @@ impl<'s> Packets<'s> {
         // Frames of another kind between two of ours were damaged ones.
         self.gaps += u64::from(std::mem::take(&mut self.changed));
         match self.decoder.decode(&packet) {
-            Ok(_) => Next::Packet(place, self.decoder.last_decoded()),
+            Ok(_) => {
+                let buffer = self.decoder.last_decoded();
+                let frames = buffer.frames();
+                let kept = self.cut.map_or(0..frames, |cut| {
+                    cut.kept(place.start, frames, buffer.spec().rate())
+                });
+                Next::Packet(place, buffer, kept)
+            }
             Err(Error::ResetRequired) => Next::End(Some(Warning::FormatChanged)),
             Err(error) => Next::Undecodable(place, error.to_string()),
         }
@@ -173,6 +210,7 @@ impl<'s> Packets<'s> {
 
     fn at_end(&self) -> Next<'_> {
         let warning = match self.changed {
+            0 if self.foreign => Some(Warning::FormatChanged),
             0 => None,
             1..CHANGED_PACKETS_MIN => Some(Warning::FramesLost),
             _ => Some(Warning::FormatChanged),
@@ -202,18 +240,55 @@ impl<'s> Packets<'s> {
         }
     }
 
-    fn place(&mut self, packet: &Packet) -> Place {
-        let frames = packet.dur.get();
-        let start = u64::try_from(packet.pts.get()).unwrap_or(0);
-        if self.container == Container::Flac {
-            self.gaps += u64::from(start > self.expected);
-            self.expected = start.saturating_add(frames);
-        }
-        Place {
-            end: start.saturating_add(frames),
-            frames,
+    /// Whether a packet lies behind the end of the recording: of an MP4's by its edit list; of a FLAC's when the numbers of
+    /// its frames begin anew, as they do in a second stream.
+    fn is_past_end(&self, place: Place) -> bool {
+        match self.container {
+            Container::Mp4 => self.cut.is_some_and(|cut| place.start >= cut.end),
+            Container::Flac => place.start < self.expected,
+            Container::Wav
+            | Container::Aiff
+            | Container::Caf
+            | Container::Ogg
+            | Container::Mpeg
+            | Container::Adts => false,
         }
     }
+
+    fn note(&mut self, packet: &Packet, place: Place) {
+        if let Some(flac) = self.flac {
+            let bytes = packet.data.len() as u64;
+            self.bytes += bytes;
+            // The parser takes frames of another format, whose checksums fit, for the rest of the one before them; zeros too.
+            let longest = flac.frame_bytes_max(place.frames);
+            self.foreign |= bytes > longest
+                && packet.data.iter().rposition(|byte| *byte != 0) >= usize::try_from(longest).ok();
+            self.gaps += u64::from(place.start > self.expected);
+            self.expected = place.end;
+        }
+    }
+}
+
+fn place(packet: &Packet) -> Place {
+    let frames = packet.dur.get();
+    let start = u64::try_from(packet.pts.get()).unwrap_or(0);
+    Place {
+        start,
+        end: start.saturating_add(frames),
+        frames,
+    }
+}
+
+/// What to keep of an MP4's stream by its edit list. A list that is not applied is told of: players play something else.
+fn cut_of(track: &Track, plan: &mut Plan) -> Option<Cut> {
+    let edited = plan.edited.iter().find(|edited| edited.track == track.id)?;
+    // Fragmented files state no length.
+    let length = track.duration.map_or(0, Duration::get);
+    let cut = edited.cut.filter(|cut| length == 0 || cut.start < length);
+    if cut.is_none() {
+        plan.warn(Warning::LengthDisagrees);
+    }
+    cut
 }
 
 fn open_reader(

@@ -2,7 +2,7 @@
 
 use types::{Code, Warning};
 
-use super::{Container, Exam, Plan, Refusal, WALK_MAX, refuse};
+use super::{Container, Exam, Plan, Refusal, WALK_MAX, is_name, refuse};
 use crate::source::ReadAt;
 use crate::splice::Piece;
 use crate::tags::Claims;
@@ -13,6 +13,11 @@ const TABLE_BYTES_MAX: u64 = 16 << 20;
 const SMALL_BYTES_MAX: u64 = 64 * 1024;
 /// Most frames in one packet: ALAC's usual 4,096, sixteen times over. A buffer of this size is what the parser makes.
 const PACKET_FRAMES_MAX: u32 = 65_536;
+/// Chunks that may stand behind the samples; one of another name is believed only while it ends within the file.
+const BEHIND: [&[u8; 4]; 14] = [
+    b"pakt", b"info", b"free", b"kuki", b"chan", b"strg", b"mark", b"regn", b"inst", b"midi",
+    b"ovvw", b"peak", b"uuid", b"umid",
+];
 /// Texts looked at in the information chunk.
 const TEXTS_MAX: usize = 512;
 
@@ -30,20 +35,24 @@ pub(super) fn plan<R: ReadAt>(
         let Some(chunk) = exam.blocks.array::<12>(at)? else {
             break;
         };
+        let [n0, n1, n2, n3, ..] = chunk;
         let (name, size) = (
-            &chunk[..4],
+            &[n0, n1, n2, n3],
             chunk[4..]
                 .iter()
                 .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)),
         );
         let offset = at + 12;
         let rest = exam.end - offset;
-        if name == b"data" {
+        let is_sound = is_name(name) && (size <= rest || BEHIND.contains(&name));
+        if data.is_some() && !is_sound {
+            break;
+        }
+        if name == b"data" && data.is_none() {
             data = Some((offset, size.min(rest), size));
-            if size > rest {
-                break;
-            }
-        } else if size > rest {
+        }
+        if size > rest {
+            at = exam.end;
             break;
         }
         match name {
@@ -87,6 +96,9 @@ pub(super) fn plan<R: ReadAt>(
         .filter(|_| stated != u64::MAX)
         .map(|bytes| stated.saturating_sub(4) / bytes);
     plan.warnings = warnings;
+    if exam.holds_more_from(at)? {
+        plan.warn(Warning::TrailingData);
+    }
     Ok(plan)
 }
 

@@ -1,9 +1,14 @@
 //! Native FLAC: the stream's own description is kept, its comments are read here, all other metadata is left out.
+//!
+//! A FLAC file does not state where its last frame ends. What stands behind it is looked at once all is decoded.
+
+use std::io;
 
 use types::{Code, Warning};
 
-use super::{Container, Exam, Plan, Refusal, WALK_MAX, refuse};
-use crate::source::ReadAt;
+use super::{Container, Exam, Plan, Refusal, TRAILING_BYTES_MAX, WALK_MAX, refuse};
+use crate::limits::Limits;
+use crate::source::{Blocks, ReadAt};
 use crate::splice::Piece;
 use crate::tags::Claims;
 
@@ -11,6 +16,10 @@ const STREAM_INFO: u8 = 0;
 const COMMENTS: u8 = 4;
 /// Length of a stream description, bytes.
 const STREAM_INFO_BYTES: usize = 34;
+/// Bytes of a frame that hold no sample: its header, its checksum and a few bytes a channel.
+const FRAME_BYTES_BESIDE: u64 = 64;
+/// How far behind the last whole frame the head of another file is searched for: one frame may be lost before it.
+const SEARCH_BYTES: usize = 1 << 20;
 /// Comments looked at in one block.
 const COMMENTS_MAX: usize = 4096;
 
@@ -58,8 +67,92 @@ pub(super) fn plan<R: ReadAt>(
         vec![Piece::Bytes(head), Piece::Range(at, end - at)],
     );
     plan.promised = Some(samples).filter(|samples| *samples > 0);
+    plan.flac = Some(FlacFrames { at, end, info });
     plan.warnings = warnings;
     Ok(plan)
+}
+
+/// Where a stream's frames lie in the file, and what it says of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlacFrames {
+    at: u64,
+    end: u64,
+    info: [u8; STREAM_INFO_BYTES],
+}
+
+/// What was decoded of a stream without a gap.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlacRead {
+    /// Bytes of all frames.
+    pub(crate) bytes: u64,
+    /// Every sample that the description promises came.
+    pub(crate) is_whole: bool,
+}
+
+impl FlacFrames {
+    /// The most bytes that so many samples of each channel can take: none is written longer than one bit more than it has.
+    pub(crate) fn frame_bytes_max(&self, samples: u64) -> u64 {
+        let packed = self.info[12..14]
+            .iter()
+            .fold(0, |sum: u64, byte| sum << 8 | u64::from(*byte));
+        let (_, channels, _) = described(&self.info);
+        let bits = (packed >> 4 & 31) + 1;
+        samples * channels * (bits + 1) / 8 + FRAME_BYTES_BESIDE
+    }
+
+    /// What to say of the bytes behind the last frame, if they are more than padding.
+    ///
+    /// # Errors
+    /// When the bytes cannot be had.
+    pub(crate) fn behind<R: ReadAt>(
+        &self,
+        blocks: &mut Blocks<R>,
+        limits: &Limits,
+        read: FlacRead,
+    ) -> io::Result<Option<Warning>> {
+        let at = self.at + read.bytes;
+        // The parser loses the last frame to data behind it. One that is lost without such is no trailing data.
+        let block = u64::from(u16::from_be_bytes([self.info[2], self.info[3]]));
+        let lost = if read.is_whole {
+            0
+        } else {
+            self.frame_bytes_max(block)
+        };
+        if self.end.saturating_sub(at) <= lost + TRAILING_BYTES_MAX {
+            return Ok(None);
+        }
+        let mut exam = Exam {
+            blocks,
+            limits,
+            start: self.at,
+            end: self.end,
+        };
+        // Rate, channels and width of a sample stand in 29 bits behind the sizes of blocks and frames.
+        let format =
+            |info: &[u8; STREAM_INFO_BYTES]| [info[10], info[11], info[12], info[13] & 0xf0];
+        let next = exam.next_description(at)?;
+        if next.is_some_and(|info| format(&info) != format(&self.info)) {
+            return Ok(Some(Warning::FormatChanged));
+        }
+        let more = exam.holds_more_from(at)?;
+        Ok(more.then_some(Warning::TrailingData))
+    }
+}
+
+impl<R: ReadAt> Exam<'_, R> {
+    /// The description of the next FLAC file behind an offset, if one begins near.
+    fn next_description(&mut self, at: u64) -> io::Result<Option<[u8; STREAM_INFO_BYTES]>> {
+        let window = self.blocks.vec(at, SEARCH_BYTES)?;
+        let head = window.windows(8).position(|eight| {
+            eight.starts_with(b"fLaC")
+                && eight[4] & 0x7f == STREAM_INFO
+                && eight[5..] == [0, 0, 0x22]
+        });
+        match head {
+            Some(head) => self.blocks.array(at + head as u64 + 8),
+            None => Ok(None),
+        }
+    }
 }
 
 /// Rate, channels and samples of a stream description.

@@ -41,28 +41,31 @@ pub(super) fn skip_leading<R: ReadAt>(
             warnings.push(Warning::TagsSkipped);
         } else {
             let body = blocks.vec(start + HEADER_BYTES as u64, body as usize)?;
-            look_at(header, &body, claims);
+            if !look_at(header, &body, claims) {
+                warnings.push(Warning::TagsSkipped);
+            }
         }
-        let footer = if header[5] & 0x10 != 0 {
-            HEADER_BYTES as u64
-        } else {
-            0
-        };
-        start = (start + HEADER_BYTES as u64 + body + footer).min(blocks.bytes());
+        let whole = HEADER_BYTES as u64 + body + footer_bytes(header);
+        start = (start + whole).min(blocks.bytes());
     }
     Ok(start)
 }
 
-/// Looks for claims in a whole tag that stands inside another container.
-pub(super) fn look_at_embedded(tag: &[u8], claims: &mut Claims) {
-    if let Some((header, body)) = tag.split_first_chunk::<HEADER_BYTES>()
-        && let Some(length) = body_bytes(*header)
-    {
-        let body = &body[..body
-            .len()
-            .min(usize::try_from(length).unwrap_or(usize::MAX))];
-        look_at(*header, body, claims);
-    }
+/// Looks for claims in a whole tag that stands inside another container. False when it has more frames than are looked at.
+pub(super) fn look_at_embedded(tag: &[u8], claims: &mut Claims) -> bool {
+    let Some((header, body)) = tag.split_first_chunk::<HEADER_BYTES>() else {
+        return true;
+    };
+    let Some(length) = body_bytes(*header) else {
+        return true;
+    };
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    look_at(*header, &body[..body.len().min(length)], claims)
+}
+
+/// The length of a whole tag, if this is the header of one.
+pub(super) fn whole_bytes(header: [u8; HEADER_BYTES]) -> Option<u64> {
+    Some(HEADER_BYTES as u64 + body_bytes(header)? + footer_bytes(header))
 }
 
 /// The length behind the header, if it is one.
@@ -75,13 +78,23 @@ fn body_bytes(header: [u8; HEADER_BYTES]) -> Option<u64> {
     plausible.then(|| seven_bits(size))
 }
 
+/// The header's copy behind the body, which a flag announces.
+fn footer_bytes(header: [u8; HEADER_BYTES]) -> u64 {
+    if header[5] & 0x10 != 0 {
+        HEADER_BYTES as u64
+    } else {
+        0
+    }
+}
+
 fn seven_bits(bytes: [u8; 4]) -> u64 {
     bytes
         .iter()
         .fold(0, |sum, byte| sum << 7 | u64::from(byte & 0x7f))
 }
 
-fn look_at(header: [u8; HEADER_BYTES], body: &[u8], claims: &mut Claims) {
+/// False when there are more frames than are looked at.
+fn look_at(header: [u8; HEADER_BYTES], body: &[u8], claims: &mut Claims) -> bool {
     let version = header[3];
     let unsynchronised = header[5] & 0x80 != 0;
     let undone;
@@ -94,13 +107,14 @@ fn look_at(header: [u8; HEADER_BYTES], body: &[u8], claims: &mut Claims) {
     let mut rest = &body[extended_header_bytes(version, header[5], body).min(body.len())..];
     for _ in 0..FRAMES_MAX {
         let Some((name, content, after)) = frame(version, rest) else {
-            break;
+            return true;
         };
         if let Some((name, text)) = text_of(name, content) {
             claims.look_at("ID3", &name, &text);
         }
         rest = after;
     }
+    frame(version, rest).is_none()
 }
 
 fn extended_header_bytes(version: u8, flags: u8, body: &[u8]) -> usize {

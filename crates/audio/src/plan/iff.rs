@@ -4,7 +4,7 @@ use std::io;
 
 use types::{Code, Warning};
 
-use super::{Container, Exam, Plan, Refusal, WALK_MAX, id3, refuse};
+use super::{Container, Exam, Plan, Refusal, WALK_MAX, id3, is_name, refuse};
 use crate::source::ReadAt;
 use crate::splice::Piece;
 use crate::tags::Claims;
@@ -28,11 +28,20 @@ struct Chunk {
     there: u64,
 }
 
+impl Chunk {
+    /// Whether it has a name that means nothing else, and is all there.
+    fn is_sound(&self) -> bool {
+        is_name(&self.name) && self.there == self.stated
+    }
+}
+
 /// The file's samples and what was read on the way to and past them.
 #[derive(Default)]
 struct Walk {
     format: Option<Vec<u8>>,
     data: Option<Chunk>,
+    /// Where the last chunk that belongs to the file ends.
+    end: u64,
     warnings: Vec<Warning>,
 }
 
@@ -68,6 +77,9 @@ pub(super) fn wav<R: ReadAt>(exam: &mut Exam<'_, R>, claims: &mut Claims) -> Res
         .filter(|stated| *stated != UNKNOWN && *stated > 0)
         .map(|stated| stated / frame);
     plan.warnings = walk.warnings;
+    if exam.holds_more_from(walk.end)? {
+        plan.warn(Warning::TrailingData);
+    }
     Ok(plan)
 }
 
@@ -105,6 +117,9 @@ pub(super) fn aiff<R: ReadAt>(
     );
     plan.promised = Some(u64::from(frames)).filter(|frames| *frames > 0);
     plan.warnings = walk.warnings;
+    if exam.holds_more_from(walk.end)? {
+        plan.warn(Warning::TrailingData);
+    }
     Ok(plan)
 }
 
@@ -131,11 +146,15 @@ fn walk<R: ReadAt>(
 ) -> Result<Walk, Refusal> {
     let mut found = Walk::default();
     let mut long_data = None;
+    let stated_end = stated_end(exam, number)?;
     let mut at = exam.start + 12;
     for _ in 0..WALK_MAX {
         let Some(mut chunk) = chunk_at(exam, at, number)? else {
             break;
         };
+        if found.data.is_some() && at >= stated_end && !chunk.is_sound() {
+            break;
+        }
         if chunk.name == *b"ds64" {
             long_data = exam
                 .blocks
@@ -152,7 +171,16 @@ fn walk<R: ReadAt>(
         }
         at = chunk.offset + chunk.there + chunk.there % 2;
     }
+    found.end = at;
     Ok(found)
+}
+
+/// Where the file says that it ends; its start when it says nothing that can be. Behind that, as some tools add tags
+/// without correcting it, only sound chunks belong to the file.
+fn stated_end<R: ReadAt>(exam: &mut Exam<'_, R>, number: fn([u8; 4]) -> u32) -> io::Result<u64> {
+    let size = exam.blocks.array(exam.start + 4)?.map_or(0, number);
+    let end = exam.start + 8 + u64::from(size);
+    Ok(if end > exam.end { exam.start } else { end })
 }
 
 /// The samples' length where the chunk does not state it: a longer field says so, or they go on to the end.
@@ -211,7 +239,11 @@ fn look_at_texts<R: ReadAt>(
     let content = exam.blocks.vec(chunk.offset, chunk.there as usize)?;
     match &chunk.name {
         b"LIST" => look_at_list(&content, number, claims),
-        b"ID3 " | b"id3 " => id3::look_at_embedded(&content, claims),
+        b"ID3 " | b"id3 " => {
+            if !id3::look_at_embedded(&content, claims) {
+                warnings.push(Warning::TagsSkipped);
+            }
+        }
         b"bext" => claims.look_at("RIFF", "bext", &until_nul(&content)),
         name => claims.look_at("IFF", &String::from_utf8_lossy(name), &until_nul(&content)),
     }

@@ -21,13 +21,20 @@ use crate::source::{Blocks, ReadAt};
 use crate::splice::Piece;
 use crate::tags::Claims;
 
-pub(crate) use mp4::is_plain_aac_lc;
+pub(crate) use flac::{FlacFrames, FlacRead};
+pub(crate) use mp4::{Cut, Edited, is_plain_aac_lc};
 pub(crate) use mpeg::FrameKind;
 
 /// How far from the start an MPEG audio or ADTS stream is searched for when no magic is known.
 pub(crate) const PROBE_BYTES: u64 = 1 << 20;
 /// Most chunks, boxes or blocks walked in one container: real files have dozens.
 const WALK_MAX: usize = 4096;
+/// Most bytes behind the end of a recording that nobody is told of: far less than a second of any music that is sold.
+const TRAILING_BYTES_MAX: u64 = 1024;
+/// How much is looked at, at either end of what follows a recording, to tell padding from data.
+const TRAILING_LOOK_BYTES: usize = 4096;
+/// Tags passed over behind a recording: tools that add one leave those of others.
+const TRAILING_TAGS_MAX: usize = 4;
 
 /// The parser that a file goes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +91,10 @@ pub(crate) struct Plan {
     pub(crate) promised: Option<u64>,
     /// The kind of every frame of an MPEG stream.
     pub(crate) frame_kind: Option<FrameKind>,
+    /// The frames of a FLAC stream, which tell their own end only once they are decoded.
+    pub(crate) flac: Option<FlacFrames>,
+    /// The streams of an MP4 that have an edit list.
+    pub(crate) edited: Vec<Edited>,
     pub(crate) warnings: Vec<Warning>,
     pub(crate) claims: Claims,
 }
@@ -96,6 +107,8 @@ impl Plan {
             seekable: false,
             promised: None,
             frame_kind: None,
+            flac: None,
+            edited: Vec::new(),
             warnings: Vec::new(),
             claims: Claims::default(),
         }
@@ -262,6 +275,31 @@ impl<R: ReadAt> Exam<'_, R> {
         Ok(end)
     }
 
+    /// Whether more than tags and padding stands behind the end of a recording. Looks at the edges of what follows, so that
+    /// a long tail costs no more than a short one.
+    fn holds_more_from(&mut self, end: u64) -> io::Result<bool> {
+        let last = self.end_without_trailers()?;
+        let mut at = end;
+        for _ in 0..TRAILING_TAGS_MAX {
+            let tag = self.blocks.array(at)?.and_then(id3::whole_bytes);
+            let Some(tag) = tag else { break };
+            at += tag;
+        }
+        let rest = last.saturating_sub(at);
+        if rest <= TRAILING_BYTES_MAX {
+            return Ok(false);
+        }
+        let edge = rest.min(TRAILING_LOOK_BYTES as u64);
+        let first = self.blocks.vec(at, edge as usize)?;
+        let is_padding = first.iter().all(|byte| *byte == 0)
+            && self
+                .blocks
+                .vec(last - edge, edge as usize)?
+                .iter()
+                .all(|byte| *byte == 0);
+        Ok(!is_padding)
+    }
+
     /// Refuses rates and channels beyond the limits.
     fn check_format(&self, rate_hz: u64, channels: u64) -> Result<(), Refusal> {
         check_rate(rate_hz, self.limits)?;
@@ -286,6 +324,22 @@ pub(crate) fn check_channels(channels: u64, limits: &Limits) -> Result<(), Fault
         Code::ChannelLimit,
         format!("{channels} channels"),
     ))
+}
+
+/// Names of chunks and boxes that are the magic of a file of their own.
+fn begins_file(name: &[u8; 4]) -> bool {
+    let magics: [&[u8; 4]; 8] = [
+        b"RIFF", b"RF64", b"BW64", b"riff", b"FORM", b"caff", b"fLaC", b"OggS",
+    ];
+    magics.contains(&name)
+}
+
+/// Whether a chunk's name is one that a person could have given it.
+fn is_name(name: &[u8; 4]) -> bool {
+    let printable = name
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || *byte == b' ');
+    printable && !begins_file(name)
 }
 
 /// What the first bytes say.

@@ -23,7 +23,8 @@ pub fn files(sound: &Sound) -> Vec<Hostile> {
         Hostile::new(7, "ogg-100k-chained.ogg", chained(sound.of("ogg"))),
         Hostile::new(7, "ogg-100k-at-once.ogg", at_once(sound.of("ogg"))),
         Hostile::new(8, "wav-26ch-768khz.wav", wide_wav()),
-        Hostile::new(10, "m4a-1m-tiny-samples.m4a", tiny_samples(mp4_pcm(), 4)),
+        Hostile::new(10, "m4a-1m-tiny-samples.m4a", tiny_samples(None)),
+        Hostile::new(10, "m4a-1m-durations.m4a", tiny_samples(Some(durations()))),
         Hostile::new(10, "m4a-1m-tiny-packets.m4a", tiny_packets()),
     ]
 }
@@ -99,11 +100,23 @@ fn wide_wav() -> Vec<u8> {
     wav.file()
 }
 
-fn tiny_samples(entry: Vec<u8>, bytes: u32) -> Vec<u8> {
+/// A million samples of PCM, each of one frame.
+fn tiny_samples(durations: Option<Vec<u32>>) -> Vec<u8> {
     let frames: Vec<u8> = (0..TINY_SAMPLES)
         .flat_map(|i| [0, (i % 50) as u8, 0, (i % 70) as u8])
         .collect();
-    Mp4::of(entry, bytes, 1, &frames).file()
+    let shape = Mp4 {
+        durations,
+        ..Mp4::of(mp4_pcm(), 4, 1, &frames)
+    };
+    shape.file()
+}
+
+/// An entry for each sample, none like its neighbours.
+fn durations() -> Vec<u32> {
+    (0..TINY_SAMPLES as u32)
+        .flat_map(|i| [1, 1 + i % 2])
+        .collect()
 }
 
 /// AAC packets of one byte, none of which decodes.

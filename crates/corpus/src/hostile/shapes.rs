@@ -256,6 +256,8 @@ pub struct Mp4<'a> {
     pub sizes: Vec<u32>,
     /// Frames of a sample.
     pub sample_frames: u32,
+    /// The table of durations, as pairs of samples and frames; one entry for all unless given.
+    pub durations: Option<Vec<u32>>,
     /// Where its one chunk begins; the truth unless given.
     pub chunk_at: Option<u32>,
     /// Boxes of the track before its media.
@@ -273,6 +275,7 @@ impl<'a> Mp4<'a> {
             count,
             sizes: vec![sample_bytes; count as usize],
             sample_frames,
+            durations: None,
             chunk_at: None,
             track_boxes: Vec::new(),
             data,
@@ -332,9 +335,12 @@ impl<'a> Mp4<'a> {
     fn tables(&self, chunk_at: u32) -> Vec<u8> {
         let there = self.sizes.len() as u32;
         let sizes = [numbers(&[0, 0, self.count]), numbers(&self.sizes)].concat();
+        let one = || vec![there, self.sample_frames];
+        let durations = self.durations.clone().unwrap_or_else(one);
+        let head = numbers(&[0, durations.len() as u32 / 2]);
         [
             mp4_box(b"stsd", &[numbers(&[0, 1]), self.entry.clone()].concat()),
-            mp4_box(b"stts", &numbers(&[0, 1, there, self.sample_frames])),
+            mp4_box(b"stts", &[head, numbers(&durations)].concat()),
             mp4_box(b"stsc", &numbers(&[0, 1, 1, there, 1])),
             mp4_box(b"stsz", &sizes),
             mp4_box(b"stco", &numbers(&[0, 1, chunk_at])),

@@ -353,6 +353,91 @@ fn what_comes_before_after_or_instead_of_the_audio_is_told() {
 }
 
 #[test]
+fn what_follows_the_end_of_a_recording_is_told_unless_it_is_tags_or_padding() {
+    let mut host = host();
+    let small = [b'x'; 1000];
+    let id3 = [b"ID3\x04\0\0\0\0\x10\0".as_slice(), &[1; 0x800]].concat();
+    let id3v1 = [b"TAG".as_slice(), &[b' '; 125]].concat();
+    let ape_footer = b"APETAGEX\xd0\x07\0\0\x20\x0f\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let ape = [&[b'y'; 3840], ape_footer.as_slice()].concat();
+    let mp3 = [0xff, 0xfb, 0x90, 0x44].repeat(4000);
+    let names = [
+        "a.wav", "a.aiff", "a.caf", "alac.caf", "a.m4a", "f.m4a", "alac.m4a",
+    ];
+    for (name, file) in one_of_each() {
+        if !names.contains(&name) {
+            continue;
+        }
+        #[rustfmt::skip]
+        let rows: [(&str, &[u8], bool); 9] = [
+            ("nothing", &[], false),
+            ("less than 1 KiB", &small, false),
+            ("an ID3v2 tag", &id3, false),
+            ("an ID3v1 tag", &id3v1, false),
+            ("an APE tag", &ape, false),
+            ("zeros", &[0; 100_000], false),
+            ("itself", &file, true),
+            ("frames of MP3", &mp3, true),
+            ("a tag, then frames", &[&id3[..], &mp3].concat(), true),
+        ];
+        for (what, tail, is_told) in rows {
+            let (outcome, pcm) = decode(&mut host, &[&file[..], tail].concat(), name, NATIVE);
+            let expected: &[Warning] = if is_told {
+                &[Warning::TrailingData]
+            } else {
+                &[]
+            };
+            assert_eq!(summary(outcome, what).warnings, expected, "{name}, {what}");
+            let alone = decode(&mut host, &file, name, NATIVE).1;
+            assert!(pcm == alone, "{name}, {what}: other samples");
+        }
+    }
+}
+
+#[test]
+fn what_follows_a_flac_stream_is_told_and_so_is_another_format() {
+    let mut host = host();
+    let find = |name: &str| one_of_each().into_iter().find(|(found, _)| *found == name);
+    let flac = find("a.flac").unwrap().1;
+    let low = crate::common::encoded("low.flac", &["-c:a", "flac", "-ac", "1", "-ar", "22050"]);
+    let frames = |file: &[u8]| file[file.len() / 2..].to_vec();
+    #[rustfmt::skip]
+    let rows: [(&str, Vec<u8>, &[Warning]); 6] = [
+        ("nothing", vec![], &[]),
+        ("zeros", vec![0; 100_000], &[]),
+        ("an ID3v1 tag", [b"TAG".as_slice(), &[b' '; 125]].concat(), &[]),
+        ("itself", flac.clone(), &[Warning::FramesLost, Warning::TrailingData]),
+        ("another format", low.clone(), &[Warning::FramesLost, Warning::FormatChanged]),
+        ("half of another format", frames(&low), &[Warning::FramesLost, Warning::TrailingData]),
+    ];
+    for (what, tail, expected) in rows {
+        let (outcome, _) = decode(&mut host, &[&flac[..], &tail].concat(), "a.flac", NATIVE);
+        assert_eq!(summary(outcome, what).warnings, expected, "{what}");
+    }
+    // Damage to its last frame is no trailing data.
+    let mut damaged = flac.clone();
+    let at = damaged.len() - 20;
+    damaged[at] ^= 1;
+    let (outcome, _) = decode(&mut host, &damaged, "a.flac", NATIVE);
+    assert_eq!(summary(outcome, "damaged").warnings, [Warning::Truncated]);
+}
+
+#[test]
+fn chunks_that_tools_add_without_correcting_the_size_are_no_trailing_data() {
+    let mut host = host();
+    let tag = [b"id3 \0\x10\0\0".as_slice(), &[b'z'; 4096]].concat();
+    let free = [b"\0\0\x10\0free".as_slice(), &[b'z'; 4088]].concat();
+    let chunk = [b"peak\0\0\0\0\0\0\x10\0".as_slice(), &[b'z'; 4096]].concat();
+    let cases = [("a.wav", tag), ("a.m4a", free), ("a.caf", chunk)];
+    for (name, file) in one_of_each() {
+        for (_, added) in cases.iter().filter(|(of, _)| *of == name) {
+            let (outcome, _) = decode(&mut host, &[&file[..], added].concat(), name, NATIVE);
+            assert_eq!(summary(outcome, name).warnings, [], "{name}");
+        }
+    }
+}
+
+#[test]
 fn memory_stays_far_below_its_limit() {
     let mut host = host();
     let loud: Vec<u8> = (0..384_000u32 * 8)

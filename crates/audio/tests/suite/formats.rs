@@ -1,10 +1,8 @@
 //! Every supported format against the system's own decoder, and what is refused by name.
 
-mod common;
-
+use crate::common::{encode, folder, reference, signal, wav_f32};
 use audio::decode::{Decoded, Refused, decode_to_vec};
 use audio::protocol::{ChannelRule, OutputSpec};
-use common::{encode, folder, reference, signal, wav_f32};
 use types::Code;
 
 const NATIVE: OutputSpec = OutputSpec {
@@ -96,7 +94,14 @@ fn every_supported_format_decodes_as_ffmpeg_decodes_it() {
                     summary.source_rate_hz,
                     usize::from(summary.source_channels),
                 );
+                // ffmpeg plays the last packet of an MP4 to its end; the edit list says where the recording ends.
+                let behind = (theirs.len() / channels) as i64 - summary.frames as i64;
+                let whole = !name.ends_with(".m4a")
+                    || (summary.frames == 2 * u64::from(*rate)
+                        && shift == 0
+                        && (0..1024).contains(&behind));
                 let sound = described == (codec, *rate, *channels)
+                    && whole
                     && difference <= *tolerance
                     && summary.warnings.is_empty();
                 println!(
@@ -108,8 +113,8 @@ fn every_supported_format_decodes_as_ffmpeg_decodes_it() {
                 );
                 if !sound {
                     failures.push(format!(
-                        "{name}: {described:?} {difference:e} {:?}",
-                        summary.warnings
+                        "{name}: {described:?} {difference:e} {:?}, {} frames at {shift}",
+                        summary.warnings, summary.frames
                     ));
                 }
             }
