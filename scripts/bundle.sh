@@ -6,18 +6,15 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-work=${XDG_CACHE_HOME:-$HOME/.cache}/trackscan/training
 worker=${CARGO_TARGET_DIR:-target}/release/trackscan-worker
 # The decoders of sound files have much to say.
 export TRACKSCAN_LOG=${TRACKSCAN_LOG:-warn,models=info}
 decoders=bundles/decoders
-mkdir -p "$work"
-
-# Other decoders make other positives: none of the old ones may stay.
 if [ "${DECODERS:-keep}" = remake ]; then
-    rm -rf "$work/corpus"
     "$worker" decoders --out "$decoders"
 fi
+# Other decoders make other positives, in another folder.
+work=$(scripts/corpus-folder.sh)
 "$worker" corpus --out "$work/corpus" --decoders "$decoders"
 "$worker" train --manifest "$work/corpus/labels.csv" --cache "$work/cache" --out "$work/weights.safetensors"
 "$worker" calibrate --manifest "$work/corpus/labels.csv" --weights "$work/weights.safetensors" --decoders "$decoders" \

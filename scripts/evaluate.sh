@@ -4,11 +4,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-corpus=${XDG_CACHE_HOME:-$HOME/.cache}/trackscan/training/corpus
+corpus=$(scripts/corpus-folder.sh)/corpus
 worker=${CARGO_TARGET_DIR:-target}/release/trackscan-worker
 # The decoders of sound files have much to say.
 export TRACKSCAN_LOG=${TRACKSCAN_LOG:-warn,models=info}
-mkdir -p "$(dirname "$corpus")"
 
 # The 420 held-out pieces, and the first 400 training pieces, which guards and baseline are fitted on: the same seeds, so the same tracks.
 "$worker" corpus --out "$corpus" --decoders bundles/decoders --train 400 --calibrate 0 --test 420

@@ -159,17 +159,23 @@ pub fn calibrate(
     Ok((digest, report))
 }
 
-/// Scores the tracks that guards and baseline are fitted on.
+/// Scores the tracks that guards and baseline are fitted on: the first of each label, in the manifest's order, however that
+/// is sorted.
 pub fn guard_fit(
     manifest: &Manifest,
     bundle: &BundleManifest,
     weights: &Tensors,
 ) -> Result<Vec<Scored>, ScoreError> {
-    let entries: Vec<Entry> = manifest
-        .of(Split::Train)
-        .take(GUARD_FIT_TRACKS)
-        .cloned()
-        .collect();
+    let (mut humans, mut positives) = (0, 0);
+    let wanted = |entry: &&Entry| {
+        let seen = match entry.label {
+            Label::Human => &mut humans,
+            Label::Ai => &mut positives,
+        };
+        *seen += 1;
+        *seen <= GUARD_FIT_TRACKS / 2
+    };
+    let entries: Vec<Entry> = manifest.of(Split::Train).filter(wanted).cloned().collect();
     score_all(manifest, &entries, bundle, weights)
 }
 

@@ -219,8 +219,14 @@ fn guard(view: View, train: &[Scored], test: &[Scored]) -> Guard {
             .collect()
     };
     let found = auc(&side(true), &side(false));
+    // Fitted on one class, or on none, a guard says nothing and scores one half.
+    let fitted = [true, false].map(|positive| {
+        let of_class = train.iter().filter(|track| is_positive(track) == positive);
+        of_class.count() >= GUARD_TRACKS
+    });
     let passed = found.is_some_and(|auc| {
-        (auc.value - 0.5).abs() <= GUARD_LIMIT
+        fitted == [true, true]
+            && (auc.value - 0.5).abs() <= GUARD_LIMIT
             && auc.positives >= GUARD_TRACKS
             && auc.humans >= GUARD_TRACKS
     });
@@ -438,6 +444,17 @@ mod tests {
             "{:?}",
             told.guards
         );
+    }
+
+    #[test]
+    fn a_guard_that_was_fitted_on_one_class_does_not_pass() {
+        let one_class: Vec<Scored> = tracks(1, true)
+            .into_iter()
+            .filter(|track| !is_positive(track))
+            .collect();
+        for train in [one_class, Vec::new()] {
+            assert!(!report(&train, &tracks(2, true), RULE).may_be_believed());
+        }
     }
 
     #[test]

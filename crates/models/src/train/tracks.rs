@@ -38,7 +38,7 @@ pub enum TrackError {
 pub struct Track {
     /// Mono samples, at most [`SECONDS_MAX`] seconds of them.
     pub pcm: Vec<f32>,
-    /// Bytes of the file.
+    /// Bytes of the file; of a longer one, the share of what is kept.
     pub bytes: u64,
 }
 
@@ -46,11 +46,14 @@ pub struct Track {
 struct Bounded {
     pcm: Vec<f32>,
     most: usize,
+    /// Samples that came, kept or not.
+    heard: usize,
 }
 
 impl Sink for Bounded {
     fn pcm(&mut self, interleaved: &[f32]) -> Result<(), Fault> {
         let room = self.most - self.pcm.len();
+        self.heard += interleaved.len();
         self.pcm
             .extend_from_slice(&interleaved[..interleaved.len().min(room)]);
         Ok(())
@@ -69,6 +72,7 @@ pub fn hear(path: &Path, rate_hz: u32) -> Result<Track, TrackError> {
     let mut sink = Bounded {
         pcm: Vec::new(),
         most: rate_hz as usize * SECONDS_MAX as usize,
+        heard: 0,
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let output = OutputSpec {
@@ -84,9 +88,10 @@ pub fn hear(path: &Path, rate_hz: u32) -> Result<Track, TrackError> {
         path: named(),
         source,
     })?;
+    let share = sink.pcm.len() as f64 / sink.heard.max(1) as f64;
     Ok(Track {
         pcm: sink.pcm,
-        bytes,
+        bytes: (bytes as f64 * share).round() as u64,
     })
 }
 
@@ -108,6 +113,17 @@ mod tests {
         assert_eq!(track.pcm.len(), 1_000);
         assert!(track.pcm.iter().all(|x| (x - 0.375).abs() < 1e-4));
         assert_eq!(track.bytes, std::fs::metadata(&path).unwrap().len());
+    }
+
+    #[test]
+    fn of_a_long_track_the_beginning_is_kept_and_the_whole_is_counted() {
+        let mut sink = Bounded {
+            pcm: Vec::new(),
+            most: 100,
+            heard: 0,
+        };
+        sink.pcm(&[0.0; 250]).unwrap();
+        assert_eq!((sink.pcm.len(), sink.heard), (100, 250));
     }
 
     #[test]
