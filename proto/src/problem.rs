@@ -192,6 +192,7 @@ const fn grpc_code(code: Code) -> tonic::Code {
         | Code::DeviceOutOfMemory
         | Code::SourceChanged
         | Code::SourceRefused
+        | Code::SourceUnreadable
         | Code::NonFiniteSamples
         | Code::ScoreNotFinite
         | Code::Encrypted => tonic::Code::FailedPrecondition,

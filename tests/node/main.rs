@@ -38,6 +38,8 @@ struct World {
     runtime: tokio::runtime::Runtime,
     agent: Child,
     options: Options,
+    /// A file that nobody can open as long as this is held.
+    held: Option<Lease>,
 }
 
 /// How its agent is started.
@@ -46,6 +48,34 @@ struct Options {
     honest_decoder: bool,
     arguments: Vec<&'static str>,
     variables: Vec<(&'static str, String)>,
+    /// A track that cannot be opened until the test lets it go.
+    held: Option<&'static str>,
+}
+
+/// A write lease on a file: whoever opens it waits until the lease is given up, as with a share that does not answer.
+struct Lease {
+    _file: std::fs::File,
+}
+
+impl Lease {
+    fn take(path: &Path) -> Self {
+        use std::os::fd::AsRawFd as _;
+        /// Chooses the signal that tells of somebody who waits (`F_SETSIG`), which the libc crate lacks here.
+        const SET_SIGNAL: i32 = 10;
+        let file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .unwrap();
+        // SAFETY: both calls take plain numbers and an open descriptor.
+        let refused = unsafe {
+            // Nobody minds this signal; the usual one would end the suite.
+            libc::fcntl(file.as_raw_fd(), SET_SIGNAL, libc::SIGURG) != 0
+                || libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) != 0
+        };
+        assert!(!refused, "{}", std::io::Error::last_os_error());
+        Self { _file: file }
+    }
 }
 
 impl World {
@@ -66,8 +96,10 @@ impl World {
         let storage = Storage::open_folder(&root.join("storage")).unwrap();
         let played =
             runtime.block_on(async { Played::serve(prepare(&root, &storage).await).await });
+        let held = options.held.map(|name| Lease::take(&music.join(name)));
         let agent = start(&root, &played, &options);
         Self {
+            held,
             _root: folder,
             root,
             storage,
@@ -355,6 +387,55 @@ fn a_decoder_that_turns_on_its_ring_costs_its_track_and_nothing_else() {
             ),
         }
     }
+}
+
+#[test]
+fn a_decoder_that_sleeps_or_takes_nothing_of_what_it_asked_for_costs_its_track_and_nothing_else() {
+    let (long, good) = (tone(1).repeat(8), tone(2));
+    let tracks = [
+        ("deaf.wav", long),
+        ("good.wav", good.clone()),
+        ("sleep.wav", tone(3)),
+    ];
+    let options = Options {
+        arguments: vec!["--decoder-silence-secs", "3"],
+        ..Options::default()
+    };
+    let mut world = World::new(&tracks, options);
+    let worker = world.worker();
+    let rows = world.rows(3);
+    for name in ["deaf.wav", "sleep.wav"] {
+        assert_eq!(rows[name].code, Some(Code::DecodeStalled), "{name}");
+    }
+    assert_scored(&rows["good.wav"], &good);
+    assert_eq!(world.worker(), worker);
+}
+
+#[test]
+fn a_source_that_stalls_and_then_answers_costs_no_track_and_no_worker() {
+    let tracks: Vec<(&str, Vec<i16>)> = (0..)
+        .zip(["a.wav", "b.wav", "c.wav", "d.wav", "e.wav", "held.wav"])
+        .map(|(number, name)| (name, tone(number)))
+        .collect();
+    let options = Options {
+        arguments: vec!["--source-silence-secs", "2"],
+        held: Some("held.wav"),
+        ..Options::default()
+    };
+    let mut world = World::new(&tracks, options);
+    let worker = world.worker();
+    let log = world.root.join("agent.log");
+    world.wait("slots to be given up", |_| {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.matches("a source does not answer").count() >= 2
+    });
+    // Every thread that waited wakes at once, while other threads have its slot.
+    world.held = None;
+    let rows = world.rows(6);
+    for (name, samples) in &tracks {
+        assert_scored(&rows[*name], samples);
+    }
+    assert_eq!(world.worker(), worker, "the worker's process stays");
 }
 
 #[test]

@@ -111,6 +111,12 @@ impl Core {
         self.parts.contains_key(&part)
     }
 
+    /// Whether a grant is held.
+    #[must_use]
+    pub fn has_grant(&self, grant: &GrantKey) -> bool {
+        self.grants.contains_key(grant)
+    }
+
     /// Tracks that are queued or in hand.
     pub fn open_tracks(&self) -> usize {
         self.grants.values().map(Grant::open).sum()

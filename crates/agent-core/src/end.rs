@@ -8,8 +8,8 @@ use crate::action::{Action, Actions, Cause, WorkerDeath};
 use crate::core::Core;
 use crate::device::{Blame, Device};
 use crate::event::{Death, TrackOutcome};
-use crate::grant::{CONVICTED, Grant, Stage, one};
-use crate::limits::back_off;
+use crate::grant::{CONVICTED, Grant, Stage, Trials, one};
+use crate::limits::{UNREADABLE_MAX, back_off};
 use crate::part::State;
 use crate::{DeviceNo, GrantKey, PartNo, Token};
 
@@ -44,7 +44,8 @@ impl Core {
             TrackOutcome::DecoderDied { death, code } => {
                 self.decoder_died(&key, ordinal, death, code, actions)
             }
-            TrackOutcome::Unreachable => self.unreachable(now, &key, ordinal, actions),
+            TrackOutcome::Unreachable => self.unreachable(now, &key, ordinal),
+            TrackOutcome::Unreadable => self.unreadable(now, &key, ordinal, actions),
         }
     }
 
@@ -100,13 +101,7 @@ impl Core {
         });
     }
 
-    fn unreachable(
-        &mut self,
-        now: Millis,
-        key: &GrantKey,
-        ordinal: Ordinal,
-        actions: &mut Actions,
-    ) {
+    fn unreachable(&mut self, now: Millis, key: &GrantKey, ordinal: Ordinal) {
         self.source_failures = self.source_failures.saturating_add(1);
         self.sources_from = Some(now + back_off(self.source_failures));
         let trials = self
@@ -116,8 +111,22 @@ impl Core {
         let spent = trials.is_some_and(|trials| trials.out_of_reach());
         self.again(key, ordinal);
         if spent {
-            self.release(key, Cause::Storage, actions);
+            self.give_back(key, Cause::Storage);
         }
+    }
+
+    /// Puts a track off whose neighbours can be read; nothing waits for it. After a few tries it ends in its code.
+    fn unreadable(&mut self, now: Millis, key: &GrantKey, ordinal: Ordinal, actions: &mut Actions) {
+        let Some(grant) = self.grants.get_mut(key) else {
+            return;
+        };
+        let trials = grant.trials(ordinal);
+        let tries = trials.map_or(UNREADABLE_MAX, Trials::unreadable);
+        if tries >= UNREADABLE_MAX {
+            return self.convict(key, ordinal, Code::SourceUnreadable, actions);
+        }
+        grant.put_off(ordinal, now + back_off(tries));
+        self.again(key, ordinal);
     }
 
     /// Puts a track back into the queue; a draining node gives it back instead.
@@ -126,7 +135,7 @@ impl Core {
         let Some(grant) = self.grants.get_mut(key) else {
             return;
         };
-        if draining {
+        if draining || grant.giving_back.is_some() {
             grant.remove(ordinal);
         } else {
             grant.set(ordinal, Stage::Queued);
@@ -268,6 +277,9 @@ impl Core {
         {
             grant.requeue(lost);
             grant.device = None;
+            if grant.giving_back.is_some() {
+                grant.drop_queued();
+            }
         }
         if self.draining {
             self.drain();

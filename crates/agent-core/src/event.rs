@@ -271,6 +271,8 @@ pub enum TrackOutcome {
         /// What the death means.
         code: Code,
     },
-    /// Its bytes are out of reach at the moment.
+    /// Its source is out of reach at the moment, and with it all that lies there.
     Unreachable,
+    /// Its bytes cannot be had, while others of its source can.
+    Unreadable,
 }

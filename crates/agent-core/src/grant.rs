@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use types::{Code, Digest, Millis, Ordinal, Range, TrackSet};
 
+use crate::action::Cause;
 use crate::event::{Care, Death, Flush, Found, Granted};
 use crate::limits::{
     DECODER_DEATHS_MAX, DECODER_KILLS_MAX, LONE_DEATHS_MAX, LONE_KILLS_MAX, UNREACHABLE_MAX,
@@ -29,6 +30,8 @@ pub(crate) struct Grant {
     pub(crate) renewed: Option<Millis>,
     pub(crate) yielded_at: Option<Ordinal>,
     pub(crate) flushed: Millis,
+    /// Nothing of it is begun any more; it goes back with this cause once it is over.
+    pub(crate) giving_back: Option<Cause>,
     /// Deaths that no answered beat has told yet.
     pub(crate) deaths: Vec<WorkerDeath>,
 }
@@ -78,6 +81,7 @@ impl Grant {
             renewed: Some(renewed),
             yielded_at: None,
             flushed: now,
+            giving_back: None,
             deaths: Vec::new(),
         }
     }
@@ -97,6 +101,7 @@ impl Grant {
             renewed: None,
             yielded_at: None,
             flushed: now,
+            giving_back: None,
             deaths: Vec::new(),
         }
     }
@@ -113,7 +118,30 @@ impl Grant {
 
     /// Whether any track waits to be run.
     pub(crate) fn has_queued(&self) -> bool {
-        !self.tracks.queued.is_empty() || !self.tracks.suspects.is_empty()
+        let tracks = &self.tracks;
+        !tracks.queued.is_empty() || !tracks.suspects.is_empty() || !tracks.put_off.is_empty()
+    }
+
+    /// Leaves a track out of the queue until then; it is queued already or is put there next.
+    pub(crate) fn put_off(&mut self, ordinal: Ordinal, until: Millis) {
+        if let Some(track) = self.tracks.all.get_mut(&ordinal) {
+            track.from = until;
+        }
+    }
+
+    /// Queues the tracks whose time has come.
+    pub(crate) fn take_up(&mut self, now: Millis) {
+        let due = self.tracks.put_off.iter().filter(|(from, _)| *from <= now);
+        let due: Vec<Ordinal> = due.map(|(_, ordinal)| *ordinal).collect();
+        for ordinal in due {
+            self.put_off(ordinal, Millis(0));
+            self.set(ordinal, Stage::Queued);
+        }
+    }
+
+    /// When the next of them is due.
+    pub(crate) fn put_off_until(&self) -> Option<Millis> {
+        self.tracks.put_off.first().map(|(from, _)| *from)
     }
 
     /// Whether any row is made and in no part yet.
@@ -211,7 +239,11 @@ impl Grant {
             .queued
             .range(end..)
             .chain(self.tracks.suspects.range(end..));
-        let dropped: Vec<Ordinal> = queues.copied().collect();
+        let put_off = self.tracks.put_off.iter().map(|(_, ordinal)| ordinal);
+        let dropped: Vec<Ordinal> = queues
+            .chain(put_off.filter(|ordinal| **ordinal >= end))
+            .copied()
+            .collect();
         dropped.into_iter().for_each(|ordinal| self.remove(ordinal));
     }
 
@@ -267,6 +299,8 @@ struct Tracks {
     queued: BTreeSet<Ordinal>,
     /// Queued, but to be run alone.
     suspects: BTreeSet<Ordinal>,
+    /// Queued, but not before a time.
+    put_off: BTreeSet<(Millis, Ordinal)>,
     /// In hand or in a part.
     begun: BTreeSet<Ordinal>,
     made: BTreeSet<Ordinal>,
@@ -278,6 +312,8 @@ struct Track {
     stage: Stage,
     /// Was in hand when a worker died; runs alone until it is cleared.
     suspect: bool,
+    /// Not to be run before.
+    from: Millis,
     trials: Trials,
 }
 
@@ -286,6 +322,7 @@ impl Track {
         Self {
             stage: Stage::Queued,
             suspect: false,
+            from: Millis(0),
             trials: Trials::default(),
         }
     }
@@ -323,10 +360,10 @@ impl Tracks {
         let Some(track) = self.all.get_mut(&ordinal) else {
             return;
         };
-        let (old, suspect) = (track.stage, track.suspect);
+        let (old, suspect, from) = (track.stage, track.suspect, track.from);
         track.stage = stage;
         self.leave(ordinal, old);
-        self.enter(ordinal, stage, suspect);
+        self.enter(ordinal, stage, suspect, from);
     }
 
     fn remove(&mut self, ordinal: Ordinal) {
@@ -350,6 +387,7 @@ impl Tracks {
             Stage::Queued => {
                 self.queued.remove(&ordinal);
                 self.suspects.remove(&ordinal);
+                self.put_off.retain(|(_, track)| *track != ordinal);
             }
             Stage::InHand(_) => _ = self.begun.remove(&ordinal),
             Stage::Made { .. } => _ = self.made.remove(&ordinal),
@@ -360,8 +398,9 @@ impl Tracks {
         }
     }
 
-    fn enter(&mut self, ordinal: Ordinal, stage: Stage, suspect: bool) {
+    fn enter(&mut self, ordinal: Ordinal, stage: Stage, suspect: bool, from: Millis) {
         match stage {
+            Stage::Queued if from > Millis(0) => _ = self.put_off.insert((from, ordinal)),
             Stage::Queued if suspect => _ = self.suspects.insert(ordinal),
             Stage::Queued => _ = self.queued.insert(ordinal),
             Stage::InHand(_) => _ = self.begun.insert(ordinal),
@@ -378,6 +417,7 @@ impl Tracks {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trials {
     unreachable: u8,
+    unreadable: u8,
     lone_deaths: u8,
     lone_kills: u8,
     decoder_deaths: u8,
@@ -395,6 +435,12 @@ impl Trials {
     pub(crate) fn decoder_died(&mut self, death: Death) -> bool {
         count(death, &mut self.decoder_deaths, &mut self.decoder_kills);
         self.decoder_deaths >= DECODER_DEATHS_MAX || self.decoder_kills >= DECODER_KILLS_MAX
+    }
+
+    /// Counts a failure to get at its bytes while its neighbours' can be had, and says how many there were.
+    pub(crate) fn unreadable(&mut self) -> u8 {
+        self.unreadable = self.unreadable.saturating_add(1);
+        self.unreadable
     }
 
     /// Counts a failure to get at its bytes. True if that is enough.

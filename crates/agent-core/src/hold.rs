@@ -89,6 +89,14 @@ impl Core {
         }
     }
 
+    /// Gives back what of a grant is not begun. The grant follows with the cause once what is made and in hand is committed.
+    pub(crate) fn give_back(&mut self, key: &GrantKey, cause: Cause) {
+        if let Some(grant) = self.grants.get_mut(key) {
+            grant.giving_back = Some(cause);
+            grant.drop_queued();
+        }
+    }
+
     /// Gives back every grant for which `wanted` holds.
     pub(crate) fn release_if(
         &mut self,
@@ -109,19 +117,18 @@ impl Core {
 
     /// Lays grants to rest that have no track left.
     pub(crate) fn bury(&mut self, actions: &mut Actions) {
-        let over: Vec<GrantKey> = self
+        let over: Vec<(GrantKey, Option<Cause>)> = self
             .grants
             .values()
             .filter(|grant| grant.is_over())
-            .map(|grant| grant.key.clone())
+            .map(|grant| (grant.key.clone(), grant.giving_back))
             .collect();
-        for key in over {
-            if self.draining {
-                self.released.push(Released {
-                    key: key.clone(),
-                    cause: Cause::Drain,
-                });
-            }
+        for (key, cause) in over {
+            let cause = cause.or(self.draining.then_some(Cause::Drain));
+            self.released.extend(cause.map(|cause| Released {
+                key: key.clone(),
+                cause,
+            }));
             self.forget(&key, actions);
         }
     }
@@ -135,7 +142,8 @@ impl Core {
             .grants
             .values()
             .filter_map(|grant| self.flush_deadline(grant));
-        rows.chain(flushes).min()
+        let put_off = self.grants.values().filter_map(Grant::put_off_until);
+        rows.chain(flushes).chain(put_off).min()
     }
 
     pub(crate) fn devices_deadline(&self) -> Option<Millis> {

@@ -31,6 +31,9 @@ pub const DECODER_DEATHS_MAX: u8 = 2;
 pub const DECODER_KILLS_MAX: u8 = 6;
 /// Times that a track's bytes may be out of reach before its grant is given back.
 pub const UNREACHABLE_MAX: u8 = 8;
+/// Times that a track's bytes may be out of reach, while others of its source are not, before it ends in a code: about a
+/// minute of tries, in which a share that came back half has come back whole.
+pub const UNREADABLE_MAX: u8 = 8;
 /// Tracks given up in a row on one device; after that its deaths are its own faults. Poisoned tracks come in small runs,
 /// a device that kills whatever it is given does so without end.
 pub const CONVICTIONS_IN_A_ROW_MAX: u8 = 4;

@@ -129,6 +129,9 @@ impl Core {
 
     /// Fills idle slots, as far as parts, sources and suspects allow.
     pub(crate) fn start(&mut self, now: Millis, actions: &mut Actions) {
+        for grant in self.grants.values_mut() {
+            grant.take_up(now);
+        }
         if self.sources_from.is_some_and(|from| now < from) || self.is_clogged() {
             return;
         }

@@ -26,7 +26,7 @@ pub use error::BundleError;
 pub use manifest::{
     Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
     FORMAT, FileEntry, Gate, LevelRule, Manifest, MelNorm, Picture, Pooling, Preprocessing, Screen,
-    Tier, Verdicts, WindowFeature, Windows,
+    TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX, Tier, Verdicts, WindowFeature, Windows,
 };
 pub use open::{
     BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,

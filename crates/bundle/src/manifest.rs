@@ -7,6 +7,8 @@ use types::{Digest, Dtype, Purpose};
 
 mod check;
 
+pub use check::{TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX};
+
 /// The manifest format that this code reads and writes.
 pub const FORMAT: u32 = 1;
 

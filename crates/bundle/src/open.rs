@@ -95,10 +95,11 @@ impl Bundle {
         check_names(dir, names, &manifest)?;
         let (mut weights, mut clip) = (Vec::new(), Vec::new());
         for entry in &manifest.files {
-            let bytes = read_listed(dir, entry)?;
+            let is_clip = entry.name == manifest.canary.clip;
+            let bytes = read_listed(dir, entry, is_clip)?;
             if entry.name == manifest.screen.weights {
                 weights = bytes;
-            } else if entry.name == manifest.canary.clip {
+            } else if is_clip {
                 clip = bytes;
             }
         }
@@ -291,8 +292,13 @@ fn read_bounded(dir: &Path, name: &str, max: u64) -> Result<Vec<u8>, BundleError
     Ok(bytes)
 }
 
-fn read_listed(dir: &Path, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
+/// Reads a listed file and checks it. A clip is samples, which may have any values at its start; nothing else may begin as a
+/// program does.
+fn read_listed(dir: &Path, entry: &FileEntry, is_clip: bool) -> Result<Vec<u8>, BundleError> {
     let bytes = read_bounded(dir, &entry.name, BUNDLE_BYTES_MAX)?;
+    if !is_clip {
+        refuse_magic(&entry.name, &bytes)?;
+    }
     let found = Digest::of(&bytes);
     if found == entry.sha256 && bytes.len() as u64 == entry.bytes {
         return Ok(bytes);
@@ -305,7 +311,6 @@ fn read_listed(dir: &Path, entry: &FileEntry) -> Result<Vec<u8>, BundleError> {
 }
 
 fn read_weights(name: &str, bytes: &[u8]) -> Result<Tensors, BundleError> {
-    refuse_magic(name, bytes)?;
     if !name.ends_with(".safetensors") {
         let rule = "ends in .safetensors".to_owned();
         return Err(BundleError::Value {

@@ -89,6 +89,14 @@ fn weights_that_can_run_code_are_refused_as_such() {
         b"\x80\x04\x95\x1c\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94\x8c\x06system\x94\x93\x94.";
     let archive = b"PK\x03\x04\x00\x00archive/code/__torch__.py aten::save";
     for bytes in [&pickle[..], archive] {
+        let mut contents: Contents = sample::contents();
+        contents.insert("notes.dat".to_owned(), bytes.to_vec());
+        let listed = tempfile::tempdir().unwrap();
+        bundle::write(listed.path(), sample::manifest(), &contents, &sample::key()).unwrap();
+        assert_eq!(
+            refused(&listed, &trust(), "code in a listed file").code(),
+            Code::BundleForbiddenFormat
+        );
         let refusal = refused(
             &signed_weights(bytes),
             &trust(),
@@ -292,6 +300,8 @@ fn a_signed_manifest_that_is_wrong_is_still_refused() {
         Code::BundleInvalid,
     );
     check(r#""slope": 1.5"#, r#""slope": 0.0"#, Code::BundleInvalid);
+    // Windows so close that the scores of four hours would not fit a worker's message.
+    check(r#""stride": 32"#, r#""stride": 22"#, Code::BundleInvalid);
     check(r#""prior": 0.5"#, r#""prior": 1.0"#, Code::BundleInvalid);
     check(r#""n_fft": 512"#, r#""n_fft": 511"#, Code::BundleInvalid);
     check(

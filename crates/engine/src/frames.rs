@@ -15,7 +15,8 @@ use rustix::net::{
 };
 use thiserror::Error;
 
-/// Largest payload: a score of a four-hour track (about 5,000 windows of 20 bytes) with picture and embedding, eight times over.
+/// Largest payload: the score of the longest track under the densest bundle ([`bundle::TRACK_WINDOWS_MAX`] windows of 20 bytes)
+/// with picture and embedding, and a fifth more.
 pub const FRAME_BYTES_MAX: usize = 1 << 20;
 /// Descriptors that one frame carries at most: a ring and its two eventfds.
 pub const FDS_MAX: usize = 3;

@@ -33,6 +33,9 @@ pub enum ToWorker {
         /// The agent's name for this try of this track; never reused in a worker's life.
         #[n(1)]
         token: u64,
+        /// Most samples that the ring may carry; absent: any number. More is `TOO_LONG`: the decoder should have said so.
+        #[n(2)]
+        samples_max: Option<u64>,
     },
     /// The decoder said that the track has `frames` frames; all of them are in the ring or already read.
     #[n(3)]
@@ -147,7 +150,7 @@ pub enum FromWorker {
         /// The track.
         #[n(0)]
         token: u64,
-        /// Why: `RING_VIOLATION`, `NO_SAMPLES`, `SCORE_NOT_FINITE` or `DEVICE_OUT_OF_MEMORY`.
+        /// Why: `RING_VIOLATION`, `TOO_LONG`, `DECODE_STALLED`, `NO_SAMPLES`, `SCORE_NOT_FINITE` or `DEVICE_OUT_OF_MEMORY`.
         #[n(1)]
         code: Code,
         /// The circumstances, in words.
@@ -164,7 +167,8 @@ pub enum FromWorker {
         #[n(1)]
         slot: u32,
     },
-    /// The ring lied and is dropped: a new one must be attached before the slot is used again.
+    /// The ring lied, carried too much or stayed empty for too long, and is dropped: a new one must be attached before the
+    /// slot is used again.
     #[n(10)]
     RingLost {
         /// The slot.

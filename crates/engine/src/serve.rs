@@ -170,7 +170,11 @@ impl<E: Engine> Worker<E> {
         match message {
             ToWorker::Load(_) => Err(ServeError::Protocol("a second load".to_owned())),
             ToWorker::AttachRing { slot } => self.attach(slot),
-            ToWorker::Track { slot, token } => self.begin(slot, token),
+            ToWorker::Track {
+                slot,
+                token,
+                samples_max,
+            } => self.begin(slot, token, samples_max.unwrap_or(u64::MAX)),
             ToWorker::EndOfTrack {
                 slot,
                 token,
@@ -194,13 +198,16 @@ impl<E: Engine> Worker<E> {
         let fds = RingFds::from(self.socket.take_fds::<3>()?);
         let ring = Reader::attach(fds)
             .map_err(|error| ServeError::Protocol(format!("a bad ring: {error}")))?;
-        self.slot(slot)?.attach(ring);
+        if let Some(token) = self.slot(slot)?.attach(ring) {
+            self.tallies.remove(&token);
+            self.say(&FromWorker::Aborted { token, slot })?;
+        }
         self.say(&FromWorker::Ready { slot })
     }
 
-    fn begin(&mut self, slot: u32, token: u64) -> Result<(), ServeError> {
+    fn begin(&mut self, slot: u32, token: u64, samples_max: u64) -> Result<(), ServeError> {
         let spec = self.engine.info().window;
-        if !self.slot(slot)?.begin(token, spec) {
+        if !self.slot(slot)?.begin(token, samples_max, spec) {
             return Err(ServeError::Protocol(format!(
                 "track {token} to slot {slot}, which is not idle"
             )));
@@ -280,10 +287,18 @@ impl<E: Engine> Worker<E> {
             return Ok(());
         };
         self.stats.tracks += 1;
-        self.say(&FromWorker::Scored {
-            token,
-            score: tally.finish(sound),
-        })
+        let score = tally.finish(sound);
+        match self.say(&FromWorker::Scored { token, score }) {
+            // Nothing of it was written. Bundles and limits are such that no track comes here.
+            Err(ServeError::Socket(error @ FrameError::TooLong(_))) => {
+                self.say(&FromWorker::TrackFailed {
+                    token,
+                    code: Code::TooLong,
+                    detail: error.to_string(),
+                })
+            }
+            said => said,
+        }
     }
 
     /// Gives a track up; whatever of it is still in its ring is read past. A track that already failed stays as it is.
@@ -391,8 +406,19 @@ impl<E: Engine> Worker<E> {
         if self.last_beat.elapsed() < Duration::from_millis(BEAT_MS) {
             return Ok(());
         }
-        self.last_beat = Instant::now();
+        let since = std::mem::replace(&mut self.last_beat, Instant::now()).elapsed();
+        self.note_hunger(since)?;
         self.say(&FromWorker::Beat(self.stats))
+    }
+
+    /// Counts the time since the last beat against decoders that leave their rings empty.
+    fn note_hunger(&mut self, since: Duration) -> Result<(), ServeError> {
+        for at in 0..self.slots.len() {
+            if let Some(step) = self.slots[at].wait(since) {
+                self.settle(at, step)?;
+            }
+        }
+        Ok(())
     }
 
     fn say(&mut self, message: &FromWorker) -> Result<(), ServeError> {

@@ -141,3 +141,49 @@ fn add_to(sums: &mut Vec<f64>, values: impl Iterator<Item = f64>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::FRAME_BYTES_MAX;
+    use crate::protocol::FromWorker;
+
+    #[test]
+    fn the_longest_track_under_the_densest_bundle_fits_a_message() {
+        assert_eq!(
+            bundle::TRACK_SECONDS_MAX,
+            u64::from(audio::limits::DURATION_S)
+        );
+        // A second more than four hours may be read, which is less than a hundred windows on top.
+        let windows = usize::try_from(bundle::TRACK_WINDOWS_MAX).unwrap() + 100;
+        let point = WindowPoint {
+            start: u64::MAX,
+            logit: 0.1,
+            rms_db: -0.1,
+        };
+        let score = TrackScore {
+            samples: u64::MAX,
+            timeline: vec![point; windows],
+            mean: 0.1,
+            deviation: 0.1,
+            peak: 0.1,
+            features: vec![0.1; 16],
+            // Twice the widest layer that a bundle may name.
+            embedding: vec![u16::MAX; 2_048],
+            picture: Some(types::Thumbnail {
+                bands: 64,
+                columns: 64,
+                levels: vec![255; types::Thumbnail::MAX_BYTES],
+            }),
+            device_seconds: 0.1,
+            cpu_seconds: 0.1,
+        };
+        let mut message = Vec::new();
+        let scored = FromWorker::Scored {
+            token: u64::MAX,
+            score,
+        };
+        minicbor::encode(&scored, &mut message).unwrap();
+        assert!(message.len() <= FRAME_BYTES_MAX, "{}", message.len());
+    }
+}

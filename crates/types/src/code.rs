@@ -56,6 +56,7 @@ codes! {
     NonFiniteSamples = "NON_FINITE_SAMPLES" @ 21, cause: "Every sample is NaN or infinite.", fix: "Replace the file.";
     ScoreNotFinite = "SCORE_NOT_FINITE" @ 22, cause: "The network gave no finite score for this track.", fix: "Report it with the track and the bundle.";
     Encrypted = "ENCRYPTED" @ 23, cause: "The audio is protected by DRM.", fix: "Provide an unprotected master.";
+    SourceUnreadable = "SOURCE_UNREADABLE" @ 24, cause: "The object cannot be read, while others of its source can.", fix: "Check the file system and its disk; restore the object from a copy.";
 
     // Catalog rows that are rejected at import.
     KeyInvalid = "KEY_INVALID" @ 40, cause: "The key is empty, absolute, longer than 1,024 bytes, or has `..`, `.`, an empty segment, a backslash, NUL or a line break.", fix: "Write the key relative to its source, with `/` between segments.";

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use sha2::{Digest as _, Sha256};
-use storage::{SourceError, SourceFile};
+use storage::{Source, SourceError, SourceFile};
 use types::Digest;
 
-use crate::news::{News, Teller};
+use crate::news::{News, Reading, Teller};
+use crate::slot::talk::source_failed;
+use crate::slot::{Shared, Wait};
 
 /// Blocks that wait to be hashed: four megabytes, so that a decoder is rarely held up and memory stays small.
 const BLOCKS_MAX: usize = 4;
@@ -26,7 +28,7 @@ pub(crate) struct Hasher {
 }
 
 enum Work {
-    Begin(Arc<SourceFile>),
+    Begin(Arc<Source>, Arc<SourceFile>),
     Block(Vec<u8>),
     End(u64),
 }
@@ -36,18 +38,18 @@ impl Hasher {
     ///
     /// # Errors
     /// The system's, when no thread can be made.
-    pub(crate) fn start(news: Teller) -> std::io::Result<Self> {
+    pub(crate) fn start(news: Teller, shared: Arc<Shared>) -> std::io::Result<Self> {
         let (work, inbox) = sync_channel(BLOCKS_MAX);
         std::thread::Builder::new()
             .name("hasher".into())
-            .spawn(move || run(&inbox, &news))?;
+            .spawn(move || run(&inbox, &news, &shared.hashing))?;
         Ok(Self { work, next: 0 })
     }
 
     /// Begins a file; one that was begun and not ended is forgotten.
-    pub(crate) fn begin(&mut self, file: Arc<SourceFile>) {
+    pub(crate) fn begin(&mut self, source: Arc<Source>, file: Arc<SourceFile>) {
         self.next = 0;
-        self.send(Work::Begin(file));
+        self.send(Work::Begin(source, file));
     }
 
     /// Takes a block that was served. One out of order is left for the end.
@@ -69,13 +71,13 @@ impl Hasher {
     }
 }
 
-fn run(inbox: &Receiver<Work>, news: &Teller) {
-    let mut file: Option<Arc<SourceFile>> = None;
+fn run(inbox: &Receiver<Work>, news: &Teller, waits: &Wait) {
+    let mut begun: Option<(Arc<Source>, Arc<SourceFile>)> = None;
     let (mut hash, mut hashed) = (Sha256::new(), 0);
     while let Ok(work) = inbox.recv() {
         match work {
-            Work::Begin(opened) => {
-                file = Some(opened);
+            Work::Begin(source, file) => {
+                begun = Some((source, file));
                 (hash, hashed) = (Sha256::new(), 0);
             }
             Work::Block(bytes) => {
@@ -83,8 +85,14 @@ fn run(inbox: &Receiver<Work>, news: &Teller) {
                 hashed += bytes.len() as u64;
             }
             Work::End(token) => {
-                let Some(file) = file.take() else { continue };
-                let outcome = finish(&file, std::mem::take(&mut hash), hashed);
+                let Some((source, file)) = begun.take() else {
+                    continue;
+                };
+                let digest = finish(&file, std::mem::take(&mut hash), hashed, waits);
+                let outcome = digest.map_err(|error| {
+                    let failed = || source_failed(&error, Reading::default(), &source, file.key());
+                    Box::new(waits.timed(failed))
+                });
                 metrics::gauge!("trackscan_agent_hash_cpu_seconds", "thread" => name())
                     .set(cpu_seconds());
                 if news.blocking_send(News::Hashed { token, outcome }).is_err() {
@@ -95,21 +103,27 @@ fn run(inbox: &Receiver<Work>, news: &Teller) {
     }
 }
 
-fn finish(file: &SourceFile, mut hash: Sha256, mut hashed: u64) -> Result<Digest, SourceError> {
+/// Reads and hashes what is missing. Each wait for the source can be seen, since the track is in hand until this ends.
+fn finish(
+    file: &SourceFile,
+    mut hash: Sha256,
+    mut hashed: u64,
+    waits: &Wait,
+) -> Result<Digest, SourceError> {
     let mut buffer = if hashed < file.len() {
         vec![0; READ_BYTES]
     } else {
         Vec::new()
     };
     while hashed < file.len() {
-        let read = file.read_at(hashed, &mut buffer)?;
+        let read = waits.timed(|| file.read_at(hashed, &mut buffer))?;
         if read == 0 {
             break;
         }
         hash.update(&buffer[..read]);
         hashed += read as u64;
     }
-    file.check_unchanged()?;
+    waits.timed(|| file.check_unchanged())?;
     Ok(Digest(hash.finalize().into()))
 }
 

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use agent_core::{Death, DeviceNo, Event, GrantKey, PartNo, SlotNo, Unready};
 use audio::protocol::Summary;
 use engine::FromWorker;
-use storage::SourceError;
 use tokio::sync::mpsc;
 use types::{CatalogRow, Code, Digest, Ordinal, Problem, Provenance};
 
@@ -92,8 +91,8 @@ pub(crate) enum News {
     Hashed {
         /// The try.
         token: u64,
-        /// The digest.
-        outcome: Result<Digest, SourceError>,
+        /// The digest, or why the track ends without one.
+        outcome: Result<Digest, Box<Decoded>>,
     },
     /// A part was made and put, or not.
     Part {
@@ -113,8 +112,10 @@ pub(crate) enum Decoded {
     Whole(Summary, Reading),
     /// It ends in a code.
     Failed(Refusal, Reading),
-    /// Its bytes are out of reach at the moment.
+    /// Its source is out of reach at the moment.
     Unreachable,
+    /// Its bytes cannot be had at the moment, others of its source can.
+    Unreadable,
     /// The decoder died.
     Died {
         /// How.

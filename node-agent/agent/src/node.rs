@@ -8,7 +8,7 @@ mod unfinished;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use agent_core::{
@@ -33,14 +33,15 @@ use crate::news::{Decoded, News, Teller, queue};
 use crate::parts::{Circumstances, Saved, Shelf, compose};
 use crate::rows::{self, MadeRow, Scorer};
 use crate::settings::NodeSettings;
-use crate::slot::{self, Slot, SlotOptions};
+use crate::slot::{self, Shared, Slot, SlotOptions};
 use crate::tracks::{Book, Flight, Landing};
-use crate::worker::{Link, SlotEar};
+use crate::worker::Link;
 
 /// How often silence and slow sources are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Longest wait for bytes of a source; afterwards the track is tried again later, and its slot is replaced.
-const SOURCE_DEADLINE: Duration = Duration::from_secs(60);
+/// Threads that wait for sources beyond their tracks, at most: each holds an open file and its stack, and a source that
+/// never answers would take more with every try. Beyond that a slot waits until its own thread is answered.
+const ABANDONED_MAX: usize = 64;
 
 /// What a node works with.
 pub struct Equipment {
@@ -70,6 +71,8 @@ pub struct Node {
     news: mpsc::Receiver<News>,
     devices: Vec<Seat>,
     slots: BTreeMap<SlotNo, (DeviceNo, Slot)>,
+    /// Slots that were replaced, for as long as their threads live.
+    abandoned: Vec<Weak<Shared>>,
     books: BTreeMap<GrantKey, Book>,
     flights: BTreeMap<Token, Flight>,
     parts: BTreeMap<PartNo, Arc<Saved>>,
@@ -97,7 +100,7 @@ enum State {
     /// A bundle is being fetched for it.
     Fetching(Digest),
     /// A worker is loading a bundle.
-    Loading(Arc<Link>, Vec<SlotEar>, Arc<Bundle>),
+    Loading(Arc<Link>, Arc<Bundle>),
     /// A worker is at work.
     Ready(Arc<Link>, Arc<Bundle>, Loaded),
 }
@@ -118,7 +121,7 @@ impl Node {
     /// `DATA_LOCKED` where another agent uses the folder, or what the system refuses.
     pub fn start(equipment: Equipment) -> Result<Self, Problem> {
         let Equipment {
-            settings,
+            mut settings,
             devices,
             storage,
             coordinator,
@@ -133,6 +136,10 @@ impl Node {
                 .add(name.clone(), folder)
                 .map_err(|error| Problem::new(error.code(), error.to_string()))?;
         }
+        let count = u32::try_from(devices.len())
+            .map_err(|_| Problem::new(Code::Internal, "count devices"))?;
+        // A device without a decoder would never have work.
+        settings.decoders = settings.decoders.max(count);
         let introduction = Arc::new(Introduction {
             devices: devices.clone(),
             decoders: settings.decoders,
@@ -140,8 +147,6 @@ impl Node {
             accepts_sources: settings.accept_sources,
             nonce: nonce(),
         });
-        let count = u32::try_from(devices.len())
-            .map_err(|_| Problem::new(Code::Internal, "count devices"))?;
         let fetcher = Fetcher::new(
             storage.clone(),
             settings.data.join("bundles"),
@@ -165,6 +170,7 @@ impl Node {
             news,
             devices: devices.into_iter().map(Seat::new).collect(),
             slots: BTreeMap::new(),
+            abandoned: Vec::new(),
             books: BTreeMap::new(),
             flights: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -338,12 +344,12 @@ impl Node {
             .iter()
             .filter(|(_, (_, slot))| {
                 slot.waits_for_source()
-                    .is_some_and(|wait| wait > SOURCE_DEADLINE)
+                    .is_some_and(|wait| wait > self.settings.source_silence)
             })
             .map(|(number, (device, _))| (*number, *device))
             .collect();
         for (slot, device) in stuck {
-            self.replace_slot(slot, device);
+            self.give_up_slot(slot, device);
         }
         metrics::gauge!("trackscan_open_tracks").set(self.core.open_tracks() as f64);
     }
@@ -367,6 +373,14 @@ impl Seat {
             state: State::Empty,
             stats: WorkerStats::default(),
             wait_told: 0.0,
+        }
+    }
+
+    /// The way to its worker, once that has loaded its bundle.
+    fn ready(&self) -> Option<&Arc<Link>> {
+        match &self.state {
+            State::Ready(link, ..) => Some(link),
+            State::Empty | State::Fetching(_) | State::Loading(..) => None,
         }
     }
 

@@ -93,6 +93,16 @@ pub const PROGRAM: Program = Program {
             help: "A worker silent for so long is replaced",
         },
         Setting {
+            key: "decoder-silence-secs",
+            kind: Kind::Number(600),
+            help: "A decoder with a track that is silent for so long is replaced",
+        },
+        Setting {
+            key: "source-silence-secs",
+            kind: Kind::Number(60),
+            help: "A track whose source gives no bytes for so long is tried again later",
+        },
+        Setting {
             key: "drain-secs",
             kind: Kind::Number(60),
             help: "How long what is in hand may take once the end was asked for",
@@ -134,6 +144,8 @@ pub struct Raw {
     min_bundle: Vec<String>,
     flush_secs: u32,
     silence_secs: u32,
+    decoder_silence_secs: u32,
+    source_silence_secs: u32,
     drain_secs: u32,
     metrics: MetricsAddress,
     log: String,
@@ -196,6 +208,11 @@ pub struct NodeSettings {
     pub flush_every: Millis,
     /// A worker silent for so long is replaced.
     pub silence: Duration,
+    /// A decoder that has a track and says nothing for so long, or takes nothing that it asked for, is replaced. A
+    /// megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear.
+    pub decoder_silence: Duration,
+    /// A track whose source gives no bytes for so long is tried again later.
+    pub source_silence: Duration,
     /// How long a drain may take.
     pub drain: Duration,
 }
@@ -246,9 +263,16 @@ fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
         trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
             .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
         flush_every: Millis::from_secs(raw.flush_secs.into()),
-        silence: Duration::from_secs(raw.silence_secs.max(1).into()),
+        silence: seconds(raw.silence_secs),
+        decoder_silence: seconds(raw.decoder_silence_secs),
+        source_silence: seconds(raw.source_silence_secs),
         drain: Duration::from_secs(raw.drain_secs.into()),
     })
+}
+
+/// A span that is not nothing.
+fn seconds(wanted: u32) -> Duration {
+    Duration::from_secs(wanted.max(1).into())
 }
 
 /// One core is left to the worker and the agent itself.

@@ -6,14 +6,14 @@
 //! breaks that, dies, or is taken off its track is replaced, with a new ring.
 
 mod run;
-mod talk;
+pub(crate) mod talk;
 
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use agent_core::SlotNo;
@@ -39,6 +39,8 @@ pub(crate) struct SlotOptions {
     pub(crate) tracks_per_decoder: u32,
     /// What one track may cost.
     pub(crate) limits: Limits,
+    /// Longest time for which a decoder may say nothing, or take nothing that it asked for.
+    pub(crate) silence: Duration,
 }
 
 /// One track to decode.
@@ -69,25 +71,52 @@ pub(crate) struct Slot {
     shared: Arc<Shared>,
 }
 
-/// What handle and thread share.
+/// The try in hand with a copy of its decoder's socket, so that the decoder can be taken off it.
+type Current = Option<(u64, Option<UnixStream>)>;
+
+/// What handle and threads share.
 #[derive(Debug, Default)]
-struct Shared {
-    /// The try in hand with a copy of its decoder's socket, so that the decoder can be taken off it.
-    current: Mutex<Option<(u64, Option<UnixStream>)>>,
+pub(crate) struct Shared {
+    current: Mutex<Current>,
     /// The last try that was interrupted.
     interrupted: AtomicU64,
-    /// When it began to wait for a source, while it does.
-    reading: Mutex<Option<Instant>>,
+    /// The handle is gone: another thread has the slot.
+    retired: AtomicBool,
+    /// The slot's thread waits for a source.
+    pub(crate) reading: Wait,
+    /// The hasher's thread waits for a source.
+    pub(crate) hashing: Wait,
 }
 
 impl Shared {
-    /// Does something that waits for a source, and lets that be seen.
-    fn timed<T>(&self, wait: impl FnOnce() -> T) -> T {
-        let mark = |since| *self.reading.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    fn current(&self) -> MutexGuard<'_, Current> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody wants to hear of the try any more.
+    fn is_given_up(&self, token: u64) -> bool {
+        self.retired.load(Ordering::Acquire) || self.interrupted.load(Ordering::Acquire) == token
+    }
+}
+
+/// A wait that other threads can see.
+#[derive(Debug, Default)]
+pub(crate) struct Wait(Mutex<Option<Instant>>);
+
+impl Wait {
+    /// Does something that waits, and lets that be seen.
+    pub(crate) fn timed<T>(&self, wait: impl FnOnce() -> T) -> T {
+        let mark = |since| *self.0.lock().unwrap_or_else(PoisonError::into_inner) = since;
         mark(Some(Instant::now()));
         let done = wait();
         mark(None);
         done
+    }
+
+    /// How long it has lasted, while it does.
+    fn lasts(&self) -> Option<Duration> {
+        let since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.map(|since| since.elapsed())
     }
 }
 
@@ -109,7 +138,7 @@ impl Slot {
             interrupted: AtomicU64::new(NONE),
             ..Shared::default()
         });
-        let hasher = Hasher::start(news.clone())?;
+        let hasher = Hasher::start(news.clone(), Arc::clone(&shared))?;
         let thread = Thread {
             options,
             spawner,
@@ -132,16 +161,14 @@ impl Slot {
 
     /// Decodes a track. The slot must have said that it is ready.
     pub(crate) fn work(&self, work: Work) {
+        // From now on it can be interrupted, also before the thread has read the command.
+        *self.shared.current() = Some((work.token, None));
         self.send(Command::Work(Box::new(work)));
     }
 
     /// Takes the decoder off this try, if it is on it. The slot says when it is ready again.
     pub(crate) fn interrupt(&self, token: u64) {
-        let current = self
-            .shared
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let current = self.shared.current();
         if let Some((_, socket)) = current.as_ref().filter(|(of, _)| *of == token) {
             self.shared.interrupted.store(token, Ordering::Release);
             hang_up(socket.as_ref());
@@ -150,25 +177,21 @@ impl Slot {
 
     /// Takes the decoder off whatever it does.
     pub(crate) fn interrupt_any(&self) {
-        let current = self
-            .shared
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let current = self.shared.current();
         if let Some((token, socket)) = current.as_ref() {
             self.shared.interrupted.store(*token, Ordering::Release);
             hang_up(socket.as_ref());
         }
     }
 
-    /// How long its thread has been waiting for a source.
+    /// How long one of its threads has been waiting for a source.
     pub(crate) fn waits_for_source(&self) -> Option<Duration> {
-        let reading = self
-            .shared
-            .reading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        reading.map(|since| since.elapsed())
+        self.shared.reading.lasts().max(self.shared.hashing.lasts())
+    }
+
+    /// Tells for how long its threads live, also without this handle.
+    pub(crate) fn life(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
     }
 
     fn send(&self, command: Command) {
@@ -184,6 +207,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        self.shared.retired.store(true, Ordering::Release);
         self.interrupt_any();
         let _thread_gone = self.commands.try_send(Command::Quit);
     }
@@ -192,5 +216,71 @@ impl Drop for Slot {
 fn hang_up(socket: Option<&UnixStream>) {
     if let Some(socket) = socket {
         let _already_gone = socket.shutdown(Shutdown::Both);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::Sources;
+    use types::SourceName;
+
+    /// A slot whose thread never comes round to anything.
+    fn slot() -> (Slot, std::sync::mpsc::Receiver<Command>) {
+        let (commands, inbox) = sync_channel(COMMANDS_MAX);
+        let shared = Arc::new(Shared {
+            interrupted: AtomicU64::new(NONE),
+            ..Shared::default()
+        });
+        (Slot { commands, shared }, inbox)
+    }
+
+    fn work(token: u64) -> Work {
+        let folder = tempfile::tempdir().unwrap();
+        let name = SourceName::new("music").unwrap();
+        let mut sources = Sources::default();
+        sources.add(name.clone(), folder.path()).unwrap();
+        Work {
+            token,
+            source: sources.get(&name).unwrap(),
+            key: "a.wav".to_owned(),
+            bytes: None,
+            rate_hz: 16_000,
+        }
+    }
+
+    #[test]
+    fn a_try_can_be_interrupted_before_its_thread_has_read_of_it() {
+        let (slot, _inbox) = slot();
+        slot.work(work(7));
+        slot.interrupt(6);
+        assert!(!slot.shared.is_given_up(7), "another try was meant");
+        slot.interrupt_any();
+        assert!(slot.shared.is_given_up(7) && !slot.shared.is_given_up(8));
+    }
+
+    #[test]
+    fn a_thread_whose_handle_is_gone_learns_it_and_is_counted_until_it_ends() {
+        let (slot, inbox) = slot();
+        slot.work(work(7));
+        let (life, thread) = (slot.life(), Arc::clone(&slot.shared));
+        drop(slot);
+        assert!(thread.is_given_up(7) && thread.is_given_up(8));
+        assert_eq!(life.strong_count(), 1);
+        drop((thread, inbox));
+        assert_eq!(life.strong_count(), 0);
+    }
+
+    #[test]
+    fn a_wait_shows_while_it_lasts_and_not_afterwards() {
+        let (slot, _inbox) = slot();
+        assert_eq!(slot.waits_for_source(), None);
+        slot.shared
+            .hashing
+            .timed(|| assert!(slot.waits_for_source().is_some()));
+        slot.shared
+            .reading
+            .timed(|| assert!(slot.waits_for_source().is_some()));
+        assert_eq!(slot.waits_for_source(), None);
     }
 }

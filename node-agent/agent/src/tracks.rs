@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use agent_core::{DeviceNo, GrantKey, SlotNo, TrackOutcome};
 use engine::TrackScore;
-use storage::SourceError;
 use types::{CatalogRow, Code, Digest, Ordinal, UnixMillis};
 
 use crate::coordinator::GrantInfo;
@@ -81,6 +80,7 @@ impl Flight {
             }
             Decoded::Failed(refusal, reading) => Some(Landing::Unscannable(refusal, reading)),
             Decoded::Unreachable => Some(Landing::Lost(TrackOutcome::Unreachable)),
+            Decoded::Unreadable => Some(Landing::Lost(TrackOutcome::Unreadable)),
             Decoded::Died { death, code } => {
                 Some(Landing::Lost(TrackOutcome::DecoderDied { death, code }))
             }
@@ -88,14 +88,14 @@ impl Flight {
     }
 
     /// Takes the digest of the whole object.
-    pub(crate) fn hashed(&mut self, outcome: Result<Digest, SourceError>) -> Option<Landing> {
-        match outcome {
+    pub(crate) fn hashed(&mut self, outcome: Result<Digest, Box<Decoded>>) -> Option<Landing> {
+        match outcome.map_err(|without| *without) {
             Ok(digest) => {
                 self.hashed = Some(digest);
                 self.land()
             }
-            Err(error) if error.is_transient() => Some(Landing::Lost(TrackOutcome::Unreachable)),
-            Err(error) => Some(self.refuse(error.code(), error.to_string())),
+            Err(Decoded::Failed(refusal, _)) => Some(self.refuse(refusal.code, refusal.detail)),
+            Err(without) => self.decoded(without),
         }
     }
 

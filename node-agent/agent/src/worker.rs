@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_core::{Death, DeviceNo};
@@ -34,14 +34,24 @@ pub(crate) struct Link {
     pub(crate) life: u64,
     /// Its process id.
     pub(crate) pid: u32,
-    socket: Mutex<OwnedFd>,
-    /// To each slot's ear.
-    mouths: Mutex<Vec<Sender<SlotNews>>>,
+    voice: Mutex<Voice>,
+    /// To each slot's ear, where one listens.
+    mouths: Mutex<Vec<Option<Sender<SlotNews>>>>,
     child: Mutex<Child>,
     hung: AtomicBool,
+    /// It was killed for closing or garbling its socket while it lived on.
+    broken: AtomicBool,
     started: Instant,
     /// Milliseconds after `started` at which it last spoke.
     heard: AtomicU64,
+}
+
+/// The socket, and who may speak for a slot: a thread that was replaced may wake at any time and must change nothing.
+#[derive(Debug)]
+struct Voice {
+    socket: OwnedFd,
+    /// How often each slot's place was taken.
+    turns: Vec<u64>,
 }
 
 /// What a worker says about one slot.
@@ -57,11 +67,17 @@ pub(crate) enum SlotNews {
     Violated(u64),
 }
 
-/// What a slot hears from its worker. It closes when the worker is gone.
-pub(crate) type SlotEar = Receiver<SlotNews>;
+/// A slot's place at its worker: what it hears, and the right to speak for the slot until another takes the place.
+#[derive(Debug)]
+pub(crate) struct SlotEar {
+    slot: u32,
+    turn: u64,
+    /// Closes when the worker is gone or the place is taken.
+    pub(crate) news: Receiver<SlotNews>,
+}
 
 impl Link {
-    /// Starts a worker with `slots` slots. Returns the way to it and each slot's ear.
+    /// Starts a worker with `slots` slots, whose places nobody has taken yet.
     ///
     /// # Errors
     /// [`SpawnError`] when the process cannot be started.
@@ -72,7 +88,7 @@ impl Link {
         life: u64,
         slots: u32,
         news: Teller,
-    ) -> Result<(Arc<Self>, Vec<SlotEar>), SpawnError> {
+    ) -> Result<Arc<Self>, SpawnError> {
         let failed = |source| SpawnError::Start {
             program: binary.display().to_string(),
             source,
@@ -82,16 +98,18 @@ impl Link {
         let mut command = Command::new(binary);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         let child = spawner.spawn(command, vec![theirs.into()])?;
-        let (mouths, ears): (Vec<Sender<SlotNews>>, Vec<SlotEar>) =
-            (0..slots).map(|_| channel()).unzip();
         let link = Arc::new(Self {
             device,
             life,
             pid: child.id(),
-            socket: Mutex::new(ours.into()),
-            mouths: Mutex::new(mouths),
+            voice: Mutex::new(Voice {
+                socket: ours.into(),
+                turns: vec![0; slots as usize],
+            }),
+            mouths: Mutex::new((0..slots).map(|_| None).collect()),
             child: Mutex::new(child),
             hung: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
             started: Instant::now(),
             heard: AtomicU64::new(0),
         });
@@ -104,33 +122,57 @@ impl Link {
             .name(name)
             .spawn(move || listener.run(listen))
             .map_err(failed)?;
-        Ok((link, ears))
+        Ok(link)
     }
 
     /// Says something. A worker that is gone hears nothing; its listener tells of that.
     pub(crate) fn say(&self, message: &ToWorker) {
-        self.say_with(message, &[]);
+        let _told_by_its_listener = self.say_with(&self.voice(), message, &[]);
     }
 
-    /// Attaches a ring to a slot.
-    pub(crate) fn attach(&self, slot: u32, ring: &RingFds) {
-        self.say_with(&ToWorker::AttachRing { slot }, &ring.as_fds());
+    /// Says something for a slot. False where the place is another's by now or the worker is gone: nothing was said.
+    pub(crate) fn say_as(&self, ear: &SlotEar, message: &ToWorker) -> bool {
+        self.say_for(ear, message, &[])
     }
 
-    fn say_with(&self, message: &ToWorker, fds: &[BorrowedFd<'_>]) {
-        let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = frames::write(socket.as_fd(), message, fds) {
+    /// Attaches a ring to a slot. False as in [`Link::say_as`].
+    pub(crate) fn attach(&self, ear: &SlotEar, ring: &RingFds) -> bool {
+        self.say_for(
+            ear,
+            &ToWorker::AttachRing { slot: ear.slot },
+            &ring.as_fds(),
+        )
+    }
+
+    fn say_for(&self, ear: &SlotEar, message: &ToWorker, fds: &[BorrowedFd<'_>]) -> bool {
+        let voice = self.voice();
+        let current = voice.turns.get(ear.slot as usize) == Some(&ear.turn);
+        current && self.say_with(&voice, message, fds)
+    }
+
+    fn say_with(&self, voice: &Voice, message: &ToWorker, fds: &[BorrowedFd<'_>]) -> bool {
+        let written = frames::write(voice.socket.as_fd(), message, fds);
+        if let Err(error) = &written {
             tracing::debug!(device = self.device.0, life = self.life, %error, "the worker hears nothing");
         }
+        written.is_ok()
     }
 
-    /// A new ear for a slot whose thread is replaced; the old one hears nothing any more.
+    fn voice(&self) -> MutexGuard<'_, Voice> {
+        self.voice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a slot's place: who had it before hears nothing any more and is not heard. None once the worker is gone.
     pub(crate) fn ear(&self, slot: u32) -> Option<SlotEar> {
+        let mut voice = self.voice();
         let mut mouths = self.mouths.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = voice.turns.get_mut(slot as usize)?;
         let mouth = mouths.get_mut(slot as usize)?;
-        let (new, ear) = channel();
-        *mouth = new;
-        Some(ear)
+        let (new, news) = channel();
+        *mouth = Some(new);
+        *turn += 1;
+        let turn = *turn;
+        Some(SlotEar { slot, turn, news })
     }
 
     /// How long it has been silent.
@@ -183,6 +225,29 @@ impl Link {
 /// How often a worker whose socket has closed is asked for its status: it is about to end, or is killed.
 const WAIT_POLL: Duration = Duration::from_millis(5);
 
+/// How long a worker whose socket has closed may take until it ends: libraries clean up, a device may be slow at that.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Whether a process is neither gone nor on its way: one that somebody killed may take seconds to give a device back, and
+/// must not pass for one that only closed its socket.
+fn lives_on(pid: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // The command's name may hold anything, also parentheses; the state and six numbers later the flags follow it.
+    let mut fields = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or_default()
+        .split_ascii_whitespace();
+    let gone = matches!(fields.next(), Some("Z" | "X") | None);
+    let flags = fields.nth(5).and_then(|flags| flags.parse::<u32>().ok());
+    !gone && flags.is_some_and(|flags| flags & EXITING == 0)
+}
+
+/// The kernel's mark of a process that is ending (`PF_EXITING`).
+const EXITING: u32 = 0x4;
+
 struct Listener {
     link: Arc<Link>,
     news: Teller,
@@ -234,7 +299,7 @@ impl Listener {
             .mouths
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(mouth) = mouths.get(slot as usize) {
+        if let Some(Some(mouth)) = mouths.get(slot as usize) {
             let _slot_gone = mouth.send(news);
         }
     }
@@ -251,20 +316,17 @@ impl Listener {
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
         // A worker whose socket is closed serves nobody, whether it knows or not.
-        std::thread::sleep(WAIT_POLL);
-        if matches!(
-            self.link
-                .child
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .try_wait(),
-            Ok(None)
-        ) {
-            std::thread::sleep(WAIT_POLL * 20);
+        let until = Instant::now() + LAST_WORDS;
+        while lives_on(self.link.pid) && Instant::now() < until {
+            std::thread::sleep(WAIT_POLL);
+        }
+        if lives_on(self.link.pid) {
+            self.link.broken.store(true, Ordering::Relaxed);
             self.link.kill();
         }
         let status = self.link.wait();
         let death = match &status {
+            Ok(_) if self.link.broken.load(Ordering::Relaxed) => Death::Own,
             Ok(status) => death_of(*status, self.link.hung.load(Ordering::Relaxed)),
             Err(_) => Death::Own,
         };
@@ -290,6 +352,63 @@ pub(crate) fn death_of(status: ExitStatus, hung: bool) -> Death {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::sync::mpsc::Receiver;
+
+    /// Starts a shell script in a worker's place with one slot; it lives as long as what comes third.
+    fn start(script: &str) -> (Arc<Link>, Receiver<News>, impl Sized) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("worker");
+        std::fs::write(&binary, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let (tell, news) = crate::news::queue();
+        let spawner = Spawner::start().unwrap();
+        let link = Link::start(&spawner, &binary, DeviceNo(0), 1, 1, tell).unwrap();
+        (link, news, (folder, spawner))
+    }
+
+    fn death(news: &mut Receiver<News>) -> Death {
+        match news.blocking_recv().unwrap() {
+            News::Ended { death, .. } => death,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_worker_that_closes_or_garbles_its_socket_and_lives_on_answers_for_that_itself() {
+        for script in [
+            "exec 3>&-; exec sleep 1000",
+            "echo 'no frame of this protocol' >&3; exec sleep 1000",
+        ] {
+            let (_link, mut news, _kept) = start(script);
+            assert_eq!(death(&mut news), Death::Own, "{script}");
+        }
+        let (link, mut news, _kept) = start("exec sleep 1000");
+        let pid = rustix::process::Pid::from_raw(i32::try_from(link.pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        assert_eq!(death(&mut news), Death::Killed, "an outsider's kill");
+    }
+
+    #[test]
+    fn who_lost_a_slots_place_is_neither_heard_nor_told_anything() {
+        // It repeats what it is told, which as a word of its own means that the ring is attached.
+        let (link, mut news, _kept) = start("exec cat <&3 >&3");
+        let old = link.ear(0).unwrap();
+        let new = link.ear(0).unwrap();
+        let said = ToWorker::Track {
+            slot: 0,
+            token: 7,
+            samples_max: None,
+        };
+        assert!(!link.say_as(&old, &said));
+        assert!(old.news.recv().is_err(), "the old ear is closed");
+        assert!(link.say_as(&new, &said));
+        assert_eq!(new.news.recv(), Ok(SlotNews::Ready));
+        assert!(link.ear(1).is_none(), "there is no such slot");
+        link.kill();
+        assert!(matches!(news.blocking_recv(), Some(News::Said { .. })));
+        assert_eq!(death(&mut news), Death::Killed, "nothing else was said");
+    }
 
     #[test]
     fn a_kill_from_outside_is_told_from_a_fault_of_its_own() {

@@ -85,7 +85,11 @@ impl Agent {
         )
         .unwrap();
         assert_eq!(self.hear(), FromWorker::Ready { slot: 0 });
-        self.say(&ToWorker::Track { slot: 0, token: 1 });
+        self.say(&ToWorker::Track {
+            slot: 0,
+            token: 1,
+            samples_max: None,
+        });
         let mut writer = Writer::attach(ring).unwrap();
         writer.write(pcm, self.socket.fd().as_fd()).unwrap();
         writer.finish();

@@ -1,6 +1,6 @@
 //! A decoder that a file has taken over. It speaks the decoder's protocol, decodes plain WAV honestly, and turns on its
 //! ring when the file's name tells it how: `truncate`, `rewind`, `overrun`, `race`, `poison`, `surplus`, `shortfall`,
-//! `babble`, `overread`, `sleep` or `die`. Suites start it in the place of `trackscan-decoder`; it has no sandbox.
+//! `babble`, `overread`, `sleep`, `deaf` or `die`. Suites start it in the place of `trackscan-decoder`; it has no sandbox.
 
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -52,8 +52,11 @@ struct Hostile {
 
 impl Hostile {
     fn decode(&mut self, job: &Decode) -> anyhow::Result<()> {
-        let pcm = self.read(job)?;
         let trick = job.name.split(['-', '.']).next().unwrap_or_default();
+        if trick == "deaf" {
+            return self.ask_and_never_listen(job);
+        }
+        let pcm = self.read(job)?;
         let (first, second) = pcm.split_at(pcm.len() / 2);
         self.writer.write(first, self.peer.as_fd())?;
         let mut frames = pcm.len() as u64;
@@ -99,6 +102,16 @@ impl Hostile {
         }
         self.writer.write(second, self.peer.as_fd())?;
         self.done(job, frames)
+    }
+
+    /// Asks for more than the socket holds and takes nothing of it.
+    fn ask_and_never_listen(&mut self, job: &Decode) -> anyhow::Result<()> {
+        let length = u32::try_from(job.bytes.min(1 << 20))?;
+        self.channel
+            .send(&FromDecoder::ReadAt { offset: 0, length })?;
+        loop {
+            std::thread::park();
+        }
     }
 
     /// Reads the file as honestly as any decoder would, in blocks of the largest size.

@@ -211,6 +211,105 @@ fn sources_out_of_reach_are_waited_for_and_then_the_grant_goes_back() {
 }
 
 #[test]
+fn what_is_made_is_committed_before_a_grant_goes_back_for_its_source() {
+    let mut node = Node::at_work(3, 2);
+    let mut token = 0;
+    for round in 1..u64::from(limits::UNREACHABLE_MAX) {
+        node.end(token, TrackOutcome::Unreachable);
+        node.slot(0);
+        node.now = node.now + limits::BACK_OFF_MAX;
+        node.tell(Event::Tick);
+        // Its neighbour is in hand all the while.
+        token = round + 1;
+    }
+    assert_eq!(node.end(1, TrackOutcome::Scored), []);
+    assert_eq!(node.end(token, TrackOutcome::Unreachable), [sing(0)]);
+    let part = Action::WritePart {
+        part: PartNo(0),
+        grant: key(1),
+        tracks: set(1, 2),
+        device: Some(DEVICE),
+    };
+    assert_eq!(node.sung(0, true), [part]);
+    node.beat(vec![GrantOrder {
+        key: key(1),
+        order: Order::Continue,
+        flush: Flush::AsConfigured,
+    }]);
+    assert!(matches!(
+        node.told(stored(0)).as_slice(),
+        [Action::Commit { .. }]
+    ));
+    let counted = Event::Committed {
+        part: PartNo(0),
+        answer: Ok(Committed {
+            outcome: CommitOutcome::Counted,
+            order: Order::Continue,
+        }),
+    };
+    let forgotten = Action::ForgetPart { part: PartNo(0) };
+    assert_eq!(
+        node.told(counted),
+        [forgotten, Action::Forget { grant: key(1) }]
+    );
+    assert_eq!(
+        node.beat_call().released,
+        [Released {
+            key: key(1),
+            cause: Cause::Storage
+        }]
+    );
+}
+
+#[test]
+fn a_track_that_alone_cannot_be_read_is_put_off_and_then_typed_while_its_neighbours_go_on() {
+    let mut node = Node::at_work(20, 1);
+    let mut token = 0;
+    for tries in 1..=limits::UNREADABLE_MAX {
+        let end = node.end(token, TrackOutcome::Unreadable);
+        if tries == limits::UNREADABLE_MAX {
+            assert_eq!(end, [reject(0, Code::SourceUnreadable)]);
+            return;
+        }
+        assert_eq!(end, []);
+        let next = node.told(Event::SlotReady {
+            device: DEVICE,
+            slot: SlotNo(0),
+        });
+        token += 1;
+        let neighbour = u32::from(tries);
+        assert_eq!(
+            next,
+            [start(token, 0, neighbour)],
+            "the next one runs at once"
+        );
+        // Once its time has come, the track is the first again.
+        node.now = node.now + limits::BACK_OFF_MAX;
+        node.end(token, TrackOutcome::Unscannable);
+        node.slot(0);
+        token += 1;
+    }
+}
+
+#[test]
+fn a_track_that_was_put_off_is_asked_for_in_time_and_goes_back_with_a_drain() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Unreadable);
+    assert_eq!(node.core.open_tracks(), 1);
+    node.slot(0);
+    let at = node.now + limits::BACK_OFF_FIRST;
+    assert!(node.core.next_deadline().is_some_and(|next| next <= at));
+    node.now = at;
+    assert_eq!(node.told(Event::Tick), [start(1, 0, 0)]);
+    node.end(1, TrackOutcome::Unreadable);
+    assert_eq!(
+        node.told(Event::Drain).first(),
+        Some(&Action::Forget { grant: key(1) }),
+        "nothing stays behind"
+    );
+}
+
+#[test]
 fn a_rejecting_grant_runs_nothing_and_says_why() {
     let mut node = Node::joined();
     node.grant(Granted {

@@ -29,7 +29,7 @@ pub(super) fn plan<R: ReadAt>(
         return refuse(Code::Damaged, "the file ends within its header");
     };
     let mut kept = header.to_vec();
-    let (mut description, mut data, mut has_table, mut warnings) = (None, None, false, Vec::new());
+    let (mut description, mut data, mut names, mut warnings) = (None, None, Vec::new(), Vec::new());
     let mut at = exam.start + 8;
     for _ in 0..WALK_MAX {
         let Some(chunk) = exam.blocks.array::<12>(at)? else {
@@ -69,7 +69,12 @@ pub(super) fn plan<R: ReadAt>(
             _ => 0,
         };
         if (1..=limit).contains(&size) {
-            has_table |= name == b"pakt";
+            // An honest file has each once; a thousand tables would fill the decoder's memory.
+            let name = [chunk[0], chunk[1], chunk[2], chunk[3]];
+            if names.contains(&name) {
+                return refuse(Code::Damaged, "a chunk that may stand once stands twice");
+            }
+            names.push(name);
             kept.extend_from_slice(&chunk);
             kept.extend(exam.blocks.vec(offset, size as usize)?);
         }
@@ -83,7 +88,7 @@ pub(super) fn plan<R: ReadAt>(
     };
     let frame_bytes = check_description(exam, &description)?;
     // Packets of varying length without a table of lengths cannot be told apart.
-    if description[16..20] == [0; 4] && !has_table {
+    if description[16..20] == [0; 4] && !names.contains(b"pakt") {
         return refuse(Code::Damaged, "there is no packet table");
     }
     kept.extend_from_slice(b"data");
@@ -130,5 +135,48 @@ fn look_at_texts(content: &[u8], claims: &mut Claims) {
         .collect();
     for [name, text] in texts.as_chunks::<2>().0 {
         claims.look_at("CAF", name, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::plan::examine;
+    use crate::source::Blocks;
+
+    /// A stereo ALAC file's chunks in this order, each with its content.
+    fn file(chunks: &[(&[u8; 4], &[u8])]) -> Vec<u8> {
+        let mut file = b"caff\x00\x01\x00\x00".to_vec();
+        for (name, content) in chunks {
+            file.extend_from_slice(*name);
+            file.extend((content.len() as u64).to_be_bytes());
+            file.extend_from_slice(content);
+        }
+        file
+    }
+
+    fn description() -> Vec<u8> {
+        let words = [0, 0, 4_096, 2, 16_u32].map(u32::to_be_bytes).concat();
+        [&44_100_f64.to_be_bytes()[..], b"alac", &words].concat()
+    }
+
+    #[test]
+    fn what_the_parser_keeps_in_memory_may_stand_once() {
+        let (description, table, data) = (description(), [0; 64], [0; 16]);
+        let check = |more: &[(&[u8; 4], &[u8])], expected: Option<Code>| {
+            let mut chunks: Vec<(&[u8; 4], &[u8])> = vec![(b"desc", &description), (b"pakt", &table)];
+            chunks.extend(more);
+            chunks.push((b"data", &data));
+            let bytes = file(&chunks);
+            let mut blocks = Blocks::new(&bytes[..]);
+            let planned = examine(&mut blocks, "a.caf", &Limits::default());
+            assert_eq!(planned.err().map(|(fault, _)| fault.code), expected);
+        };
+        check(&[(b"kuki", &table), (b"chan", &table)], None);
+        check(&[(b"free", &table), (b"free", &table)], None);
+        check(&[(b"pakt", &table)], Some(Code::Damaged));
+        check(&[(b"kuki", &table), (b"kuki", &table)], Some(Code::Damaged));
+        check(&[(b"chan", &table), (b"chan", &table)], Some(Code::Damaged));
     }
 }

@@ -3,6 +3,7 @@
 
 use super::{Architecture, Gate, Manifest, Picture, Preprocessing, Screen, Tier, Verdicts};
 use crate::error::BundleError;
+use crate::window::WindowSpec;
 
 /// Above the fastest music file that is decoded (384 kHz).
 const RATE_HZ_MAX: u32 = 384_000;
@@ -10,6 +11,11 @@ const RATE_HZ_MAX: u32 = 384_000;
 const N_FFT_MAX: u32 = 65_536;
 /// A window of 4096 frames of 512 samples is 95 s at 22 kHz.
 const FRAMES_MAX: u32 = 4_096;
+/// Longest track that a decoder passes on, seconds.
+pub const TRACK_SECONDS_MAX: u64 = 4 * 3_600;
+/// Most windows of the longest track: eight times those of the demonstration bundle, and few enough that a worker's answer
+/// about a track, about 20 bytes for each window, fits its largest message.
+pub const TRACK_WINDOWS_MAX: u64 = 40_000;
 /// Twice the finest mel scale seen in use.
 const MELS_MAX: u32 = 512;
 /// Eight blocks of halving take 256 bands to one.
@@ -123,6 +129,12 @@ impl Screen {
             (1..=windows.frames).contains(&windows.stride),
             "windows.stride",
             "is 1 to windows.frames",
+        )?;
+        let longest = TRACK_SECONDS_MAX * u64::from(self.preprocessing.rate_hz);
+        require(
+            WindowSpec::of(self).count(longest) <= TRACK_WINDOWS_MAX,
+            "windows.stride",
+            "gives a track of four hours at most 40000 windows",
         )?;
         self.check_architecture()?;
         require(

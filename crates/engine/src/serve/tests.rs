@@ -90,7 +90,11 @@ impl World {
 
 /// Writes a whole track while the worker reads, and announces it.
 fn play(world: &mut World, ring: &mut Writer, slot: u32, token: u64, pcm: &[f32]) {
-    world.say(ToWorker::Track { slot, token });
+    world.say(ToWorker::Track {
+        slot,
+        token,
+        samples_max: None,
+    });
     let (peer, _kept) = UnixStream::pair().unwrap();
     ring.write(pcm, peer.as_fd()).unwrap();
     ring.finish();
@@ -178,7 +182,11 @@ fn a_track_without_samples_is_typed() {
 fn a_lie_about_the_length_ends_the_track_and_a_new_ring_serves_the_slot_again() {
     let mut world = World::new(StubOptions::default());
     let _old = world.ring(0);
-    world.say(ToWorker::Track { slot: 0, token: 1 });
+    world.say(ToWorker::Track {
+        slot: 0,
+        token: 1,
+        samples_max: None,
+    });
     world.say(ToWorker::EndOfTrack {
         slot: 0,
         token: 1,
@@ -200,10 +208,60 @@ fn a_lie_about_the_length_ends_the_track_and_a_new_ring_serves_the_slot_again() 
 }
 
 #[test]
+fn a_track_beyond_its_samples_is_typed_and_a_new_ring_serves_the_slot_again() {
+    let mut world = World::new(StubOptions::default());
+    let mut old = world.ring(0);
+    world.say(ToWorker::Track {
+        slot: 0,
+        token: 1,
+        samples_max: Some(30_000),
+    });
+    let (peer, _kept) = UnixStream::pair().unwrap();
+    old.write(&tone(30_001, 3), peer.as_fd()).unwrap();
+    assert_eq!(world.hear(), FromWorker::RingLost { slot: 0, token: 1 });
+    assert!(matches!(
+        world.hear(),
+        FromWorker::TrackFailed {
+            token: 1,
+            code: Code::TooLong,
+            ..
+        }
+    ));
+    let mut ring = world.ring(0);
+    let pcm = tone(40_000, 9);
+    play(&mut world, &mut ring, 0, 2, &pcm);
+    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&pcm));
+}
+
+#[test]
+fn a_track_whose_slot_gets_a_new_ring_is_answered_for_and_the_slot_is_idle() {
+    let mut world = World::new(StubOptions::default());
+    let _old = world.ring(0);
+    world.say(ToWorker::Track {
+        slot: 0,
+        token: 1,
+        samples_max: None,
+    });
+    let fds = RingFds::create(SAMPLES_MIN).unwrap();
+    let message = ToWorker::AttachRing { slot: 0 };
+    frames::write(world.socket.fd(), &message, &fds.as_fds()).unwrap();
+    assert_eq!(world.hear(), FromWorker::Aborted { token: 1, slot: 0 });
+    assert_eq!(world.hear(), FromWorker::Ready { slot: 0 });
+    let mut ring = Writer::attach(fds).unwrap();
+    let pcm = tone(40_000, 9);
+    play(&mut world, &mut ring, 0, 2, &pcm);
+    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&pcm));
+}
+
+#[test]
 fn an_aborted_track_is_answered_and_the_slot_goes_on() {
     let mut world = World::new(StubOptions::default());
     let mut ring = world.ring(0);
-    world.say(ToWorker::Track { slot: 0, token: 1 });
+    world.say(ToWorker::Track {
+        slot: 0,
+        token: 1,
+        samples_max: None,
+    });
     let (peer, _kept) = UnixStream::pair().unwrap();
     ring.write(&tone(30_000, 2), peer.as_fd()).unwrap();
     world.say(ToWorker::AbortTrack { slot: 0, token: 1 });

@@ -5,11 +5,14 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
 use types::SourceName;
 
-use super::SourceError;
+use super::{SourceError, Witness};
 
 /// A regular file, opened for reading.
 #[derive(Debug)]
@@ -18,7 +21,13 @@ pub struct SourceFile {
     name: SourceName,
     key: String,
     stamp: Stamp,
+    /// Where its key is noted once it has given bytes, and whether it was.
+    witness: Witness,
+    noted: AtomicBool,
 }
+
+/// Bytes asked for to see whether a file gives any: the least that a file system reads.
+const PROBE_BYTES: usize = 4_096;
 
 /// What changes when a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +49,12 @@ impl Stamp {
 }
 
 impl SourceFile {
-    pub(super) fn new(file: File, name: &SourceName, key: &str) -> Result<Self, SourceError> {
+    pub(super) fn new(
+        file: File,
+        name: &SourceName,
+        key: &str,
+        witness: Witness,
+    ) -> Result<Self, SourceError> {
         let (name, key) = (name.clone(), key.to_owned());
         match Stamp::of(&file) {
             Ok(stamp) => Ok(Self {
@@ -48,9 +62,16 @@ impl SourceFile {
                 name,
                 key,
                 stamp,
+                witness,
+                noted: AtomicBool::new(false),
             }),
-            Err(source) => Err(SourceError::Unavailable { name, key, source }),
+            Err(source) => Err(SourceError::of(source, &name, &key)),
         }
+    }
+
+    /// Its key.
+    pub fn key(&self) -> &str {
+        &self.key
     }
 
     /// Length in bytes when it was opened.
@@ -67,7 +88,7 @@ impl SourceFile {
     /// file was opened: what is appended meanwhile is not shown.
     ///
     /// # Errors
-    /// [`SourceError::Unavailable`] when the system refuses.
+    /// [`SourceError::Unavailable`] or [`SourceError::Unreadable`] when the system refuses.
     pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
         let left = self
             .stamp
@@ -84,10 +105,27 @@ impl SourceFile {
                 Ok(0) => break,
                 Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.unavailable(error)),
+                Err(error) => return Err(self.failed(error)),
             }
         }
+        if filled > 0 {
+            self.note();
+        }
         Ok(filled)
+    }
+
+    /// Whether its first bytes can be read, from where they lie if the system forgets what it holds of them.
+    pub(super) fn gives_bytes(&self) -> bool {
+        let _only_advice = fadvise(&self.file, 0, None, Advice::DontNeed);
+        self.read_at(0, &mut [0; PROBE_BYTES])
+            .is_ok_and(|read| read > 0)
+    }
+
+    fn note(&self) {
+        if !self.noted.swap(true, Ordering::Relaxed) {
+            let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+            *witness = Some(self.key.clone());
+        }
     }
 
     /// Reads the whole file, of at most `max` bytes and, where the snapshot knows it, of exactly `expected`.
@@ -133,7 +171,7 @@ impl SourceFile {
     /// # Errors
     /// [`SourceError::Changed`], or [`SourceError::Unavailable`].
     pub fn check_unchanged(&self) -> Result<(), SourceError> {
-        let now = Stamp::of(&self.file).map_err(|error| self.unavailable(error))?;
+        let now = Stamp::of(&self.file).map_err(|error| self.failed(error))?;
         match now == self.stamp {
             true => Ok(()),
             false => Err(self.changed("it was written while it was read".to_owned())),
@@ -152,11 +190,7 @@ impl SourceFile {
         }
     }
 
-    fn unavailable(&self, source: io::Error) -> SourceError {
-        SourceError::Unavailable {
-            name: self.name.clone(),
-            key: self.key.clone(),
-            source,
-        }
+    fn failed(&self, error: io::Error) -> SourceError {
+        SourceError::of(error, &self.name, &self.key)
     }
 }

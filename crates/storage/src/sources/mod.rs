@@ -11,10 +11,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use catalog::key;
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, open, openat};
 use rustix::io::Errno;
 use thiserror::Error;
 use types::{Code, SourceName};
@@ -31,7 +31,15 @@ pub struct Sources(BTreeMap<SourceName, Arc<Source>>);
 pub struct Source {
     name: SourceName,
     root: PathBuf,
+    witness: Witness,
 }
+
+/// The key of the file of a source that last gave bytes.
+type Witness = Arc<Mutex<Option<String>>>;
+
+/// Files of a folder that are tried where none of its source is known to have given bytes: enough to pass over a few bad
+/// ones, few enough to be asked while a track waits.
+const NEIGHBOURS_MAX: usize = 32;
 
 /// Why something in a source was not read.
 #[derive(Debug, Error)]
@@ -101,6 +109,16 @@ pub enum SourceError {
         /// The folder.
         key: String,
     },
+    /// The system says that this file cannot be read, whatever its source does.
+    #[error("`{key}` in source `{name}` cannot be read")]
+    Unreadable {
+        /// The source.
+        name: SourceName,
+        /// The key.
+        key: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The source did not answer; this may pass.
     #[error("read `{key}` in source `{name}`")]
     Unavailable {
@@ -133,7 +151,37 @@ impl SourceError {
             Self::Changed { .. } => Code::SourceChanged,
             Self::TooLarge { .. } => Code::TooManyBytes,
             Self::TooManyEntries { .. } => Code::CatalogTooLarge,
+            Self::Unreadable { .. } => Code::SourceUnreadable,
             Self::Unavailable { .. } => Code::StorageUnavailable,
+        }
+    }
+
+    /// What a refusal of the system to open or read a file means.
+    fn of(error: io::Error, name: &SourceName, key: &str) -> Self {
+        let (name, key) = (name.clone(), key.to_owned());
+        match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::NAMETOOLONG) => Self::Missing { name, key },
+            Some(Errno::ACCESS | Errno::PERM) => Self::Denied { name, key },
+            Some(Errno::LOOP | Errno::NOTDIR) => Self::Refused { name, key },
+            // The file's kind, its length or its checksums forbid it; asking again changes none of them.
+            Some(
+                Errno::INVAL
+                | Errno::ISDIR
+                | Errno::OPNOTSUPP
+                | Errno::OVERFLOW
+                | Errno::FBIG
+                | Errno::BADMSG
+                | Errno::UCLEAN,
+            ) => Self::Unreadable {
+                name,
+                key,
+                source: error,
+            },
+            Some(_) | None => Self::Unavailable {
+                name,
+                key,
+                source: error,
+            },
         }
     }
 
@@ -152,7 +200,15 @@ impl Sources {
         let root = folder.canonicalize().ok().filter(|root| root.is_dir());
         let root =
             root.ok_or_else(|| SourceError::Unknown(format!("{name}={}", folder.display())))?;
-        self.0.insert(name.clone(), Arc::new(Source { name, root }));
+        let witness = Witness::default();
+        self.0.insert(
+            name.clone(),
+            Arc::new(Source {
+                name,
+                root,
+                witness,
+            }),
+        );
         Ok(())
     }
 
@@ -215,7 +271,52 @@ impl Source {
             return Err(self.refused(key));
         }
         let file = reopen(&place, OFlags::RDONLY).map_err(|error| self.failed(key, error))?;
-        SourceFile::new(file.into(), &self.name, key)
+        SourceFile::new(file.into(), &self.name, key, Arc::clone(&self.witness))
+    }
+
+    /// Whether another file of this source gives bytes at this moment, from where they lie rather than from memory: then what
+    /// keeps `key` from being read is its own. Reads a few bytes of one or a few files.
+    #[must_use]
+    pub fn answers_besides(&self, key: &str) -> bool {
+        let witness = self
+            .witness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let known = witness.filter(|other| other != key);
+        known.is_some_and(|other| self.gives_bytes(&other))
+            || self
+                .neighbours(key)
+                .unwrap_or_default()
+                .iter()
+                .any(|other| self.gives_bytes(other))
+    }
+
+    fn gives_bytes(&self, key: &str) -> bool {
+        self.open(key).is_ok_and(|file| file.gives_bytes())
+    }
+
+    /// Keys of entries beside `key`, as the file system has them.
+    fn neighbours(&self, key: &str) -> Result<Vec<String>, Errno> {
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let place = self.walk_folder(folder).map_err(|_| Errno::NOENT)?;
+        let mut found = Vec::new();
+        for entry in Dir::new(reopen(&place, OFlags::RDONLY | OFlags::DIRECTORY)?)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let other = if folder.is_empty() {
+                name
+            } else {
+                format!("{folder}/{name}")
+            };
+            // `.` and `..` are no keys.
+            if other != key && key::check(&other).is_ok() {
+                found.push(other);
+            }
+            if found.len() == NEIGHBOURS_MAX {
+                break;
+            }
+        }
+        Ok(found)
     }
 
     /// Whether `key` is a file or a folder; the empty key is the source's own folder.
@@ -295,17 +396,7 @@ impl Source {
     }
 
     fn failed(&self, key: &str, error: Errno) -> SourceError {
-        let (name, key) = (self.name.clone(), key.to_owned());
-        match error {
-            Errno::NOENT | Errno::NAMETOOLONG => SourceError::Missing { name, key },
-            Errno::ACCESS | Errno::PERM => SourceError::Denied { name, key },
-            Errno::LOOP | Errno::NOTDIR => SourceError::Refused { name, key },
-            other => SourceError::Unavailable {
-                name,
-                key,
-                source: other.into(),
-            },
-        }
+        SourceError::of(error.into(), &self.name, key)
     }
 }
 

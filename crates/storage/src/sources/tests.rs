@@ -246,3 +246,43 @@ fn a_path_is_located_in_the_innermost_source_and_nowhere_else() {
             .is_err()
     );
 }
+
+#[test]
+fn what_the_system_says_of_a_file_is_told_from_a_source_that_does_not_answer() {
+    let name = SourceName::new("music").unwrap();
+    let check = |errno: Errno, code: Code, transient: bool| {
+        let error = SourceError::of(errno.into(), &name, "a.wav");
+        assert_eq!((error.code(), error.is_transient()), (code, transient));
+    };
+    check(Errno::INVAL, Code::SourceUnreadable, false);
+    check(Errno::BADMSG, Code::SourceUnreadable, false);
+    check(Errno::NOENT, Code::SourceMissing, false);
+    check(Errno::ACCESS, Code::SourceDenied, false);
+    check(Errno::IO, Code::StorageUnavailable, true);
+    check(Errno::STALE, Code::StorageUnavailable, true);
+    check(Errno::TIMEDOUT, Code::StorageUnavailable, true);
+}
+
+#[test]
+fn a_source_answers_as_long_as_another_of_its_files_gives_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    put(root, "a/bad.wav", b"bad");
+    put(root, "a/empty.wav", b"");
+    put(root, "b/good.wav", b"good");
+    let source = source(root);
+    assert!(
+        !source.answers_besides("a/bad.wav"),
+        "nothing beside it says so"
+    );
+    check_open(&source, "b/good.wav", Ok(b"good"));
+    assert!(
+        source.answers_besides("a/bad.wav"),
+        "one that was read before"
+    );
+    assert!(!source.answers_besides("b/good.wav"), "not itself");
+    fs::remove_file(root.join("b/good.wav")).unwrap();
+    assert!(!source.answers_besides("a/bad.wav"), "it is read again");
+    put(root, "a/other.wav", b"other");
+    assert!(source.answers_besides("a/bad.wav"), "a neighbour");
+}

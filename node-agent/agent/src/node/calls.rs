@@ -68,6 +68,7 @@ impl Node {
         number: PullNo,
         answer: Result<Work, CallError>,
     ) {
+        let mut came = Vec::new();
         let answer = answer.map(|work| {
             self.learn_sources(work.sources);
             let grants = work
@@ -76,6 +77,7 @@ impl Node {
                 .map(|info| info.granted.clone())
                 .collect();
             for info in work.grants {
+                came.push(info.granted.key.clone());
                 self.books
                     .entry(info.granted.key.clone())
                     .or_insert_with(|| Book::new(info));
@@ -90,6 +92,11 @@ impl Node {
             number,
             answer,
         });
+        // An answer that came too late, or a grant given back at once, leaves nothing that would be forgotten later.
+        came.retain(|key| !self.core.has_grant(key));
+        for key in came {
+            self.books.remove(&key);
+        }
     }
 
     pub(super) fn learn_sources(&mut self, sources: Vec<(SourceName, PathBuf)>) {

@@ -19,7 +19,7 @@ impl Node {
             .cloned();
         let rate_hz = self.devices.get(device.0 as usize).and_then(Seat::rate_hz);
         let (Some(track), Some(rate_hz)) = (track, rate_hz) else {
-            return self.end_soon(token, TrackOutcome::Unreachable);
+            return self.end_unbegun(token, device, slot);
         };
         match self.sources.get(&track.source) {
             Ok(source) => {
@@ -36,16 +36,17 @@ impl Node {
             }
             Err(error) => {
                 tracing::warn!(source = %track.source, %error, "no such source here");
-                self.end_soon(token, TrackOutcome::Unreachable);
-                let link = self
-                    .devices
-                    .get(device.0 as usize)
-                    .and_then(|seat| seat.state.link())
-                    .cloned();
-                if let Some(link) = link {
-                    self.tell_soon(News::SlotReady { slot, link });
-                }
+                self.end_unbegun(token, device, slot);
             }
+        }
+    }
+
+    /// Ends a try of which its slot was never told: the slot is ready as it was.
+    fn end_unbegun(&mut self, token: Token, device: DeviceNo, slot: SlotNo) {
+        self.end_soon(token, TrackOutcome::Unreachable);
+        let seat = self.devices.get(device.0 as usize);
+        if let Some(link) = seat.and_then(Seat::ready).cloned() {
+            self.tell_soon(News::SlotReady { slot, link });
         }
     }
 
@@ -177,8 +178,12 @@ impl Node {
     }
 
     pub(super) fn track_failed(&mut self, token: u64, code: Code, detail: String) {
+        let broke_its_bounds = matches!(
+            code,
+            Code::RingViolation | Code::TooLong | Code::DecodeStalled
+        );
         if let Some(flight) = self.flights.get(&Token(token))
-            && code == Code::RingViolation
+            && broke_its_bounds
             && let Some((_, slot)) = self.slots.get(&flight.slot)
         {
             // Its decoder is not to be trusted with another word.

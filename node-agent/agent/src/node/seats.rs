@@ -106,7 +106,7 @@ impl Node {
             return;
         };
         match started {
-            Ok((link, ears)) => {
+            Ok(link) => {
                 tracing::info!(device = %seat.device, pid = link.pid, bundle = %bundle.digest.short(), "worker started");
                 link.say(&ToWorker::Load(Load {
                     bundle_dir: bundle.dir.display().to_string(),
@@ -117,7 +117,7 @@ impl Node {
                     slots,
                     max_batch: None,
                 }));
-                seat.state = State::Loading(link, ears, Arc::clone(bundle));
+                seat.state = State::Loading(link, Arc::clone(bundle));
             }
             Err(error) => {
                 tracing::error!(device = %seat.device, %error, "no worker");
@@ -136,7 +136,7 @@ impl Node {
             return;
         };
         match std::mem::replace(&mut seat.state, State::Empty) {
-            State::Loading(link, ears, bundle) if loaded.bundle == bundle.digest => {
+            State::Loading(link, bundle) if loaded.bundle == bundle.digest => {
                 let digest = bundle.digest;
                 tracing::info!(device = %seat.device, dtype = %loaded.dtype, batch = loaded.max_batch, "bundle loaded");
                 seat.state = State::Ready(Arc::clone(&link), bundle, loaded);
@@ -144,9 +144,10 @@ impl Node {
                     device,
                     bundle: digest,
                 });
-                for ((number, (of, slot)), ear) in self.slots.iter().zip(ears) {
-                    tracing::debug!(slot = number.0, "meets a worker");
-                    if *of == device {
+                for (number, (of, slot)) in &self.slots {
+                    if *of == device
+                        && let Some(ear) = link.ear(number.0)
+                    {
                         slot.meet(Arc::clone(&link), ear);
                     }
                 }
@@ -187,6 +188,7 @@ impl Node {
             decoder: self.settings.decoder.clone(),
             tracks_per_decoder: self.settings.tracks_per_decoder,
             limits: Limits::default(),
+            silence: self.settings.decoder_silence,
         };
         let slot = Slot::start(options, self.spawner.clone(), self.tell.clone())?;
         self.slots.insert(number, (device, slot));
@@ -251,7 +253,7 @@ impl Node {
     pub(super) fn load_failed(&mut self, device: DeviceNo, detail: &str, bundle: bool) {
         tracing::error!(device = device.0, detail, "the bundle was not loaded");
         let Some(Seat {
-            state: State::Loading(_, _, loading),
+            state: State::Loading(_, loading),
             ..
         }) = self.seat(device)
         else {
@@ -293,19 +295,49 @@ impl Node {
         metrics::gauge!("trackscan_worker_batches", "device" => name).set(stats.batches as f64);
     }
 
-    /// Gives up a slot whose thread waits for a source that does not answer; the thread ends when it is answered.
-    pub(super) fn replace_slot(&mut self, number: SlotNo, device: DeviceNo) {
-        tracing::warn!(slot = number.0, "a source does not answer");
-        let token = self
-            .flights
-            .iter()
-            .find(|(_, flight)| flight.slot == number)
-            .map(|(token, _)| *token);
-        if let Err(error) = self.seat_slot(number, device) {
-            tracing::error!(%error, "no new slot");
-            return;
+    /// Gives up what a slot has in hand whose thread waits for a source that does not answer. Another thread takes the slot,
+    /// unless too many wait already; the old one ends when it is answered, or goes on with its slot.
+    pub(super) fn give_up_slot(&mut self, number: SlotNo, device: DeviceNo) {
+        self.abandoned.retain(|life| life.strong_count() > 0);
+        let replaced = self.abandoned.len() < ABANDONED_MAX && self.replace_slot(number, device);
+        if !replaced && let Some((_, slot)) = self.slots.get(&number) {
+            slot.interrupt_any();
         }
-        if let Some(token) = token {
+        // Only who has the slot's place from now on can begin a track in it.
+        let seat = self.devices.get(device.0 as usize);
+        let met = seat.filter(|_| replaced).and_then(Seat::ready);
+        let met = met.and_then(|link| link.ear(number.0).map(|ear| (Arc::clone(link), ear)));
+        self.end_tries_of(number, device);
+        if let Some((link, ear)) = met
+            && let Some((_, slot)) = self.slots.get(&number)
+        {
+            slot.meet(link, ear);
+        }
+    }
+
+    /// Seats a new thread for a slot. False if there is none to be had.
+    fn replace_slot(&mut self, number: SlotNo, device: DeviceNo) -> bool {
+        let life = self.slots.get(&number).map(|(_, slot)| slot.life());
+        match self.seat_slot(number, device) {
+            Ok(()) => {
+                self.abandoned.extend(life);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "no new slot");
+                false
+            }
+        }
+    }
+
+    fn end_tries_of(&mut self, number: SlotNo, device: DeviceNo) {
+        let tries = self.flights.iter();
+        let tries: Vec<Token> = tries
+            .filter(|(_, flight)| flight.slot == number)
+            .map(|(token, _)| *token)
+            .collect();
+        for token in tries {
+            tracing::warn!(slot = number.0, token = token.0, "a source does not answer");
             self.say(
                 device,
                 &ToWorker::AbortTrack {
@@ -314,17 +346,6 @@ impl Node {
                 },
             );
             self.end_soon(token, TrackOutcome::Unreachable);
-        }
-        let link = self
-            .devices
-            .get(device.0 as usize)
-            .and_then(|seat| seat.state.link())
-            .cloned();
-        if let Some(link) = link
-            && let Some(ear) = link.ear(number.0)
-            && let Some((_, slot)) = self.slots.get(&number)
-        {
-            slot.meet(link, ear);
         }
     }
 

@@ -1,19 +1,19 @@
 //! A slot's thread: keeps a decoder whose ring the worker knows, has tracks decoded, and says how each ended.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use agent_core::Death;
 use audio::Channel;
 use audio::child::{DecoderChild, EXIT_SANDBOX, SpawnError, Spawner, code_of_death};
+use audio::limits::Limits;
 use audio::protocol::{
     ChannelRule, Decode, Failure, FrameError, FromDecoder, OutputSpec, Summary, ToDecoder,
 };
 use audio::ring::SAMPLES_DEFAULT;
 use engine::ToWorker;
-use storage::SourceFile;
+use storage::{SourceError, SourceFile};
 use types::{Code, Problem};
 
 use super::talk::{Talk, check, has_ended, is_consistent, micros, refused, serve, source_failed};
@@ -22,9 +22,9 @@ use crate::hasher::Hasher;
 use crate::news::{Decoded, News, Reading, Refusal, Teller};
 use crate::worker::{Link, SlotEar, SlotNews, death_of};
 
-/// Longest silence of a decoder that has a track: it watches its own processor time, so this only ends one that sleeps.
-/// A megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear.
-const DECODER_SILENCE: Duration = Duration::from_secs(600);
+/// Longest wait for a worker's answer about a slot: it reads the rest of a ring first, which holds half a minute of sound
+/// at the lowest rates, while the slowest device serves the slots in turn. A hanging worker is found long before.
+const ANSWER_WITHIN: Duration = Duration::from_secs(3_600);
 /// Longest time until a decoder has sandboxed itself and said hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(20);
 /// First wait after a decoder did not start; doubles up to [`START_BACK_OFF_MAX`].
@@ -71,15 +71,11 @@ impl Thread {
         let mut failures = 0;
         let mut ready = false;
         loop {
-            let wait = if ready || self.worker.is_none() {
-                Duration::MAX
+            // Commands come first: one of them may be the last.
+            let command = if ready || self.worker.is_none() {
+                inbox.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
-                back_off(failures)
-            };
-            let command = if failures == 0 && !ready && self.worker.is_some() {
-                Err(RecvTimeoutError::Timeout)
-            } else {
-                receive(inbox, wait)
+                inbox.recv_timeout(back_off(failures))
             };
             match command {
                 Ok(Command::Worker(link, ear)) => {
@@ -122,9 +118,10 @@ impl Thread {
             return false;
         };
         if decoder.attached != Some(link.life) {
-            link.attach(self.options.slot.0, &decoder.child.ring);
-            if await_slot(ear, |news| news == SlotNews::Ready).is_none() {
-                // The worker is gone: the next one will come.
+            let attached = link.attach(ear, &decoder.child.ring)
+                && await_slot(ear, |news| news == SlotNews::Ready).is_some();
+            if !attached {
+                // The worker is gone, the next one will come; or another thread has the slot.
                 self.worker = None;
                 return true;
             }
@@ -157,8 +154,12 @@ impl Thread {
             Ok(None) => return Err(StartError::Hello("it ended".to_owned())),
             Err(error) => return Err(StartError::Hello(error.to_string())),
         }
-        // Both ends of the descriptor share the timeout.
-        child.control.set_read_timeout(Some(DECODER_SILENCE))?;
+        // Both copies of the descriptor share the timeouts. A decoder watches its own processor time; these end one that
+        // sleeps, or takes nothing of what it asked for.
+        child.control.set_read_timeout(Some(self.options.silence))?;
+        child
+            .control
+            .set_write_timeout(Some(self.options.silence))?;
         self.decoder = Some(Decoder {
             child,
             channel,
@@ -171,15 +172,22 @@ impl Thread {
     fn work(&mut self, work: &Work) {
         let begun = Instant::now();
         self.enter(work.token);
-        let opened = self.shared.timed(|| work.source.open(&work.key));
+        let opened = self.shared.reading.timed(|| work.source.open(&work.key));
+        if self.shared.is_given_up(work.token) {
+            // Nothing was begun, so the worker is told nothing; the decoder's socket may be closed already.
+            self.decoder = None;
+            return self.leave();
+        }
         let file = match opened.and_then(|file| check(file, work.bytes, &self.options.limits)) {
             Ok(file) => Arc::new(file),
             Err(error) => {
                 self.leave();
-                return self.tell_decoded(work.token, source_failed(&error, Reading::default()));
+                let outcome = self.failed_to_read(work, &error, Reading::default());
+                return self.tell_decoded(work.token, outcome);
             }
         };
-        self.hasher.begin(Arc::clone(&file));
+        self.hasher
+            .begin(Arc::clone(&work.source), Arc::clone(&file));
         let mut reading = Reading {
             bytes: Some(file.len()),
             ..Reading::default()
@@ -195,35 +203,33 @@ impl Thread {
             .decoder
             .as_ref()
             .and_then(|decoder| decoder.child.control.try_clone().ok());
-        *self
-            .shared
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some((token, socket));
+        *self.shared.current() = Some((token, socket));
     }
 
     fn leave(&self) {
-        *self
-            .shared
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = None;
+        *self.shared.current() = None;
     }
 
-    fn is_interrupted(&self, token: u64) -> bool {
-        self.shared.interrupted.load(Ordering::Acquire) == token
+    fn failed_to_read(&self, work: &Work, error: &SourceError, reading: Reading) -> Decoded {
+        self.shared
+            .reading
+            .timed(|| source_failed(error, reading, &work.source, &work.key))
     }
 
     /// Has the track decoded, serving its bytes.
     fn talk(&mut self, work: &Work, file: &SourceFile, reading: &mut Reading) -> Talk {
-        let (Some((link, _)), Some(decoder)) = (&self.worker, &mut self.decoder) else {
+        let (Some((link, ear)), Some(decoder)) = (&self.worker, &mut self.decoder) else {
             return Talk::Broken("no decoder".to_owned());
         };
         decoder.tracks += 1;
-        link.say(&ToWorker::Track {
+        let track = ToWorker::Track {
             slot: self.options.slot.0,
             token: work.token,
-        });
+            samples_max: Some(samples_max(&self.options.limits, work.rate_hz)),
+        };
+        if !link.say_as(ear, &track) {
+            return Talk::Unheard;
+        }
         let order = ToDecoder::Decode(Decode {
             token: work.token,
             bytes: file.len(),
@@ -269,9 +275,8 @@ impl Thread {
     /// Settles decoder, worker and shell after a track.
     fn conclude(&mut self, work: &Work, talk: Talk, reading: Reading) {
         let token = work.token;
-        if self.is_interrupted(token) {
-            self.give_up(token);
-            return;
+        if self.shared.is_given_up(token) {
+            return self.give_up(token);
         }
         match talk {
             Talk::Done(summary) if is_consistent(&summary, work) => {
@@ -313,13 +318,16 @@ impl Thread {
             }
             Talk::Source(error) => {
                 self.give_up(token);
-                self.tell_decoded(token, source_failed(&error, reading));
+                let outcome = self.failed_to_read(work, &error, reading);
+                self.tell_decoded(token, outcome);
             }
             Talk::Shrunk => {
                 self.give_up(token);
                 let detail = format!("`{}` became shorter while it was read", work.key);
                 self.tell_decoded(token, refused(Code::SourceChanged, &detail, reading));
             }
+            // With its worker the try is over; whoever replaces either knows.
+            Talk::Unheard => (self.worker, self.decoder) = (None, None),
             Talk::Broken(how) => {
                 let outcome = self.post_mortem(&how);
                 self.give_up(token);
@@ -337,11 +345,15 @@ impl Thread {
         let Some((link, ear)) = &self.worker else {
             return;
         };
-        link.say(&ToWorker::EndOfTrack {
+        let end = ToWorker::EndOfTrack {
             slot,
             token,
             frames,
-        });
+        };
+        if !link.say_as(ear, &end) {
+            (self.worker, self.decoder) = (None, None);
+            return;
+        }
         let begun = Instant::now();
         let ends = [
             SlotNews::Drained(token),
@@ -353,8 +365,11 @@ impl Thread {
             .increment(micros(begun.elapsed()));
         match end {
             Some(SlotNews::Drained(_)) => self.retire_if(retire),
-            Some(SlotNews::Violated(_) | SlotNews::Aborted(_) | SlotNews::Ready) => {
-                self.decoder = None
+            Some(SlotNews::Violated(_)) => self.decoder = None,
+            Some(SlotNews::Aborted(_) | SlotNews::Ready) => {
+                // Nobody here asked for that: the track is tried again, unless its try is over anyway.
+                self.decoder = None;
+                self.tell_decoded(token, Decoded::Unreachable);
             }
             None => {
                 self.worker = None;
@@ -368,15 +383,17 @@ impl Thread {
         let Some((link, ear)) = &self.worker else {
             return;
         };
-        link.say(&ToWorker::AbortTrack {
+        let abort = ToWorker::AbortTrack {
             slot: self.options.slot.0,
             token,
-        });
+        };
+        let said = link.say_as(ear, &abort);
         let mut violated = false;
-        let end = await_slot(ear, |news| {
+        let answer = |news| {
             violated |= news == SlotNews::Violated(token);
             news == SlotNews::Aborted(token)
-        });
+        };
+        let end = await_slot(ear, answer).filter(|_| said);
         if end.is_none() {
             self.worker = None;
         }
@@ -387,11 +404,12 @@ impl Thread {
 
     /// The worker forgets the track, and the decoder with its ring is done with.
     fn give_up(&mut self, token: u64) {
-        if let Some((link, _)) = &self.worker {
-            link.say(&ToWorker::AbortTrack {
+        if let Some((link, ear)) = &self.worker {
+            let abort = ToWorker::AbortTrack {
                 slot: self.options.slot.0,
                 token,
-            });
+            };
+            let _gone_or_not_ours = link.say_as(ear, &abort);
         }
         self.decoder = None;
     }
@@ -437,24 +455,25 @@ impl Thread {
     }
 }
 
-/// Waits for news of a kind, passing over others; none once the worker is gone.
+/// Waits for news of a kind, passing over others; none once the worker is gone, the slot another's, or no answer comes.
 fn await_slot(ear: &SlotEar, mut wanted: impl FnMut(SlotNews) -> bool) -> Option<SlotNews> {
     loop {
-        let news = ear.recv().ok()?;
+        let news = ear.news.recv_timeout(ANSWER_WITHIN).ok()?;
         if wanted(news) {
             return Some(news);
         }
     }
 }
 
-fn receive(inbox: &Receiver<Command>, wait: Duration) -> Result<Command, RecvTimeoutError> {
-    if wait == Duration::MAX {
-        return inbox.recv().map_err(|_| RecvTimeoutError::Disconnected);
-    }
-    inbox.recv_timeout(wait)
+/// Samples of the longest track at the worker's rate; a second is for what a resampler adds at the ends.
+fn samples_max(limits: &Limits, rate_hz: u32) -> u64 {
+    (u64::from(limits.duration_s) + 1) * u64::from(rate_hz)
 }
 
 fn back_off(failures: u32) -> Duration {
+    if failures == 0 {
+        return Duration::ZERO;
+    }
     START_BACK_OFF
         .saturating_mul(1 << failures.saturating_sub(1).min(10))
         .min(START_BACK_OFF_MAX)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use audio::Channel;
 use audio::limits::Limits;
 use audio::protocol::{Failure, FrameError, READ_BYTES_MAX, Summary, ToDecoder};
-use storage::{SourceError, SourceFile};
+use storage::{Source, SourceError, SourceFile};
 use types::Code;
 
 use super::{Shared, Work};
@@ -20,6 +20,8 @@ pub(super) enum Talk {
     Source(SourceError),
     /// The file became shorter while it was read.
     Shrunk,
+    /// The worker is gone, or the slot is another thread's: the decoder was told nothing.
+    Unheard,
     /// The socket closed.
     Broken(String),
     /// The decoder said what no decoder of ours says.
@@ -67,7 +69,7 @@ pub(super) fn serve(
     }
     let begun = Instant::now();
     let mut bytes = vec![0; length as usize];
-    let read = shared.timed(|| file.read_at(offset, &mut bytes));
+    let read = shared.reading.timed(|| file.read_at(offset, &mut bytes));
     reading.wait_us += micros(begun.elapsed());
     let broken = |error: FrameError| Talk::Broken(error.to_string());
     match read {
@@ -97,11 +99,22 @@ pub(super) fn is_consistent(summary: &Summary, work: &Work) -> bool {
     summary.token == work.token && summary.rate_hz == work.rate_hz && summary.channels == 1
 }
 
-pub(super) fn source_failed(error: &SourceError, reading: Reading) -> Decoded {
-    if error.is_transient() {
-        Decoded::Unreachable
+/// What a failure to read `key` means for its track. May read a little of the source's other files.
+pub(crate) fn source_failed(
+    error: &SourceError,
+    reading: Reading,
+    source: &Source,
+    key: &str,
+) -> Decoded {
+    if !error.is_transient() {
+        return refused(error.code(), &error.to_string(), reading);
+    }
+    let alone = source.answers_besides(key);
+    tracing::warn!(source = %source.name(), key, alone, error = types::chain(error), "not read");
+    if alone {
+        Decoded::Unreadable
     } else {
-        refused(error.code(), &error.to_string(), reading)
+        Decoded::Unreachable
     }
 }
 
