@@ -17,11 +17,14 @@ yardstick() {
         exit 1
     }
     # The wheel that libtorch came from serves again where this Python's version is the wheel's.
-    "$python" -m pip install --quiet --find-links "$cache/wheels" "torch==$version" "torchaudio==$version" numpy
+    "$python" -m pip install --quiet --find-links "$cache/wheels" "torch==$version" "torchaudio==$version" numpy || {
+        echo "error: PyTorch $version could not be installed; fix: give pip a way to the Python registry and 5 GB in $cache" >&2
+        exit 1
+    }
 }
 
 yardstick
-cargo build --release --locked --workspace --examples
+cargo build --release --locked --workspace --bins --examples
 missed=()
 for driver in bench/*.py; do
     printf '\n== %s\n' "$driver"

@@ -1,11 +1,16 @@
-//! The command tree: every command, argument and flag of scanctl, each with its help and its `SCANCTL_*` variable.
-//! Called once by `main`; performs nothing.
+//! The command tree: every command, argument and flag of scanctl, each with its help. Called once by `main`; performs
+//! nothing.
 
-use clap::builder::FalseyValueParser;
-use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+mod values;
+mod variables;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use types::{Code, SourceName};
+use types::SourceName;
+use values::{duration, loopback, metrics, source};
+pub(crate) use variables::{parse, tree};
 
 /// Scans whole music catalogues for machine-made recordings on the GPUs you own.
 #[derive(Debug, Parser)]
@@ -114,7 +119,7 @@ pub(crate) enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Print the version of scanctl and of the coordinator where one answers.
+    /// Print the versions of scanctl and of the binaries beside it.
     Version,
 }
 
@@ -130,9 +135,15 @@ pub(crate) struct Up {
     /// A folder of music that catalogs may name; repeatable.
     #[arg(long = "source", value_name = "NAME=DIR", value_parser = source)]
     pub(crate) sources: Vec<(SourceName, PathBuf)>,
-    /// Address of the coordinator; `import` may register folders only where this is a loopback address.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700")]
-    pub(crate) listen: std::net::SocketAddr,
+    /// Address of the coordinator, on loopback; port 0 takes a free one, which `up` prints.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7700", value_parser = loopback)]
+    pub(crate) listen: SocketAddr,
+    /// Where the coordinator's metrics are served, or `off`.
+    #[arg(long, value_name = "ADDR", default_value = "off", value_parser = metrics)]
+    pub(crate) metrics: String,
+    /// Where the agent's metrics are served, or `off`.
+    #[arg(long, value_name = "ADDR", default_value = "off", value_parser = metrics)]
+    pub(crate) node_metrics: String,
     /// Name of this machine's node.
     #[arg(long, value_name = "NAME", default_value = "local")]
     pub(crate) node: types::NodeId,
@@ -143,7 +154,7 @@ pub(crate) struct Up {
     #[arg(long, value_name = "DIR")]
     pub(crate) default_bundle: Option<PathBuf>,
     /// Public key (64 hex digits) whose bundles are trusted; repeatable. The key of the demonstration bundle is trusted
-    /// when none is given.
+    /// when none is given; given others, that bundle is not used.
     #[arg(long = "trusted-key", value_name = "HEX")]
     pub(crate) trusted_keys: Vec<String>,
     /// Lowest version accepted of a bundle; repeatable.
@@ -384,110 +395,4 @@ pub(crate) enum Bundle {
         /// Name or digest; the default one unless given.
         bundle: Option<String>,
     },
-}
-
-/// The command tree with a `SCANCTL_*` variable for each long flag.
-pub(crate) fn tree() -> clap::Command {
-    with_variables(Cli::command())
-}
-
-/// Parses the process's arguments.
-pub(crate) fn parse() -> Result<Cli, clap::Error> {
-    Cli::from_arg_matches(&tree().try_get_matches()?)
-}
-
-fn with_variables(command: clap::Command) -> clap::Command {
-    let named = command.mut_args(|arg| match arg.get_long() {
-        None | Some("help" | "version") => arg,
-        Some(long) => {
-            let variable = format!("SCANCTL_{}", long.replace('-', "_").to_uppercase());
-            let flag = matches!(arg.get_action(), ArgAction::SetTrue);
-            let arg = arg.env(variable).hide_env_values(true);
-            if flag {
-                arg.value_parser(FalseyValueParser::new())
-            } else {
-                arg
-            }
-        }
-    });
-    named.mut_subcommands(with_variables)
-}
-
-/// Reads `30s`, `10m`, `2h`, `500ms` or a bare number of seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number
-        .parse()
-        .map_err(|_| format!("`{text}` is no time: write 30s, 10m or 2h"))?;
-    let scale = match unit {
-        "ms" => return Ok(Duration::from_millis(number)),
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
-    };
-    number
-        .checked_mul(scale)
-        .map(Duration::from_secs)
-        .ok_or_else(|| format!("`{text}` is too long"))
-}
-
-/// Reads `NAME=DIR`.
-fn source(text: &str) -> Result<(SourceName, PathBuf), String> {
-    let (name, dir) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` is not NAME=DIR"))?;
-    let name = SourceName::new(name).map_err(|why| why.to_string())?;
-    if dir.is_empty() {
-        return Err(format!(
-            "`{text}` names no folder ({})",
-            Code::ConfigInvalid
-        ));
-    }
-    Ok((name, PathBuf::from(dir)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_command_tree_is_sound_and_every_long_flag_has_its_variable() {
-        tree().debug_assert();
-        fn check(command: &clap::Command) {
-            for arg in command
-                .get_arguments()
-                .filter(|a| !matches!(a.get_long(), None | Some("help" | "version")))
-            {
-                assert!(
-                    arg.get_env().is_some(),
-                    "{} --{:?}",
-                    command.get_name(),
-                    arg.get_long()
-                );
-            }
-            command.get_subcommands().for_each(check);
-        }
-        check(&tree());
-    }
-
-    #[test]
-    fn times_are_read_with_their_units() {
-        for (text, seconds) in [("30s", 30), ("30", 30), ("10m", 600), ("2h", 7_200)] {
-            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
-        }
-        for bad in [
-            "",
-            "s",
-            "1d",
-            "-1s",
-            "99999999999999999999s",
-            "9999999999999999999h",
-        ] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
 }

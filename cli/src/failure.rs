@@ -50,6 +50,35 @@ pub(crate) enum Failure {
     PipeClosed,
 }
 
+impl Failure {
+    /// Whether trying again may help.
+    pub(crate) fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Problem {
+                exit: Exit::Unavailable,
+                ..
+            }
+        )
+    }
+
+    /// Whether no coordinator answers at all.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Problem { code, .. } if code == Code::CoordinatorUnreachable.as_str())
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Problem {
+                code, cause, fix, ..
+            } => write!(f, "error {code}: {cause}\n  fix: {fix}"),
+            Self::Ended(_) | Self::PipeClosed => Ok(()),
+        }
+    }
+}
+
 impl From<Problem> for Failure {
     fn from(problem: Problem) -> Self {
         let (code, exit) = (problem.code.to_string(), exit_of(problem.code));
@@ -110,26 +139,44 @@ pub(crate) fn problem(code: Code, message: impl Into<String>) -> Failure {
     Problem::new(code, message).into()
 }
 
-fn exit_of(code: Code) -> Exit {
-    use Code as C;
-    match code {
-        C::NotFound | C::BundleUnknown | C::SourceUnknown | C::NodeUnknown => Exit::NotFound,
-        C::AlreadyExists
-        | C::JobClosed
-        | C::ResultNotPublished
-        | C::DataLocked
-        | C::AddressInUse
-        | C::IdentityInUse => Exit::Conflict,
-        C::CoordinatorUnreachable
-        | C::StoreUnavailable
-        | C::StoreFull
-        | C::StorageUnavailable
-        | C::StorageFull
-        | C::NotLeader
-        | C::Overloaded
-        | C::DeadlineExceeded => Exit::Unavailable,
-        C::InvalidRequest | C::ConfigInvalid | C::StagesUnavailable => Exit::Usage,
-        _ => Exit::General,
+/// The exit code of a problem: that of its gRPC code, unless an operator's scripts tell it apart from others of its kind.
+const fn exit_of(code: Code) -> Exit {
+    use tonic::Code as Grpc;
+    if matches!(code, Code::NodeUnknown) {
+        return Exit::NotFound;
+    }
+    if matches!(
+        code,
+        Code::JobClosed | Code::ResultNotPublished | Code::DataLocked | Code::AddressInUse
+    ) {
+        return Exit::Conflict;
+    }
+    match proto::problem::grpc_code(code) {
+        Grpc::InvalidArgument | Grpc::OutOfRange => Exit::Usage,
+        Grpc::NotFound => Exit::NotFound,
+        Grpc::AlreadyExists => Exit::Conflict,
+        Grpc::Unavailable | Grpc::ResourceExhausted | Grpc::DeadlineExceeded => Exit::Unavailable,
+        Grpc::Ok
+        | Grpc::Cancelled
+        | Grpc::Unknown
+        | Grpc::PermissionDenied
+        | Grpc::FailedPrecondition
+        | Grpc::Aborted
+        | Grpc::Unimplemented
+        | Grpc::Internal
+        | Grpc::DataLoss
+        | Grpc::Unauthenticated => Exit::General,
+    }
+}
+
+/// How a command ends that has printed: what it found out stands also where nobody read it, as behind `| head`.
+pub(crate) fn after(
+    printed: Result<(), Failure>,
+    outcome: Result<(), Failure>,
+) -> Result<(), Failure> {
+    match printed {
+        Ok(()) | Err(Failure::PipeClosed) => outcome,
+        Err(other) => Err(other),
     }
 }
 
@@ -149,15 +196,78 @@ pub(crate) fn exit(ended: Result<(), Failure>) -> ExitCode {
     let exit = match ended {
         Ok(()) | Err(Failure::PipeClosed) => return ExitCode::SUCCESS,
         Err(Failure::Ended(exit)) => exit,
-        Err(Failure::Problem {
-            code,
-            cause,
-            fix,
-            exit,
-        }) => {
-            eprintln!("error {code}: {cause}\n  fix: {fix}");
+        Err(failure @ Failure::Problem { exit, .. }) => {
+            eprintln!("{failure}");
             exit
         }
     };
     ExitCode::from(exit as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(codes: &[Code], expected: Exit) {
+        for code in codes {
+            assert_eq!(exit_of(*code), expected, "{code}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_reference() {
+        check(
+            &[Code::NotFound, Code::SourceMissing, Code::BundleUnknown],
+            Exit::NotFound,
+        );
+        check(&[Code::SourceUnknown, Code::NodeUnknown], Exit::NotFound);
+        check(&[Code::ManifestUnknown, Code::CatalogEmpty], Exit::Usage);
+        check(
+            &[Code::KeyInvalid, Code::ColumnMissing, Code::ConfigInvalid],
+            Exit::Usage,
+        );
+        check(
+            &[Code::InvalidRequest, Code::StagesUnavailable],
+            Exit::Usage,
+        );
+        check(
+            &[
+                Code::AlreadyExists,
+                Code::JobClosed,
+                Code::ResultNotPublished,
+            ],
+            Exit::Conflict,
+        );
+        check(
+            &[Code::DataLocked, Code::AddressInUse, Code::IdentityInUse],
+            Exit::Conflict,
+        );
+        check(
+            &[
+                Code::CoordinatorUnreachable,
+                Code::StoreFull,
+                Code::Overloaded,
+            ],
+            Exit::Unavailable,
+        );
+        check(
+            &[Code::NotLeader, Code::DeadlineExceeded],
+            Exit::Unavailable,
+        );
+        check(
+            &[Code::Internal, Code::StoreCorrupt, Code::BundleUntrusted],
+            Exit::General,
+        );
+    }
+
+    #[test]
+    fn an_outcome_stands_where_nobody_reads_what_was_printed() {
+        let ended = after(
+            Err(Failure::PipeClosed),
+            Err(Failure::Ended(Exit::Cancelled)),
+        );
+        assert!(matches!(ended, Err(Failure::Ended(Exit::Cancelled))));
+        assert!(after(Err(Failure::PipeClosed), Ok(())).is_ok());
+    }
 }

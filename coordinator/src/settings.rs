@@ -11,7 +11,7 @@ use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use serde::Deserialize;
-use types::{Code, Problem, SourceName};
+use types::{Code, Problem, SourceName, file_url};
 
 /// The coordinator's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
@@ -149,7 +149,7 @@ impl Settings {
             storage: raw
                 .storage
                 .clone()
-                .unwrap_or_else(|| format!("file://{}", data.join("storage").display())),
+                .unwrap_or_else(|| file_url(&data.join("storage"))),
             listen: raw.listen,
             metrics: raw.metrics,
             sources: sources(&raw.source)?,
@@ -203,6 +203,8 @@ mod tests {
         assert_eq!(settings.store, Path::new("/d/store"));
         assert_eq!(settings.storage, "file:///d/storage");
         assert_eq!(settings.listen, "127.0.0.1:7700".parse().unwrap());
+        let odd = check(&["--data", "/100%/d"]).unwrap();
+        assert_eq!(odd.storage, "file:///100%25/d/storage");
         check_refused(&[], "setting `data` has no value");
     }
 

@@ -119,7 +119,8 @@ const fn code_of_bare(grpc: tonic::Code) -> Code {
 }
 
 /// The gRPC code that a generic client sees. `Unavailable` is what clients retry by themselves.
-const fn grpc_code(code: Code) -> tonic::Code {
+#[must_use]
+pub const fn grpc_code(code: Code) -> tonic::Code {
     match code {
         Code::InvalidRequest
         | Code::KeyInvalid

@@ -1,6 +1,7 @@
 //! How `up` begins and ends: signals, dead children, killed parents, a data folder in use.
 
 use rustix::process::Signal;
+use std::path::Path;
 use tests::cluster::{Cluster, Options, PATIENCE};
 use tests::process::{self, wait_for};
 
@@ -48,24 +49,91 @@ fn a_dead_child_is_started_again_and_five_deaths_in_a_minute_end_up_with_a_named
     assert!(cluster.log().contains("CHILD_DIED"), "{}", cluster.log());
 }
 
-#[test]
-fn a_second_up_over_the_same_data_is_refused_by_name_and_the_first_goes_on() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = Cluster::start(folder.path(), &options());
-    let mut second = Cluster::launch(folder.path(), &options());
-    assert_ne!(second.ended(), Some(0));
-    assert!(second.log().contains("DATA_LOCKED"), "{}", second.log());
-    assert!(first.scanctl(&["node", "ls"]).status.success());
+#[track_caller]
+fn check_refused(data: &Path, options: &Options, exit: i32, said: &str) {
+    let mut cluster = Cluster::launch(data, options);
+    assert_eq!(cluster.ended(), Some(exit), "{}", cluster.log());
+    let log = cluster.log();
+    assert!(log.contains(said), "{log}");
+    assert!(!log.contains("ready:"), "{log}");
 }
 
 #[test]
-fn up_refuses_to_listen_beyond_loopback_while_links_are_not_encrypted() {
-    let folder = tempfile::tempdir().unwrap();
-    let everywhere = Options {
-        every_interface: true,
+fn a_second_up_is_refused_by_name_and_the_first_goes_on_alone() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let first = Cluster::start(folder.path(), &options());
+    let mut second = Cluster::launch(folder.path(), &options());
+    assert_eq!(second.ended(), Some(6), "{}", second.log());
+    assert!(
+        second.log().contains("error DATA_LOCKED"),
+        "{}",
+        second.log()
+    );
+    let same_address = Options {
+        listen: first.address().strip_prefix("http://").map(str::to_owned),
         ..options()
     };
-    let mut cluster = Cluster::launch(folder.path(), &everywhere);
-    assert_ne!(cluster.ended(), Some(0));
-    assert!(cluster.log().contains("loopback"), "{}", cluster.log());
+    let mut third = Cluster::launch(other.path(), &same_address);
+    assert_eq!(third.ended(), Some(6), "{}", third.log());
+    assert!(
+        third.log().contains("error ADDRESS_IN_USE"),
+        "{}",
+        third.log()
+    );
+    assert!(!third.log().contains("ready:"), "{}", third.log());
+    let nodes = first.json(&["node", "ls"]);
+    assert_eq!(
+        nodes["nodes"].as_array().map(Vec::len),
+        Some(1),
+        "{nodes:#}"
+    );
+}
+
+#[test]
+fn what_cannot_begin_ends_at_once_with_its_own_cause() {
+    let folder = tempfile::tempdir().unwrap();
+    let with = |more: &[&str]| Options {
+        arguments: [&["--device", "cpu"], more]
+            .concat()
+            .into_iter()
+            .map(str::to_owned)
+            .collect(),
+        ..Options::default()
+    };
+    let data = |name: &str| folder.path().join(name);
+    check_refused(
+        &data("key"),
+        &with(&["--trusted-key", "abc"]),
+        2,
+        "error CONFIG_INVALID: setting `trusted-key`",
+    );
+    let nothing = with(&["--default-bundle", "/nowhere/at/all"]);
+    check_refused(&data("bundle"), &nothing, 1, "error BUNDLE_");
+    let everywhere = Options {
+        listen: Some("0.0.0.0:7700".into()),
+        ..options()
+    };
+    check_refused(&data("everywhere"), &everywhere, 2, "loopback");
+}
+
+#[test]
+fn a_free_port_a_key_of_ones_own_and_a_folder_of_any_name_are_no_hindrance() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("100%25 of it");
+    let mut own_key = options();
+    own_key.listen = Some("127.0.0.1:0".into());
+    let key = bundle::sample::key().public().to_string();
+    own_key.arguments.extend(["--trusted-key".into(), key]);
+    let cluster = Cluster::launch(&data, &own_key);
+    let address = wait_for("the address", PATIENCE, || {
+        let log = cluster.log();
+        let (_, rest) = log.split_once("ready: coordinator at ")?;
+        rest.split_once(',').map(|(address, _)| address.to_owned())
+    });
+    assert!(
+        tests::cluster::scanctl(&address, &["node", "ls"])
+            .status
+            .success()
+    );
+    assert!(data.join("storage").is_dir());
 }

@@ -20,8 +20,8 @@ pub struct Options {
     pub arguments: Vec<String>,
     /// Variables of all processes.
     pub variables: Vec<(String, String)>,
-    /// Listen on every interface instead of loopback alone.
-    pub every_interface: bool,
+    /// Where to listen; a free port of loopback unless given.
+    pub listen: Option<String>,
 }
 
 /// A running `scanctl up`.
@@ -51,13 +51,8 @@ impl Cluster {
     #[must_use]
     pub fn launch(data: &Path, options: &Options) -> Self {
         std::fs::create_dir_all(data).expect("the data folder can be made");
-        let host = if options.every_interface {
-            "0.0.0.0"
-        } else {
-            "127.0.0.1"
-        };
-        let port = free_port();
-        let listen = format!("{host}:{port}");
+        let free = || format!("127.0.0.1:{}", free_port());
+        let listen = options.listen.clone().unwrap_or_else(free);
         let log = data.join("up.log");
         let stderr = File::options()
             .create(true)
@@ -70,9 +65,7 @@ impl Cluster {
             .arg(data)
             .args(["--listen", &listen])
             .args(&options.arguments);
-        command
-            .env("TRACKSCAN_METRICS", "off")
-            .envs(options.variables.iter().cloned());
+        command.envs(options.variables.iter().cloned());
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -81,7 +74,7 @@ impl Cluster {
         Self {
             up,
             data: data.to_owned(),
-            address: format!("http://127.0.0.1:{port}"),
+            address: format!("http://{listen}"),
             log,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::args::Global;
 use crate::client::Client;
-use crate::failure::{Exit, Failure, problem};
+use crate::failure::{Exit, Failure, after, problem};
 use crate::output::print;
 use crate::view::{BundleDetail, BundleList, BundleVerified};
 use proto::v1;
@@ -58,17 +58,14 @@ pub(super) async fn verify(
         .into_iter()
         .map(|f| format!("{}: {}", f.code, f.cause))
         .collect();
-    let stands = findings.is_empty();
-    print(
-        global,
-        &BundleVerified {
-            bundle: answer.bundle.unwrap_or_default().into(),
-            findings,
-        },
-    )?;
-    if stands {
+    let outcome = if findings.is_empty() {
         Ok(())
     } else {
         Err(Failure::Ended(Exit::Fault))
-    }
+    };
+    let view = BundleVerified {
+        bundle: answer.bundle.unwrap_or_default().into(),
+        findings,
+    };
+    after(print(global, &view), outcome)
 }

@@ -4,6 +4,7 @@ use crate::args::{Global, ImportFormat};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Failure, problem};
 use crate::output::print;
+use crate::progress::Progress;
 use crate::view::{CatalogDetail, CatalogList, Imported, RejectedList};
 use proto::v1::{self, import_event::Event};
 use types::Code;
@@ -30,25 +31,22 @@ pub(super) async fn import(
     };
     let mut events = client.call(client.catalogs().import(request)).await?;
     let mut registered_folder = String::new();
+    let mut progress = Progress::new(global);
     while let Some(event) = events.message().await? {
         match event.event {
             Some(Event::Started(started)) => {
                 registered_folder = started.registered_folder;
                 if !global.quiet && !registered_folder.is_empty() {
-                    eprintln!(
+                    progress.say(&format!(
                         "registered {registered_folder} as the read-only source `{}`",
                         started.source
-                    );
+                    ));
                 }
             }
-            Some(Event::Progress(seen)) if !global.quiet => {
-                eprintln!(
-                    "{} seen, {} accepted, {} rejected",
-                    seen.seen, seen.accepted, seen.rejected
-                );
-            }
-            Some(Event::Progress(_)) | None => {}
+            Some(Event::Progress(seen)) => progress.show_import(&seen),
+            None => {}
             Some(Event::Imported(done)) => {
+                progress.end();
                 let snapshot = done.snapshot.unwrap_or_default().into();
                 let view = Imported {
                     catalog: name,

@@ -2,7 +2,7 @@
 
 use crate::args::Global;
 use crate::client::Client;
-use crate::failure::{Exit, Failure};
+use crate::failure::{Exit, Failure, after};
 use crate::output::print;
 use crate::up::siblings;
 use crate::view::{CheckView, Checks};
@@ -18,12 +18,12 @@ pub(super) async fn run(global: &Global, client_only: bool) -> Result<(), Failur
         checks.extend(cluster(global).await);
     }
     let fault = checks.iter().any(|check| !check.ok);
-    print(global, &Checks { checks })?;
-    if fault {
+    let outcome = if fault {
         Err(Failure::Ended(Exit::Fault))
     } else {
         Ok(())
-    }
+    };
+    after(print(global, &Checks { checks }), outcome)
 }
 
 fn check(name: impl Into<String>, found: Result<String, (String, &str)>) -> CheckView {

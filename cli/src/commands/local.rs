@@ -8,17 +8,17 @@ use crate::view::{CodeList, Versions};
 use types::Code;
 
 pub(super) fn explain(global: &Global, code: Option<&str>) -> Result<(), Failure> {
+    let all = CodeList::all();
     let Some(text) = code else {
-        return print(global, &CodeList::of(Code::ALL));
+        return print(global, &all);
     };
-    let found: Result<Code, _> = text.to_uppercase().parse();
-    let code = found.map_err(|_| {
+    let found = all.named(&text.to_uppercase()).ok_or_else(|| {
         problem(
             Code::NotFound,
             format!("there is no code `{text}`; scanctl explain lists all"),
         )
     })?;
-    print(global, &CodeList::of(&[code]))
+    print(global, &found)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "all commands end the same way")]

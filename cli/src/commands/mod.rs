@@ -3,6 +3,7 @@
 mod bundle;
 mod catalog;
 mod doctor;
+mod follow;
 mod local;
 mod node;
 mod result;
@@ -24,7 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Completion { shell } => local::completion(shell),
         Command::Version => local::version(&global),
         Command::Doctor(flags) => blocking(doctor::run(&global, flags.client)),
-        Command::Up(flags) => blocking(up::run(&global, flags)),
+        Command::Up(flags) => blocking(up::run(flags)),
         Command::Catalog(command) => blocking(on_catalog(&global, command)),
         Command::Scan(command) => blocking(on_scan(&global, command)),
         Command::Result(command) => blocking(on_result(&global, command)),
@@ -75,20 +76,24 @@ async fn on_catalog(global: &Global, command: Catalog) -> Result<(), Failure> {
     .await
 }
 
+/// Commands that wait have their own way to be interrupted: they say what they know by then.
 async fn on_scan(global: &Global, command: Scan) -> Result<(), Failure> {
-    let client = Client::connect(global).await?;
-    interruptible(async {
-        match command {
-            Scan::Submit(flags) => scan::submit(global, &client, flags).await,
-            Scan::Ls => scan::ls(global, &client).await,
-            Scan::Get { job } => scan::get(global, &client, job).await,
-            Scan::Watch { job } => scan::watch(global, &client, job).await,
-            Scan::Wait { job } => scan::wait(global, &client, job).await,
-            Scan::Cancel { job, reason } => scan::cancel(global, &client, job, reason).await,
-            Scan::Explain { job, shard } => scan::explain(global, &client, job, shard).await,
+    let client = || Client::connect(global);
+    match command {
+        Scan::Watch { job } => scan::watch(global, job).await,
+        Scan::Wait { job } => scan::wait(global, job).await,
+        Scan::Submit(flags) => scan::submit(global, &client().await?, flags).await,
+        Scan::Ls => interruptible(async { scan::ls(global, &client().await?).await }).await,
+        Scan::Get { job } => {
+            interruptible(async { scan::get(global, &client().await?, job).await }).await
         }
-    })
-    .await
+        Scan::Cancel { job, reason } => {
+            interruptible(async { scan::cancel(global, &client().await?, job, reason).await }).await
+        }
+        Scan::Explain { job, shard } => {
+            interruptible(async { scan::explain(global, &client().await?, job, shard).await }).await
+        }
+    }
 }
 
 async fn on_result(global: &Global, command: Results) -> Result<(), Failure> {

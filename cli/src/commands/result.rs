@@ -2,7 +2,7 @@
 
 use crate::args::{ExportFormat, Global};
 use crate::client::{Client, PAGE_ROWS};
-use crate::failure::{Exit, Failure, problem};
+use crate::failure::{Exit, Failure, after, problem};
 use crate::output::print;
 use crate::view::{self, JobList, JobView, RowDetail, RowList, RowView, Summary, Verified};
 use proto::v1::{self, get_row_request::Track, verify_event::Event};
@@ -181,12 +181,12 @@ pub(super) async fn verify(global: &Global, client: &Client, job: String) -> Res
             format!("the verification of `{}` ended without an answer", view.job),
         ));
     }
-    print(global, &view)?;
-    if view.ok {
+    let outcome = if view.ok {
         Ok(())
     } else {
         Err(Failure::Ended(Exit::ScanFailed))
-    }
+    };
+    after(print(global, &view), outcome)
 }
 
 fn take(view: &mut Verified, done: v1::VerifyDone) {

@@ -1,20 +1,16 @@
-//! `scan submit|ls|get|watch|wait|cancel|explain`. Waiting follows the job's watch stream and takes it up again after
-//! the coordinator was away; how the job ended becomes the exit code.
+//! `scan submit|ls|get|watch|wait|cancel|explain`. Those that wait leave the waiting to `follow`; how the job ended becomes
+//! the exit code.
 
+use super::follow::{Show, follow, reach};
+use super::interruptible;
 use crate::args::{Global, Stages, Submit};
 use crate::client::{Client, PAGE_ROWS};
-use crate::failure::{Exit, Failure, problem};
+use crate::failure::{Exit, Failure, after, problem};
 use crate::output::print;
 use crate::progress::Progress;
 use crate::view::{Explained, JobList, JobView, Submitted};
 use proto::v1;
-use std::time::Duration;
 use types::Code;
-
-/// Wait before asking a coordinator again that went away; doubles up to [`RETRY_MAX`].
-const RETRY_FIRST: Duration = Duration::from_millis(200);
-/// Longest wait between two tries: a restarted coordinator is found again within this time.
-const RETRY_MAX: Duration = Duration::from_secs(5);
 
 pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> Result<(), Failure> {
     let request = v1::SubmitJobRequest {
@@ -33,29 +29,27 @@ pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> R
         }),
         shard_tracks: flags.shard_tracks.unwrap_or(0),
     };
-    let answer = client.call(client.jobs().submit_job(request)).await?;
+    let answer = interruptible(client.call(client.jobs().submit_job(request))).await?;
     let job = answer
         .job
         .ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
     let mut status = JobView::from(job);
-    if flags.wait {
-        status = follow(
-            global,
-            client,
-            &status.job,
-            &mut Show::Progress(Progress::new(global)),
-        )
-        .await?;
-    }
-    print(
-        global,
-        &Submitted {
-            job: status.job.clone(),
-            existing: answer.existing,
-            status: status.clone(),
-        },
-    )?;
-    if flags.wait { outcome(&status) } else { Ok(()) }
+    let outcome = if flags.wait {
+        if !global.quiet {
+            eprintln!("job {} submitted; waiting for its end", status.job);
+        }
+        let mut show = Show::Progress(Progress::new(global));
+        let ended = follow(global, client, &mut status, &mut show).await;
+        ended.and_then(|()| outcome(&status))
+    } else {
+        Ok(())
+    };
+    let view = Submitted {
+        job: status.job.clone(),
+        existing: answer.existing,
+        status,
+    };
+    after(print(global, &view), outcome)
 }
 
 const fn wire_stages(stages: Stages) -> v1::Stages {
@@ -98,117 +92,28 @@ async fn fetch(client: &Client, job: String) -> Result<JobView, Failure> {
         .ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))
 }
 
-pub(super) async fn watch(global: &Global, client: &Client, job: String) -> Result<(), Failure> {
-    let name = fetch(client, job).await?.job;
-    let last = follow(global, client, &name, &mut Show::Each).await?;
+pub(super) async fn watch(global: &Global, job: String) -> Result<(), Failure> {
+    let (client, mut last) = interruptible(find(global, job)).await?;
+    follow(global, &client, &mut last, &mut Show::Each).await?;
     outcome(&last)
 }
 
-pub(super) async fn wait(global: &Global, client: &Client, job: String) -> Result<(), Failure> {
-    let name = fetch(client, job).await?.job;
-    let last = follow(
-        global,
-        client,
-        &name,
-        &mut Show::Progress(Progress::new(global)),
-    )
-    .await?;
-    print(global, &last)?;
-    outcome(&last)
+pub(super) async fn wait(global: &Global, job: String) -> Result<(), Failure> {
+    let (client, mut last) = interruptible(find(global, job)).await?;
+    let mut show = Show::Progress(Progress::new(global));
+    let ended = follow(global, &client, &mut last, &mut show).await;
+    let outcome = ended.and_then(|()| outcome(&last));
+    after(print(global, &last), outcome)
 }
 
-/// What to show of each change.
-enum Show {
-    /// A bar or plain lines on stderr.
-    Progress(Progress),
-    /// The job as the operator asked, on stdout.
-    Each,
-}
-
-impl Show {
-    fn one(&mut self, global: &Global, job: &JobView) -> Result<(), Failure> {
-        match self {
-            Self::Progress(progress) => {
-                progress.show(job);
-                Ok(())
-            }
-            Self::Each => print(global, job),
-        }
-    }
-
-    fn end(&self) {
-        if let Self::Progress(progress) = self {
-            progress.end();
-        }
-    }
-}
-
-/// Follows a job to its end, within `--timeout` where that was given.
-async fn follow(
-    global: &Global,
-    client: &Client,
-    job: &str,
-    show: &mut Show,
-) -> Result<JobView, Failure> {
-    let following = resume(global, client, job, show);
-    let ended = match global.timeout {
-        None => following.await,
-        Some(limit) => match tokio::time::timeout(limit, following).await {
-            Ok(ended) => ended,
-            Err(_) => {
-                eprintln!("job {job} has not ended within {limit:?}; it goes on");
-                Err(Failure::Ended(Exit::WaitTimedOut))
-            }
-        },
-    };
-    show.end();
-    ended
-}
-
-async fn resume(
-    global: &Global,
-    client: &Client,
-    job: &str,
-    show: &mut Show,
-) -> Result<JobView, Failure> {
-    let (mut revision, mut pause) = (0, RETRY_FIRST);
-    loop {
-        match stream(global, client, job, &mut revision, show).await {
-            Ok(Some(last)) => return Ok(last),
-            Ok(None) => pause = RETRY_FIRST,
-            Err(Failure::Problem {
-                exit: Exit::Unavailable,
-                ..
-            }) => pause = (pause * 2).min(RETRY_MAX),
-            Err(other) => return Err(other),
-        }
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// One stream: the ended job, or nothing where the stream broke before.
-async fn stream(
-    global: &Global,
-    client: &Client,
-    job: &str,
-    revision: &mut u64,
-    show: &mut Show,
-) -> Result<Option<JobView>, Failure> {
-    let request = v1::WatchJobRequest {
-        caller: client.caller(),
-        job: job.to_owned(),
-        after_revision: *revision,
-    };
-    let mut changes = client.call(client.jobs().watch_job(request)).await?;
-    while let Some(change) = changes.message().await? {
-        let job = JobView::from(change.job.unwrap_or_default());
-        *revision = job.revision;
-        show.one(global, &job)?;
-        if job.ended() {
-            return Ok(Some(job));
-        }
-    }
-    Ok(None)
+/// The job that is to be followed. A coordinator that is just being started again is waited for.
+async fn find(global: &Global, job: String) -> Result<(Client, JobView), Failure> {
+    reach(global, async || {
+        let client = Client::connect(global).await?;
+        let job = fetch(&client, job.clone()).await?;
+        Ok((client, job))
+    })
+    .await
 }
 
 /// How a job ended, as an exit code.

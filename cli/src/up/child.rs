@@ -1,12 +1,14 @@
-//! One child of `up`: started so that it cannot outlive its parent, restarted with back-off, given up after five deaths
-//! in a minute. The counting is pure and tested; starting and signalling are thin.
+//! One child of `up`: started so that it cannot outlive its parent, with its reports on a pipe; and the count of its
+//! deaths, after which it is given up. The counting is pure and tested; starting and signalling are thin.
 
 use crate::failure::{Failure, problem};
 use rustix::process::{Pid, Signal};
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines, Take};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::Instant;
 use types::Code;
 
@@ -16,6 +18,11 @@ const DEATHS_MAX: usize = 5;
 const DEATHS_WINDOW: Duration = Duration::from_secs(60);
 /// Wait before the first restart; doubles with each death in the window.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Most that is read of a child's stdout: two reports of a line each, with room for long paths in them.
+const REPORTS_BYTES_MAX: u64 = 64 << 10;
+
+/// What a child says of itself, a line at a time.
+pub(super) type Reports = Lines<BufReader<Take<ChildStdout>>>;
 
 /// How to start a child.
 pub(super) struct Plan {
@@ -62,23 +69,29 @@ impl Deaths {
 }
 
 /// Starts a child that the kernel ends with this thread's process, however that ends.
-pub(super) fn start(plan: &Plan) -> Result<Child, Failure> {
+pub(super) fn start(plan: &Plan) -> Result<(Child, Reports), Failure> {
+    let refuse = |why: String| {
+        problem(
+            Code::BinaryMissing,
+            format!("could not start `{}`: {why}", plan.binary.display()),
+        )
+    };
     let mut command = Command::new(&plan.binary);
     command
         .args(&plan.arguments)
-        .stdin(std::process::Stdio::null())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
         .kill_on_drop(true);
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe calls are made: prctl, setpgid, getppid and _exit.
     unsafe {
         command.pre_exec(move || die_with(parent));
     }
-    command.spawn().map_err(|why| {
-        problem(
-            Code::BinaryMissing,
-            format!("could not start `{}`: {why}", plan.binary.display()),
-        )
-    })
+    let mut child = command.spawn().map_err(|why| refuse(why.to_string()))?;
+    let stdout = child.stdout.take();
+    let stdout = stdout.ok_or_else(|| refuse("its stdout is not a pipe".to_owned()))?;
+    let reports = BufReader::new(stdout.take(REPORTS_BYTES_MAX)).lines();
+    Ok((child, reports))
 }
 
 /// Runs in the child before exec. Its own process group keeps Ctrl-C for `up`, which then stops the children in order.

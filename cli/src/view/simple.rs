@@ -3,7 +3,6 @@
 use crate::output::{Paint, Records, View};
 use schemars::JsonSchema;
 use serde::Serialize;
-use types::Code;
 
 /// A code with its meaning.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -19,21 +18,38 @@ pub(crate) struct CodeView {
 /// `explain`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct CodeList {
-    /// One, or all.
+    /// All, or those of one text.
     codes: Vec<CodeView>,
 }
 
 impl CodeList {
-    /// The view of some codes.
-    pub(crate) fn of(codes: &[Code]) -> Self {
-        let view = |code: &Code| CodeView {
-            code: code.to_string(),
-            cause: code.cause().to_owned(),
-            fix: code.fix().to_owned(),
-        };
-        Self {
-            codes: codes.iter().map(view).collect(),
+    /// Every code that scanctl prints: errors, why a verdict is inconclusive, warnings of rows, why work does not run,
+    /// and what a verification finds. One text may stand in two of these.
+    pub(crate) fn all() -> Self {
+        macro_rules! told {
+            ($set:ident) => {
+                types::$set::ALL.iter().map(|code| CodeView {
+                    code: code.to_string(),
+                    cause: code.cause().to_owned(),
+                    fix: code.fix().to_owned(),
+                })
+            };
         }
+        let codes = told!(Code)
+            .chain(told!(InconclusiveReason))
+            .chain(told!(Warning))
+            .chain(told!(Blocking))
+            .chain(told!(FindingCode));
+        Self {
+            codes: codes.collect(),
+        }
+    }
+
+    /// Those of one text.
+    pub(crate) fn named(self, text: &str) -> Option<Self> {
+        let mut codes = self.codes;
+        codes.retain(|code| code.code == text);
+        (!codes.is_empty()).then_some(Self { codes })
     }
 }
 

@@ -1,10 +1,13 @@
 //! How a process of Trackscan begins and ends, called from `main` of the coordinator and the node agent: settings, logs,
-//! then the process's own work, then one message on stderr and an exit status.
+//! then the process's own work, then one message on stderr and an exit status. Whoever started it reads on stdout, one
+//! JSON line each, when it was ready and why it ended; a terminal is spared them.
 
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use serde::de::DeserializeOwned;
-use types::{Code, Problem};
+use types::{Code, Problem, Report};
 
 use crate::config::{ConfigError, Loaded, Program};
 use crate::shutdown::Shutdown;
@@ -57,6 +60,22 @@ pub fn attend(metrics: MetricsAddress, program: &Program) -> Result<Shutdown, Pr
     Ok(shutdown)
 }
 
+/// Tells whoever started this process that it is ready: from here on it does its work, and answers where it listens.
+pub fn ready(listening: Option<SocketAddr>) {
+    report(&Report::Ready { listening });
+}
+
+/// Writes one line to stdout. Nobody may be reading it, and that is no fault of this process.
+fn report(report: &Report) {
+    let mut stdout = std::io::stdout().lock();
+    if stdout.is_terminal() {
+        return;
+    }
+    if let Ok(line) = serde_json::to_string(report) {
+        let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    }
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "the configuration that was asked for is this program's data"
@@ -66,18 +85,19 @@ fn print<T>(loaded: &Loaded<T>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Says on stderr why the process ends; logs may not be set up.
+/// Says on stderr, and to whoever started it, why the process ends; logs may not be set up.
 fn fail(program: &Program, problem: &Problem) -> ExitCode {
+    report(&Report::Failed(problem.clone()));
     let code = problem.code;
-    eprintln!(
-        "{}: {code}: {}\n  {}\n  {}",
-        program.name,
-        problem.message,
-        code.cause(),
-        code.fix()
+    let (name, message) = (program.name, &problem.message);
+    let (cause, fix) = (code.cause(), code.fix());
+    // Who reads stderr may be gone as well.
+    let _ = writeln!(
+        std::io::stderr(),
+        "{name}: {code}: {message}\n  {cause}\n  {fix}"
     );
-    match code {
-        Code::ConfigInvalid => ExitCode::from(EXIT_CONFIG),
-        _ => ExitCode::FAILURE,
+    if matches!(code, Code::ConfigInvalid) {
+        return ExitCode::from(EXIT_CONFIG);
     }
+    ExitCode::FAILURE
 }

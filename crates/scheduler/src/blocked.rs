@@ -4,7 +4,7 @@
 use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MAX};
 use crate::record::FailureCause;
 use core::fmt;
-use types::{Code, JobId, Millis, NodeId, Stage};
+use types::{Blocking, Code, JobId, Millis, NodeId, Stage};
 
 /// Why work does not run. Every reason there is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,89 +130,54 @@ pub struct Reason {
 }
 
 impl Blocked {
+    /// The reason without its particulars.
+    #[must_use]
+    pub const fn kind(&self) -> Blocking {
+        match self {
+            Self::NotLeading => Blocking::NotLeading,
+            Self::StoreTrouble { .. } => Blocking::StoreTrouble,
+            Self::WriteUnderWay => Blocking::WriteUnderWay,
+            Self::JobPaused => Blocking::JobPaused,
+            Self::JobCancelling => Blocking::JobCancelling,
+            Self::JobPublishing => Blocking::JobPublishing,
+            Self::ManifestFails { .. } => Blocking::ManifestFails,
+            Self::JobPublished => Blocking::JobPublished,
+            Self::JobCancelled => Blocking::JobCancelled,
+            Self::NoNode => Blocking::NoNode,
+            Self::NodesSilent => Blocking::NodesSilent,
+            Self::NodesNotServing => Blocking::NodesNotServing,
+            Self::NoNodeForStage { .. } => Blocking::NoNodeForStage,
+            Self::BundleRefused => Blocking::BundleRefused,
+            Self::DevicesOut => Blocking::DevicesOut,
+            Self::QueuedBehind { .. } => Blocking::QueuedBehind,
+            Self::InHand { .. } => Blocking::InHand,
+            Self::HeldBySilentNode { .. } => Blocking::HeldBySilentNode,
+            Self::ShardFull => Blocking::ShardFull,
+            Self::BackOff { .. } => Blocking::BackOff,
+            Self::RetriesSpent { .. } => Blocking::RetriesSpent,
+            Self::WaitsForOtherNode { .. } => Blocking::WaitsForOtherNode,
+            Self::NotYetPulled => Blocking::NotYetPulled,
+            Self::ShardDone => Blocking::ShardDone,
+            Self::NodeLeft { .. } => Blocking::NodeLeft,
+            Self::NodeSilent { .. } => Blocking::NodeSilent,
+            Self::NodeCordoned { .. } => Blocking::NodeCordoned,
+            Self::NodeDraining { .. } => Blocking::NodeDraining,
+            Self::NodeFull { .. } => Blocking::NodeFull,
+            Self::NodeDevicesOut { .. } => Blocking::NodeDevicesOut,
+            Self::NothingToDo => Blocking::NothingToDo,
+        }
+    }
+
     /// The stable code: UPPER_SNAKE, never renamed.
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotLeading => "NOT_LEADING",
-            Self::StoreTrouble { .. } => "STORE_TROUBLE",
-            Self::WriteUnderWay => "WRITE_UNDER_WAY",
-            Self::JobPaused => "JOB_PAUSED",
-            Self::JobCancelling => "JOB_CANCELLING",
-            Self::JobPublishing => "JOB_PUBLISHING",
-            Self::ManifestFails { .. } => "MANIFEST_FAILS",
-            Self::JobPublished => "JOB_PUBLISHED",
-            Self::JobCancelled => "JOB_CANCELLED",
-            Self::NoNode => "NO_NODE",
-            Self::NodesSilent => "NODES_SILENT",
-            Self::NodesNotServing => "NODES_NOT_SERVING",
-            Self::NoNodeForStage { .. } => "NO_NODE_FOR_STAGE",
-            Self::BundleRefused => "BUNDLE_REFUSED",
-            Self::DevicesOut => "DEVICES_OUT",
-            Self::QueuedBehind { .. } => "QUEUED_BEHIND",
-            Self::InHand { .. } => "IN_HAND",
-            Self::HeldBySilentNode { .. } => "HELD_BY_SILENT_NODE",
-            Self::ShardFull => "SHARD_FULL",
-            Self::BackOff { .. } => "BACK_OFF",
-            Self::RetriesSpent { .. } => "RETRIES_SPENT",
-            Self::WaitsForOtherNode { .. } => "WAITS_FOR_OTHER_NODE",
-            Self::NotYetPulled => "NOT_YET_PULLED",
-            Self::ShardDone => "SHARD_DONE",
-            Self::NodeLeft { .. } => "NODE_LEFT",
-            Self::NodeSilent { .. } => "NODE_SILENT",
-            Self::NodeCordoned { .. } => "NODE_CORDONED",
-            Self::NodeDraining { .. } => "NODE_DRAINING",
-            Self::NodeFull { .. } => "NODE_FULL",
-            Self::NodeDevicesOut { .. } => "NODE_DEVICES_OUT",
-            Self::NothingToDo => "NOTHING_TO_DO",
-        }
+        self.kind().as_str()
     }
 
     /// What to do about it, where anything is to be done.
     #[must_use]
     pub const fn fix(&self) -> &'static str {
-        match self {
-            Self::NotLeading => {
-                "Ask the leading coordinator, or wait until this one has read its state."
-            }
-            Self::StoreTrouble { .. } => "Look after the store; work resumes by itself.",
-            Self::JobPaused => "Resume the job.",
-            Self::ManifestFails { .. } => "Look after storage; the manifest is written by itself.",
-            Self::NoNode => "Start a node agent.",
-            Self::NodesSilent | Self::NodeSilent { .. } => {
-                "Start the agent again, or look at its machine and network."
-            }
-            Self::NodesNotServing | Self::NodeCordoned { .. } => "Uncordon a node.",
-            Self::NoNodeForStage { .. } => "Start a node that runs this stage.",
-            Self::BundleRefused => {
-                "Read the agents' logs: the bundle is not trusted, too old or damaged there."
-            }
-            Self::DevicesOut | Self::NodeDevicesOut { .. } => {
-                "Check the devices, then restart the agents."
-            }
-            Self::RetriesSpent { .. } => {
-                "Read the logs of the nodes that failed; it is still tried now and then."
-            }
-            Self::WaitsForOtherNode { .. } => {
-                "Nothing, if another node serves; else it goes to the same one."
-            }
-            Self::NodeLeft { .. } => "Start its agent.",
-            Self::WriteUnderWay
-            | Self::JobCancelling
-            | Self::JobPublishing
-            | Self::JobPublished
-            | Self::JobCancelled
-            | Self::QueuedBehind { .. }
-            | Self::InHand { .. }
-            | Self::HeldBySilentNode { .. }
-            | Self::ShardFull
-            | Self::BackOff { .. }
-            | Self::NotYetPulled
-            | Self::ShardDone
-            | Self::NodeDraining { .. }
-            | Self::NodeFull { .. }
-            | Self::NothingToDo => "Nothing.",
-        }
+        self.kind().fix()
     }
 }
 

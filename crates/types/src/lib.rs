@@ -8,9 +8,12 @@ mod id;
 mod job;
 mod ledger;
 mod range;
+mod report;
 mod row;
 mod shard;
+mod standing;
 mod time;
+mod url;
 mod verdict;
 
 pub use code::{Code, Problem, chain};
@@ -22,11 +25,14 @@ pub use id::{
 pub use job::{JobSpec, Policy, Stages};
 pub use ledger::{Ledger, StageUse};
 pub use range::{Ordinal, Range, RangeError, TrackSet};
+pub use report::Report;
 pub use row::{
     CatalogRow, DeclaredAi, Embedding, Provenance, Score, Thumbnail, TimelinePoint, TrackRow,
 };
 pub use shard::{SHARD_TRACKS_MAX, SHARD_TRACKS_MIN, ShardId, ShardIdError, ShardPlan};
+pub use standing::{Blocking, FindingCode};
 pub use time::{Millis, UnixMillis};
+pub use url::file_url;
 pub use verdict::{
     Device, DeviceKind, Dtype, InconclusiveReason, Purpose, Stage, Verdict, Warning,
 };

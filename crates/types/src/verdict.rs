@@ -1,6 +1,7 @@
 //! What is said of a track, by which stage, on which device, and with which reservations. The texts here are the
 //! stable names in parts, messages, flags and metrics. Nothing here decides: the bundle's rule does.
 
+use crate::code::coded_enum;
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -74,53 +75,34 @@ named_enum! {
     }
 }
 
-named_enum! {
+coded_enum! {
     /// Why a verdict is inconclusive.
     InconclusiveReason, "inconclusive reason" {
-        /// The bundle's purpose is demonstration and the operator did not accept that by flag.
-        DemonstrationBundle = "DEMONSTRATION_BUNDLE" @ 0,
-        /// The gate asks for the residual stage, which did not run.
-        ResidualNotRun = "RESIDUAL_NOT_RUN" @ 1,
-        /// Shorter than the least duration the bundle was calibrated on.
-        TooShort = "TOO_SHORT" @ 2,
-        /// Nothing audible to judge.
-        Silent = "SILENT" @ 3,
-        /// The escalation budget of the job was used up.
-        EscalationBudget = "ESCALATION_BUDGET" @ 4,
-        /// The probability lies between the bundle's lower and upper threshold.
-        BetweenThresholds = "BETWEEN_THRESHOLDS" @ 5,
+        DemonstrationBundle = "DEMONSTRATION_BUNDLE" @ 0, cause: "The bundle's purpose is demonstration and the operator did not accept that by flag.", fix: "Scan with a production bundle, or submit with `--accept-demonstration` to see what this one says.";
+        ResidualNotRun = "RESIDUAL_NOT_RUN" @ 1, cause: "The gate asks for the residual stage, which did not run.", fix: "Submit with `--stages both` where this version has the residual; otherwise the track stays open.";
+        TooShort = "TOO_SHORT" @ 2, cause: "The track is shorter than the least duration the bundle was calibrated on.", fix: "Nothing, unless a longer recording of the track exists.";
+        Silent = "SILENT" @ 3, cause: "The track has nothing audible to judge.", fix: "Nothing, if the track is meant to be silent; else replace the file.";
+        EscalationBudget = "ESCALATION_BUDGET" @ 4, cause: "The escalation budget of the job was used up before this track.", fix: "Submit again with a larger budget.";
+        BetweenThresholds = "BETWEEN_THRESHOLDS" @ 5, cause: "The score lies between the bundle's lower and upper threshold.", fix: "Nothing: the evidence suffices for neither verdict.";
     }
 }
 
-named_enum! {
+coded_enum! {
     /// A reservation about a scanned track.
     Warning, "warning" {
-        /// The file ends before its own header says it should.
-        Truncated = "TRUNCATED" @ 0,
-        /// Some frames did not decode and were left out or replaced by silence.
-        FramesLost = "FRAMES_LOST" @ 1,
-        /// Samples that are no finite numbers were replaced by zero.
-        NonFinite = "NON_FINITE" @ 2,
-        /// The format changes inside the file; what follows the change was not scanned.
-        FormatChanged = "FORMAT_CHANGED" @ 3,
-        /// The file's name suffix and its content disagree; the content was believed.
-        WrongExtension = "WRONG_EXTENSION" @ 4,
-        /// Tags beyond the limit were skipped.
-        TagsSkipped = "TAGS_SKIPPED" @ 5,
-        /// Samples beyond full scale were scanned as they are.
-        Clipped = "CLIPPED" @ 6,
-        /// Bytes before the first frame or after the last were skipped.
-        JunkSkipped = "JUNK_SKIPPED" @ 7,
-        /// The header's length and the decoded length disagree.
-        LengthDisagrees = "LENGTH_DISAGREES" @ 8,
-        /// Nothing but digital silence.
-        Silent = "SILENT" @ 9,
-        /// Shorter than one window of the bundle.
-        ShorterThanWindow = "SHORTER_THAN_WINDOW" @ 10,
-        /// More audio follows in chained streams that were not scanned.
-        ChainedStreams = "CHAINED_STREAMS" @ 11,
-        /// Behind the end of the recording stands more than tags and padding; it was not scanned.
-        TrailingData = "TRAILING_DATA" @ 12,
+        Truncated = "TRUNCATED" @ 0, cause: "The file ends before its own header says it should.", fix: "Replace the file if it should be whole; what is there was scanned.";
+        FramesLost = "FRAMES_LOST" @ 1, cause: "Some frames did not decode and were left out or replaced by silence.", fix: "Replace the file if it should be sound; the other frames were scanned.";
+        NonFinite = "NON_FINITE" @ 2, cause: "Samples that are no finite numbers were replaced by zero.", fix: "Export the recording again; the other samples were scanned.";
+        FormatChanged = "FORMAT_CHANGED" @ 3, cause: "The format changes inside the file; what follows the change was not scanned.", fix: "Split the file where its format changes.";
+        WrongExtension = "WRONG_EXTENSION" @ 4, cause: "The file's name suffix and its content disagree; the content was believed.", fix: "Rename the file if the name misleads others too.";
+        TagsSkipped = "TAGS_SKIPPED" @ 5, cause: "Tags beyond the limit were skipped.", fix: "Nothing: tags do not enter the verdict.";
+        Clipped = "CLIPPED" @ 6, cause: "Samples beyond full scale were scanned as they are.", fix: "Nothing, unless the master is meant to stay within full scale.";
+        JunkSkipped = "JUNK_SKIPPED" @ 7, cause: "Bytes before the first frame or after the last were skipped.", fix: "Nothing, unless audio is missing; then replace the file.";
+        LengthDisagrees = "LENGTH_DISAGREES" @ 8, cause: "The header's length and the decoded length disagree.", fix: "Check the file if the difference matters; what decodes was scanned.";
+        Silent = "SILENT" @ 9, cause: "The track is nothing but digital silence.", fix: "Nothing, if the track is meant to be silent; else replace the file.";
+        ShorterThanWindow = "SHORTER_THAN_WINDOW" @ 10, cause: "The track is shorter than one window of the bundle.", fix: "Nothing: what is there was scanned.";
+        ChainedStreams = "CHAINED_STREAMS" @ 11, cause: "More audio follows in chained streams that were not scanned.", fix: "Split the file into its streams and import them as tracks.";
+        TrailingData = "TRAILING_DATA" @ 12, cause: "Behind the end of the recording stands more than tags and padding; it was not scanned.", fix: "Split the file if what follows is a recording; else nothing.";
     }
 }
 

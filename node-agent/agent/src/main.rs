@@ -46,7 +46,9 @@ async fn work(settings: Settings, devices: Vec<types::Device>) -> Result<(), Pro
         storage,
         coordinator: Arc::new(coordinator),
     };
-    Node::start(equipment)?.run(shutdown).await
+    let node = Node::start(equipment)?;
+    process::ready(None);
+    node.run(shutdown).await
 }
 
 /// Takes the data folder for this process.

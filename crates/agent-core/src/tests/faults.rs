@@ -222,8 +222,12 @@ fn what_is_made_is_committed_before_a_grant_goes_back_for_its_source() {
         // Its neighbour is in hand all the while.
         token = round + 1;
     }
-    assert_eq!(node.end(1, TrackOutcome::Scored), []);
-    assert_eq!(node.end(token, TrackOutcome::Unreachable), [sing(0)]);
+    assert_eq!(node.end(1, TrackOutcome::Scored), [sing(0)]);
+    assert_eq!(
+        node.end(token, TrackOutcome::Unreachable),
+        [],
+        "what is made is not forgotten"
+    );
     let part = Action::WritePart {
         part: PartNo(0),
         grant: key(1),
@@ -231,11 +235,14 @@ fn what_is_made_is_committed_before_a_grant_goes_back_for_its_source() {
         device: Some(DEVICE),
     };
     assert_eq!(node.sung(0, true), [part]);
-    node.beat(vec![GrantOrder {
+    let renewed = GrantOrder {
         key: key(1),
         order: Order::Continue,
         flush: Flush::AsConfigured,
-    }]);
+    };
+    // The first answer is to a beat from before the waits.
+    node.beat(vec![renewed.clone()]);
+    node.beat(vec![renewed]);
     assert!(matches!(
         node.told(stored(0)).as_slice(),
         [Action::Commit { .. }]

@@ -165,7 +165,8 @@ mod tests {
     fn what_the_parser_keeps_in_memory_may_stand_once() {
         let (description, table, data) = (description(), [0; 64], [0; 16]);
         let check = |more: &[(&[u8; 4], &[u8])], expected: Option<Code>| {
-            let mut chunks: Vec<(&[u8; 4], &[u8])> = vec![(b"desc", &description), (b"pakt", &table)];
+            let mut chunks: Vec<(&[u8; 4], &[u8])> =
+                vec![(b"desc", &description), (b"pakt", &table)];
             chunks.extend(more);
             chunks.push((b"data", &data));
             let bytes = file(&chunks);

@@ -182,6 +182,9 @@ impl Thread {
             Ok(file) => Arc::new(file),
             Err(error) => {
                 self.leave();
+                // Whoever interrupts meanwhile closes the decoder's socket.
+                self.decoder
+                    .take_if(|_| self.shared.is_given_up(work.token));
                 let outcome = self.failed_to_read(work, &error, Reading::default());
                 return self.tell_decoded(work.token, outcome);
             }

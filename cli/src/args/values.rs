@@ -1,0 +1,103 @@
+//! How the texts of flags are read that are more than a word or a number. Each refusal is a sentence for the operator.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+use types::{Code, SourceName};
+
+/// Reads `30s`, `10m`, `2h`, `500ms` or a bare number of seconds.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no time: write 30s, 10m or 2h"))?;
+    let scale = match unit {
+        "ms" => return Ok(Duration::from_millis(number)),
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        _ => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+    };
+    number
+        .checked_mul(scale)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("`{text}` is too long"))
+}
+
+/// Reads an address on loopback: until links are encrypted, nothing listens beyond this machine.
+pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address = address(text)?;
+    if address.ip().is_loopback() {
+        return Ok(address);
+    }
+    Err("only addresses on loopback are listened on while links are not encrypted".to_owned())
+}
+
+/// Reads an address or `off`.
+pub(super) fn metrics(text: &str) -> Result<String, String> {
+    match text {
+        "off" => Ok(text.to_owned()),
+        _ => address(text).map(|address| address.to_string()),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| "it is no address such as 127.0.0.1:7700".to_owned())
+}
+
+/// Reads `NAME=DIR`.
+pub(super) fn source(text: &str) -> Result<(SourceName, PathBuf), String> {
+    let (name, dir) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not NAME=DIR"))?;
+    let name = SourceName::new(name).map_err(|why| why.to_string())?;
+    if dir.is_empty() {
+        return Err(format!(
+            "`{text}` names no folder ({})",
+            Code::ConfigInvalid
+        ));
+    }
+    Ok((name, PathBuf::from(dir)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_listened_on_beyond_this_machine() {
+        for (text, good) in [
+            ("127.0.0.1:7700", true),
+            ("127.0.0.1:0", true),
+            ("[::1]:7700", true),
+            ("0.0.0.0:7700", false),
+            ("192.0.2.1:7700", false),
+            ("localhost:7700", false),
+        ] {
+            assert_eq!(loopback(text).is_ok(), good, "{text}");
+        }
+        assert_eq!(metrics("off"), Ok("off".to_owned()));
+        assert!(metrics("7701").is_err());
+    }
+
+    #[test]
+    fn times_are_read_with_their_units() {
+        for (text, seconds) in [("30s", 30), ("30", 30), ("10m", 600), ("2h", 7_200)] {
+            assert_eq!(duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        for bad in [
+            "",
+            "s",
+            "1d",
+            "-1s",
+            "99999999999999999999s",
+            "9999999999999999999h",
+        ] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}
