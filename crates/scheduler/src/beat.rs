@@ -109,11 +109,11 @@ impl Reign {
             .iter()
             .filter_map(|held| self.grant_id(tenant, &held.job, held.shard, held.attempt))
             .collect();
+        let one = self.had_one_in_hand(no);
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
         let mut gone = Vec::new();
-        let one = node.in_hand() == 1;
         for (id, holding) in &mut node.holdings {
             if named.contains(id) || holding.beats < 2 {
                 continue;

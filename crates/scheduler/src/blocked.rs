@@ -22,6 +22,8 @@ pub enum Blocked {
     JobPaused,
     /// A cancel is on its way.
     JobCancelling,
+    /// What a device made is being revoked; the job does not publish before that is done.
+    JobRevoking,
     /// Every track has its row; the manifest is being written.
     JobPublishing,
     /// The manifest could not be written; it is tried again.
@@ -99,6 +101,11 @@ pub enum Blocked {
         /// The node.
         node: NodeId,
     },
+    /// What a device of the node made is being revoked; it takes nothing new before that is done.
+    NodeRevoked {
+        /// The node.
+        node: NodeId,
+    },
     /// The node drains.
     NodeDraining {
         /// The node.
@@ -139,6 +146,7 @@ impl Blocked {
             Self::WriteUnderWay => "WRITE_UNDER_WAY",
             Self::JobPaused => "JOB_PAUSED",
             Self::JobCancelling => "JOB_CANCELLING",
+            Self::JobRevoking => "JOB_REVOKING",
             Self::JobPublishing => "JOB_PUBLISHING",
             Self::ManifestFails { .. } => "MANIFEST_FAILS",
             Self::JobPublished => "JOB_PUBLISHED",
@@ -161,6 +169,7 @@ impl Blocked {
             Self::NodeLeft { .. } => "NODE_LEFT",
             Self::NodeSilent { .. } => "NODE_SILENT",
             Self::NodeCordoned { .. } => "NODE_CORDONED",
+            Self::NodeRevoked { .. } => "NODE_REVOKED",
             Self::NodeDraining { .. } => "NODE_DRAINING",
             Self::NodeFull { .. } => "NODE_FULL",
             Self::NodeDevicesOut { .. } => "NODE_DEVICES_OUT",
@@ -199,6 +208,7 @@ impl Blocked {
             Self::NodeLeft { .. } => "Start its agent.",
             Self::WriteUnderWay
             | Self::JobCancelling
+            | Self::JobRevoking
             | Self::JobPublishing
             | Self::JobPublished
             | Self::JobCancelled
@@ -209,6 +219,7 @@ impl Blocked {
             | Self::BackOff { .. }
             | Self::NotYetPulled
             | Self::ShardDone
+            | Self::NodeRevoked { .. }
             | Self::NodeDraining { .. }
             | Self::NodeFull { .. }
             | Self::NothingToDo => "Nothing.",
@@ -226,6 +237,9 @@ impl fmt::Display for Blocked {
             }
             Self::JobPaused => f.write_str("the job is paused"),
             Self::JobCancelling => f.write_str("the job is being cancelled"),
+            Self::JobRevoking => {
+                f.write_str("what a device made is being revoked and the job publishes after that")
+            }
             Self::JobPublishing => {
                 f.write_str("every track has its row and the manifest is being written")
             }
@@ -268,6 +282,9 @@ impl fmt::Display for Blocked {
             Self::NodeLeft { node } => write!(f, "node `{node}` has not joined, or has left"),
             Self::NodeSilent { node } => write!(f, "node `{node}` has fallen silent"),
             Self::NodeCordoned { node } => write!(f, "node `{node}` is cordoned"),
+            Self::NodeRevoked { node } => {
+                write!(f, "what a device of node `{node}` made is being revoked")
+            }
             Self::NodeDraining { node } => write!(f, "node `{node}` drains"),
             Self::NodeFull { node } => write!(
                 f,

@@ -149,7 +149,7 @@ impl Reign {
 }
 
 /// A reason within its bound, cut at a character.
-fn shortened(reason: &str) -> String {
+pub(crate) fn shortened(reason: &str) -> String {
     let mut end = reason.len().min(Closing::REASON_BYTES_MAX);
     while !reason.is_char_boundary(end) {
         end -= 1;

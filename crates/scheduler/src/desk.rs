@@ -9,7 +9,7 @@ use crate::event::{CallId, Caller, ReadId, Revision, WriteId};
 use crate::limits::{
     GROUP_BYTES_MAX, GROUP_OPS_MAX, GROUPS_IN_FLIGHT_MAX, WAITING_MAX, WAITING_PER_RECORD_MAX,
 };
-use crate::record::{JobRecord, NodeRecord, ShardRecord};
+use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord};
 use crate::state::{JobNo, Slot};
 use crate::{Action, Compare, Op, Request, Txn};
 use alloc::boxed::Box;
@@ -24,6 +24,7 @@ pub(crate) enum Record {
     Job(Box<JobRecord>),
     Node(Box<NodeRecord>),
     Shard(Box<ShardRecord>),
+    Revocation(Box<RevocationRecord>),
     /// The key is removed.
     Gone,
 }
@@ -169,6 +170,11 @@ impl Desk {
     /// Whether any record of the job is dirty.
     pub(crate) fn job_is_dirty(&self, job: JobNo) -> bool {
         self.dirty.iter().any(|slot| slot.job() == Some(job))
+    }
+
+    /// Jobs with any dirty record.
+    pub(crate) fn busy_jobs(&self) -> BTreeSet<JobNo> {
+        self.dirty.iter().filter_map(|slot| slot.job()).collect()
     }
 
     /// Stages units, all for one call where there is one.

@@ -100,6 +100,9 @@ impl Reign {
         if job.cancelling.is_some() {
             reasons.push(whole(Blocked::JobCancelling));
         }
+        if self.is_revoking(no) {
+            reasons.push(whole(Blocked::JobRevoking));
+        }
         if let Some((code, _)) = &self.store_trouble {
             reasons.push(whole(Blocked::StoreTrouble { code: *code }));
         }
@@ -252,7 +255,7 @@ impl Reign {
         let ahead = self
             .line
             .iter()
-            .map(|place| place.3)
+            .map(|place| place.no)
             .take_while(|ahead| *ahead != no);
         let mut ahead = ahead.filter_map(|ahead| self.jobs.get(&ahead));
         let busy = ahead.find(|job| !job.ready.is_empty() || !job.fresh.is_empty());
@@ -376,6 +379,9 @@ impl Reign {
         if node.draining && record.duty != Duty::Draining {
             reasons.push(whole(Blocked::NodeDraining { node: name() }));
         }
+        if self.is_revoked(node) {
+            reasons.push(whole(Blocked::NodeRevoked { node: name() }));
+        }
         if let Some(code) = node.all_out() {
             reasons.push(whole(Blocked::NodeDevicesOut { node: name(), code }));
         }
@@ -398,7 +404,7 @@ impl Reign {
                 .get(no)
                 .is_some_and(|job| !job.ready.is_empty() || !job.fresh.is_empty())
         };
-        let mut running = self.line.iter().map(|place| place.3);
+        let mut running = self.line.iter().map(|place| place.no);
         if running.any(|no| takes(&no)) {
             Blocked::NotYetPulled
         } else {

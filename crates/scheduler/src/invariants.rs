@@ -4,7 +4,7 @@
 //! The numbers are those of the reliability reference; those not here are checked where they can be seen.
 
 use crate::action::ManifestPlan;
-use crate::record::{Part, PartKind, ShardRecord, disjoint};
+use crate::record::{Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use types::{Epoch, TrackSet};
 /// An invariant by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// A committed part is never changed or dropped (before revocation, which is not part of this version).
+    /// A part that counts is never changed, and dropped only by a revocation that covers it, before publish.
     I1,
     /// A part counts only under a live grant that holds its tracks, in the epoch that writes it.
     I2,
@@ -75,9 +75,23 @@ pub fn shard_change(
     extent: &TrackSet,
     epoch: Epoch,
 ) -> Result<(), Violation> {
+    shard_change_under(before, after, extent, epoch, &[])
+}
+
+/// The same, where these open revocations name the shard's job: what they cover may be dropped, and nothing else.
+///
+/// # Errors
+/// Names the first invariant that the change breaks.
+pub fn shard_change_under(
+    before: Option<&ShardRecord>,
+    after: &ShardRecord,
+    extent: &TrackSet,
+    epoch: Epoch,
+    revocations: &[&RevocationRecord],
+) -> Result<(), Violation> {
     let empty = ShardRecord::default();
     let before = before.unwrap_or(&empty);
-    parts_stay(before, after)?;
+    parts_stay_unless(before, after, revocations)?;
     parts_were_granted(before, after, epoch)?;
     attempts_rise(before, after)?;
     grants_are_disjoint(after)?;
@@ -89,15 +103,53 @@ pub fn shard_change(
 /// # Errors
 /// Names the part that does not.
 pub fn parts_stay(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
-    let kept = after.parts.len() >= before.parts.len()
-        && before.parts.iter().zip(&after.parts).all(|(a, b)| a == b);
-    hold(kept, Invariant::I1, || {
-        format!(
-            "{} parts became {}, or one changed",
-            before.parts.len(),
-            after.parts.len()
-        )
-    })
+    parts_stay_unless(before, after, &[])
+}
+
+/// I1 beside revocations: each part that counted still counts, unchanged, unless one of these covers it; a tombstone
+/// stays as it is and takes the place of a live escalation shard under a revocation only.
+///
+/// # Errors
+/// Names the part that does not.
+pub fn parts_stay_unless(
+    before: &ShardRecord,
+    after: &ShardRecord,
+    revocations: &[&RevocationRecord],
+) -> Result<(), Violation> {
+    match (before.standing, after.standing) {
+        (Standing::Tombstone, _) => {
+            return hold(before == after, Invariant::I1, || {
+                "a tombstone changed".to_string()
+            });
+        }
+        (Standing::Live, Standing::Tombstone) => {
+            let empty = after.parts.is_empty() && after.grants.is_empty();
+            let may = empty && !revocations.is_empty();
+            return hold(may, Invariant::I1, || {
+                "an escalation shard fell without a revocation, or holds something".to_string()
+            });
+        }
+        (Standing::Live, Standing::Live) => {}
+    }
+    let mut rest = after.parts.iter().peekable();
+    for part in &before.parts {
+        if rest.next_if(|next| *next == part).is_none() {
+            let revoked = revocations.iter().any(|by| by.covers(part));
+            hold(revoked, Invariant::I1, || {
+                format!("part {:?} is gone or changed", part.sha256)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The parts of `after` that were not there before: those that follow what was kept.
+fn new_parts<'a>(before: &ShardRecord, after: &'a ShardRecord) -> impl Iterator<Item = &'a Part> {
+    let mut rest = after.parts.iter().peekable();
+    for part in &before.parts {
+        rest.next_if(|next| *next == part);
+    }
+    rest
 }
 
 /// I2: each new part lies in a grant that was live before, on its node, and this epoch counts it.
@@ -117,7 +169,7 @@ pub fn parts_were_granted(
             grant.node == part.node && outside.is_empty()
         })
     };
-    for part in after.parts.iter().skip(before.parts.len()) {
+    for part in new_parts(before, after) {
         hold(granted(part), Invariant::I2, || {
             format!(
                 "part {:?} of attempt {} has no live grant",

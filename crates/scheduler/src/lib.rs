@@ -16,7 +16,7 @@
 //!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record), `reply`,
 //!   `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `beat` with `chores` and `suspects`,
-//!   `commit`, `publish`, `orphans`.
+//!   `commit`, `publish`, `revoke` with `revoking`, `orphans`.
 //! - Looking: `views`, `explain` with `blocked`, `tally`.
 #![cfg_attr(not(test), no_std)]
 
@@ -45,6 +45,8 @@ pub mod record;
 mod recover;
 mod reign;
 mod reply;
+mod revoke;
+mod revoking;
 mod settle;
 mod stage;
 mod state;
@@ -61,10 +63,10 @@ pub use action::{
 pub use blocked::{Blocked, Reason};
 pub use event::{
     AgentInfo, Beat, CallId, Caller, Canary, CanaryVerdict, Cause, Commit, Event, Held, Outcome,
-    PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, StorageOutcome,
-    StoredEntry, Submission, WorkerDeath, WriteId,
+    PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, Revoke,
+    StorageOutcome, StoredEntry, Submission, WorkerDeath, WriteId,
 };
-pub use key::{JobKey, KeyError, NodeKey, RecordKey};
+pub use key::{JobKey, KeyError, NodeKey, RecordKey, RevocationKey};
 pub use orphans::{Fate, PartName};
 pub use reign::Core;
-pub use views::{HeldView, JobView, NodeView, ShardView};
+pub use views::{HeldView, JobView, NodeView, RevocationView, ShardView};

@@ -39,6 +39,14 @@ pub const DEVICE_NAME_BYTES_MAX: usize = 64;
 pub const NODES_MAX: usize = 10_000;
 /// Jobs known to one coordinator, closed ones included: a record is about 1 KiB.
 pub const JOBS_MAX: usize = 10_000;
+/// Revocations known to one coordinator, closed ones included: a record is below 16 KiB, and people make few.
+pub const REVOCATIONS_MAX: usize = 1_000;
+/// Jobs that one revocation may name: with its own record they must fit one transaction.
+pub const REVOKED_JOBS_MAX: usize = GROUP_OPS_MAX - 1;
+/// Shards under revocation at once, so that it never crowds out work: two groups.
+pub const REVOKING_MAX: usize = 2 * GROUP_OPS_MAX;
+/// Tombstones in one write, beside their root's record: far below a group's bounds, since a unit is never cut.
+pub const TOMBSTONES_PER_WRITE_MAX: usize = 32;
 /// Keys compared in one transaction, and keys changed: the store takes 128 compares (etcd's default), and one of them
 /// is the leadership.
 pub const GROUP_OPS_MAX: usize = 127;

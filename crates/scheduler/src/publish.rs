@@ -43,7 +43,11 @@ impl Reign {
         let Some(job) = self.jobs.get(&no) else {
             return;
         };
-        if !job.is_done() || job.cancelling.is_some() || self.desk.job_is_dirty(no) {
+        if !job.is_done()
+            || job.cancelling.is_some()
+            || self.is_revoking(no)
+            || self.desk.job_is_dirty(no)
+        {
             return;
         }
         let Some(record) = job.record() else {

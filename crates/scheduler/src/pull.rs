@@ -102,6 +102,11 @@ impl Reign {
             }
             Duty::Serving => {}
         }
+        if self.is_revoked(node) {
+            return Some(Blocked::NodeRevoked {
+                node: node.key.node.clone(),
+            });
+        }
         if node.draining {
             return Some(Blocked::NodeDraining {
                 node: node.key.node.clone(),
@@ -141,12 +146,12 @@ impl Reign {
             left: wanted(pull),
             grants: 0,
             seen: 0,
-            apart: false,
+            apart: self.tries_suspects(no),
             busy: false,
             serving: self.serving(now),
             units: Vec::new(),
         };
-        let jobs: Vec<JobNo> = self.line.iter().map(|place| place.3).collect();
+        let jobs: Vec<JobNo> = self.line.iter().map(|place| place.no).collect();
         for job in self.in_order(jobs, pull) {
             if plan.is_full() {
                 break;
@@ -154,6 +159,16 @@ impl Reign {
             self.plan_job(&mut plan, job);
         }
         plan
+    }
+
+    /// Whether the node has suspects to try: nothing else comes to it meanwhile, or nobody could be told apart.
+    fn tries_suspects(&self, no: NodeNo) -> bool {
+        let node = self.nodes.get(&no);
+        let mut held = node.iter().flat_map(|node| node.holdings.keys());
+        held.any(|id| {
+            let grant = self.live_grant(no, *id);
+            grant.is_some_and(|grant| grant.care == Care::Apart)
+        })
     }
 
     /// Jobs in line; among equals of lane and priority those whose bundle the node has loaded go first.
@@ -303,7 +318,11 @@ impl Reign {
             .and_then(Job::record)
             .map(|record| record.spec.bundle);
         let refuses = bundle.is_some_and(|bundle| node.refused_bundles.contains(&bundle));
-        node.serves(now) && node.runs(stage_of(shard)) && !refuses && node.all_out().is_none()
+        node.serves(now)
+            && !self.is_revoked(node)
+            && node.runs(stage_of(shard))
+            && !refuses
+            && node.all_out().is_none()
     }
 }
 

@@ -32,7 +32,11 @@ impl Reign {
             }
             grants.push(granted);
         }
-        let again_after = if grants.is_empty() { PULL_AGAIN } else { FED_AGAIN };
+        let again_after = if grants.is_empty() {
+            PULL_AGAIN
+        } else {
+            FED_AGAIN
+        };
         Answer::Pulled(PullAnswer {
             number,
             grants,

@@ -86,6 +86,9 @@ impl Reign {
         self.job_names.clear();
         self.nodes.clear();
         self.node_names.clear();
+        self.revocations.clear();
+        self.going.clear();
+        self.revocation_names.clear();
         self.line.clear();
         self.read_first_page(turn);
     }
@@ -124,6 +127,7 @@ impl Reign {
         let slot = match &key {
             RecordKey::Job(key) => Slot::Job(self.job_entry(key)),
             RecordKey::Node(key) => Slot::Node(self.node_entry(key)),
+            RecordKey::Revocation(key) => Slot::Revocation(self.revocation_entry(key)),
             RecordKey::Shard(key, shard) => {
                 let no = self.job_no(key).ok_or("its job has no record")?;
                 Slot::Shard(no, *shard)
@@ -139,6 +143,7 @@ impl Reign {
         self.phase = Phase::Leading;
         self.pulls_from_grants();
         turn.actions.push(Action::Ready { epoch: self.epoch });
+        self.revocations_before();
         self.left_before();
         let jobs: Vec<(JobNo, JobState)> = self
             .jobs
@@ -148,6 +153,20 @@ impl Reign {
         for (no, state) in jobs {
             self.entered(turn, no, &state);
             self.after_shard(turn, no);
+        }
+        self.go_on_revoking(None);
+    }
+
+    /// Takes up the revocations that an earlier leader did not close, before any job may publish.
+    fn revocations_before(&mut self) {
+        self.going = self
+            .revocations
+            .iter()
+            .filter(|(_, entry)| entry.is_open())
+            .map(|(no, _)| *no)
+            .collect();
+        for no in self.going.clone() {
+            self.revocation_opened(no);
         }
     }
 

@@ -2,9 +2,9 @@
 //! and is dropped whole when it ends; numbers of writes and reads go on, so that nothing late is mistaken.
 
 use crate::desk::{Asked, Desk, Unit};
-use crate::key::{JobKey, NodeKey};
+use crate::key::{JobKey, NodeKey, RevocationKey};
 use crate::recover::Recovery;
-use crate::state::{Chores, InLine, Job, JobNo, Node, NodeNo, Slot};
+use crate::state::{Chores, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Slot};
 use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -49,6 +49,12 @@ pub(crate) struct Reign {
     pub(crate) job_names: BTreeMap<JobKey, JobNo>,
     pub(crate) nodes: BTreeMap<NodeNo, Node>,
     pub(crate) node_names: BTreeMap<NodeKey, NodeNo>,
+    pub(crate) revocations: BTreeMap<RevNo, Revocation>,
+    /// Those of them that are not closed.
+    pub(crate) going: BTreeSet<RevNo>,
+    pub(crate) revocation_names: BTreeMap<RevocationKey, RevNo>,
+    /// Shards that are being changed by a revocation.
+    pub(crate) revoking: BTreeMap<Slot, RevNo>,
     pub(crate) last_no: u32,
     /// Running jobs in the order in which they are served.
     pub(crate) line: BTreeSet<InLine>,
@@ -98,6 +104,7 @@ impl Core {
             | Event::Read { .. }
             | Event::Written { .. }
             | Event::CancelMarked { .. }
+            | Event::RevocationMarked { .. }
             | Event::ManifestWritten { .. }
             | Event::Tick => self.pass(&mut turn, event),
         }
@@ -191,6 +198,10 @@ impl Reign {
             job_names: BTreeMap::new(),
             nodes: BTreeMap::new(),
             node_names: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            going: BTreeSet::new(),
+            revocation_names: BTreeMap::new(),
+            revoking: BTreeMap::new(),
             last_no: 0,
             line: BTreeSet::new(),
             chores: BTreeMap::new(),
@@ -226,6 +237,10 @@ impl Reign {
                 self.call(turn, asked);
             }
             Event::CancelMarked { job, outcome } => self.cancel_marked(turn, &job, outcome),
+            Event::RevocationMarked {
+                revocation,
+                outcome,
+            } => self.revocation_marked(turn, &revocation, outcome),
             Event::ManifestWritten { job, outcome, at } => {
                 self.manifest_written(turn, &job, outcome, at);
             }
@@ -263,6 +278,13 @@ impl Reign {
             Request::Cancel { job, reason } => self.cancel(turn, asked, job, reason),
             Request::Pause { job } => self.pause(asked, job),
             Request::Resume { job } => self.resume(asked, job),
+            Request::SetRank {
+                job,
+                lane,
+                priority,
+                deadline,
+            } => self.set_rank(asked, job, (*lane, *priority, *deadline)),
+            Request::Revoke(wish) => self.revoke(turn, asked, wish),
             Request::SetDuty { node, duty } => self.set_duty(asked, node, *duty),
             Request::Join(info) => self.join(turn.now, asked, info),
             Request::Pull(pull) => self.pull(turn.now, asked, pull),
@@ -285,6 +307,7 @@ impl Reign {
                 .take()
                 .filter(|_| !self.desk.groups.is_empty());
             self.all_chores();
+            self.go_on_revoking(None);
             self.publish_what_is_done(turn);
         }
     }
@@ -312,6 +335,9 @@ impl Reign {
         {
             calls.extend(cancelling.asked.map(|asked| asked.call));
             calls.extend(cancelling.also);
+        }
+        for entry in self.revocations.values_mut() {
+            calls.append(&mut entry.calls);
         }
         for node in self.nodes.values_mut() {
             calls.extend(node.pulling.take().into_iter().flat_map(|(_, calls)| calls));

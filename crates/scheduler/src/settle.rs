@@ -201,11 +201,19 @@ impl Reign {
                 self.removal_ended(job);
             }
             self.chores_ended(change.slot, ended);
+            self.revoking_ended(change.slot, ended);
+            let revocation = match change.slot {
+                Slot::Revocation(no) => Some(no),
+                Slot::Job(_) | Slot::Node(_) | Slot::Shard(..) => None,
+            };
             match ended {
                 UnitEnd::Applied(revision) => {
                     self.install(turn, change.slot, change.record, *revision);
                 }
                 UnitEnd::Refused | UnitEnd::NotApplied(..) => self.not_installed(&change),
+            }
+            if let Some(no) = revocation {
+                self.revocation_ended(turn, no, ended);
             }
         }
     }
@@ -231,7 +239,7 @@ impl Reign {
                     self.nodes.remove(&no);
                 }
             }
-            Slot::Shard(..) => {}
+            Slot::Shard(..) | Slot::Revocation(_) => {}
         }
     }
 
@@ -272,7 +280,14 @@ impl Reign {
     }
 
     /// A record may change again: calls that waited go first, then what the core itself wants of it.
+    ///
+    /// What a revocation ends goes before them all: a commit that is let in first is only taken back.
     pub(crate) fn freed(&mut self, turn: &mut Turn<'_>, slot: Slot) {
+        match slot {
+            Slot::Shard(job, _) | Slot::Job(job) => self.go_on_revoking(Some(job)),
+            Slot::Revocation(_) => self.go_on_revoking(None),
+            Slot::Node(_) => {}
+        }
         for asked in self.desk.released(slot) {
             self.call(turn, asked);
         }
@@ -285,7 +300,7 @@ impl Reign {
                 self.job_chores(job);
                 self.after_shard(turn, job);
             }
-            Slot::Node(_) => {}
+            Slot::Node(_) | Slot::Revocation(_) => {}
         }
     }
 
@@ -328,6 +343,10 @@ impl Reign {
                 let shard = self.jobs.get(&no)?.shards.get(&shard)?;
                 Some(shard.stored.revision)
             }
+            Slot::Revocation(no) => {
+                let entry = self.revocations.get(&no)?;
+                entry.stored.as_ref().map(|s| s.revision)
+            }
         }
     }
 }
@@ -364,6 +383,7 @@ pub(crate) fn decode(slot: Slot, value: &[u8]) -> Result<Record, RecordError> {
     Ok(match slot {
         Slot::Job(_) => Record::Job(Box::new(record::decode(value)?)),
         Slot::Node(_) => Record::Node(Box::new(record::decode(value)?)),
+        Slot::Revocation(_) => Record::Revocation(Box::new(record::decode(value)?)),
         Slot::Shard(..) => {
             let shard: record::ShardRecord = record::decode(value)?;
             shard.check()?;

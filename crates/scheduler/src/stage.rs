@@ -77,7 +77,8 @@ impl Reign {
         let stored = job.shards.get(&shard).map(|shard| &shard.stored);
         let extent = job.extent(shard).ok_or_else(lost)?;
         let before = stored.map(|stored| &stored.record);
-        invariants::shard_change(before, &record, &extent, self.epoch)?;
+        let revocations = self.open_revocations(no);
+        invariants::shard_change_under(before, &record, &extent, self.epoch, &revocations)?;
         let change = Change {
             slot: Slot::Shard(no, shard),
             path: RecordKey::Shard(job.key.clone(), shard).path(self.generation),

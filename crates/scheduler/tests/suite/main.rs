@@ -7,6 +7,7 @@ mod isolation;
 mod misuse;
 mod model;
 mod orphans;
+mod revocation;
 mod sessions;
 mod transitions;
 mod world;

@@ -63,6 +63,11 @@ impl History {
             }
         }
         let agent = &mut self.agents[at];
+        let serve = Request::SetDuty {
+            node: crate::world::node(&agent.name),
+            duty: scheduler::record::Duty::Serving,
+        };
+        let _ = self.world.ask(serve);
         agent.pull += 1;
         let wanted = agent.pull_request(16);
         let Ok(answer) = self.world.ask(wanted) else {
@@ -73,10 +78,12 @@ impl History {
             if granted.tracks.is_empty() {
                 continue;
             }
+            let agent = &mut self.agents[at];
             let request = agent.commit_request(&granted, &granted.tracks, PartKind::Terminal);
             let Request::Commit(commit) = request.clone() else {
                 continue;
             };
+            self.note_made(at, &commit);
             let answer = self.world.ask(request).expect("a sound commit is answered");
             let Answer::Committed(committed) = &answer else {
                 continue;

@@ -12,8 +12,8 @@ use scheduler::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{MemStore, Txn};
 use types::{
-    ActorId, CatalogName, Device, DeviceKind, Digest, Epoch, Generation, JobId, JobSpec, Millis,
-    NodeId, Policy, Problem, ShardPlan, Stage, TenantId, UnixMillis,
+    ActorId, CatalogName, Device, DeviceKind, Digest, Generation, JobId, JobSpec, Millis, NodeId,
+    Policy, Problem, Requirements, ShardPlan, Stage, TenantId, UnixMillis,
 };
 
 /// The generation of every test.
@@ -25,6 +25,7 @@ pub(crate) enum Effect {
     Read(scheduler::ReadId, scheduler::Reading),
     Write(scheduler::WriteId, Txn),
     Mark(JobKey),
+    MarkRevoked(scheduler::RevocationKey),
     Manifest(Box<ManifestPlan>),
 }
 
@@ -102,6 +103,9 @@ impl World {
                 assert!(twice.is_none(), "call {call:?} is answered twice");
             }
             Action::MarkCancelled { job, .. } => self.effects.push_back(Effect::Mark(job)),
+            Action::MarkRevoked { revocation, .. } => {
+                self.effects.push_back(Effect::MarkRevoked(revocation));
+            }
             Action::WriteManifest { plan } => self.effects.push_back(Effect::Manifest(plan)),
             Action::Ready { .. } => self.ready += 1,
             Action::StepDown { reason, .. } => self.stepped_down.push(reason),
@@ -164,6 +168,10 @@ impl World {
                     outcome: StorageOutcome::Done(()),
                 });
             }
+            Effect::MarkRevoked(revocation) => self.feed(Event::RevocationMarked {
+                revocation,
+                outcome: StorageOutcome::Done(()),
+            }),
             Effect::Manifest(plan) => self.put_manifest(*plan),
         }
     }
@@ -255,6 +263,8 @@ pub(crate) fn submission(job: &str, rows: u32, shard_tracks: u32) -> Request {
         spec,
         lane: Lane::Batch,
         priority: 0,
+        deadline: None,
+        requires: Requirements::default(),
     })
 }
 
@@ -305,6 +315,10 @@ pub(crate) fn line(action: &Action) -> String {
             Err(problem) => format!("answer {}: {}", call.0, problem.code),
         },
         Action::MarkCancelled { job, .. } => format!("mark {job}"),
+        Action::MarkRevoked { revocation, record } => {
+            let jobs: Vec<String> = record.jobs.iter().map(ToString::to_string).collect();
+            format!("mark revoked {revocation} in {}", jobs.join(", "))
+        }
         Action::WriteManifest { plan } => {
             format!("manifest {} of {} parts", plan.job, plan.parts.len())
         }
@@ -329,6 +343,11 @@ fn summary(answer: &Answer) -> String {
                 .to_string();
             format!("{job} {word} existing={existing}")
         }
+        Answer::Revoked {
+            revocation,
+            jobs,
+            existing,
+        } => format!("revoked {revocation} in {jobs} jobs existing={existing}"),
         Answer::Done => "done".into(),
         Answer::Joined(joined) => format!("joined session {}", joined.session),
         Answer::Pulled(pulled) => {
@@ -353,11 +372,6 @@ fn summary(answer: &Answer) -> String {
         }
         Answer::Committed(committed) => format!("{:?} {:?}", committed.outcome, committed.order),
     }
-}
-
-/// An epoch for tests that speak to the core without a world.
-pub(crate) const fn epoch(number: u64) -> Epoch {
-    Epoch(number)
 }
 
 /// Outcomes in short.
