@@ -4,7 +4,7 @@
 use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MAX};
 use crate::record::FailureCause;
 use core::fmt;
-use types::{Code, JobId, Millis, NodeId, Stage};
+use types::{Code, DeviceKind, JobId, Millis, NodeId, Stage};
 
 /// Why work does not run. Every reason there is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,24 @@ pub enum Blocked {
     },
     /// Every living node could not load the bundle.
     BundleRefused,
+    /// No node in service has only devices of the kind that the job requires.
+    NoNodeWithDevice {
+        /// The kind.
+        kind: DeviceKind,
+    },
+    /// No node in service has the memory on each of its devices that the job requires.
+    NoNodeWithMemory {
+        /// How much.
+        bytes: u64,
+    },
+    /// The job requires a loaded bundle, and no node in service has it loaded.
+    NoNodeWithBundle,
+    /// The tenant has as many live grants as it may.
+    QuotaGrants,
+    /// The tenant has as many tracks granted as it may.
+    QuotaTracks,
+    /// The tenant has as many running jobs as it may, and this one stands behind them.
+    QuotaJobs,
     /// Every device of every living node is out of service.
     DevicesOut,
     /// Another job goes first.
@@ -55,6 +73,8 @@ pub enum Blocked {
         /// That job.
         job: JobId,
     },
+    /// Another tenant has had less and goes first.
+    OtherTenantFirst,
     /// Nodes have the tracks in hand: they run.
     InHand {
         /// How many nodes.
@@ -156,8 +176,15 @@ impl Blocked {
             Self::NodesNotServing => "NODES_NOT_SERVING",
             Self::NoNodeForStage { .. } => "NO_NODE_FOR_STAGE",
             Self::BundleRefused => "BUNDLE_REFUSED",
+            Self::NoNodeWithDevice { .. } => "NO_NODE_WITH_DEVICE",
+            Self::NoNodeWithMemory { .. } => "NO_NODE_WITH_MEMORY",
+            Self::NoNodeWithBundle => "NO_NODE_WITH_BUNDLE",
+            Self::QuotaGrants => "QUOTA_GRANTS",
+            Self::QuotaTracks => "QUOTA_TRACKS",
+            Self::QuotaJobs => "QUOTA_JOBS",
             Self::DevicesOut => "DEVICES_OUT",
             Self::QueuedBehind { .. } => "QUEUED_BEHIND",
+            Self::OtherTenantFirst => "OTHER_TENANT_FIRST",
             Self::InHand { .. } => "IN_HAND",
             Self::HeldBySilentNode { .. } => "HELD_BY_SILENT_NODE",
             Self::ShardFull => "SHARD_FULL",
@@ -193,6 +220,13 @@ impl Blocked {
             }
             Self::NodesNotServing | Self::NodeCordoned { .. } => "Uncordon a node.",
             Self::NoNodeForStage { .. } => "Start a node that runs this stage.",
+            Self::NoNodeWithDevice { .. } | Self::NoNodeWithMemory { .. } => {
+                "Start a node that has it on each device, or submit the job without the requirement."
+            }
+            Self::NoNodeWithBundle => "Submit a job that may load the bundle, or let one load it.",
+            Self::QuotaGrants | Self::QuotaTracks | Self::QuotaJobs => {
+                "Nothing, or raise the tenant's quota."
+            }
             Self::BundleRefused => {
                 "Read the agents' logs: the bundle is not trusted, too old or damaged there."
             }
@@ -213,6 +247,7 @@ impl Blocked {
             | Self::JobPublished
             | Self::JobCancelled
             | Self::QueuedBehind { .. }
+            | Self::OtherTenantFirst
             | Self::InHand { .. }
             | Self::HeldBySilentNode { .. }
             | Self::ShardFull
@@ -254,6 +289,20 @@ impl fmt::Display for Blocked {
             Self::NodesNotServing => f.write_str("every living node is cordoned or drains"),
             Self::NoNodeForStage { stage } => write!(f, "no living node runs the {stage} stage"),
             Self::BundleRefused => f.write_str("no living node could load the bundle"),
+            Self::NoNodeWithDevice { kind } => {
+                write!(f, "no node in service has only {kind} devices")
+            }
+            Self::NoNodeWithMemory { bytes } => write!(
+                f,
+                "no node in service has {bytes} bytes of memory on each device"
+            ),
+            Self::NoNodeWithBundle => f.write_str("no node in service has the bundle loaded"),
+            Self::QuotaGrants => f.write_str("the tenant has as many live grants as it may"),
+            Self::QuotaTracks => f.write_str("the tenant has as many tracks granted as it may"),
+            Self::QuotaJobs => {
+                f.write_str("the tenant has as many running jobs as it may, and they go first")
+            }
+            Self::OtherTenantFirst => f.write_str("another tenant has had less and goes first"),
             Self::DevicesOut => f.write_str("every device is out of service"),
             Self::QueuedBehind { job } => write!(f, "job `{job}` goes first"),
             Self::InHand { nodes } => write!(f, "the tracks are in hand on {nodes} nodes"),

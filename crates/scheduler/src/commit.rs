@@ -12,7 +12,7 @@ use crate::record::{Grant, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{GrantId, JobNo, NodeNo, Slot};
 use crate::suspects;
-use crate::{Answer, CommitAnswer, CommitOutcome, JobKey, NodeKey, Order};
+use crate::{Answer, CommitAnswer, CommitOutcome, NodeKey, Order};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -30,12 +30,9 @@ impl Reign {
                 format!("commit parts of generation {}", commit.generation),
             );
         }
-        let key = JobKey {
-            tenant: asked.caller.tenant.clone(),
-            job: commit.job.clone(),
-        };
-        let Some(job) = self.job_no(&key) else {
-            return Step::refuse(Code::NotFound, format!("commit to job `{key}`"));
+        let node = self.nodes.get(&no).map(|node| &node.key);
+        let Some(job) = node.and_then(|node| self.job_of_agent(node, &commit.job)) else {
+            return Step::refuse(Code::NotFound, format!("commit to job `{}`", commit.job));
         };
         for slot in [Slot::Job(job), Slot::Shard(job, commit.shard)] {
             if self.desk.is_dirty(slot) {
@@ -159,11 +156,8 @@ impl Reign {
             tenant: tenant.clone(),
             node: commit.node.clone(),
         };
-        let job = JobKey {
-            tenant: tenant.clone(),
-            job: commit.job.clone(),
-        };
-        let order = match (self.node_names.get(&node), self.job_no(&job)) {
+        let job = self.job_of_agent(&node, &commit.job);
+        let order = match (self.node_names.get(&node), job) {
             (Some(no), Some(job)) => {
                 let id = GrantId {
                     job,

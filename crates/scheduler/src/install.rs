@@ -80,6 +80,11 @@ impl Reign {
         }
     }
 
+    /// Whether a job of another tenant has this name.
+    pub(crate) fn is_name_of_other(&self, key: &JobKey) -> bool {
+        self.job_ids.contains_key(&key.job) && !self.job_names.contains_key(key)
+    }
+
     /// The number of a job that may not be stored yet.
     pub(crate) fn job_entry(&mut self, key: &JobKey) -> JobNo {
         if let Some(no) = self.job_names.get(key) {
@@ -87,6 +92,7 @@ impl Reign {
         }
         let no = JobNo(self.next_no());
         self.job_names.insert(key.clone(), no);
+        self.job_ids.insert(key.job.clone(), no);
         self.jobs.insert(no, Job::new(key.clone()));
         no
     }
@@ -180,6 +186,10 @@ impl Reign {
         let covered = record.covered();
         let waiting = (job.ready.len(), job.free(id, &extent));
         let old = job.shards.remove(&id);
+        if matches!(self.phase, crate::reign::Phase::Leading) {
+            let before = old.as_ref().map(|old| &old.stored.record);
+            self.shares.charge(&job.key.tenant, before, &record);
+        }
         let hold = hold(now, old.as_ref(), &record);
         if let Some(old) = &old {
             job.tally

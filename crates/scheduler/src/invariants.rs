@@ -26,6 +26,8 @@ pub enum Invariant {
     I8,
     /// Rows of the manifest are the rows of its parts are the tracks of the list, each once.
     I9,
+    /// Tenants with backlog have even shares of device time.
+    I14,
     /// Not of the protocol: an assumption of this program.
     Internal,
 }
@@ -300,4 +302,17 @@ pub fn manifest_is_whole(plan: &ManifestPlan) -> Result<(), Violation> {
             )
         },
     )
+}
+
+/// I14: what tenants had while all of them had backlog is even: each within 5 % of the whole of an even part, or within
+/// `grants_us` (one grant for each device), whichever is larger. In microseconds of device time.
+///
+/// # Errors
+/// Says what they had.
+pub fn shares_are_even(had_us: &[u64], grants_us: u64) -> Result<(), Violation> {
+    let whole: u64 = had_us.iter().copied().fold(0, u64::saturating_add);
+    let even = whole.checked_div(had_us.len() as u64).unwrap_or_default();
+    let slack = (whole / 20).max(grants_us);
+    let fair = had_us.iter().all(|had| had.abs_diff(even) <= slack);
+    hold(fair, Invariant::I14, || format!("tenants had {had_us:?}"))
 }

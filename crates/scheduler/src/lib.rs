@@ -15,7 +15,8 @@
 //! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
 //!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record), `reply`,
 //!   `recover`.
-//! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `beat` with `chores` and `suspects`,
+//! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
+//!   is served with what, `beat` with `chores`, `preempt` and `suspects`,
 //!   `commit`, `publish`, `revoke` with `revoking`, `orphans`.
 //! - Looking: `views`, `explain` with `blocked`, `tally`.
 #![cfg_attr(not(test), no_std)]
@@ -28,6 +29,7 @@ mod blocked;
 mod cancel;
 mod chores;
 mod commit;
+mod config;
 mod desk;
 mod event;
 mod explain;
@@ -38,16 +40,20 @@ mod join;
 mod key;
 pub mod limits;
 mod orphans;
+mod preempt;
 mod publish;
 mod pull;
 mod pulled;
+mod quota;
 pub mod record;
 mod recover;
 mod reign;
 mod reply;
 mod revoke;
 mod revoking;
+mod routing;
 mod settle;
+mod share;
 mod stage;
 mod state;
 mod submit;
@@ -61,6 +67,7 @@ pub use action::{
     StepDown, Txn,
 };
 pub use blocked::{Blocked, Reason};
+pub use config::{Config, Quota};
 pub use event::{
     AgentInfo, Beat, CallId, Caller, Canary, CanaryVerdict, Cause, Commit, Event, Held, Outcome,
     PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, Revoke,

@@ -5,6 +5,8 @@ use types::Millis;
 
 /// Live grants in one shard. Sixteen nodes may share the last shard of a job; a record stays small.
 pub const GRANTS_PER_SHARD_MAX: usize = 16;
+/// Loaded bundles remembered of a node: more than its workers can hold.
+pub const BUNDLES_PER_NODE_MAX: usize = 64;
 /// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an
 /// answer outgrowing one write group.
 pub const GRANTS_PER_PULL_MAX: usize = 64;
@@ -86,6 +88,9 @@ pub const BACK_OFF_FIRST: Millis = Millis(500);
 pub const BACK_OFF_MAX: Millis = Millis(30_000);
 /// Wait between tries once a shard's budget is spent.
 pub const BACK_OFF_SPENT: Millis = Millis(60_000);
+/// How long tracks that a node was asked for on behalf of a more urgent job count as on their way to it: two beats, an
+/// answer and a pull, with room.
+pub const PREEMPT_COUNTS: Millis = Millis(10_000);
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.
 pub const COUNT_NODES_EVERY: Millis = Millis(500);
 /// How long a suspect that died alone on one node waits for another to take it, before the same one may.

@@ -32,7 +32,10 @@ impl Reign {
         match state {
             Some(JobState::Running) => self.publish_if_done(no),
             Some(JobState::Published(_) | JobState::Cancelled(_)) => self.remove_keys(no),
-            Some(JobState::Publishing) if self.chores_hold.is_none() => {
+            // While the record is being written it may be published already: then there is nothing left to make one of.
+            Some(JobState::Publishing)
+                if self.chores_hold.is_none() && self.desk.is_free(Slot::Job(no)) =>
+            {
                 self.write_manifest(turn, no);
             }
             Some(JobState::Publishing | JobState::Paused) | None => {}
@@ -160,12 +163,21 @@ impl Reign {
             let ManifestStep::Waiting { tries, until, .. } = job.manifest else {
                 continue;
             };
-            if until <= turn.now {
-                job.manifest = ManifestStep::Writing {
-                    tries: tries.saturating_add(1),
-                };
-                plans.extend(job.manifest_plan(generation));
+            if until > turn.now {
+                continue;
             }
+            // A write of an unknown outcome may have published the job since.
+            if job
+                .record()
+                .is_none_or(|record| record.state != JobState::Publishing)
+            {
+                job.manifest = ManifestStep::Idle;
+                continue;
+            }
+            job.manifest = ManifestStep::Writing {
+                tries: tries.saturating_add(1),
+            };
+            plans.extend(job.manifest_plan(generation));
         }
         for plan in plans {
             self.ask_manifest(turn, plan);

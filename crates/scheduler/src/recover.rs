@@ -84,6 +84,7 @@ impl Reign {
     fn start_over(&mut self, turn: &mut Turn<'_>) {
         self.jobs.clear();
         self.job_names.clear();
+        self.job_ids.clear();
         self.nodes.clear();
         self.node_names.clear();
         self.revocations.clear();
@@ -125,6 +126,9 @@ impl Reign {
     fn take_entry(&mut self, turn: &mut Turn<'_>, entry: &StoredEntry) -> Result<(), String> {
         let key = RecordKey::parse(self.generation, &entry.key).map_err(|e| e.to_string())?;
         let slot = match &key {
+            RecordKey::Job(key) if self.is_name_of_other(key) => {
+                return Err("another tenant's job has its name".to_string());
+            }
             RecordKey::Job(key) => Slot::Job(self.job_entry(key)),
             RecordKey::Node(key) => Slot::Node(self.node_entry(key)),
             RecordKey::Revocation(key) => Slot::Revocation(self.revocation_entry(key)),

@@ -1,15 +1,20 @@
 //! The core's face: one call for everything that happens, one deadline. A reign holds all state of one leadership
 //! and is dropped whole when it ends; numbers of writes and reads go on, so that nothing late is mistaken.
 
+use crate::config::Config;
 use crate::desk::{Asked, Desk, Unit};
 use crate::key::{JobKey, NodeKey, RevocationKey};
+use crate::preempt;
 use crate::recover::Recovery;
-use crate::state::{Chores, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Slot};
+use crate::share::Shares;
+use crate::state::{
+    Chores, GrantId, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Served, Slot,
+};
 use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-use types::{Code, Epoch, Generation, Millis, Problem};
+use types::{Code, Epoch, Generation, JobId, Millis, Problem};
 
 /// The coordinator's pure core. See the crate's words for the contract with its shell.
 ///
@@ -18,6 +23,7 @@ use types::{Code, Epoch, Generation, Millis, Problem};
 pub struct Core {
     reign: Option<Reign>,
     last_id: u64,
+    config: Config,
 }
 
 /// One event's surroundings: when it is, and where actions go.
@@ -66,8 +72,14 @@ pub(crate) struct Reign {
     pub(crate) chores_hold: Option<Millis>,
     /// Rises whenever work may have come for a hungry node.
     pub(crate) work: u64,
-    /// How many nodes served, and when that was counted.
-    pub(crate) served: Option<(Millis, u64)>,
+    /// How many nodes and devices served, and when that was counted.
+    pub(crate) served: Option<Served>,
+    pub(crate) config: Config,
+    /// Jobs by name alone: names are issued, and unique among tenants.
+    pub(crate) job_ids: BTreeMap<JobId, JobNo>,
+    pub(crate) shares: Shares,
+    /// Grants that were asked back for something more urgent.
+    pub(crate) preempted: BTreeMap<GrantId, preempt::Asked>,
     /// When lapsed grants were last looked for.
     pub(crate) reclaimed: Option<Millis>,
     /// The store's last word where it refused to take writes.
@@ -91,6 +103,15 @@ impl Core {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A core that does not lead, with a policy of its own.
+    #[must_use]
+    pub fn with_config(config: Config) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
     }
 
     /// Takes one event and appends what is to be done, in order.
@@ -132,7 +153,7 @@ impl Core {
         if self.reign.is_some() {
             self.end(turn, StepDown::EpochEnded);
         }
-        let mut reign = Reign::new(epoch, generation, self.last_id);
+        let mut reign = Reign::new(epoch, generation, self.last_id, self.config.clone());
         reign.read_first_page(turn);
         self.reign = Some(reign);
     }
@@ -188,7 +209,7 @@ impl Step {
 const TRIES_MAX: u8 = 8;
 
 impl Reign {
-    fn new(epoch: Epoch, generation: Generation, last_id: u64) -> Self {
+    fn new(epoch: Epoch, generation: Generation, last_id: u64, config: Config) -> Self {
         Self {
             epoch,
             generation,
@@ -209,6 +230,10 @@ impl Reign {
             chores_hold: None,
             work: 0,
             served: None,
+            config,
+            job_ids: BTreeMap::new(),
+            shares: Shares::default(),
+            preempted: BTreeMap::new(),
             reclaimed: None,
             store_trouble: None,
             store_failures: 0,

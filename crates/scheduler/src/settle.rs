@@ -230,6 +230,7 @@ impl Reign {
             Slot::Job(no) => {
                 if let Some(job) = self.jobs.get(&no).filter(|job| job.stored.is_none()) {
                     self.job_names.remove(&job.key);
+                    self.job_ids.remove(&job.key.job);
                     self.jobs.remove(&no);
                 }
             }

@@ -27,6 +27,14 @@ pub(crate) struct JobNo(pub(crate) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeNo(pub(crate) u32);
 
+/// How much served when it was last counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    pub(crate) at: Millis,
+    pub(crate) nodes: u64,
+    pub(crate) devices: u64,
+}
+
 /// A revocation of this reign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RevNo(pub(crate) u32);
@@ -308,6 +316,10 @@ pub(crate) struct Node {
     pub(crate) draining: bool,
     /// Bundles that it could not load in this session.
     pub(crate) refused_bundles: BTreeSet<Digest>,
+    /// Bundles that its workers had loaded at its last pull.
+    pub(crate) bundles: Vec<Digest>,
+    /// What it does in 1,000 seconds, by its last pull.
+    pub(crate) rate: Option<u32>,
     /// The last worker death counted.
     pub(crate) deaths_seen: u64,
 }
@@ -345,6 +357,8 @@ impl Node {
             devices_out: Vec::new(),
             draining: false,
             refused_bundles: BTreeSet::new(),
+            bundles: Vec::new(),
+            rate: None,
             deaths_seen: 0,
         }
     }

@@ -28,6 +28,11 @@ impl Reign {
         if let Some(no) = self.job_no(&key) {
             return self.submitted_before(no, &key, submission);
         }
+        if self.is_name_of_other(&key) {
+            let what =
+                format!("submit job `{key}`: names of jobs are issued and this one is taken");
+            return Step::refuse(Code::AlreadyExists, what);
+        }
         if self.jobs.len() >= JOBS_MAX {
             return Step::refuse(
                 Code::Overloaded,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
 mod explain;
+mod fairness;
 mod isolation;
 mod misuse;
 mod model;

@@ -6,8 +6,9 @@ pub(crate) mod store;
 
 use scheduler::record::{Lane, ManifestName};
 use scheduler::{
-    Action, Actions, AgentInfo, Answer, CallId, Caller, Compare, Core, Event, JobKey, ManifestPlan,
-    Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown, StorageOutcome, Submission,
+    Action, Actions, AgentInfo, Answer, CallId, Caller, Compare, Config, Core, Event, JobKey,
+    ManifestPlan, Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown, StorageOutcome,
+    Submission,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{MemStore, Txn};
@@ -31,6 +32,7 @@ pub(crate) enum Effect {
 
 pub(crate) struct World {
     pub(crate) core: Core,
+    config: Config,
     pub(crate) store: MemStore,
     pub(crate) now: Millis,
     pub(crate) effects: VecDeque<Effect>,
@@ -48,8 +50,14 @@ pub(crate) struct World {
 impl World {
     /// A world whose coordinator has just begun to lead an empty store.
     pub(crate) fn new() -> Self {
+        Self::with_config(Config::default())
+    }
+
+    /// The same, under a policy of its own.
+    pub(crate) fn with_config(config: Config) -> Self {
         let mut world = Self {
-            core: Core::new(),
+            core: Core::with_config(config.clone()),
+            config,
             store: MemStore::default(),
             now: Millis(1_000_000),
             effects: VecDeque::new(),
@@ -69,7 +77,7 @@ impl World {
 
     /// A new process: whatever the old one waited for is gone, and its epoch is over.
     pub(crate) fn restart(&mut self) {
-        self.core = Core::new();
+        self.core = Core::with_config(self.config.clone());
         self.effects.clear();
         self.open_calls.clear();
         self.lead();
@@ -114,12 +122,20 @@ impl World {
 
     /// Makes a call; its answer comes later, if at all.
     pub(crate) fn call(&mut self, request: Request) -> CallId {
+        self.call_as("default", request)
+    }
+
+    /// Makes a call for a tenant.
+    pub(crate) fn call_as(&mut self, tenant: &str, request: Request) -> CallId {
         self.last_call += 1;
         let call = CallId(self.last_call);
         self.open_calls.insert(call);
         self.feed(Event::Call {
             call,
-            caller: Caller::default(),
+            caller: Caller {
+                tenant: TenantId::new(tenant).unwrap(),
+                ..Caller::default()
+            },
             at: UnixMillis(1_700_000_000_000 + self.now.0 as i64),
             request: Box::new(request),
         });
@@ -128,7 +144,12 @@ impl World {
 
     /// Makes a call and lets everything happen until nothing is left to.
     pub(crate) fn ask(&mut self, request: Request) -> Result<Answer, Problem> {
-        let call = self.call(request);
+        self.ask_as("default", request)
+    }
+
+    /// The same for a tenant.
+    pub(crate) fn ask_as(&mut self, tenant: &str, request: Request) -> Result<Answer, Problem> {
+        let call = self.call_as(tenant, request);
         self.settle();
         self.answers
             .remove(&call)
@@ -222,6 +243,28 @@ impl World {
         self.ask(submission(job, rows, shard_tracks))
             .expect("a sound job is accepted");
         key(job)
+    }
+
+    /// Submits a tenant's job, edited.
+    pub(crate) fn submit_as(
+        &mut self,
+        tenant: &str,
+        job: &str,
+        rows: u32,
+        edit: impl FnOnce(&mut Submission),
+    ) -> JobKey {
+        let Request::Submit(mut submission) = submission(job, rows, 8) else {
+            panic!("a submission is one");
+        };
+        let tenant_id = TenantId::new(tenant).unwrap();
+        submission.spec.tenant = tenant_id.clone();
+        edit(&mut submission);
+        self.ask_as(tenant, Request::Submit(submission))
+            .expect("a sound job is accepted");
+        JobKey {
+            tenant: tenant_id,
+            job: JobId::new(job).unwrap(),
+        }
     }
 
     /// The lines of actions since the last look.
