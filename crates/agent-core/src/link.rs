@@ -201,9 +201,12 @@ impl Core {
             return;
         }
         let (key, bundle) = (granted.key.clone(), granted.bundle);
+        // The last device may have gone out while the pull was under way: then nobody would ever run it.
+        let serves = self.devices.iter().any(Device::is_in_service);
         let cause = match (self.draining, self.bad_bundles.contains(&bundle)) {
             (true, _) => Some(Cause::Drain),
             (false, true) => Some(Cause::Bundle),
+            (false, false) if !serves => Some(Cause::DeviceOut),
             (false, false) => None,
         };
         if let Some(cause) = cause {
