@@ -75,10 +75,12 @@ impl Reign {
                 .live_grant(no, id)
                 .map(|grant| TrackSet::from(grant.range));
             let in_hand = held.in_hand.intersection(&granted.unwrap_or_default());
+            let open = self.open_tracks(id.job, id.shard, id.attempt);
             let node = self.nodes.get_mut(&no);
             let Some(holding) = node.and_then(|node| node.holdings.get_mut(&id)) else {
                 continue;
             };
+            holding.note_progress(now, &in_hand, held.unflushed, open);
             renew(holding, now, beat.session, in_hand);
             if let Some(end) = held.yielded_at {
                 holding.yield_at = None;

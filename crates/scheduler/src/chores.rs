@@ -117,7 +117,7 @@ impl Reign {
         for no in lapsed {
             any |= self.bury(now, no);
         }
-        any
+        any || self.help_tail(now, hungry)
     }
 
     /// Takes all lapsed grants of a silent node away, with what it had in hand under suspicion.

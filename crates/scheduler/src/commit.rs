@@ -8,6 +8,7 @@ use crate::event::{CanaryVerdict, Commit, PartClaim};
 use crate::limits::{
     COVERAGE_BYTES_MAX, DEVICE_NAME_BYTES_MAX, MAKERS_PER_PART_MAX, PARTS_PER_COMMIT_MAX,
 };
+use crate::mutants::{self, Mutant};
 use crate::record::{Grant, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{GrantId, JobNo, NodeNo, Slot};
@@ -56,14 +57,16 @@ impl Reign {
             .shards
             .get(&commit.shard)
             .map(|shard| &shard.stored.record);
-        if known.is_some_and(|record| counted_before(record, commit)) {
+        let again = mutants::on(Mutant::DuplicateCounted);
+        if known.is_some_and(|record| counted_before(record, commit)) && !again {
             return self.committed(no, id, CommitOutcome::DoneAlready);
         }
         let open = entry.record().is_some_and(|record| record.state.is_open());
         if !open || !entry.exists(commit.shard) {
             return self.committed(no, id, CommitOutcome::Superseded);
         }
-        let Some(grant) = self.live_grant(no, id).cloned() else {
+        let grant = self.live_grant(no, id).cloned();
+        let Some(grant) = grant.or_else(|| self.unfenced(no, id)) else {
             return self.committed(no, id, CommitOutcome::Superseded);
         };
         if let Err((code, what)) = self.fits(job, commit, &grant) {
@@ -77,12 +80,41 @@ impl Reign {
         }
         let record = self.with_parts(job, commit, &grant);
         match self.shard_unit(job, commit.shard, record) {
+            Ok(unit) if mutants::on(Mutant::AnsweredEarly) => {
+                self.desk.stage(vec![unit], None);
+                self.committed(no, id, CommitOutcome::Counted)
+            }
             Ok(unit) => Step::Write(vec![unit]),
             Err(problem) => Step::Answer(Err(problem)),
         }
     }
 
+    /// A grant where there is none: only a planted bug has one.
+    fn unfenced(&self, no: NodeNo, id: GrantId) -> Option<Grant> {
+        let node = self.nodes.get(&no).filter(|_| mutants::on(Mutant::FenceDropped))?;
+        Some(Grant {
+            attempt: id.attempt,
+            tenant: node.key.tenant.clone(),
+            node: node.key.node.clone(),
+            session: node.record()?.session,
+            pull: types::PullNo(0),
+            range: types::Range {
+                first: 0,
+                end: u32::MAX,
+            },
+            care: crate::record::Care::Normal,
+        })
+    }
+
     fn committed(&self, no: NodeNo, id: GrantId, outcome: CommitOutcome) -> Step {
+        let outcome = match outcome {
+            CommitOutcome::Superseded if mutants::on(Mutant::LateIsCounted) => {
+                CommitOutcome::Counted
+            }
+            CommitOutcome::Superseded | CommitOutcome::Counted | CommitOutcome::DoneAlready => {
+                outcome
+            }
+        };
         let order = match outcome {
             CommitOutcome::Superseded => Order::Stop,
             CommitOutcome::Counted | CommitOutcome::DoneAlready => self.order(no, id),
@@ -114,7 +146,7 @@ impl Reign {
             if !claim.tracks.difference(&granted).is_empty() {
                 return Err(invalid("it names tracks outside its grant"));
             }
-            if claim.tracks.intersects(&taken) {
+            if claim.tracks.intersects(&taken) && !mutants::on(Mutant::DuplicateCounted) {
                 return Err(invalid("it names tracks that another part covers"));
             }
             taken = taken.union(&claim.tracks);

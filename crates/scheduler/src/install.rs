@@ -44,7 +44,9 @@ impl Reign {
                 self.install_revocation(turn, no, *record, revision);
             }
             (Slot::Shard(no, shard), Record::Gone) => self.remove_shard(no, shard),
-            (Slot::Job(_) | Slot::Node(_) | Slot::Revocation(_), Record::Gone) => {}
+            (Slot::Job(no), Record::Gone) => self.remove_job(no),
+            (Slot::Node(no), Record::Gone) => self.remove_node(no),
+            (Slot::Revocation(_), Record::Gone) => {}
             (Slot::Job(_) | Slot::Node(_) | Slot::Shard(..) | Slot::Revocation(_), _) => {
                 debug_assert!(false, "a slot holds records of its own kind");
             }
@@ -293,6 +295,9 @@ const fn new_holding(now: Millis, session: Session) -> Holding {
         in_hand: None,
         death: Death::Replaced,
         yield_at: None,
+        moved_at: now,
+        unflushed: 0,
+        open: 0,
     }
 }
 

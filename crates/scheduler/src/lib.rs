@@ -16,8 +16,8 @@
 //!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record), `reply`,
 //!   `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
-//!   is served with what, `beat` with `chores`, `preempt` and `suspects`,
-//!   `commit`, `publish`, `revoke` with `revoking`, `orphans`.
+//!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
+//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans`.
 //! - Looking: `views`, `explain` with `blocked`, `tally`.
 #![cfg_attr(not(test), no_std)]
 
@@ -39,6 +39,7 @@ pub mod invariants;
 mod join;
 mod key;
 pub mod limits;
+pub mod mutants;
 mod orphans;
 mod preempt;
 mod publish;
@@ -58,7 +59,9 @@ mod stage;
 mod state;
 mod submit;
 mod suspects;
+mod tail;
 mod tally;
+mod trim;
 mod views;
 
 pub use action::{

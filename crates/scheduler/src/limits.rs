@@ -5,6 +5,8 @@ use types::Millis;
 
 /// Live grants in one shard. Sixteen nodes may share the last shard of a job; a record stays small.
 pub const GRANTS_PER_SHARD_MAX: usize = 16;
+/// Nodes that are asked to share at once: what a look over all nodes may set off.
+pub const SPLITS_MAX: usize = 64;
 /// Loaded bundles remembered of a node: more than its workers can hold.
 pub const BUNDLES_PER_NODE_MAX: usize = 64;
 /// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an
@@ -91,8 +93,15 @@ pub const BACK_OFF_SPENT: Millis = Millis(60_000);
 /// How long tracks that a node was asked for on behalf of a more urgent job count as on their way to it: two beats, an
 /// answer and a pull, with room.
 pub const PREEMPT_COUNTS: Millis = Millis(10_000);
+/// A node that will be through with what it holds within this time is not asked to share it: a beat, a pull and the list
+/// to be read cost nearly as much.
+pub const SPLIT_WORTH: Millis = Millis(10_000);
+/// What a track is taken to need on a node that has not measured itself.
+pub const TRACK_UNMEASURED: Millis = Millis(10_000);
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.
 pub const COUNT_NODES_EVERY: Millis = Millis(500);
+/// A node that nothing was heard of for this long may be forgotten where too many are known: longer than a reboot.
+pub const NODE_GONE: Millis = Millis(3_600_000);
 /// How long a suspect that died alone on one node waits for another to take it, before the same one may.
 pub const OTHER_NODE_WAIT: Millis = Millis(300_000);
 /// Wait before a write or read is repeated that was not applied or whose outcome is unknown; doubles up to

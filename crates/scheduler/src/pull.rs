@@ -11,6 +11,7 @@ use crate::limits::{
     GRANTS_PER_SHARD_MAX, PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX,
     TRACKS_UNMEASURED,
 };
+use crate::mutants::{self, Mutant};
 use crate::quota::Room;
 use crate::record::{Care, Duty, Grant, ShardRecord};
 use crate::reign::{Reign, Step};
@@ -19,7 +20,7 @@ use crate::{Answer, PullAnswer};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Code, Millis, PullNo, Range, ShardId, Stage, TenantId, TrackSet};
+use types::{Attempt, Code, Millis, PullNo, Range, ShardId, Stage, TenantId, TrackSet};
 
 /// Calls that may repeat one pull while it is being written.
 const SAME_PULLS_MAX: usize = 8;
@@ -61,7 +62,7 @@ impl Reign {
         let plan = self.plan_pull(now, no, pull);
         self.note_pull(no, pull.number, plan.left > 0);
         if plan.units.is_empty() {
-            let waits = plan.left > 0 && (self.reclaim(now, no) || plan.busy);
+            let waits = plan.left > 0 && (self.reclaims(now, no) || plan.busy);
             let reason = self.idle_reason(now, no);
             let again = if waits { BUSY_AGAIN } else { PULL_AGAIN };
             return Step::Answer(Ok(self.nothing(pull.number, reason, again)));
@@ -183,6 +184,10 @@ impl Reign {
             }
         }
         plan
+    }
+
+    fn reclaims(&mut self, now: Millis, no: NodeNo) -> bool {
+        !mutants::on(Mutant::SilentKept) && self.reclaim(now, no)
     }
 
     /// Whether the node has suspects to try: nothing else comes to it meanwhile, or nobody could be told apart.
@@ -355,7 +360,9 @@ fn wanted(pull: &Pull, work: Millis) -> u32 {
 }
 
 fn add_grant(record: &mut ShardRecord, node: &Node, pull: &Pull, range: Range, care: Care) {
-    record.last_attempt = record.last_attempt.next();
+    if record.last_attempt == Attempt(0) || !mutants::on(Mutant::AttemptReused) {
+        record.last_attempt = record.last_attempt.next();
+    }
     record.grants.push(Grant {
         attempt: record.last_attempt,
         tenant: node.key.tenant.clone(),

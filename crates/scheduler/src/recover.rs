@@ -159,6 +159,7 @@ impl Reign {
             self.after_shard(turn, no);
         }
         self.go_on_revoking(None);
+        self.trim_jobs();
     }
 
     /// Takes up the revocations that an earlier leader did not close, before any job may publish.

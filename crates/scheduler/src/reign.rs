@@ -75,6 +75,8 @@ pub(crate) struct Reign {
     /// How many nodes and devices served, and when that was counted.
     pub(crate) served: Option<Served>,
     pub(crate) config: Config,
+    /// When the reign began.
+    pub(crate) began: Millis,
     /// Jobs by name alone: names are issued, and unique among tenants.
     pub(crate) job_ids: BTreeMap<JobId, JobNo>,
     pub(crate) shares: Shares,
@@ -154,6 +156,7 @@ impl Core {
             self.end(turn, StepDown::EpochEnded);
         }
         let mut reign = Reign::new(epoch, generation, self.last_id, self.config.clone());
+        reign.began = turn.now;
         reign.read_first_page(turn);
         self.reign = Some(reign);
     }
@@ -231,6 +234,7 @@ impl Reign {
             work: 0,
             served: None,
             config,
+            began: Millis(0),
             job_ids: BTreeMap::new(),
             shares: Shares::default(),
             preempted: BTreeMap::new(),

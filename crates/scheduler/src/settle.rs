@@ -8,6 +8,7 @@
 
 use crate::desk::{Change, Group, GroupStep, ReadFor, Record, Ticket, TicketNo, Unit, UnitEnd};
 use crate::limits::{STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::mutants::{self, Mutant};
 use crate::record::{self, RecordError};
 use crate::reign::{Reign, Turn};
 use crate::state::{JobNo, Slot};
@@ -48,6 +49,9 @@ impl Reign {
             Outcome::NotApplied { code, cause } => {
                 self.store_trouble = Some((code, cause));
                 self.again(turn, id, group);
+            }
+            Outcome::Unknown { .. } if mutants::on(Mutant::UnknownIsDone) => {
+                self.settle(turn, group, |_| UnitEnd::Applied(Revision(id.0)));
             }
             Outcome::Unknown { cause } => {
                 self.store_trouble = Some((Code::StoreUnavailable, cause));
@@ -177,6 +181,7 @@ impl Reign {
 
     /// Ends all units of a group, then lets everything go on that waited for them.
     fn settle(&mut self, turn: &mut Turn<'_>, group: Group, end: impl Fn(&Unit) -> UnitEnd) {
+        self.note_doubt(&group);
         let mut freed = Vec::new();
         let mut done = Vec::new();
         for unit in group.units {
@@ -299,6 +304,7 @@ impl Reign {
             }
             Slot::Job(job) => {
                 self.job_chores(job);
+                self.trim_jobs();
                 self.after_shard(turn, job);
             }
             Slot::Node(_) | Slot::Revocation(_) => {}

@@ -188,6 +188,8 @@ pub(crate) struct Job {
     pub(crate) manifest: ManifestStep,
     /// Shards whose keys are being removed; see `publish`.
     pub(crate) removing: usize,
+    /// A copy of the write that made its record may still land.
+    pub(crate) doubted: bool,
 }
 
 /// Where a running job stands in line; the order of the fields is the order of the line.
@@ -216,6 +218,7 @@ impl Job {
             cancelling: None,
             manifest: ManifestStep::Idle,
             removing: 0,
+            doubted: false,
         }
     }
 
@@ -322,6 +325,8 @@ pub(crate) struct Node {
     pub(crate) rate: Option<u32>,
     /// The last worker death counted.
     pub(crate) deaths_seen: u64,
+    /// A copy of the write that made its record may still land.
+    pub(crate) doubted: bool,
 }
 
 /// What liveness knows of a live grant.
@@ -341,6 +346,10 @@ pub(crate) struct Holding {
     pub(crate) death: Death,
     /// What is wanted back.
     pub(crate) yield_at: Option<Ordinal>,
+    /// When beats last showed progress: other tracks in hand, rows made, tracks counted.
+    pub(crate) moved_at: Millis,
+    pub(crate) unflushed: u32,
+    pub(crate) open: u64,
 }
 
 impl Node {
@@ -360,6 +369,7 @@ impl Node {
             bundles: Vec::new(),
             rate: None,
             deaths_seen: 0,
+            doubted: false,
         }
     }
 

@@ -10,5 +10,7 @@ mod model;
 mod orphans;
 mod revocation;
 mod sessions;
+mod tail;
 mod transitions;
+mod trim;
 mod world;

@@ -191,6 +191,10 @@ impl MemStore {
         if let (Ok(RecordKey::Job(job)), Op::Put { value, .. }) = (&key, op) {
             self.judge_publishing(job, value);
         }
+        if let (Ok(RecordKey::Job(job)), Op::Delete { .. }) = (&key, op) {
+            let closed = self.job(job).is_some_and(|record| record.state.is_closed());
+            assert!(closed, "{job} is removed while it is open");
+        }
         let Ok(RecordKey::Shard(job, shard)) = key else {
             return;
         };
