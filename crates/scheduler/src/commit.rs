@@ -91,7 +91,10 @@ impl Reign {
 
     /// A grant where there is none: only a planted bug has one.
     fn unfenced(&self, no: NodeNo, id: GrantId) -> Option<Grant> {
-        let node = self.nodes.get(&no).filter(|_| mutants::on(Mutant::FenceDropped))?;
+        let node = self
+            .nodes
+            .get(&no)
+            .filter(|_| mutants::on(Mutant::FenceDropped))?;
         Some(Grant {
             attempt: id.attempt,
             tenant: node.key.tenant.clone(),

@@ -23,8 +23,6 @@ pub struct Config {
     pub jobs_kept: usize,
     /// Nodes that left or fell silent are dropped where more nodes than this are known.
     pub nodes_kept: usize,
-    /// How often the parts of each job are looked through for orphans; `None` where the shell does not collect.
-    pub sweep_every: Option<Millis>,
 }
 
 /// What one tenant may have at once. `None` is no bound. What is stored counts: answers on their way may go beyond it by
@@ -49,7 +47,6 @@ impl Default for Config {
             stalled_after: Millis(900_000),
             jobs_kept: JOBS_MAX / 2,
             nodes_kept: NODES_MAX / 2,
-            sweep_every: None,
         }
     }
 }

@@ -132,6 +132,11 @@ impl Reign {
         if let Some(old) = job.in_line(no) {
             self.line.remove(&old);
         }
+        if let Some(before) = job.record()
+            && let Err(violation) = crate::invariants::job_change(Some(before), &record)
+        {
+            *self.violations.entry(violation.invariant).or_default() += 1;
+        }
         let was = job.record().map(|record| record.state.clone());
         let state = record.state.clone();
         job.stored = Some(Versioned { record, revision });

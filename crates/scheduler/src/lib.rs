@@ -17,7 +17,7 @@
 //!   `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
-//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans`.
+//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`.
 //! - Looking: `views`, `explain` with `blocked`, `tally`.
 #![cfg_attr(not(test), no_std)]
 
@@ -28,6 +28,7 @@ mod beat;
 mod blocked;
 mod cancel;
 mod chores;
+mod collect;
 mod commit;
 mod config;
 mod desk;
@@ -70,6 +71,7 @@ pub use action::{
     StepDown, Txn,
 };
 pub use blocked::{Blocked, Reason};
+pub use collect::{Collector, Listed};
 pub use config::{Config, Quota};
 pub use event::{
     AgentInfo, Beat, CallId, Caller, Canary, CanaryVerdict, Cause, Commit, Event, Held, Outcome,

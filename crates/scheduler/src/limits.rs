@@ -7,6 +7,8 @@ use types::Millis;
 pub const GRANTS_PER_SHARD_MAX: usize = 16;
 /// Nodes that are asked to share at once: what a look over all nodes may set off.
 pub const SPLITS_MAX: usize = 64;
+/// Orphans that wait to be seen again: about 4 MiB; more are marked once these have gone.
+pub const MARKED_MAX: usize = 16_384;
 /// Loaded bundles remembered of a node: more than its workers can hold.
 pub const BUNDLES_PER_NODE_MAX: usize = 64;
 /// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an

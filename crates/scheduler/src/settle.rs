@@ -342,7 +342,7 @@ impl Reign {
             .min()
     }
 
-    fn revision(&self, slot: Slot) -> Option<Revision> {
+    pub(crate) fn revision(&self, slot: Slot) -> Option<Revision> {
         match slot {
             Slot::Job(no) => self.jobs.get(&no)?.stored.as_ref().map(|s| s.revision),
             Slot::Node(no) => self.nodes.get(&no)?.stored.as_ref().map(|s| s.revision),

@@ -528,6 +528,7 @@ fn run(jobs: &[(u32, u32)], steps: &[Step]) {
         history.step(*step);
         history.follow();
         history.judge_totals();
+        history.judge_cache();
     }
     history.stop_faults();
     history.judge();

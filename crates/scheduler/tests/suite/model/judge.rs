@@ -74,6 +74,15 @@ impl History {
         }
     }
 
+    /// I12: a leader that is not deposed holds what the store holds, wherever nothing is on its way.
+    pub(super) fn judge_cache(&self) {
+        let leads = self.world.core.leads();
+        if leads.is_some_and(|epoch| epoch.0 == self.world.store.epoch) {
+            let entries = self.world.store.all();
+            self.world.core.agrees_with(&entries).expect("I12 holds");
+        }
+    }
+
     /// The running totals are those of a fresh count over the records.
     pub(super) fn judge_totals(&self) {
         for job in &self.jobs {

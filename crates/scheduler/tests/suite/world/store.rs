@@ -69,6 +69,16 @@ impl MemStore {
         }
     }
 
+    /// Everything stored.
+    pub(crate) fn all(&self) -> Vec<StoredEntry> {
+        let entry = |(key, (value, revision)): (&String, &(Vec<u8>, u64))| StoredEntry {
+            key: key.clone(),
+            value: value.clone(),
+            revision: Revision(*revision),
+        };
+        self.entries.iter().map(entry).collect()
+    }
+
     /// Executes a transaction: what it would end as with a store that answers.
     pub(crate) fn write(&mut self, txn: &Txn) -> Outcome {
         if txn.epoch.0 != self.epoch {
@@ -189,6 +199,9 @@ impl MemStore {
     fn judge(&self, op: &Op) {
         let key = RecordKey::parse(GENERATION, op.key());
         if let (Ok(RecordKey::Job(job)), Op::Put { value, .. }) = (&key, op) {
+            let after: JobRecord = decode(value).expect("job records decode");
+            invariants::job_change(self.job(job).as_ref(), &after).expect("I16 holds");
+            invariants::job_is_its_tenants(job, &after.spec).expect("I10 holds");
             self.judge_publishing(job, value);
         }
         if let (Ok(RecordKey::Job(job)), Op::Delete { .. }) = (&key, op) {

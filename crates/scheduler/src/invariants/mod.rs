@@ -1,10 +1,19 @@
 //! What must hold of every change of a record, whoever makes it: one predicate for each invariant, shared by the
 //! core (which refuses to write what breaks one, and counts it), the tests and the simulator.
 //!
-//! The numbers are those of the reliability reference; those not here are checked where they can be seen.
+//! The numbers are stable. Those whose evidence the core never sees have a predicate here that takes the evidence from
+//! whoever has it; [`Invariant::holder`] says where each is held.
+
+mod evidence;
+
+pub use evidence::{
+    applied_in_its_reign, commit_is_renewed, counted_was_not_collected, job_change, job_has_ended,
+    job_is_its_tenants, orphan_is_unnamed, part_is_stored, shares_are_even, traces_agree,
+};
 
 use crate::action::ManifestPlan;
-use crate::record::{Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint};
+use crate::limits;
+use crate::record::{Care, Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -22,12 +31,38 @@ pub enum Invariant {
     I3,
     /// At most one live grant per track.
     I4,
+    /// What a part that counts names is in storage, of its size and digest.
+    I5,
+    /// No orphan counts.
+    I6,
+    /// What was collected never counts.
+    I7,
     /// Covered, granted and queued tracks of a shard add up to all of its tracks, each counted once.
     I8,
     /// Rows of the manifest are the rows of its parts are the tracks of the list, each once.
     I9,
+    /// What belongs to one tenant stands under its own name.
+    I10,
+    /// A write of an ended reign is refused.
+    I11,
+    /// What a leader holds in memory is what the store holds.
+    I12,
+    /// A track is rejected only after it has died alone often enough.
+    I13,
     /// Tenants with backlog have even shares of device time.
     I14,
+    /// With faults stopped every job ends.
+    I15,
+    /// A job's states follow each other only as they may: cancel and publish exclude each other.
+    I16,
+    /// Every change is audited, once.
+    I17,
+    /// Records stay within their bounds.
+    I18,
+    /// An agent commits only under a grant renewed within its life.
+    I19,
+    /// The same events give the same actions.
+    I20,
     /// Not of the protocol: an assumption of this program.
     Internal,
 }
@@ -97,6 +132,8 @@ pub fn shard_change_under(
     parts_were_granted(before, after, epoch)?;
     attempts_rise(before, after)?;
     grants_are_disjoint(after)?;
+    rejects_are_convicted(before, after)?;
+    record_is_bounded(after)?;
     tracks_add_up(after, extent)
 }
 
@@ -183,6 +220,44 @@ pub fn parts_were_granted(
         })?;
     }
     Ok(())
+}
+
+/// I13: a grant that rejects its tracks names one track, convicted by the deaths that the record kept before.
+///
+/// # Errors
+/// Names the grant that does not.
+pub fn rejects_are_convicted(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
+    let rejects = after
+        .grants
+        .iter()
+        .filter(|grant| grant.care == Care::Reject && before.grant(grant.attempt).is_none());
+    for grant in rejects {
+        let suspect = crate::suspects::of(&before.suspects, grant.range.first);
+        let convicted = suspect.is_some_and(|suspect| suspect.care() == Care::Reject);
+        hold(convicted && grant.range.len() == 1, Invariant::I13, || {
+            format!(
+                "grant {} rejects {} unconvicted",
+                grant.attempt, grant.range
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// I18 of one record: grants, suspects and coverage stay within their bounds.
+///
+/// # Errors
+/// Names what does not.
+pub fn record_is_bounded(record: &ShardRecord) -> Result<(), Violation> {
+    let bounded = |holds, what: &str| hold(holds, Invariant::I18, || what.to_string());
+    bounded(
+        record.grants.len() <= limits::GRANTS_PER_SHARD_MAX,
+        "a shard has more than 16 live grants",
+    )?;
+    bounded(
+        record.suspects.len() <= limits::SUSPECT_RUNS_MAX,
+        "a shard has more than 64 runs of suspects",
+    )
 }
 
 /// I3: the last attempt is never lowered; a new grant's attempt lies above the old last one.
@@ -302,17 +377,4 @@ pub fn manifest_is_whole(plan: &ManifestPlan) -> Result<(), Violation> {
             )
         },
     )
-}
-
-/// I14: what tenants had while all of them had backlog is even: each within 5 % of the whole of an even part, or within
-/// `grants_us` (one grant for each device), whichever is larger. In microseconds of device time.
-///
-/// # Errors
-/// Says what they had.
-pub fn shares_are_even(had_us: &[u64], grants_us: u64) -> Result<(), Violation> {
-    let whole: u64 = had_us.iter().copied().fold(0, u64::saturating_add);
-    let even = whole.checked_div(had_us.len() as u64).unwrap_or_default();
-    let slack = (whole / 20).max(grants_us);
-    let fair = had_us.iter().all(|had| had.abs_diff(even) <= slack);
-    hold(fair, Invariant::I14, || format!("tenants had {had_us:?}"))
 }
