@@ -6,7 +6,7 @@ mod calm;
 mod judge;
 
 use crate::world::agent::{Agent, BOTH, SCREEN, revoke, same};
-use crate::world::{Effect, World, key, not_applied, unavailable, unknown};
+use crate::world::{Effect, World, not_applied, unavailable, unknown};
 use proptest::prelude::*;
 use scheduler::record::{Duty, Lane, PartKind};
 use scheduler::{
@@ -57,7 +57,13 @@ impl History {
         let mut world = World::new();
         let jobs = rows.iter().enumerate();
         let jobs = jobs
-            .map(|(n, (rows, tracks))| world.submit(&format!("j{n}"), *rows, *tracks))
+            .map(|(n, (rows, tracks))| {
+                // Every other job is of another tenant, on the same fleet.
+                let tenant = ["default", "b"][n % 2];
+                world.submit_as(tenant, &format!("j{n}"), *rows, |submission| {
+                    submission.spec.plan.shard_tracks = *tracks;
+                })
+            })
             .collect();
         let agents = [("a", BOTH), ("b", SCREEN), ("c", BOTH)];
         Self {
@@ -191,6 +197,21 @@ impl History {
         self.calls.insert(call, asked);
     }
 
+    /// An operator's call about a job, made for its tenant.
+    fn call_for(&mut self, job: &JobKey, asked: Asked, request: Request) {
+        let call = self.world.call_as(job.tenant.as_str(), request);
+        self.calls.insert(call, asked);
+    }
+
+    /// The job of that name, whosever it is.
+    fn key_of(&self, name: &JobId) -> JobKey {
+        let mut named = self.jobs.iter().filter(|job| job.job == *name);
+        named
+            .next()
+            .expect("a job that is worked on exists")
+            .clone()
+    }
+
     fn join(&mut self, a: usize) {
         let at = a % self.agents.len();
         let (nonce, request) = (self.agents[at].nonce, self.agents[at].join_request());
@@ -293,7 +314,7 @@ impl History {
                     attempt: commit.attempt,
                     first: part.tracks.first().expect("a part covers a track"),
                 };
-                let job = key(commit.job.as_str());
+                let job = self.key_of(&commit.job);
                 self.escalated.insert((job, shard), part.sha256);
             }
         }
@@ -357,10 +378,11 @@ impl History {
         let job = self.jobs[a % self.jobs.len()].clone();
         let name: JobId = job.job.clone();
         match b % 16 {
-            0..=2 => self.call(Asked::Other, Request::Pause { job: name }),
-            3..=10 => self.call(Asked::Other, Request::Resume { job: name }),
+            0..=2 => self.call_for(&job, Asked::Other, Request::Pause { job: name }),
+            3..=10 => self.call_for(&job, Asked::Other, Request::Resume { job: name }),
             12 => self.revoke(a, b),
-            13 => self.call(
+            13 => self.call_for(
+                &job,
                 Asked::Other,
                 Request::SetRank {
                     job: name,
@@ -380,7 +402,7 @@ impl History {
                     job: name,
                     reason: "test".into(),
                 };
-                self.call(Asked::Cancel(job), request);
+                self.call_for(&job, Asked::Cancel(job.clone()), request);
             }
             _ => {
                 let at = a % self.agents.len();
@@ -499,7 +521,7 @@ impl History {
         if committed.outcome == CommitOutcome::Superseded {
             return;
         }
-        let job = key(commit.job.as_str());
+        let job = self.key_of(&commit.job);
         for part in &commit.parts {
             self.acknowledged
                 .insert((job.clone(), commit.shard, commit.attempt, part.sha256));
