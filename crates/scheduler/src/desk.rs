@@ -173,11 +173,6 @@ impl Desk {
         self.dirty.iter().any(|slot| slot.job() == Some(job))
     }
 
-    /// Jobs with any dirty record.
-    pub(crate) fn busy_jobs(&self) -> BTreeSet<JobNo> {
-        self.dirty.iter().filter_map(|slot| slot.job()).collect()
-    }
-
     /// Stages units, all for one call where there is one.
     pub(crate) fn stage(&mut self, units: Vec<Unit>, asked: Option<Asked>) {
         let ticket = asked.map(|asked| self.ticket(asked, units.len()));

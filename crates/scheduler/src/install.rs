@@ -46,7 +46,7 @@ impl Reign {
             (Slot::Shard(no, shard), Record::Gone) => self.remove_shard(no, shard),
             (Slot::Job(no), Record::Gone) => self.remove_job(no),
             (Slot::Node(no), Record::Gone) => self.remove_node(no),
-            (Slot::Revocation(_), Record::Gone) => {}
+            (Slot::Revocation(no), Record::Gone) => self.remove_revocation(no),
             (Slot::Job(_) | Slot::Node(_) | Slot::Shard(..) | Slot::Revocation(_), _) => {
                 debug_assert!(false, "a slot holds records of its own kind");
             }

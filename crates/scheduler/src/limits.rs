@@ -47,6 +47,8 @@ pub const NODES_MAX: usize = 10_000;
 pub const JOBS_MAX: usize = 10_000;
 /// Revocations known to one coordinator, closed ones included: a record is below 16 KiB, and people make few.
 pub const REVOCATIONS_MAX: usize = 1_000;
+/// Closed revocations are dropped, the oldest first, where more than this many are known.
+pub const REVOCATIONS_KEPT: usize = REVOCATIONS_MAX / 2;
 /// Jobs that one revocation may name: with its own record they must fit one transaction.
 pub const REVOKED_JOBS_MAX: usize = GROUP_OPS_MAX - 1;
 /// Shards under revocation at once, so that it never crowds out work: two groups.

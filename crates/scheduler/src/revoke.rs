@@ -71,11 +71,13 @@ impl Reign {
 
     /// Open jobs that hold a part or grant which the revocation ends, or may hold one by a write under way.
     fn jobs_touched(&self, record: &RevocationRecord) -> Vec<JobKey> {
-        let busy = self.desk.busy_jobs();
+        let pending = self.desk.pending_shards();
+        let pending = pending.filter(|(_, shard)| touches(record, shard));
+        let pending: BTreeSet<JobNo> = pending.map(|(job, _)| job).collect();
         let holds = |no: &JobNo, job: &Job| {
             let mut shards = job.shards.values();
             let held = shards.any(|shard| touches(record, &shard.stored.record));
-            busy.contains(no) || held
+            pending.contains(no) || held
         };
         let open = self.jobs.iter().filter(|(_, job)| job.is_open());
         let touched = open.filter(|(no, job)| holds(no, job));
@@ -111,6 +113,7 @@ impl Reign {
             revocation: key.clone(),
             record: Box::new(record.clone()),
         });
+        self.trim_revocations();
         let no = self.revocation_entry(&key);
         let jobs = self.named_jobs(&record);
         if let Some(entry) = self.revocations.get_mut(&no) {

@@ -1,14 +1,14 @@
 //! Records that nobody needs any more go when there are more than an operator wants kept: closed jobs, the longest closed
-//! first, and nodes that left or have long been silent. What storage holds of a job stays; a cordon is never forgotten.
+//! first, closed revocations, and nodes that left or have long been silent. What storage holds of a job stays; a cordon is never forgotten.
 //!
 //! A key is removed only where no copy of the write that made it can still land: "absent" must not compare equal twice.
 
 use crate::desk::{Change, Group, Record, Unit};
 use crate::key::RecordKey;
-use crate::limits::{GROUP_OPS_MAX, NODE_GONE};
+use crate::limits::{GROUP_OPS_MAX, NODE_GONE, REVOCATIONS_KEPT};
 use crate::record::Duty;
 use crate::reign::Reign;
-use crate::state::{Job, JobNo, Node, NodeNo, Slot};
+use crate::state::{Job, JobNo, Node, NodeNo, RevNo, Slot};
 use alloc::vec::Vec;
 use types::Millis;
 
@@ -57,6 +57,33 @@ impl Reign {
             .filter_map(|(_, no)| self.gone_node(no))
             .collect();
         self.desk.stage(units, None);
+    }
+
+    /// Removes the oldest closed revocation beyond those that are kept. A late copy of its intent rests on revisions of
+    /// jobs that have moved since, or made nothing but this mark.
+    pub(crate) fn trim_revocations(&mut self) {
+        if self.revocations.len() < REVOCATIONS_KEPT || self.chores_hold.is_some() {
+            return;
+        }
+        let closed = self
+            .revocations
+            .iter()
+            .filter(|(_, entry)| entry.is_closed());
+        let free = closed.filter(|(no, _)| !self.desk.is_dirty(Slot::Revocation(**no)));
+        let oldest = free.min_by_key(|(no, entry)| (entry.record().map(|record| record.at), **no));
+        let unit = oldest.and_then(|(no, entry)| {
+            let path = RecordKey::Revocation(entry.key.clone()).path(self.generation);
+            let revision = entry.stored.as_ref()?.revision;
+            Some(removal(Slot::Revocation(*no), path, revision))
+        });
+        self.desk.stage(unit.into_iter().collect(), None);
+    }
+
+    pub(crate) fn remove_revocation(&mut self, no: RevNo) {
+        if let Some(entry) = self.revocations.remove(&no) {
+            self.revocation_names.remove(&entry.key);
+            self.going.remove(&no);
+        }
     }
 
     fn gone_job(&self, no: JobNo) -> Option<Unit> {

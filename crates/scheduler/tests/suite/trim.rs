@@ -1,9 +1,9 @@
 //! Records that nobody needs go under a bound; what is still needed stays.
 
-use crate::world::agent::Agent;
+use crate::world::agent::{Agent, revoke};
 use crate::world::{World, key, node, submission, unknown};
 use scheduler::record::Duty;
-use scheduler::{Config, Event, Request};
+use scheduler::{Config, Event, Request, limits};
 use types::{JobId, Millis};
 
 fn setting() -> World {
@@ -80,6 +80,21 @@ fn a_job_whose_first_write_may_have_a_late_copy_stays_in_this_reign() {
     world.settle();
     // The copy is of an ended epoch now.
     assert!(world.store.job(&key("a")).is_none());
+}
+
+#[test]
+fn the_oldest_closed_revocations_go() {
+    let mut world = setting();
+    world.submit("a", 8, 4);
+    Agent::joined(&mut world, "n");
+    for n in 0..limits::REVOCATIONS_KEPT + 3 {
+        world.pass(Millis(1));
+        world.ask(revoke(&format!("r{n}"), "n", 0, 0)).unwrap();
+    }
+    let tenant = types::TenantId::default();
+    let left: Vec<_> = world.core.revocations(&tenant).collect();
+    assert_eq!(left.len(), limits::REVOCATIONS_KEPT);
+    assert!(left.iter().all(|view| view.key.revocation.as_str() != "r2"));
 }
 
 #[test]
