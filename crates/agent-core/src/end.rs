@@ -10,6 +10,7 @@ use crate::device::{Blame, Device};
 use crate::event::{Death, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, one};
 use crate::limits::back_off;
+use crate::mutants::{self, Mutant};
 use crate::part::State;
 use crate::{DeviceNo, GrantKey, PartNo, Token};
 
@@ -144,7 +145,7 @@ impl Core {
         let Some(device) = self.device(number).filter(|device| device.is_in_service()) else {
             return;
         };
-        let tried = device.trial && device.is_believed();
+        let tried = (device.trial && device.is_believed()) || mutants::on(Mutant::ConvictsAtOnce);
         let disbelieved = device.trial && !device.is_believed();
         let lost = device.lose_worker();
         self.report(&lost, death);
@@ -221,7 +222,8 @@ impl Core {
             .grants
             .get_mut(key)
             .and_then(|grant| grant.trials(ordinal));
-        let convicted = trials.is_some_and(|trials| trials.died_alone(death));
+        let convicted = trials.is_some_and(|trials| trials.died_alone(death))
+            || mutants::on(Mutant::ConvictsAtOnce);
         if convicted {
             self.convict(key, ordinal, CONVICTED, actions);
         }
@@ -233,6 +235,7 @@ impl Core {
             return;
         };
         match grant.stage(ordinal) {
+            Some(Stage::InHand(_)) if mutants::on(Mutant::TrackForgotten) => {}
             Some(Stage::InHand(_)) => {
                 grant.set_suspect(ordinal, true);
                 self.again(key, ordinal);
