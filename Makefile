@@ -9,7 +9,7 @@ FROM ?= 0
 export DEVICE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench crash bad-input sim evaluate bundle verify fix
+.PHONY: help setup build demo test bench crash bad-input sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,6 +25,7 @@ demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the ve
 
 test: build ## all tests; needs no network once the registries have been read
 	cargo test --release --locked --workspace
+	cargo test --release --locked -p sim --features mutants --test mutants
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh
@@ -37,6 +38,9 @@ bad-input: build ## scan the hostile catalogue and print what became of each fil
 
 sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0, and one line about them; failures keep their logs
 	cargo run --release --locked -p sim --bin trackscan-sim -- run --from $(FROM) --seeds $(SEEDS)
+
+mutants: ## plant one bug after the other in the cores and their shells, and print which promise found it, and how soon
+	cargo run --release --locked -p sim --features mutants --bin trackscan-sim -- mutants
 
 evaluate: build ## the demonstration bundle's table, measured again
 	@scripts/evaluate.sh

@@ -45,6 +45,16 @@ enum Command {
         #[arg(long)]
         calm: bool,
     },
+    /// Plant one bug after the other and print what found it
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Most seeds for each
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+        /// Only those whose names have this in them
+        #[arg(long)]
+        only: Option<String>,
+    },
     /// Run a failure again, exactly, and print its log
     Replay {
         /// A log kept by `run`
@@ -82,6 +92,8 @@ fn main() -> Result<()> {
             };
             slice.run(jobs)
         }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { seeds, only } => mutants(seeds, &only.unwrap_or_default()),
         Command::Replay { file, seed, tail } => match (file, seed) {
             (Some(file), _) => replay_file(&file, tail),
             (None, seed) => replay_seed(seed.unwrap_or(0), tail),
@@ -218,6 +230,38 @@ impl Slice {
             sum.seeds as f64 / seconds.max(0.001),
         );
     }
+}
+
+/// Plants each bug and runs seeds until one finds it.
+#[cfg(feature = "mutants")]
+#[expect(clippy::print_stdout, reason = "the table is this program's output")]
+fn mutants(seeds: u64, only: &str) -> Result<()> {
+    use sim::mutants::{Planted, plant};
+    let wanted = Planted::all()
+        .into_iter()
+        .filter(|one| one.name().contains(only));
+    let mut missed = Vec::new();
+    println!(
+        "{:<32} {:<6} {:>6} {:>8}",
+        "mutant", "found", "seeds", "seconds"
+    );
+    for planted in wanted {
+        let begun = Instant::now();
+        plant(Some(planted));
+        let found = (0..seeds).find_map(|seed| {
+            let violation = run(&Origin::Seed(seed), false).violation;
+            violation.map(|violation| (seed + 1, violation.id))
+        });
+        plant(None);
+        let (needed, id) = found.unwrap_or((seeds, String::from("-")));
+        let seconds = begun.elapsed().as_secs_f64();
+        println!("{:<32} {id:<6} {needed:>6} {seconds:>8.2}", planted.name());
+        if id == "-" {
+            missed.push(planted.name());
+        }
+    }
+    ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
+    Ok(())
 }
 
 fn replay_file(file: &Path, tail: usize) -> Result<()> {

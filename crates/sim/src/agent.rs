@@ -33,6 +33,8 @@ pub(crate) struct Agent {
     pub(crate) stages: Vec<Stage>,
     pub(crate) life: u64,
     pub(crate) up: bool,
+    /// It is gone for good.
+    pub(crate) away: bool,
     pub(crate) frozen: Option<Millis>,
     pub(crate) clock: Clock,
     pub(crate) core: Core,
@@ -76,6 +78,7 @@ impl Agent {
             stages,
             life: 0,
             up: false,
+            away: false,
             frozen: None,
             clock,
             core: Core::new(Config::default()),
@@ -154,6 +157,8 @@ impl World {
     pub(crate) fn agent_timed(&mut self, who: usize, timer: Timer) {
         match timer {
             Timer::Start => self.start_agent(who),
+            // An earlier deadline was planned for since, and was met.
+            Timer::Wake if self.agents[who].wake.is_none_or(|at| at > self.now) => {}
             Timer::Wake => {
                 self.agents[who].wake = None;
                 self.tell_agent(who, Event::Tick);

@@ -108,6 +108,8 @@ impl World {
                 let at = self.now + Millis(self.dice.between(1, 300));
                 self.coordinator_timer(who, at, Timer::Lead);
             }
+            // An earlier deadline was planned for since, and was met.
+            Timer::Wake if self.coordinators[who].wake.is_none_or(|at| at > self.now) => {}
             Timer::Wake => {
                 self.coordinators[who].wake = None;
                 self.tell_coordinator(who, Event::Tick);

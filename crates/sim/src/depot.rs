@@ -9,6 +9,7 @@ use scheduler::{JobKey, ManifestPlan, RevocationKey};
 use types::{Attempt, Code, Digest, Millis, Ordinal, ShardId, TrackSet};
 
 use crate::agenda::{Happening, Who};
+use crate::mutants::{self, ShellMutant};
 use crate::truth::Row;
 use crate::world::World;
 
@@ -135,7 +136,7 @@ impl World {
                 if lands {
                     self.depot.marked.insert(job.clone());
                 }
-                let done = fate == Fate::Done;
+                let done = fate == Fate::Done || mutants::on(ShellMutant::MarkerSkipped);
                 DepotBack::Marked(job, done.then_some(()).ok_or(code))
             }
             DepotAsk::MarkRevoked(revocation) => {
@@ -180,9 +181,9 @@ impl World {
                     .plan(at, Happening::Depot { who, life, no, ask });
                 return false;
             }
-            Fate::Refused => return false,
+            Fate::Refused => return mutants::on(ShellMutant::RefusedIsStored),
         }
-        self.depot.stands(object)
+        self.depot.stands(object) || mutants::on(ShellMutant::PartUnread)
     }
 
     fn put_manifest(&mut self, plan: &Rc<ManifestPlan>) -> DepotBack {
@@ -200,7 +201,7 @@ impl World {
             generation: plan.generation,
             sha256,
         };
-        let done = fate == Fate::Done;
+        let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
         DepotBack::Manifest(job, done.then_some(name).ok_or(code))
     }
 

@@ -224,6 +224,15 @@ impl World {
         }
     }
 
+    /// A machine goes for good.
+    fn take_away(&mut self, who: usize) {
+        self.accuse_held(who);
+        let one = &mut self.agents[who];
+        one.life += 1;
+        one.up = false;
+        one.away = true;
+    }
+
     /// Until when a process takes no events.
     pub(crate) fn frozen_until(&self, who: Who) -> Option<Millis> {
         let until = match who {
@@ -273,6 +282,12 @@ impl World {
         self.depot.down_until = self.now;
         self.depot.full_until = self.now;
         self.agents.iter_mut().for_each(|one| one.frozen = None);
+        for who in 1..self.agents.len() {
+            let copy = self.agents[who].node == self.agents[0].node;
+            if copy || self.dice.happens(self.mix.away) {
+                self.take_away(who);
+            }
+        }
         self.coordinators
             .iter_mut()
             .for_each(|one| one.frozen = None);

@@ -23,6 +23,7 @@ mod faults;
 mod links;
 mod log;
 mod mix;
+pub mod mutants;
 mod operators;
 mod oracle;
 mod parts;

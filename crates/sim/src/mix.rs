@@ -30,6 +30,12 @@ pub(crate) struct Mix {
     pub(crate) operate_every: Millis,
     /// Deposed leaders go on until the store tells them.
     pub(crate) stubborn: bool,
+    /// Somebody cancels a job as its last rows come in.
+    pub(crate) late_cancel: u32,
+    /// A node that does not come back when faults stop.
+    pub(crate) away: u32,
+    /// A second machine goes by the first one's name.
+    pub(crate) copied: bool,
 }
 
 /// What links do to messages.
@@ -108,6 +114,9 @@ impl Mix {
             faults: Vec::new(),
             operate_every: Millis(0),
             stubborn: false,
+            late_cancel: 0,
+            away: 0,
+            copied: false,
         }
     }
 
@@ -126,12 +135,12 @@ impl Mix {
             storage: StorageOdds::drawn(dice),
             tracks: TrackOdds::drawn(dice),
             fault_every: Millis(maybe(dice, 8_000, 20_000).max(500) * 2),
-            faults: crate::faults::KINDS
-                .iter()
-                .map(|_| dice.happens(5_000))
-                .collect(),
+            faults: kinds(dice),
             operate_every: Millis(maybe(dice, 8_000, 20_000)),
             stubborn: dice.happens(5_000),
+            late_cancel: odds(dice, 2_000),
+            away: odds(dice, 4_000),
+            copied: dice.happens(1_000),
         }
     }
 }
@@ -183,6 +192,13 @@ impl TrackOdds {
             millis_max: dice.between(100, 3_000),
         }
     }
+}
+
+/// Which kinds of faults strike: half of them, or now and then a few that come so much the more often.
+fn kinds(dice: &mut Dice) -> Vec<bool> {
+    let chance = if dice.happens(3_000) { 1_500 } else { 5_000 };
+    let kinds = crate::faults::KINDS.iter();
+    kinds.map(|_| dice.happens(chance)).collect()
 }
 
 /// A chance up to `most`, or none.

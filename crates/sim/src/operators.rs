@@ -112,6 +112,15 @@ impl World {
         }
     }
 
+    /// Somebody cancels a job just as its last rows come in.
+    pub(crate) fn maybe_cancel(&mut self, job: &JobKey) {
+        let chance = self.mix.late_cancel;
+        if !self.calm && self.dice.happens(chance) {
+            let (job, reason) = (job.job.clone(), String::from("too late"));
+            self.request(Request::Cancel { job, reason }, true);
+        }
+    }
+
     fn set_duty(&mut self, agent: usize, duty: Duty) {
         let node = self.agents[agent].node.clone();
         self.request(Request::SetDuty { node, duty }, false);
@@ -229,6 +238,9 @@ impl World {
             let records = self.oracle.nodes.iter();
             let mut own = records.filter(|(key, _)| key.node == *node);
             let idle = own.any(|(_, record)| record.duty != Duty::Serving);
+            if self.agents[agent].away {
+                continue;
+            }
             if idle {
                 self.set_duty(agent, Duty::Serving);
             }

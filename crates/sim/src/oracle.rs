@@ -288,7 +288,13 @@ impl World {
             let rows = self.oracle.rows.entry(job.clone()).or_default();
             let tracks = part.tracks.iter();
             let twice = tracks.filter_map(|o| rows.insert(o, part.sha256)).count();
+            let done = rows.len() as u64;
             self.hold(twice == 0, "P1", || format!("{name} doubles {twice} rows"));
+            let record = self.oracle.jobs.get(job);
+            let all = record.map_or(0, |record| u64::from(record.spec.plan.rows));
+            if done + 2 >= all {
+                self.maybe_cancel(job);
+            }
         }
     }
 

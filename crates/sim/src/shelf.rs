@@ -11,6 +11,7 @@ use store_model::{End, KeyRange, LateId, Model};
 use types::{Code, Epoch, Millis};
 
 use crate::agenda::{Happening, Who};
+use crate::mutants::{self, ShellMutant};
 use crate::world::World;
 
 /// The leadership key.
@@ -299,6 +300,7 @@ fn transaction(txn: &Txn) -> store_model::Txn {
         key: LEADER.to_owned(),
         revision: store_model::Revision(txn.epoch.0),
     };
+    let leads = (!mutants::on(ShellMutant::EpochUnchecked)).then_some(leads);
     let own = txn.compares.iter().map(|compare| match compare {
         Compare::At { key, revision } => store_model::Compare::At {
             key: key.clone(),
@@ -315,7 +317,7 @@ fn transaction(txn: &Txn) -> store_model::Txn {
         Op::Delete { key } => store_model::Op::Delete { key: key.clone() },
     });
     store_model::Txn {
-        compares: std::iter::once(leads).chain(own).collect(),
+        compares: leads.into_iter().chain(own).collect(),
         ops: ops.collect(),
     }
 }
@@ -325,10 +327,12 @@ fn outcome(txn: &Txn, end: End) -> Outcome {
         End::Applied { revision } => Outcome::Applied {
             revision: Revision(revision.0),
         },
-        End::Refused { compare: 0 } => Outcome::Refused(Refusal::Epoch),
         End::Refused { compare } => {
-            let key = txn.compares[compare - 1].key().to_owned();
-            Outcome::Refused(Refusal::Key(key))
+            let leads = usize::from(!mutants::on(ShellMutant::EpochUnchecked));
+            let own = compare.checked_sub(leads);
+            Outcome::Refused(own.map_or(Refusal::Epoch, |own| {
+                Refusal::Key(txn.compares[own].key().to_owned())
+            }))
         }
     }
 }

@@ -57,9 +57,12 @@ impl World {
         let coordinators = (0..mix.coordinators)
             .map(|_| Coordinator::new(clock(&mix, &mut dice)))
             .collect();
-        let agents = (0..mix.agents)
+        let mut agents: Vec<Agent> = (0..mix.agents)
             .map(|at| agent(at, &mix, &mut dice))
             .collect();
+        if mix.copied {
+            agents.push(agent(0, &mix, &mut dice));
+        }
         let truths = (0..mix.jobs)
             .map(|number| JobTruth::drawn(number, &mix.tracks, &mut dice))
             .collect();
