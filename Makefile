@@ -1,13 +1,15 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, DEVICE=cpu|cuda and KEY=file are read where the list says so.
+# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, DEVICE=cpu|cuda and KEY=file are read where the list says so.
 
 DEVICE ?= cpu
 RUNS ?= 20
 CATALOG ?=
+SEEDS ?= 2000
+FROM ?= 0
 export DEVICE CATALOG
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench crash bad-input evaluate bundle verify fix
+.PHONY: help setup build demo test bench crash bad-input sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -23,6 +25,7 @@ demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the ve
 
 test: build ## all tests; needs no network once the registries have been read
 	cargo test --release --locked --workspace
+	cargo test --release --locked -p sim --features mutants --test mutants
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh
@@ -32,6 +35,12 @@ crash: build ## kill -9 every process in turn during RUNS=20 scans and recount t
 
 bad-input: build ## scan the hostile catalogue and print what became of each file
 	cargo test --release --locked -p tests --test bad_input -- --nocapture --test-threads=1
+
+sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0, and one line about them; failures keep their logs
+	cargo run --release --locked -p sim --bin trackscan-sim -- run --from $(FROM) --seeds $(SEEDS)
+
+mutants: ## plant one bug after the other in the cores and their shells, and print which promise found it, and how soon
+	cargo run --release --locked -p sim --features mutants --bin trackscan-sim -- mutants
 
 evaluate: build ## the demonstration bundle's table, measured again
 	@scripts/evaluate.sh

@@ -313,6 +313,10 @@ impl Driver {
                 self.running
                     .spawn(self.effects.mark_cancelled(job, by, at, reason));
             }
+            Action::MarkRevoked { revocation, record } => {
+                self.running
+                    .spawn(self.effects.mark_revoked(revocation, *record));
+            }
             Action::WriteManifest { plan } => {
                 self.running.spawn(self.effects.write_manifest(plan));
             }
@@ -342,6 +346,7 @@ fn changes_records(event: &Event) -> bool {
         Event::Written { .. }
         | Event::ManifestWritten { .. }
         | Event::CancelMarked { .. }
+        | Event::RevocationMarked { .. }
         | Event::Read { .. } => true,
         Event::Led { .. } | Event::Lost | Event::Call { .. } | Event::Tick => false,
     }

@@ -6,9 +6,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Instant;
 
-use scheduler::record::ManifestName;
-use scheduler::{Event, JobKey, ManifestPlan, Reading, StorageOutcome, WriteId};
-use storage::{Cancelled, Manifest, ManifestOf, ManifestPart, Storage, StorageError, paths};
+use scheduler::record::{ManifestName, RevocationRecord};
+use scheduler::{Event, JobKey, ManifestPlan, Reading, RevocationKey, StorageOutcome, WriteId};
+use storage::{
+    Cancelled, Manifest, ManifestOf, ManifestPart, Revoked, Storage, StorageError, paths,
+};
 use store::Store;
 use types::{ActorId, Code, Epoch, Generation, UnixMillis, chain};
 
@@ -112,6 +114,37 @@ impl Effects {
             event(Event::CancelMarked {
                 job,
                 outcome: storage_outcome("put a cancel marker", put.map(drop)),
+            })
+        }
+    }
+
+    pub(crate) fn mark_revoked(
+        &self,
+        revocation: RevocationKey,
+        record: RevocationRecord,
+    ) -> impl Future<Output = Effect> + use<> {
+        let (storage, generation) = (self.storage.clone(), self.generation);
+        async move {
+            tracing::info!(%revocation, node = %record.node, actor = %record.by, record.reason, "marking as revoked");
+            let jobs = record.jobs.into_iter().map(|job| (job.tenant, job.job));
+            let put = storage
+                .put_revoked(&Revoked {
+                    tenant: revocation.tenant.clone(),
+                    generation,
+                    revocation: revocation.revocation.clone(),
+                    node: record.node.node,
+                    device: record.device,
+                    from: record.from,
+                    to: record.to,
+                    jobs: jobs.collect(),
+                    actor: record.by,
+                    at: record.at,
+                    reason: record.reason,
+                })
+                .await;
+            event(Event::RevocationMarked {
+                revocation,
+                outcome: storage_outcome("put what is revoked", put.map(drop)),
             })
         }
     }

@@ -8,9 +8,19 @@ use crate::document::{self, names};
 use crate::tree::{METADATA, files_ending, packages, read, root};
 
 /// The layers, lowest first. An arrow points to a lower layer, or to the same one where `SAME_LAYER` says so.
-const LAYERS: [&str; 5] = ["vocabulary", "pure", "effects", "process", "suites"];
+const LAYERS: [&str; 6] = [
+    "vocabulary",
+    "pure",
+    "simulation",
+    "effects",
+    "process",
+    "suites",
+];
 /// Effects build on each other (models on audio); the pure crates stand alone and processes meet only on the wire.
 const SAME_LAYER: &str = "effects";
+
+/// Layers without effects: the simulation stands on the pure crates and is as pure as they are.
+const PURE: [&str; 2] = ["pure", "simulation"];
 
 /// What a pure crate may not reach, however far down: a runtime, sockets, storage, randomness, wire types, the GPU.
 const IMPURE: [&str; 10] = [
@@ -162,7 +172,7 @@ fn entry(row: &[String]) -> Entry {
 fn pure() -> impl Iterator<Item = (String, Entry)> {
     entries()
         .into_iter()
-        .filter(|(_, entry)| LAYERS[entry.layer] == "pure")
+        .filter(|(_, entry)| PURE.contains(&LAYERS[entry.layer]))
 }
 
 fn folder(package: &Package) -> String {

@@ -161,6 +161,7 @@ const fn cause(cause: FailureCause) -> &'static str {
         FailureCause::DeviceOut => "DEVICE_OUT",
         FailureCause::Bundle => "BUNDLE",
         FailureCause::Storage => "STORAGE",
+        FailureCause::Stalled => "STALLED",
     }
 }
 

@@ -5,6 +5,7 @@ use types::{Code, Millis};
 use crate::action::{Action, Actions};
 use crate::core::Core;
 use crate::device::{Song, Worker};
+use crate::mutants::{self, Mutant};
 use crate::part::{Part, State};
 use crate::{DeviceNo, PartNo};
 
@@ -64,6 +65,7 @@ impl Core {
         let Some(song) = device.song.take_if(|song| song.nonce == nonce) else {
             return;
         };
+        let good = good || mutants::on(Mutant::CanaryIgnored);
         device.proven = good;
         if good {
             for part in song.parts {

@@ -13,7 +13,7 @@ use crate::event::Event;
 use crate::grant::Grant;
 use crate::limits::FLUSH_EVERY;
 use crate::part::Part;
-use crate::session::Link;
+use crate::session::{Link, Live};
 use crate::{GrantKey, PartNo};
 
 /// What the core must know of its node.
@@ -39,6 +39,8 @@ impl Default for Config {
 pub struct Core {
     pub(crate) config: Config,
     pub(crate) link: Link,
+    /// The session that was lost without its end being known: a join may give the same one again.
+    pub(crate) before: Option<Live>,
     pub(crate) join_failures: u8,
     pub(crate) draining: bool,
     pub(crate) devices: Vec<Device>,
@@ -65,6 +67,7 @@ impl Core {
         Self {
             config,
             link: Link::Apart { at: Millis(0) },
+            before: None,
             join_failures: 0,
             draining: false,
             devices,

@@ -10,6 +10,7 @@ use crate::device::{Blame, Device};
 use crate::event::{Death, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, Trials, one};
 use crate::limits::{UNREADABLE_MAX, back_off};
+use crate::mutants::{self, Mutant};
 use crate::part::State;
 use crate::{DeviceNo, GrantKey, PartNo, Token};
 
@@ -153,7 +154,7 @@ impl Core {
         let Some(device) = self.device(number).filter(|device| device.is_in_service()) else {
             return;
         };
-        let tried = device.trial && device.is_believed();
+        let tried = (device.trial && device.is_believed()) || mutants::on(Mutant::ConvictsAtOnce);
         let disbelieved = device.trial && !device.is_believed();
         let lost = device.lose_worker();
         self.report(&lost, death);
@@ -230,7 +231,8 @@ impl Core {
             .grants
             .get_mut(key)
             .and_then(|grant| grant.trials(ordinal));
-        let convicted = trials.is_some_and(|trials| trials.died_alone(death));
+        let convicted = trials.is_some_and(|trials| trials.died_alone(death))
+            || mutants::on(Mutant::ConvictsAtOnce);
         if convicted {
             self.convict(key, ordinal, CONVICTED, actions);
         }
@@ -242,6 +244,7 @@ impl Core {
             return;
         };
         match grant.stage(ordinal) {
+            Some(Stage::InHand(_)) if mutants::on(Mutant::TrackForgotten) => {}
             Some(Stage::InHand(_)) => {
                 grant.set_suspect(ordinal, true);
                 self.again(key, ordinal);

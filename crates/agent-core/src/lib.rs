@@ -25,6 +25,7 @@ mod grant;
 mod hold;
 pub mod limits;
 mod link;
+pub mod mutants;
 mod part;
 mod session;
 mod start;

@@ -11,6 +11,7 @@ use crate::limits::{
     LEAVES_MAX, PARTS_WAITING_MAX, TRACKS_HELD_MAX, TRACKS_UNMEASURED, WORK_AHEAD,
     WORK_WAITING_PERCENT, back_off,
 };
+use crate::mutants::{self, Mutant};
 use crate::session::{Link, Live, Standing, standing};
 
 impl Core {
@@ -30,12 +31,13 @@ impl Core {
         match answer {
             Ok(joined) => {
                 self.join_failures = 0;
-                self.deaths = 0;
                 self.bad_bundles.clear();
-                for grant in self.grants.values_mut() {
-                    grant.deaths.clear();
-                }
-                self.link = Link::Joined(Live::new(joined, now));
+                let before = self.before.take();
+                let live = match before.filter(|before| before.session == joined.session) {
+                    Some(before) => before.resumed(now),
+                    None => self.begun(joined, now),
+                };
+                self.link = Link::Joined(live);
             }
             Err(error) => {
                 if standing(error) == Standing::Void {
@@ -49,14 +51,31 @@ impl Core {
         }
     }
 
+    /// A session of its own: what was counted within the last one is void.
+    fn begun(&mut self, joined: Joined, now: Millis) -> Live {
+        self.deaths = 0;
+        for grant in self.grants.values_mut() {
+            grant.deaths.clear();
+        }
+        Live::new(joined, now)
+    }
+
+    /// The session is lost: join, now.
+    fn part(&mut self, now: Millis) {
+        let link = std::mem::replace(&mut self.link, Link::Apart { at: now });
+        if let Link::Joined(live) = link {
+            self.before = Some(live);
+        }
+    }
+
     /// Takes from a failed call what it says about the session.
     pub(crate) fn refused(&mut self, now: Millis, error: CallError, actions: &mut Actions) {
         match standing(error) {
             Standing::Same => {}
-            Standing::Unknown => self.link = Link::Apart { at: now },
+            Standing::Unknown => self.part(now),
             Standing::Void => {
                 self.forget_all(actions);
-                self.link = Link::Apart { at: now };
+                self.part(now);
             }
         }
     }
@@ -201,9 +220,14 @@ impl Core {
             return;
         }
         let (key, bundle) = (granted.key.clone(), granted.bundle);
+        // The last device may have gone out while the pull was under way: then nobody would ever run it.
+        let serves = self.devices.iter().any(Device::is_in_service);
         let cause = match (self.draining, self.bad_bundles.contains(&bundle)) {
             (true, _) => Some(Cause::Drain),
             (false, true) => Some(Cause::Bundle),
+            (false, false) if !serves && !mutants::on(Mutant::WorkKeptWhenOut) => {
+                Some(Cause::DeviceOut)
+            }
             (false, false) => None,
         };
         if let Some(cause) = cause {

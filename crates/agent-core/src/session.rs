@@ -4,6 +4,7 @@ use types::{Millis, PullNo, Session};
 
 use crate::event::{CallError, Joined};
 use crate::limits::back_off;
+use crate::mutants::{self, Mutant};
 
 /// The link to the coordinator.
 #[derive(Debug)]
@@ -64,6 +65,18 @@ impl Live {
         }
     }
 
+    /// The same session, joined again: its numbers go on, for the coordinator goes on with them.
+    pub(crate) fn resumed(self, now: Millis) -> Self {
+        Self {
+            beat_due: now,
+            beat: None,
+            pull_due: now,
+            pulling: None,
+            pull_failures: 0,
+            ..self
+        }
+    }
+
     /// The number of the beat to send now, if one is due.
     pub(crate) fn next_beat(&mut self, now: Millis, sent: SentBeat) -> Option<u64> {
         if self.beat.is_some() || now < self.beat_due {
@@ -114,6 +127,7 @@ pub(crate) enum Standing {
 pub(crate) fn standing(error: CallError) -> Standing {
     use types::Code;
     match error {
+        CallError::Refused(_) if mutants::on(Mutant::SessionKept) => Standing::Same,
         CallError::Refused(Code::SessionOld | Code::GenerationOld) => Standing::Void,
         CallError::Refused(Code::NodeUnknown) => Standing::Unknown,
         CallError::Refused(_) | CallError::Unanswered => Standing::Same,

@@ -2,8 +2,8 @@
 //! reads, writes and storage effects may overlap, for the core never sends an answer before what it rests on is back.
 
 use crate::event::{CallId, ReadId, Revision, WriteId};
-use crate::record::{Care, JobState, PartKind, Totals, VerdictCounts};
-use crate::{Blocked, JobKey};
+use crate::record::{Care, JobState, PartKind, RevocationRecord, Totals, VerdictCounts};
+use crate::{Blocked, JobKey, RevocationKey};
 use alloc::string::String;
 use alloc::vec::Vec;
 use types::{
@@ -48,6 +48,14 @@ pub enum Action {
         at: UnixMillis,
         /// Why.
         reason: String,
+    },
+    /// Put an object that says what is revoked beside the jobs' specifications, at a path of its own for these bytes (an
+    /// old leader's late put must not replace a later one); answer with [`crate::Event::RevocationMarked`].
+    MarkRevoked {
+        /// The revocation.
+        revocation: RevocationKey,
+        /// All that the object says.
+        record: alloc::boxed::Box<RevocationRecord>,
     },
     /// Write the manifest that this plan makes (its bytes are a function of it) under the name of (job, version,
     /// generation, SHA-256), read it back, and answer with [`crate::Event::ManifestWritten`].
@@ -176,13 +184,22 @@ pub enum Answer {
         /// Whether this submit made it or an earlier one had.
         existing: bool,
     },
-    /// To `Cancel`, `Pause` and `Resume`.
+    /// To `Cancel`, `Pause`, `Resume` and `SetRank`.
     Changed {
         /// The job.
         job: JobKey,
         /// Where it stands now.
         state: JobState,
         /// It stood there before.
+        existing: bool,
+    },
+    /// To `Revoke`: the intent is stored.
+    Revoked {
+        /// The revocation.
+        revocation: RevocationKey,
+        /// Open jobs that may hold what is revoked; none of them publishes before they do not.
+        jobs: usize,
+        /// It had been asked for before.
         existing: bool,
     },
     /// To `SetDuty` and `Leave`.

@@ -10,11 +10,11 @@ use crate::pulled::flush;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
 use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
-use crate::{Answer, BeatAnswer, Flush, GrantOrder, JobKey, Order};
+use crate::{Answer, BeatAnswer, Flush, GrantOrder, Order};
 use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Attempt, Code, JobId, Millis, Session, ShardId, TenantId, TrackSet};
+use types::{Attempt, Code, JobId, Millis, Session, ShardId, TrackSet};
 
 /// Beats in a row that a grant may be missing from before it returns to the queue.
 const MISSED_MAX: u8 = 2;
@@ -32,14 +32,14 @@ impl Reign {
                 format!("beat of node `{}`: more than {most} grants", beat.node),
             );
         }
-        let tenant = &asked.caller.tenant;
         if self.counts(no, beat) {
             self.note_beat(now, no, beat);
-            self.renew(now, no, tenant, beat);
-            self.note_missing(no, tenant, beat);
-            self.take_back(no, tenant, beat);
+            self.renew(now, no, beat);
+            self.note_missing(no, beat);
+            self.take_back(no, beat);
+            self.preempt(now, no);
         }
-        Step::Answer(Ok(self.beat_answer(no, tenant, beat)))
+        Step::Answer(Ok(self.beat_answer(no, beat)))
     }
 
     /// A late or repeated beat is answered but changes nothing.
@@ -65,9 +65,9 @@ impl Reign {
     }
 
     /// Renews what the beat names, and takes its answers to `yield at` and its dead workers.
-    fn renew(&mut self, now: Millis, no: NodeNo, tenant: &TenantId, beat: &Beat) {
+    fn renew(&mut self, now: Millis, no: NodeNo, beat: &Beat) {
         for held in &beat.held {
-            let Some(id) = self.grant_id(tenant, &held.job, held.shard, held.attempt) else {
+            let Some(id) = self.grant_id(no, &held.job, held.shard, held.attempt) else {
                 continue;
             };
             // Only what lies in the grant is kept, so that no message makes this grow.
@@ -75,10 +75,12 @@ impl Reign {
                 .live_grant(no, id)
                 .map(|grant| TrackSet::from(grant.range));
             let in_hand = held.in_hand.intersection(&granted.unwrap_or_default());
+            let open = self.open_tracks(id.job, id.shard, id.attempt);
             let node = self.nodes.get_mut(&no);
             let Some(holding) = node.and_then(|node| node.holdings.get_mut(&id)) else {
                 continue;
             };
+            holding.note_progress(now, &in_hand, held.unflushed, open);
             renew(holding, now, beat.session, in_hand);
             if let Some(end) = held.yielded_at {
                 holding.yield_at = None;
@@ -103,17 +105,17 @@ impl Reign {
 
     /// Counts beats that did not name a grant. The first beat after it was stored may have begun before, so it
     /// does not count.
-    fn note_missing(&mut self, no: NodeNo, tenant: &TenantId, beat: &Beat) {
+    fn note_missing(&mut self, no: NodeNo, beat: &Beat) {
         let named: BTreeSet<GrantId> = beat
             .held
             .iter()
-            .filter_map(|held| self.grant_id(tenant, &held.job, held.shard, held.attempt))
+            .filter_map(|held| self.grant_id(no, &held.job, held.shard, held.attempt))
             .collect();
+        let one = self.had_one_in_hand(no);
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
         let mut gone = Vec::new();
-        let one = node.in_hand() == 1;
         for (id, holding) in &mut node.holdings {
             if named.contains(id) || holding.beats < 2 {
                 continue;
@@ -129,7 +131,7 @@ impl Reign {
     }
 
     /// Takes back what the node gives back.
-    fn take_back(&mut self, no: NodeNo, tenant: &TenantId, beat: &Beat) {
+    fn take_back(&mut self, no: NodeNo, beat: &Beat) {
         for released in &beat.released {
             let Released {
                 job,
@@ -137,7 +139,7 @@ impl Reign {
                 attempt,
                 cause,
             } = released;
-            let Some(id) = self.grant_id(tenant, job, *shard, *attempt) else {
+            let Some(id) = self.grant_id(no, job, *shard, *attempt) else {
                 continue;
             };
             if *cause == Cause::Bundle {
@@ -166,16 +168,12 @@ impl Reign {
 
     fn grant_id(
         &self,
-        tenant: &TenantId,
+        node: NodeNo,
         job: &JobId,
         shard: ShardId,
         attempt: Attempt,
     ) -> Option<GrantId> {
-        let key = JobKey {
-            tenant: tenant.clone(),
-            job: job.clone(),
-        };
-        let job = self.job_no(&key)?;
+        let job = self.job_of_agent(&self.nodes.get(&node)?.key, job)?;
         Some(GrantId {
             job,
             shard,
@@ -183,9 +181,9 @@ impl Reign {
         })
     }
 
-    fn beat_answer(&self, no: NodeNo, tenant: &TenantId, beat: &Beat) -> Answer {
+    fn beat_answer(&self, no: NodeNo, beat: &Beat) -> Answer {
         let order = |held: &Held| {
-            let id = self.grant_id(tenant, &held.job, held.shard, held.attempt);
+            let id = self.grant_id(no, &held.job, held.shard, held.attempt);
             let order = id.map_or(Order::Stop, |id| self.order(no, id));
             GrantOrder {
                 job: held.job.clone(),

@@ -4,7 +4,7 @@
 use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MAX};
 use crate::record::FailureCause;
 use core::fmt;
-use types::{Blocking, Code, JobId, Millis, NodeId, Stage};
+use types::{Blocking, Code, DeviceKind, JobId, Millis, NodeId, Stage};
 
 /// Why work does not run. Every reason there is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ pub enum Blocked {
     JobPaused,
     /// A cancel is on its way.
     JobCancelling,
+    /// What a device made is being revoked; the job does not publish before that is done.
+    JobRevoking,
     /// Every track has its row; the manifest is being written.
     JobPublishing,
     /// The manifest could not be written; it is tried again.
@@ -46,6 +48,24 @@ pub enum Blocked {
     },
     /// Every living node could not load the bundle.
     BundleRefused,
+    /// No node in service has only devices of the kind that the job requires.
+    NoNodeWithDevice {
+        /// The kind.
+        kind: DeviceKind,
+    },
+    /// No node in service has the memory on each of its devices that the job requires.
+    NoNodeWithMemory {
+        /// How much.
+        bytes: u64,
+    },
+    /// The job requires a loaded bundle, and no node in service has it loaded.
+    NoNodeWithBundle,
+    /// The tenant has as many live grants as it may.
+    QuotaGrants,
+    /// The tenant has as many tracks granted as it may.
+    QuotaTracks,
+    /// The tenant has as many running jobs as it may, and this one stands behind them.
+    QuotaJobs,
     /// Every device of every living node is out of service.
     DevicesOut,
     /// Another job goes first.
@@ -53,6 +73,8 @@ pub enum Blocked {
         /// That job.
         job: JobId,
     },
+    /// Another tenant has had less and goes first.
+    OtherTenantFirst,
     /// Nodes have the tracks in hand: they run.
     InHand {
         /// How many nodes.
@@ -99,6 +121,11 @@ pub enum Blocked {
         /// The node.
         node: NodeId,
     },
+    /// What a device of the node made is being revoked; it takes nothing new before that is done.
+    NodeRevoked {
+        /// The node.
+        node: NodeId,
+    },
     /// The node drains.
     NodeDraining {
         /// The node.
@@ -139,6 +166,7 @@ impl Blocked {
             Self::WriteUnderWay => Blocking::WriteUnderWay,
             Self::JobPaused => Blocking::JobPaused,
             Self::JobCancelling => Blocking::JobCancelling,
+            Self::JobRevoking => Blocking::JobRevoking,
             Self::JobPublishing => Blocking::JobPublishing,
             Self::ManifestFails { .. } => Blocking::ManifestFails,
             Self::JobPublished => Blocking::JobPublished,
@@ -148,8 +176,15 @@ impl Blocked {
             Self::NodesNotServing => Blocking::NodesNotServing,
             Self::NoNodeForStage { .. } => Blocking::NoNodeForStage,
             Self::BundleRefused => Blocking::BundleRefused,
+            Self::NoNodeWithDevice { .. } => Blocking::NoNodeWithDevice,
+            Self::NoNodeWithMemory { .. } => Blocking::NoNodeWithMemory,
+            Self::NoNodeWithBundle => Blocking::NoNodeWithBundle,
+            Self::QuotaGrants => Blocking::QuotaGrants,
+            Self::QuotaTracks => Blocking::QuotaTracks,
+            Self::QuotaJobs => Blocking::QuotaJobs,
             Self::DevicesOut => Blocking::DevicesOut,
             Self::QueuedBehind { .. } => Blocking::QueuedBehind,
+            Self::OtherTenantFirst => Blocking::OtherTenantFirst,
             Self::InHand { .. } => Blocking::InHand,
             Self::HeldBySilentNode { .. } => Blocking::HeldBySilentNode,
             Self::ShardFull => Blocking::ShardFull,
@@ -161,6 +196,7 @@ impl Blocked {
             Self::NodeLeft { .. } => Blocking::NodeLeft,
             Self::NodeSilent { .. } => Blocking::NodeSilent,
             Self::NodeCordoned { .. } => Blocking::NodeCordoned,
+            Self::NodeRevoked { .. } => Blocking::NodeRevoked,
             Self::NodeDraining { .. } => Blocking::NodeDraining,
             Self::NodeFull { .. } => Blocking::NodeFull,
             Self::NodeDevicesOut { .. } => Blocking::NodeDevicesOut,
@@ -191,6 +227,9 @@ impl fmt::Display for Blocked {
             }
             Self::JobPaused => f.write_str("the job is paused"),
             Self::JobCancelling => f.write_str("the job is being cancelled"),
+            Self::JobRevoking => {
+                f.write_str("what a device made is being revoked and the job publishes after that")
+            }
             Self::JobPublishing => {
                 f.write_str("every track has its row and the manifest is being written")
             }
@@ -205,6 +244,20 @@ impl fmt::Display for Blocked {
             Self::NodesNotServing => f.write_str("every living node is cordoned or drains"),
             Self::NoNodeForStage { stage } => write!(f, "no living node runs the {stage} stage"),
             Self::BundleRefused => f.write_str("no living node could load the bundle"),
+            Self::NoNodeWithDevice { kind } => {
+                write!(f, "no node in service has only {kind} devices")
+            }
+            Self::NoNodeWithMemory { bytes } => write!(
+                f,
+                "no node in service has {bytes} bytes of memory on each device"
+            ),
+            Self::NoNodeWithBundle => f.write_str("no node in service has the bundle loaded"),
+            Self::QuotaGrants => f.write_str("the tenant has as many live grants as it may"),
+            Self::QuotaTracks => f.write_str("the tenant has as many tracks granted as it may"),
+            Self::QuotaJobs => {
+                f.write_str("the tenant has as many running jobs as it may, and they go first")
+            }
+            Self::OtherTenantFirst => f.write_str("another tenant has had less and goes first"),
             Self::DevicesOut => f.write_str("every device is out of service"),
             Self::QueuedBehind { job } => write!(f, "job `{job}` goes first"),
             Self::InHand { nodes } => write!(f, "the tracks are in hand on {nodes} nodes"),
@@ -233,6 +286,9 @@ impl fmt::Display for Blocked {
             Self::NodeLeft { node } => write!(f, "node `{node}` has not joined, or has left"),
             Self::NodeSilent { node } => write!(f, "node `{node}` has fallen silent"),
             Self::NodeCordoned { node } => write!(f, "node `{node}` is cordoned"),
+            Self::NodeRevoked { node } => {
+                write!(f, "what a device of node `{node}` made is being revoked")
+            }
             Self::NodeDraining { node } => write!(f, "node `{node}` drains"),
             Self::NodeFull { node } => write!(
                 f,

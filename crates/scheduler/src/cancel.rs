@@ -3,6 +3,7 @@
 
 use crate::desk::Asked;
 use crate::event::StorageOutcome;
+use crate::mutants::{self, Mutant};
 use crate::record::{Closing, JobRecord, JobState};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{Cancelling, JobNo};
@@ -109,7 +110,7 @@ impl Reign {
         let Some(record) = job.record() else {
             return;
         };
-        if !record.state.is_open() {
+        if !record.state.is_open() && !mutants::on(Mutant::CancelRaces) {
             // Another cancel, of an unknown outcome before, has landed meanwhile: the call is judged by the record.
             self.cancel_over(turn, no, &Err(crate::reign::overloaded()));
             return self.call(turn, asked);
@@ -149,7 +150,7 @@ impl Reign {
 }
 
 /// A reason within its bound, cut at a character.
-fn shortened(reason: &str) -> String {
+pub(crate) fn shortened(reason: &str) -> String {
     let mut end = reason.len().min(Closing::REASON_BYTES_MAX);
     while !reason.is_char_boundary(end) {
         end -= 1;

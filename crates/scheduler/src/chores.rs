@@ -47,12 +47,9 @@ impl Reign {
         let Slot::Shard(no, shard) = slot else {
             return;
         };
-        let open = self
-            .jobs
-            .get(&no)
-            .and_then(Job::record)
-            .is_some_and(|r| r.state.is_open());
-        if !open {
+        // An escalation shard whose part was revoked is wished nothing any more.
+        let there = |job: &Job| job.is_open() && job.exists(shard);
+        if !self.jobs.get(&no).is_some_and(there) {
             self.chores.remove(&slot);
             return;
         }
@@ -120,7 +117,7 @@ impl Reign {
         for no in lapsed {
             any |= self.bury(now, no);
         }
-        any
+        any || self.help_tail(now, hungry)
     }
 
     /// Takes all lapsed grants of a silent node away, with what it had in hand under suspicion.
@@ -128,7 +125,7 @@ impl Reign {
         let Some(node) = self.nodes.get(&no) else {
             return false;
         };
-        let alone = node.in_hand() == 1;
+        let alone = self.had_one_in_hand(no);
         let lapsed: Vec<(GrantId, Option<TrackSet>)> = node
             .holdings
             .iter()
@@ -148,6 +145,34 @@ impl Reign {
             );
         }
         !lapsed.is_empty()
+    }
+
+    /// Whether a node had one track in hand and nothing else. What no beat has named yet is in hand whole: a track may
+    /// take its machine down before the first beat.
+    pub(crate) fn had_one_in_hand(&self, no: NodeNo) -> bool {
+        let Some(node) = self.nodes.get(&no) else {
+            return false;
+        };
+        let each = node.holdings.iter().map(|(id, holding)| {
+            let known = holding.in_hand.as_ref().map(TrackSet::len);
+            known.unwrap_or_else(|| self.uncovered(no, *id))
+        });
+        each.sum::<u64>() == 1
+    }
+
+    /// Tracks of a live grant without a row.
+    fn uncovered(&self, no: NodeNo, id: GrantId) -> u64 {
+        let grant = self.live_grant(no, id);
+        let shard = self
+            .jobs
+            .get(&id.job)
+            .and_then(|job| job.shards.get(&id.shard));
+        let extent = self.jobs.get(&id.job).and_then(|job| job.extent(id.shard));
+        let (Some(grant), Some(shard), Some(extent)) = (grant, shard, extent) else {
+            return 0;
+        };
+        let granted = extent.intersection(&TrackSet::from(grant.range));
+        granted.difference(&shard.covered).len()
     }
 
     fn is_grantable(&self, job: JobNo) -> bool {

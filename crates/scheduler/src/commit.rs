@@ -8,11 +8,12 @@ use crate::event::{CanaryVerdict, Commit, PartClaim};
 use crate::limits::{
     COVERAGE_BYTES_MAX, DEVICE_NAME_BYTES_MAX, MAKERS_PER_PART_MAX, PARTS_PER_COMMIT_MAX,
 };
+use crate::mutants::{self, Mutant};
 use crate::record::{Grant, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{GrantId, JobNo, NodeNo, Slot};
 use crate::suspects;
-use crate::{Answer, CommitAnswer, CommitOutcome, JobKey, NodeKey, Order};
+use crate::{Answer, CommitAnswer, CommitOutcome, NodeKey, Order};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -30,12 +31,9 @@ impl Reign {
                 format!("commit parts of generation {}", commit.generation),
             );
         }
-        let key = JobKey {
-            tenant: asked.caller.tenant.clone(),
-            job: commit.job.clone(),
-        };
-        let Some(job) = self.job_no(&key) else {
-            return Step::refuse(Code::NotFound, format!("commit to job `{key}`"));
+        let node = self.nodes.get(&no).map(|node| &node.key);
+        let Some(job) = node.and_then(|node| self.job_of_agent(node, &commit.job)) else {
+            return Step::refuse(Code::NotFound, format!("commit to job `{}`", commit.job));
         };
         for slot in [Slot::Job(job), Slot::Shard(job, commit.shard)] {
             if self.desk.is_dirty(slot) {
@@ -59,14 +57,16 @@ impl Reign {
             .shards
             .get(&commit.shard)
             .map(|shard| &shard.stored.record);
-        if known.is_some_and(|record| counted_before(record, commit)) {
+        let again = mutants::on(Mutant::DuplicateCounted);
+        if known.is_some_and(|record| counted_before(record, commit)) && !again {
             return self.committed(no, id, CommitOutcome::DoneAlready);
         }
         let open = entry.record().is_some_and(|record| record.state.is_open());
         if !open || !entry.exists(commit.shard) {
             return self.committed(no, id, CommitOutcome::Superseded);
         }
-        let Some(grant) = self.live_grant(no, id).cloned() else {
+        let grant = self.live_grant(no, id).cloned();
+        let Some(grant) = grant.or_else(|| self.unfenced(no, id)) else {
             return self.committed(no, id, CommitOutcome::Superseded);
         };
         if let Err((code, what)) = self.fits(job, commit, &grant) {
@@ -80,12 +80,44 @@ impl Reign {
         }
         let record = self.with_parts(job, commit, &grant);
         match self.shard_unit(job, commit.shard, record) {
+            Ok(unit) if mutants::on(Mutant::AnsweredEarly) => {
+                self.desk.stage(vec![unit], None);
+                self.committed(no, id, CommitOutcome::Counted)
+            }
             Ok(unit) => Step::Write(vec![unit]),
             Err(problem) => Step::Answer(Err(problem)),
         }
     }
 
+    /// A grant where there is none: only a planted bug has one.
+    fn unfenced(&self, no: NodeNo, id: GrantId) -> Option<Grant> {
+        let node = self
+            .nodes
+            .get(&no)
+            .filter(|_| mutants::on(Mutant::FenceDropped))?;
+        Some(Grant {
+            attempt: id.attempt,
+            tenant: node.key.tenant.clone(),
+            node: node.key.node.clone(),
+            session: node.record()?.session,
+            pull: types::PullNo(0),
+            range: types::Range {
+                first: 0,
+                end: u32::MAX,
+            },
+            care: crate::record::Care::Normal,
+        })
+    }
+
     fn committed(&self, no: NodeNo, id: GrantId, outcome: CommitOutcome) -> Step {
+        let outcome = match outcome {
+            CommitOutcome::Superseded if mutants::on(Mutant::LateIsCounted) => {
+                CommitOutcome::Counted
+            }
+            CommitOutcome::Superseded | CommitOutcome::Counted | CommitOutcome::DoneAlready => {
+                outcome
+            }
+        };
         let order = match outcome {
             CommitOutcome::Superseded => Order::Stop,
             CommitOutcome::Counted | CommitOutcome::DoneAlready => self.order(no, id),
@@ -117,7 +149,7 @@ impl Reign {
             if !claim.tracks.difference(&granted).is_empty() {
                 return Err(invalid("it names tracks outside its grant"));
             }
-            if claim.tracks.intersects(&taken) {
+            if claim.tracks.intersects(&taken) && !mutants::on(Mutant::DuplicateCounted) {
                 return Err(invalid("it names tracks that another part covers"));
             }
             taken = taken.union(&claim.tracks);
@@ -159,11 +191,8 @@ impl Reign {
             tenant: tenant.clone(),
             node: commit.node.clone(),
         };
-        let job = JobKey {
-            tenant: tenant.clone(),
-            job: commit.job.clone(),
-        };
-        let order = match (self.node_names.get(&node), self.job_no(&job)) {
+        let job = self.job_of_agent(&node, &commit.job);
+        let order = match (self.node_names.get(&node), job) {
             (Some(no), Some(job)) => {
                 let id = GrantId {
                     job,

@@ -9,7 +9,8 @@ use crate::event::{CallId, Caller, ReadId, Revision, WriteId};
 use crate::limits::{
     GROUP_BYTES_MAX, GROUP_OPS_MAX, GROUPS_IN_FLIGHT_MAX, WAITING_MAX, WAITING_PER_RECORD_MAX,
 };
-use crate::record::{JobRecord, NodeRecord, ShardRecord};
+use crate::mutants::{self, Mutant};
+use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord};
 use crate::state::{JobNo, Slot};
 use crate::{Action, Compare, Op, Request, Txn};
 use alloc::boxed::Box;
@@ -24,6 +25,7 @@ pub(crate) enum Record {
     Job(Box<JobRecord>),
     Node(Box<NodeRecord>),
     Shard(Box<ShardRecord>),
+    Revocation(Box<RevocationRecord>),
     /// The key is removed.
     Gone,
 }
@@ -323,7 +325,9 @@ fn transaction(epoch: Epoch, units: &[Unit]) -> Txn {
     let mut compares = BTreeMap::new();
     let mut ops = Vec::new();
     for unit in units {
-        if let Some(guard) = &unit.job {
+        if let Some(guard) = &unit.job
+            && !mutants::on(Mutant::JobUnguarded)
+        {
             compares.insert(guard.path.clone(), Some(guard.revision));
         }
         for change in &unit.changes {

@@ -1,14 +1,15 @@
 //! What the shell tells the core. Calls from people and agents arrive here as typed requests: names are checked,
 //! digests parsed, and nothing in them is trusted beyond that.
 
-use crate::JobKey;
 use crate::record::{Lane, Made, ManifestName, PartKind, VerdictCounts};
+use crate::{JobKey, RevocationKey};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use types::{
     ActorId, Attempt, Code, Device, Digest, Epoch, Generation, JobId, JobSpec, Ledger, NodeId,
-    Ordinal, PullNo, Session, ShardId, SourceName, Stage, TenantId, TrackSet, UnixMillis,
+    Ordinal, PullNo, Requirements, RevocationId, Session, ShardId, SourceName, Stage, TenantId,
+    TrackSet, UnixMillis,
 };
 
 /// A call that waits for its answer; numbered by the shell, unique while it waits.
@@ -69,6 +70,13 @@ pub enum Event {
         /// The job.
         job: JobKey,
         /// How it ended. `Done` also where the marker was there.
+        outcome: StorageOutcome<()>,
+    },
+    /// The object of [`crate::Action::MarkRevoked`] was put, or was not.
+    RevocationMarked {
+        /// The revocation.
+        revocation: RevocationKey,
+        /// How it ended.
         outcome: StorageOutcome<()>,
     },
     /// The manifest of [`crate::Action::WriteManifest`] was put and read back, or was not.
@@ -201,6 +209,20 @@ pub enum Request {
         /// The job.
         job: JobId,
     },
+    /// Change where an open job stands in line; what is `None` stays as it is.
+    SetRank {
+        /// The job.
+        job: JobId,
+        /// Its lane.
+        lane: Option<Lane>,
+        /// Within the lane of its tenant, higher goes first.
+        priority: Option<i32>,
+        /// By when it is wanted. May be moved, not taken away.
+        deadline: Option<UnixMillis>,
+    },
+    /// Let nothing count that a device made in a span of time, in jobs that do not publish yet. Repeating it changes
+    /// nothing.
+    Revoke(Revoke),
     /// Let a node take no new work, or let it again.
     SetDuty {
         /// The node.
@@ -234,8 +256,29 @@ pub struct Submission {
     pub spec_sha256: Digest,
     /// Its lane.
     pub lane: Lane,
-    /// Within the lane, higher goes first.
+    /// Within the lane of its tenant, higher goes first.
     pub priority: i32,
+    /// By when the result is wanted, where it is wanted by a time.
+    pub deadline: Option<UnixMillis>,
+    /// What a node must have to be given its tracks.
+    pub requires: Requirements,
+}
+
+/// What is not to count. Answered when the intent is stored; the records follow by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revoke {
+    /// Its name, drawn by whoever asks: the same name with the same span is the same revocation.
+    pub revocation: RevocationId,
+    /// The node.
+    pub node: NodeId,
+    /// The device on it; `None` for all.
+    pub device: Option<String>,
+    /// Begin of the span by the node's clock.
+    pub from: UnixMillis,
+    /// End of the span, itself included.
+    pub to: UnixMillis,
+    /// Why; shortened to [`crate::record::Closing::REASON_BYTES_MAX`].
+    pub reason: String,
 }
 
 /// What an agent says of itself at its join.

@@ -6,6 +6,7 @@ use crate::limits::{FAILURES_PER_CAUSE, GRANTS_PER_NODE_MAX, GRANTS_PER_SHARD_MA
 use crate::pull::stage_of;
 use crate::record::{Care, Duty, JobState};
 use crate::reign::{Core, Reign};
+use crate::routing::works_for;
 use crate::state::{Held, Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
 use crate::{JobKey, NodeKey};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -100,6 +101,9 @@ impl Reign {
         if job.cancelling.is_some() {
             reasons.push(whole(Blocked::JobCancelling));
         }
+        if self.is_revoking(no) {
+            reasons.push(whole(Blocked::JobRevoking));
+        }
         if let Some((code, _)) = &self.store_trouble {
             reasons.push(whole(Blocked::StoreTrouble { code: *code }));
         }
@@ -130,7 +134,8 @@ impl Reign {
 
     /// Why no node could take any track of the job.
     fn why_no_node(&self, now: Millis, job: &Job) -> Option<Blocked> {
-        let joined = || self.nodes.values().filter(|node| node.stored.is_some());
+        let ours = |node: &&Node| node.stored.is_some() && works_for(&node.key, &job.key);
+        let joined = || self.nodes.values().filter(ours);
         if joined().next().is_none() {
             return Some(Blocked::NoNode);
         }
@@ -152,15 +157,15 @@ impl Reign {
         if let Some(stage) = stages.iter().find(|stage| !runs(stage)) {
             return Some(Blocked::NoNodeForStage { stage: *stage });
         }
-        let bundle = job.record().map(|record| record.spec.bundle);
-        let refuses = |node: &&&Node| bundle.is_some_and(|b| node.refused_bundles.contains(&b));
-        if serving.iter().all(refuses) {
-            return Some(Blocked::BundleRefused);
+        if serving.iter().all(|node| node.all_out().is_some()) {
+            return Some(Blocked::DevicesOut);
         }
-        serving
-            .iter()
-            .all(|node| node.all_out().is_some())
-            .then_some(Blocked::DevicesOut)
+        let record = job.record()?;
+        let lacks = |node: &&&Node| node.meets(record).err();
+        let lacking: Vec<Blocked> = serving.iter().filter_map(lacks).collect();
+        // Where nodes lack different things, what the first one lacks is as good as any.
+        let none = lacking.len() == serving.len();
+        lacking.into_iter().next().filter(|_| none)
     }
 
     /// Why the free tracks of one shard wait, as far as the shard itself is why.
@@ -249,16 +254,23 @@ impl Reign {
     }
 
     fn why_not_taken(&self, no: JobNo) -> Blocked {
-        let ahead = self
-            .line
-            .iter()
-            .map(|place| place.3)
-            .take_while(|ahead| *ahead != no);
-        let mut ahead = ahead.filter_map(|ahead| self.jobs.get(&ahead));
-        let busy = ahead.find(|job| !job.ready.is_empty() || !job.fresh.is_empty());
-        busy.map_or(Blocked::NotYetPulled, |job| Blocked::QueuedBehind {
-            job: job.key.job.clone(),
-        })
+        if let Some(quota) = self.quota_reached(no) {
+            return quota;
+        }
+        let order = self.in_order(&[]);
+        let ahead = order.into_iter().take_while(|ahead| *ahead != no);
+        let mut busy = ahead
+            .filter_map(|ahead| Some((ahead, self.jobs.get(&ahead)?)))
+            .filter(|(ahead, job)| job.has_waiting() && self.quota_reached(*ahead).is_none());
+        let mine = self.jobs.get(&no).map(|job| &job.key.tenant);
+        match busy.next() {
+            None => Blocked::NotYetPulled,
+            // A tenant's jobs are no other one's business.
+            Some((_, job)) if Some(&job.key.tenant) != mine => Blocked::OtherTenantFirst,
+            Some((_, job)) => Blocked::QueuedBehind {
+                job: job.key.job.clone(),
+            },
+        }
     }
 
     /// Who has tracks of the job, or of one shard of it, in hand.
@@ -376,6 +388,9 @@ impl Reign {
         if node.draining && record.duty != Duty::Draining {
             reasons.push(whole(Blocked::NodeDraining { node: name() }));
         }
+        if self.is_revoked(node) {
+            reasons.push(whole(Blocked::NodeRevoked { node: name() }));
+        }
         if let Some(code) = node.all_out() {
             reasons.push(whole(Blocked::NodeDevicesOut { node: name(), code }));
         }
@@ -383,23 +398,23 @@ impl Reign {
             reasons.push(whole(Blocked::NodeFull { node: name() }));
         }
         if reasons.is_empty() && node.holdings.is_empty() {
-            reasons.push(whole(self.why_idle()));
+            reasons.push(whole(self.why_idle(node)));
         }
         reasons
     }
 
     /// Why a sound node without grants has none.
-    fn why_idle(&self) -> Blocked {
+    fn why_idle(&self, node: &Node) -> Blocked {
         if let Some((code, _)) = &self.store_trouble {
             return Blocked::StoreTrouble { code: *code };
         }
-        let takes = |no: &JobNo| {
+        let waits = |no: &JobNo| {
             self.jobs
                 .get(no)
-                .is_some_and(|job| !job.ready.is_empty() || !job.fresh.is_empty())
+                .is_some_and(|job| job.has_waiting() && node.may_take(job))
         };
-        let mut running = self.line.iter().map(|place| place.3);
-        if running.any(|no| takes(&no)) {
+        let mut running = self.line.iter().map(|place| place.no);
+        if running.any(|no| waits(&no)) {
             Blocked::NotYetPulled
         } else {
             Blocked::NothingToDo

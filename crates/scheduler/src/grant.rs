@@ -1,6 +1,7 @@
 //! Which tracks of a shard a grant takes: a pure choice. Ranges are cut from what is neither covered nor granted;
 //! suspects are granted apart from sound tracks, as many together as their deaths allow.
 
+use crate::mutants::{self, Mutant};
 use crate::record::{Care, ShardRecord};
 use crate::suspects;
 use types::{NodeId, Ordinal, Range, TrackSet};
@@ -60,6 +61,9 @@ pub(crate) fn choose(ground: &Ground<'_>, taker: &Taker<'_>, want: u32) -> Optio
 impl Ground<'_> {
     fn free(&self) -> TrackSet {
         let mut free = self.extent.difference(self.covered);
+        if mutants::on(Mutant::GrantsOverlap) {
+            return free;
+        }
         self.record
             .grants
             .iter()

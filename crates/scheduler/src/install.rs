@@ -7,18 +7,22 @@ use crate::limits::{
     GRANTS_PER_SHARD_MAX,
 };
 use crate::record::{
-    Death, Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind, ShardRecord,
+    Death, Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind,
+    RevocationRecord, ShardRecord, Standing,
 };
 use crate::reign::{Reign, Turn};
+use crate::revoking::made_shard;
 use crate::settle::doubled;
 use crate::state::{
-    EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, Shard, Slot, Versioned,
+    EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot,
+    Versioned,
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
+use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
-use types::{Millis, Range, Session, ShardId, TrackSet};
+use types::{Attempt, Millis, Range, Session, ShardId, TrackSet};
 
 impl Reign {
     /// Takes a record as stored.
@@ -36,9 +40,14 @@ impl Reign {
                 self.install_shard(turn.now, no, shard, *record, revision);
                 self.seen(no, revision);
             }
+            (Slot::Revocation(no), Record::Revocation(record)) => {
+                self.install_revocation(turn, no, *record, revision);
+            }
             (Slot::Shard(no, shard), Record::Gone) => self.remove_shard(no, shard),
-            (Slot::Job(_) | Slot::Node(_), Record::Gone) => {}
-            (Slot::Job(_) | Slot::Node(_) | Slot::Shard(..), _) => {
+            (Slot::Job(no), Record::Gone) => self.remove_job(no),
+            (Slot::Node(no), Record::Gone) => self.remove_node(no),
+            (Slot::Revocation(no), Record::Gone) => self.remove_revocation(no),
+            (Slot::Job(_) | Slot::Node(_) | Slot::Shard(..) | Slot::Revocation(_), _) => {
                 debug_assert!(false, "a slot holds records of its own kind");
             }
         }
@@ -54,6 +63,10 @@ impl Reign {
                 .nodes
                 .get(&no)
                 .is_some_and(|node| node.stored.is_some()),
+            Slot::Revocation(no) => self
+                .revocations
+                .get(&no)
+                .is_some_and(|entry| entry.stored.is_some()),
             Slot::Shard(no, shard) => job(no).is_some_and(|job| {
                 let closed = job.record().is_some_and(|record| record.state.is_closed());
                 job.shards.contains_key(&shard) && !closed
@@ -69,6 +82,11 @@ impl Reign {
         }
     }
 
+    /// Whether a job of another tenant has this name.
+    pub(crate) fn is_name_of_other(&self, key: &JobKey) -> bool {
+        self.job_ids.contains_key(&key.job) && !self.job_names.contains_key(key)
+    }
+
     /// The number of a job that may not be stored yet.
     pub(crate) fn job_entry(&mut self, key: &JobKey) -> JobNo {
         if let Some(no) = self.job_names.get(key) {
@@ -76,6 +94,7 @@ impl Reign {
         }
         let no = JobNo(self.next_no());
         self.job_names.insert(key.clone(), no);
+        self.job_ids.insert(key.job.clone(), no);
         self.jobs.insert(no, Job::new(key.clone()));
         no
     }
@@ -110,20 +129,22 @@ impl Reign {
             job.tally.totals.tracks = u64::from(record.spec.plan.rows);
             job.tally.totals.shards = shards;
         }
+        if let Some(old) = job.in_line(no) {
+            self.line.remove(&old);
+        }
+        if let Some(before) = job.record()
+            && let Err(violation) = crate::invariants::job_change(Some(before), &record)
+        {
+            *self.violations.entry(violation.invariant).or_default() += 1;
+        }
         let was = job.record().map(|record| record.state.clone());
         let state = record.state.clone();
         job.stored = Some(Versioned { record, revision });
         let place = job.in_line(no);
         self.seen(no, revision);
-        match (&state, place) {
-            (JobState::Running, Some(place)) => {
-                self.line.insert(place);
-                self.work += 1;
-            }
-            (_, Some(place)) => {
-                self.line.remove(&place);
-            }
-            (_, None) => {}
+        if let (JobState::Running, Some(place)) = (&state, place) {
+            self.line.insert(place);
+            self.work += 1;
         }
         if was.as_ref() != Some(&state) && matches!(self.phase, crate::reign::Phase::Leading) {
             self.entered(turn, no, &state);
@@ -133,6 +154,27 @@ impl Reign {
     fn install_node(&mut self, no: NodeNo, record: NodeRecord, revision: Revision) {
         if let Some(node) = self.nodes.get_mut(&no) {
             node.stored = Some(Versioned { record, revision });
+        }
+    }
+
+    fn install_revocation(
+        &mut self,
+        turn: &mut Turn<'_>,
+        no: RevNo,
+        record: RevocationRecord,
+        revision: Revision,
+    ) {
+        let Some(entry) = self.revocations.get_mut(&no) else {
+            return;
+        };
+        let before = entry.stored.replace(Versioned { record, revision });
+        let leads = matches!(self.phase, crate::reign::Phase::Leading);
+        let (open, closed) = (entry.is_open(), entry.is_closed());
+        if leads && open && before.is_none() {
+            self.revocation_opened(no);
+        }
+        if leads && closed {
+            self.revocation_closed(turn, no);
         }
     }
 
@@ -151,6 +193,10 @@ impl Reign {
         let covered = record.covered();
         let waiting = (job.ready.len(), job.free(id, &extent));
         let old = job.shards.remove(&id);
+        if matches!(self.phase, crate::reign::Phase::Leading) {
+            let before = old.as_ref().map(|old| &old.stored.record);
+            self.shares.charge(&job.key.tenant, before, &record);
+        }
         let hold = hold(now, old.as_ref(), &record);
         if let Some(old) = &old {
             job.tally
@@ -166,6 +212,10 @@ impl Reign {
         }
         let ended = ended_grants(old.as_ref(), &record);
         let begun: Vec<Grant> = begun_grants(old.as_ref(), &record);
+        self.note_revoked(no, id, &record);
+        let Some(job) = self.jobs.get_mut(&no) else {
+            return;
+        };
         let shard = Shard {
             stored: Versioned { record, revision },
             covered,
@@ -250,6 +300,9 @@ const fn new_holding(now: Millis, session: Session) -> Holding {
         in_hand: None,
         death: Death::Replaced,
         yield_at: None,
+        moved_at: now,
+        unflushed: 0,
+        open: 0,
     }
 }
 
@@ -308,6 +361,21 @@ fn hold(now: Millis, old: Option<&Shard>, new: &ShardRecord) -> Hold {
     }
 }
 
+/// The names that escalation shards of a root shard may have.
+const fn escalations_of(root: u32) -> core::ops::RangeInclusive<ShardId> {
+    let least = ShardId::Escalation {
+        root,
+        attempt: Attempt(0),
+        first: 0,
+    };
+    let most = ShardId::Escalation {
+        root,
+        attempt: Attempt(u32::MAX),
+        first: u32::MAX,
+    };
+    least..=most
+}
+
 fn failures(failures: &[Failure]) -> u32 {
     failures
         .iter()
@@ -327,7 +395,8 @@ impl Job {
         let Some(shard) = self.shards.get(&id) else {
             return;
         };
-        let room = shard.stored.record.grants.len() < GRANTS_PER_SHARD_MAX;
+        let record = &shard.stored.record;
+        let room = record.grants.len() < GRANTS_PER_SHARD_MAX && record.standing == Standing::Live;
         if room && !shard.free(extent).is_empty() {
             self.ready.insert(id);
         } else {
@@ -344,8 +413,17 @@ impl Job {
         }
     }
 
-    /// Takes up the escalation shards that a root record's parts make.
+    /// Takes up the escalation shards that a root record's parts make, and forgets those whose part fell.
     fn note_escalations(&mut self, root: u32, record: &ShardRecord) {
+        let made = |part| made_shard(ShardId::Root(root), part);
+        let named: BTreeSet<ShardId> = record.parts.iter().filter_map(made).collect();
+        let of_root = escalations_of(root);
+        let known: Vec<ShardId> = self.escalations.range(of_root).map(|(id, _)| *id).collect();
+        for id in known.into_iter().filter(|id| !named.contains(id)) {
+            self.escalations.remove(&id);
+            self.open_escalations.remove(&id);
+            self.ready.remove(&id);
+        }
         for part in record
             .parts
             .iter()

@@ -40,6 +40,9 @@ impl Reign {
             );
         }
         let no = self.node_entry(&key);
+        if known.is_none() {
+            self.trim_nodes(now);
+        }
         if self.desk.is_dirty(Slot::Node(no)) {
             return Step::Wait(Slot::Node(no));
         }

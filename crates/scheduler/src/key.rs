@@ -1,17 +1,21 @@
-//! Where records stand in the store: `/{generation}/{tenant}/{job|node|shard}/...`. Numbers are written with a
+//! Where records stand in the store: `/{generation}/{tenant}/{job|node|revocation|shard}/...`. Numbers are written with a
 //! fixed width, so that keys sort as their shards do. Keys are made and read here and nowhere else.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
-use types::{Attempt, Generation, JobId, NodeId, ShardId, TenantId};
+use types::{Attempt, Generation, JobId, NodeId, RevocationId, ShardId, TenantId};
 
 /// A job among all tenants' jobs.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 pub struct JobKey {
     /// Whose job it is.
+    #[n(0)]
     pub tenant: TenantId,
     /// Its name.
+    #[n(1)]
     pub job: JobId,
 }
 
@@ -22,17 +26,36 @@ impl fmt::Display for JobKey {
 }
 
 /// A node among all tenants' nodes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+)]
 pub struct NodeKey {
     /// Whose node it is.
+    #[n(0)]
     pub tenant: TenantId,
     /// Its name.
+    #[n(1)]
     pub node: NodeId,
 }
 
 impl fmt::Display for NodeKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.tenant, self.node)
+    }
+}
+
+/// A revocation among all tenants' revocations.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RevocationKey {
+    /// Whose node it is about.
+    pub tenant: TenantId,
+    /// Its name.
+    pub revocation: RevocationId,
+}
+
+impl fmt::Display for RevocationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.tenant, self.revocation)
     }
 }
 
@@ -43,6 +66,8 @@ pub enum RecordKey {
     Job(JobKey),
     /// A node's record.
     Node(NodeKey),
+    /// A revocation's record.
+    Revocation(RevocationKey),
     /// A shard's record.
     Shard(JobKey, ShardId),
 }
@@ -66,6 +91,9 @@ impl RecordKey {
         match self {
             Self::Job(key) => format!("{prefix}{}/job/{}", key.tenant, key.job),
             Self::Node(key) => format!("{prefix}{}/node/{}", key.tenant, key.node),
+            Self::Revocation(key) => {
+                format!("{prefix}{}/revocation/{}", key.tenant, key.revocation)
+            }
             Self::Shard(key, shard) => {
                 format!(
                     "{prefix}{}/shard/{}/{}",
@@ -100,6 +128,10 @@ fn parse_rest(rest: &str) -> Option<RecordKey> {
         "node" => {
             let node = NodeId::new(rest).ok()?;
             Some(RecordKey::Node(NodeKey { tenant, node }))
+        }
+        "revocation" => {
+            let revocation = RevocationId::new(rest).ok()?;
+            Some(RecordKey::Revocation(RevocationKey { tenant, revocation }))
         }
         "shard" => {
             let (job, shard) = rest.split_once('/')?;
@@ -147,7 +179,7 @@ mod tests {
         }
     }
 
-    fn keys() -> [RecordKey; 4] {
+    fn keys() -> [RecordKey; 5] {
         let node = NodeKey {
             tenant: TenantId::default(),
             node: NodeId::new("n-1").unwrap(),
@@ -160,6 +192,10 @@ mod tests {
         [
             RecordKey::Job(job()),
             RecordKey::Node(node),
+            RecordKey::Revocation(RevocationKey {
+                tenant: TenantId::default(),
+                revocation: RevocationId::new("r-1").unwrap(),
+            }),
             RecordKey::Shard(job(), ShardId::Root(17)),
             RecordKey::Shard(job(), escalation),
         ]

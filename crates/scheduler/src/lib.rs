@@ -15,8 +15,9 @@
 //! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
 //!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record), `reply`,
 //!   `recover`.
-//! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `beat` with `chores` and `suspects`,
-//!   `commit`, `publish`, `orphans`.
+//! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
+//!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
+//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`.
 //! - Looking: `views`, `explain` with `blocked`, `tally`.
 #![cfg_attr(not(test), no_std)]
 
@@ -27,7 +28,9 @@ mod beat;
 mod blocked;
 mod cancel;
 mod chores;
+mod collect;
 mod commit;
+mod config;
 mod desk;
 mod event;
 mod explain;
@@ -37,20 +40,29 @@ pub mod invariants;
 mod join;
 mod key;
 pub mod limits;
+pub mod mutants;
 mod orphans;
+mod preempt;
 mod publish;
 mod pull;
 mod pulled;
+mod quota;
 pub mod record;
 mod recover;
 mod reign;
 mod reply;
+mod revoke;
+mod revoking;
+mod routing;
 mod settle;
+mod share;
 mod stage;
 mod state;
 mod submit;
 mod suspects;
+mod tail;
 mod tally;
+mod trim;
 mod views;
 
 pub use action::{
@@ -59,12 +71,14 @@ pub use action::{
     StepDown, Txn,
 };
 pub use blocked::{Blocked, Reason};
+pub use collect::{Collector, Listed};
+pub use config::{Config, Quota};
 pub use event::{
     AgentInfo, Beat, CallId, Caller, Canary, CanaryVerdict, Cause, Commit, Event, Held, Outcome,
-    PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, StorageOutcome,
-    StoredEntry, Submission, WorkerDeath, WriteId,
+    PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, Revoke,
+    StorageOutcome, StoredEntry, Submission, WorkerDeath, WriteId,
 };
-pub use key::{JobKey, KeyError, NodeKey, RecordKey};
+pub use key::{JobKey, KeyError, NodeKey, RecordKey, RevocationKey};
 pub use orphans::{Fate, PartName};
 pub use reign::Core;
-pub use views::{HeldView, JobView, NodeView, ShardView};
+pub use views::{HeldView, JobView, NodeView, RevocationView, ShardView};

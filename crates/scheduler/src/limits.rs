@@ -5,6 +5,12 @@ use types::Millis;
 
 /// Live grants in one shard. Sixteen nodes may share the last shard of a job; a record stays small.
 pub const GRANTS_PER_SHARD_MAX: usize = 16;
+/// Nodes that are asked to share at once: what a look over all nodes may set off.
+pub const SPLITS_MAX: usize = 64;
+/// Orphans that wait to be seen again: about 4 MiB; more are marked once these have gone.
+pub const MARKED_MAX: usize = 16_384;
+/// Loaded bundles remembered of a node: more than its workers can hold.
+pub const BUNDLES_PER_NODE_MAX: usize = 64;
 /// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an
 /// answer outgrowing one write group.
 pub const GRANTS_PER_PULL_MAX: usize = 64;
@@ -39,6 +45,16 @@ pub const DEVICE_NAME_BYTES_MAX: usize = 64;
 pub const NODES_MAX: usize = 10_000;
 /// Jobs known to one coordinator, closed ones included: a record is about 1 KiB.
 pub const JOBS_MAX: usize = 10_000;
+/// Revocations known to one coordinator, closed ones included: a record is below 16 KiB, and people make few.
+pub const REVOCATIONS_MAX: usize = 1_000;
+/// Closed revocations are dropped, the oldest first, where more than this many are known.
+pub const REVOCATIONS_KEPT: usize = REVOCATIONS_MAX / 2;
+/// Jobs that one revocation may name: with its own record they must fit one transaction.
+pub const REVOKED_JOBS_MAX: usize = GROUP_OPS_MAX - 1;
+/// Shards under revocation at once, so that it never crowds out work: two groups.
+pub const REVOKING_MAX: usize = 2 * GROUP_OPS_MAX;
+/// Tombstones in one write, beside their root's record: far below a group's bounds, since a unit is never cut.
+pub const TOMBSTONES_PER_WRITE_MAX: usize = 32;
 /// Keys compared in one transaction, and keys changed: the store takes 128 compares (etcd's default), and one of them
 /// is the leadership.
 pub const GROUP_OPS_MAX: usize = 127;
@@ -78,8 +94,18 @@ pub const BACK_OFF_FIRST: Millis = Millis(500);
 pub const BACK_OFF_MAX: Millis = Millis(30_000);
 /// Wait between tries once a shard's budget is spent.
 pub const BACK_OFF_SPENT: Millis = Millis(60_000);
+/// How long tracks that a node was asked for on behalf of a more urgent job count as on their way to it: two beats, an
+/// answer and a pull, with room.
+pub const PREEMPT_COUNTS: Millis = Millis(10_000);
+/// A node that will be through with what it holds within this time is not asked to share it: a beat, a pull and the list
+/// to be read cost nearly as much.
+pub const SPLIT_WORTH: Millis = Millis(10_000);
+/// What a track is taken to need on a node that has not measured itself.
+pub const TRACK_UNMEASURED: Millis = Millis(10_000);
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.
 pub const COUNT_NODES_EVERY: Millis = Millis(500);
+/// A node that nothing was heard of for this long may be forgotten where too many are known: longer than a reboot.
+pub const NODE_GONE: Millis = Millis(3_600_000);
 /// How long a suspect that died alone on one node waits for another to take it, before the same one may.
 pub const OTHER_NODE_WAIT: Millis = Millis(300_000);
 /// Wait before a write or read is repeated that was not applied or whose outcome is unknown; doubles up to

@@ -1,5 +1,5 @@
-//! Which part objects nothing will ever name. A pure judgement over stored records; deleting is the collector's work,
-//! which asks twice, some time apart, and only under a leadership that it has just seen confirmed.
+//! Which part objects nothing will ever name. A pure judgement over stored records; `collect` asks twice, some
+//! time apart, before anything is deleted.
 //!
 //! An object is an orphan only by proof: its attempt was given and has ended, and no part names it. An absent record
 //! proves nothing (a leader that was paused may not know the attempt yet), nor does anything of another generation.
@@ -11,7 +11,7 @@ use crate::state::{Job, JobNo, Slot};
 use types::{Attempt, Digest, Generation, ShardId};
 
 /// What a part's path names.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartName {
     /// The job.
     pub job: JobKey,

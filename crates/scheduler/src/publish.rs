@@ -6,6 +6,7 @@
 use crate::event::StorageOutcome;
 use crate::invariants;
 use crate::limits::{BACK_OFF_MAX, GROUP_OPS_MAX, STORAGE_RETRY_FIRST};
+use crate::mutants::{self, Mutant};
 use crate::record::{JobRecord, JobState, ManifestName, PartKind};
 use crate::reign::{Reign, Turn};
 use crate::settle::doubled;
@@ -30,9 +31,13 @@ impl Reign {
             .and_then(Job::record)
             .map(|record| &record.state);
         match state {
+            Some(JobState::Publishing) if mutants::on(Mutant::KeysGoEarly) => self.remove_keys(no),
             Some(JobState::Running) => self.publish_if_done(no),
             Some(JobState::Published(_) | JobState::Cancelled(_)) => self.remove_keys(no),
-            Some(JobState::Publishing) if self.chores_hold.is_none() => {
+            // While the record is being written it may be published already: then there is nothing left to make one of.
+            Some(JobState::Publishing)
+                if self.chores_hold.is_none() && self.desk.is_free(Slot::Job(no)) =>
+            {
                 self.write_manifest(turn, no);
             }
             Some(JobState::Publishing | JobState::Paused) | None => {}
@@ -43,7 +48,11 @@ impl Reign {
         let Some(job) = self.jobs.get(&no) else {
             return;
         };
-        if !job.is_done() || job.cancelling.is_some() || self.desk.job_is_dirty(no) {
+        if !job.is_done()
+            || (job.cancelling.is_some() && !mutants::on(Mutant::CancelRaces))
+            || self.is_revoking(no)
+            || self.desk.job_is_dirty(no)
+        {
             return;
         }
         let Some(record) = job.record() else {
@@ -85,6 +94,9 @@ impl Reign {
 
     fn ask_manifest(&mut self, turn: &mut Turn<'_>, plan: ManifestPlan) {
         match invariants::manifest_is_whole(&plan) {
+            Err(_) if mutants::any() => turn.actions.push(Action::WriteManifest {
+                plan: Box::new(plan),
+            }),
             Ok(()) => turn.actions.push(Action::WriteManifest {
                 plan: Box::new(plan),
             }),
@@ -156,12 +168,21 @@ impl Reign {
             let ManifestStep::Waiting { tries, until, .. } = job.manifest else {
                 continue;
             };
-            if until <= turn.now {
-                job.manifest = ManifestStep::Writing {
-                    tries: tries.saturating_add(1),
-                };
-                plans.extend(job.manifest_plan(generation));
+            if until > turn.now {
+                continue;
             }
+            // A write of an unknown outcome may have published the job since.
+            if job
+                .record()
+                .is_none_or(|record| record.state != JobState::Publishing)
+            {
+                job.manifest = ManifestStep::Idle;
+                continue;
+            }
+            job.manifest = ManifestStep::Writing {
+                tries: tries.saturating_add(1),
+            };
+            plans.extend(job.manifest_plan(generation));
         }
         for plan in plans {
             self.ask_manifest(turn, plan);
@@ -207,8 +228,9 @@ impl Job {
     /// Whether every track of the list has its terminal row.
     pub(crate) fn is_done(&self) -> bool {
         let totals = &self.tally.totals;
-        self.tally.roots_covered == totals.tracks
-            && self.open_escalations.is_empty()
+        let early = u64::from(mutants::on(Mutant::PublishedEarly));
+        self.tally.roots_covered + early >= totals.tracks
+            && (self.open_escalations.is_empty() || mutants::on(Mutant::EscalationForgotten))
             && totals.tracks > 0
     }
 

@@ -7,17 +7,20 @@ use crate::desk::{Asked, Unit};
 use crate::event::Pull;
 use crate::grant::{self, Ground, Taker, Trial};
 use crate::limits::{
-    COUNT_NODES_EVERY, GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX, GRANTS_PER_SHARD_MAX,
-    OTHER_NODE_WAIT, PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED,
-    WORK_PER_PULL,
+    BUNDLES_PER_NODE_MAX, COUNT_NODES_EVERY, GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX,
+    GRANTS_PER_SHARD_MAX, PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX,
+    TRACKS_UNMEASURED,
 };
+use crate::mutants::{self, Mutant};
+use crate::quota::Room;
 use crate::record::{Care, Duty, Grant, ShardRecord};
 use crate::reign::{Reign, Step};
-use crate::state::{Held, Job, JobNo, Node, NodeNo, Slot};
+use crate::state::{Held, Job, JobNo, Node, NodeNo, Served, Slot};
 use crate::{Answer, PullAnswer};
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Code, Millis, NodeId, PullNo, Range, ShardId, Stage, TrackSet};
+use types::{Attempt, Code, Millis, PullNo, Range, ShardId, Stage, TenantId, TrackSet};
 
 /// Calls that may repeat one pull while it is being written.
 const SAME_PULLS_MAX: usize = 8;
@@ -37,6 +40,9 @@ struct Plan<'a> {
     /// Nodes that live and take work.
     serving: u64,
     units: Vec<Unit>,
+    /// What the tenant of the job in hand may still be given, and what the others may.
+    room: Room,
+    rooms: BTreeMap<TenantId, Room>,
 }
 
 impl Reign {
@@ -48,6 +54,7 @@ impl Reign {
         if let Some(step) = self.pulled_before(no, asked, pull) {
             return step;
         }
+        self.note_means(no, pull);
         if let Some(reason) = self.takes_nothing(no) {
             self.note_pull(no, pull.number, true);
             return Step::Answer(Ok(self.nothing(pull.number, reason, PULL_AGAIN)));
@@ -55,7 +62,7 @@ impl Reign {
         let plan = self.plan_pull(now, no, pull);
         self.note_pull(no, pull.number, plan.left > 0);
         if plan.units.is_empty() {
-            let waits = plan.left > 0 && (self.reclaim(now, no) || plan.busy);
+            let waits = plan.left > 0 && (self.reclaims(now, no) || plan.busy);
             let reason = self.idle_reason(now, no);
             let again = if waits { BUSY_AGAIN } else { PULL_AGAIN };
             return Step::Answer(Ok(self.nothing(pull.number, reason, again)));
@@ -102,6 +109,11 @@ impl Reign {
             }
             Duty::Serving => {}
         }
+        if self.is_revoked(node) {
+            return Some(Blocked::NodeRevoked {
+                node: node.key.node.clone(),
+            });
+        }
         if node.draining {
             return Some(Blocked::NodeDraining {
                 node: node.key.node.clone(),
@@ -111,6 +123,15 @@ impl Reign {
         full.then(|| Blocked::NodeFull {
             node: node.key.node.clone(),
         })
+    }
+
+    /// What the node says of itself as it asks.
+    fn note_means(&mut self, no: NodeNo, pull: &Pull) {
+        if let Some(node) = self.nodes.get_mut(&no) {
+            node.bundles.clone_from(&pull.bundles);
+            node.bundles.truncate(BUNDLES_PER_NODE_MAX);
+            node.rate = pull.tracks_per_1000_s;
+        }
     }
 
     /// A number is given once: what it is answered with, it is answered with for good. A pull whose grants are not
@@ -138,35 +159,45 @@ impl Reign {
             pull,
             now,
             no,
-            left: wanted(pull),
+            left: wanted(pull, self.config.grant_work),
             grants: 0,
             seen: 0,
-            apart: false,
+            apart: self.tries_suspects(no),
             busy: false,
             serving: self.serving(now),
             units: Vec::new(),
+            room: Room {
+                grants: 0,
+                tracks: 0,
+            },
+            rooms: BTreeMap::new(),
         };
-        let jobs: Vec<JobNo> = self.line.iter().map(|place| place.3).collect();
-        for job in self.in_order(jobs, pull) {
+        self.note_backlog();
+        for job in self.in_order(&pull.bundles) {
             if plan.is_full() {
                 break;
             }
+            let before = plan.grants;
             self.plan_job(&mut plan, job);
+            if plan.grants > before {
+                self.note_served(job);
+            }
         }
         plan
     }
 
-    /// Jobs in line; among equals of lane and priority those whose bundle the node has loaded go first.
-    fn in_order(&self, mut jobs: Vec<JobNo>, pull: &Pull) -> Vec<JobNo> {
-        let place = |no: &JobNo| {
-            let record = self.jobs.get(no).and_then(Job::record);
-            record.map(|record| {
-                let loads = !pull.bundles.contains(&record.spec.bundle);
-                (record.lane, core::cmp::Reverse(record.priority), loads)
-            })
-        };
-        jobs.sort_by_key(place);
-        jobs
+    fn reclaims(&mut self, now: Millis, no: NodeNo) -> bool {
+        !mutants::on(Mutant::SilentKept) && self.reclaim(now, no)
+    }
+
+    /// Whether the node has suspects to try: nothing else comes to it meanwhile, or nobody could be told apart.
+    fn tries_suspects(&self, no: NodeNo) -> bool {
+        let node = self.nodes.get(&no);
+        let mut held = node.iter().flat_map(|node| node.holdings.keys());
+        held.any(|id| {
+            let grant = self.live_grant(no, *id);
+            grant.is_some_and(|grant| grant.care == Care::Apart)
+        })
     }
 
     fn plan_job(&mut self, plan: &mut Plan<'_>, no: JobNo) {
@@ -177,12 +208,12 @@ impl Reign {
         let (Some(job), Some(node)) = (self.jobs.get(&no), self.nodes.get(&plan.no)) else {
             return;
         };
-        let refused = job
-            .record()
-            .is_none_or(|record| node.refused_bundles.contains(&record.spec.bundle));
-        if refused {
+        if !node.may_take(job) || self.is_beyond_quota(no) {
             return;
         }
+        let tenant = job.key.tenant.clone();
+        let room = plan.rooms.get(&tenant).copied();
+        plan.room = room.unwrap_or_else(|| self.room(&tenant));
         let mut left_here = plan.share(job);
         let ready = job.ready.iter().copied();
         let fresh = job.fresh.iter().map(ShardId::Root);
@@ -190,24 +221,34 @@ impl Reign {
         let shards = ready.filter(runs).chain(fresh.filter(runs));
         let shards: Vec<ShardId> = shards.take(SHARDS_SEEN_PER_PULL_MAX).collect();
         for shard in shards {
-            if plan.is_full() || left_here == 0 {
-                return;
+            if plan.is_full() || left_here == 0 || plan.room.is_empty() {
+                break;
             }
             let before = plan.left;
             self.plan_shard(plan, no, shard, left_here);
             left_here -= before - plan.left;
         }
+        plan.rooms.insert(tenant, plan.room);
     }
 
     /// Nodes that live and take work, counted anew now and then: only shares of work rest on it.
     fn serving(&mut self, now: Millis) -> u64 {
-        let fresh = |(at, _): &(Millis, u64)| now.since(*at) < COUNT_NODES_EVERY;
-        if let Some((_, nodes)) = self.served.filter(fresh) {
-            return nodes;
+        let fresh = |served: &Served| now.since(served.at) < COUNT_NODES_EVERY;
+        if let Some(served) = self.served.filter(fresh) {
+            return served.nodes;
         }
         let serves = |node: &&Node| node.serves(now);
-        let nodes = self.nodes.values().filter(serves).count() as u64;
-        self.served = Some((now, nodes));
+        let devices = self
+            .nodes
+            .values()
+            .filter(serves)
+            .map(Node::devices_serving);
+        let (nodes, devices) = devices.fold((0, 0), |(nodes, sum), more| (nodes + 1, sum + more));
+        self.served = Some(Served {
+            at: now,
+            nodes,
+            devices,
+        });
         nodes
     }
 
@@ -250,6 +291,9 @@ impl Reign {
         let mut record = self.shard_record(no, shard);
         let (mut left, before) = (want, plan.grants);
         while !plan.is_full() && left > 0 && record.grants.len() < GRANTS_PER_SHARD_MAX {
+            if plan.room.is_empty() {
+                break;
+            }
             let held = waits.is_some() || plan.grants > 0;
             let taker = Taker {
                 node: &node.key.node,
@@ -271,56 +315,24 @@ impl Reign {
         }
         (plan.grants > before).then_some(record)
     }
-
-    /// Nodes that could take the shard's suspects that died alone on one; empty where there is no such suspect, or
-    /// where they have waited long enough for another node.
-    pub(crate) fn others(&self, now: Millis, no: JobNo, shard: ShardId) -> Vec<NodeId> {
-        let entry = self.jobs.get(&no).and_then(|job| job.shards.get(&shard));
-        let waiting = entry.filter(|entry| {
-            let alone = entry
-                .stored
-                .record
-                .suspects
-                .iter()
-                .any(|suspect| !suspect.alone.is_empty());
-            alone && now < entry.hold.until + OTHER_NODE_WAIT
-        });
-        if waiting.is_none() {
-            return Vec::new();
-        }
-        let able = self
-            .nodes
-            .values()
-            .filter(|node| self.is_able(now, node, no, shard));
-        able.map(|node| node.key.node.clone()).collect()
-    }
-
-    /// Whether a node could take tracks of a shard if it asked.
-    fn is_able(&self, now: Millis, node: &Node, no: JobNo, shard: ShardId) -> bool {
-        let bundle = self
-            .jobs
-            .get(&no)
-            .and_then(Job::record)
-            .map(|record| record.spec.bundle);
-        let refuses = bundle.is_some_and(|bundle| node.refused_bundles.contains(&bundle));
-        node.serves(now) && node.runs(stage_of(shard)) && !refuses && node.all_out().is_none()
-    }
 }
 
 impl Plan<'_> {
     /// How much of a job one node takes at once: all it wants while it is alone, else at most half of an even share
     /// of what is left, so that the end of a job is spread over its nodes.
     fn share(&self, job: &Job) -> u32 {
+        let most = u32::try_from(self.room.tracks).unwrap_or(u32::MAX);
+        let most = self.left.min(most);
         let nodes = self.serving;
         if nodes <= 1 {
-            return self.left;
+            return most;
         }
         let totals = &job.tally.totals;
         let open = totals.tracks.saturating_sub(totals.done + totals.granted);
         let share = open
             .div_ceil(2 * nodes)
             .max(u64::from(TRACKS_UNMEASURED.div_ceil(4)));
-        self.left.min(u32::try_from(share).unwrap_or(u32::MAX))
+        most.min(u32::try_from(share).unwrap_or(u32::MAX))
     }
 
     const fn is_full(&self) -> bool {
@@ -331,23 +343,26 @@ impl Plan<'_> {
     fn took(&mut self, tracks: u32, care: Care) {
         self.grants += 1;
         self.left = self.left.saturating_sub(tracks);
+        self.room.grants = self.room.grants.saturating_sub(1);
+        self.room.tracks = self.room.tracks.saturating_sub(u64::from(tracks));
         // Suspects are in hand with nothing else: their grant is the whole answer.
         self.apart = care == Care::Apart;
     }
 }
 
-/// Tracks that a pull is to be given: two minutes of the node's work, within what it wants.
-fn wanted(pull: &Pull) -> u32 {
-    let seconds = WORK_PER_PULL.0 / 1_000;
+/// Tracks that a pull is to be given: so much of the node's work, within what it wants.
+fn wanted(pull: &Pull, work: Millis) -> u32 {
     let measured = pull.tracks_per_1000_s.map_or(TRACKS_UNMEASURED, |rate| {
-        let tracks = u64::from(rate) * seconds / 1_000;
+        let tracks = u64::from(rate).saturating_mul(work.0) / 1_000_000;
         u32::try_from(tracks.max(1)).unwrap_or(u32::MAX)
     });
     pull.want_tracks.min(measured).min(TRACKS_PER_PULL_MAX)
 }
 
 fn add_grant(record: &mut ShardRecord, node: &Node, pull: &Pull, range: Range, care: Care) {
-    record.last_attempt = record.last_attempt.next();
+    if record.last_attempt == Attempt(0) || !mutants::on(Mutant::AttemptReused) {
+        record.last_attempt = record.last_attempt.next();
+    }
     record.grants.push(Grant {
         attempt: record.last_attempt,
         tenant: node.key.tenant.clone(),

@@ -84,8 +84,12 @@ impl Reign {
     fn start_over(&mut self, turn: &mut Turn<'_>) {
         self.jobs.clear();
         self.job_names.clear();
+        self.job_ids.clear();
         self.nodes.clear();
         self.node_names.clear();
+        self.revocations.clear();
+        self.going.clear();
+        self.revocation_names.clear();
         self.line.clear();
         self.read_first_page(turn);
     }
@@ -122,8 +126,12 @@ impl Reign {
     fn take_entry(&mut self, turn: &mut Turn<'_>, entry: &StoredEntry) -> Result<(), String> {
         let key = RecordKey::parse(self.generation, &entry.key).map_err(|e| e.to_string())?;
         let slot = match &key {
+            RecordKey::Job(key) if self.is_name_of_other(key) => {
+                return Err("another tenant's job has its name".to_string());
+            }
             RecordKey::Job(key) => Slot::Job(self.job_entry(key)),
             RecordKey::Node(key) => Slot::Node(self.node_entry(key)),
+            RecordKey::Revocation(key) => Slot::Revocation(self.revocation_entry(key)),
             RecordKey::Shard(key, shard) => {
                 let no = self.job_no(key).ok_or("its job has no record")?;
                 Slot::Shard(no, *shard)
@@ -139,6 +147,7 @@ impl Reign {
         self.phase = Phase::Leading;
         self.pulls_from_grants();
         turn.actions.push(Action::Ready { epoch: self.epoch });
+        self.revocations_before();
         self.left_before();
         let jobs: Vec<(JobNo, JobState)> = self
             .jobs
@@ -148,6 +157,21 @@ impl Reign {
         for (no, state) in jobs {
             self.entered(turn, no, &state);
             self.after_shard(turn, no);
+        }
+        self.go_on_revoking(None);
+        self.trim_jobs();
+    }
+
+    /// Takes up the revocations that an earlier leader did not close, before any job may publish.
+    fn revocations_before(&mut self) {
+        self.going = self
+            .revocations
+            .iter()
+            .filter(|(_, entry)| entry.is_open())
+            .map(|(no, _)| *no)
+            .collect();
+        for no in self.going.clone() {
+            self.revocation_opened(no);
         }
     }
 

@@ -1,15 +1,20 @@
 //! The core's face: one call for everything that happens, one deadline. A reign holds all state of one leadership
 //! and is dropped whole when it ends; numbers of writes and reads go on, so that nothing late is mistaken.
 
+use crate::config::Config;
 use crate::desk::{Asked, Desk, Unit};
-use crate::key::{JobKey, NodeKey};
+use crate::key::{JobKey, NodeKey, RevocationKey};
+use crate::preempt;
 use crate::recover::Recovery;
-use crate::state::{Chores, InLine, Job, JobNo, Node, NodeNo, Slot};
+use crate::share::Shares;
+use crate::state::{
+    Chores, GrantId, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Served, Slot,
+};
 use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-use types::{Code, Epoch, Generation, Millis, Problem};
+use types::{Code, Epoch, Generation, JobId, Millis, Problem};
 
 /// The coordinator's pure core. See the crate's words for the contract with its shell.
 ///
@@ -18,6 +23,7 @@ use types::{Code, Epoch, Generation, Millis, Problem};
 pub struct Core {
     reign: Option<Reign>,
     last_id: u64,
+    config: Config,
 }
 
 /// One event's surroundings: when it is, and where actions go.
@@ -49,6 +55,12 @@ pub(crate) struct Reign {
     pub(crate) job_names: BTreeMap<JobKey, JobNo>,
     pub(crate) nodes: BTreeMap<NodeNo, Node>,
     pub(crate) node_names: BTreeMap<NodeKey, NodeNo>,
+    pub(crate) revocations: BTreeMap<RevNo, Revocation>,
+    /// Those of them that are not closed.
+    pub(crate) going: BTreeSet<RevNo>,
+    pub(crate) revocation_names: BTreeMap<RevocationKey, RevNo>,
+    /// Shards that are being changed by a revocation.
+    pub(crate) revoking: BTreeMap<Slot, RevNo>,
     pub(crate) last_no: u32,
     /// Running jobs in the order in which they are served.
     pub(crate) line: BTreeSet<InLine>,
@@ -60,8 +72,16 @@ pub(crate) struct Reign {
     pub(crate) chores_hold: Option<Millis>,
     /// Rises whenever work may have come for a hungry node.
     pub(crate) work: u64,
-    /// How many nodes served, and when that was counted.
-    pub(crate) served: Option<(Millis, u64)>,
+    /// How many nodes and devices served, and when that was counted.
+    pub(crate) served: Option<Served>,
+    pub(crate) config: Config,
+    /// When the reign began.
+    pub(crate) began: Millis,
+    /// Jobs by name alone: names are issued, and unique among tenants.
+    pub(crate) job_ids: BTreeMap<JobId, JobNo>,
+    pub(crate) shares: Shares,
+    /// Grants that were asked back for something more urgent.
+    pub(crate) preempted: BTreeMap<GrantId, preempt::Asked>,
     /// When lapsed grants were last looked for.
     pub(crate) reclaimed: Option<Millis>,
     /// The store's last word where it refused to take writes.
@@ -87,6 +107,15 @@ impl Core {
         Self::default()
     }
 
+    /// A core that does not lead, with a policy of its own.
+    #[must_use]
+    pub fn with_config(config: Config) -> Self {
+        Self {
+            config,
+            ..Self::default()
+        }
+    }
+
     /// Takes one event and appends what is to be done, in order.
     pub fn handle(&mut self, now: Millis, event: Event, actions: &mut Actions) {
         let mut turn = Turn { now, actions };
@@ -98,6 +127,7 @@ impl Core {
             | Event::Read { .. }
             | Event::Written { .. }
             | Event::CancelMarked { .. }
+            | Event::RevocationMarked { .. }
             | Event::ManifestWritten { .. }
             | Event::Tick => self.pass(&mut turn, event),
         }
@@ -125,7 +155,8 @@ impl Core {
         if self.reign.is_some() {
             self.end(turn, StepDown::EpochEnded);
         }
-        let mut reign = Reign::new(epoch, generation, self.last_id);
+        let mut reign = Reign::new(epoch, generation, self.last_id, self.config.clone());
+        reign.began = turn.now;
         reign.read_first_page(turn);
         self.reign = Some(reign);
     }
@@ -181,7 +212,7 @@ impl Step {
 const TRIES_MAX: u8 = 8;
 
 impl Reign {
-    fn new(epoch: Epoch, generation: Generation, last_id: u64) -> Self {
+    fn new(epoch: Epoch, generation: Generation, last_id: u64, config: Config) -> Self {
         Self {
             epoch,
             generation,
@@ -191,6 +222,10 @@ impl Reign {
             job_names: BTreeMap::new(),
             nodes: BTreeMap::new(),
             node_names: BTreeMap::new(),
+            revocations: BTreeMap::new(),
+            going: BTreeSet::new(),
+            revocation_names: BTreeMap::new(),
+            revoking: BTreeMap::new(),
             last_no: 0,
             line: BTreeSet::new(),
             chores: BTreeMap::new(),
@@ -198,6 +233,11 @@ impl Reign {
             chores_hold: None,
             work: 0,
             served: None,
+            config,
+            began: Millis(0),
+            job_ids: BTreeMap::new(),
+            shares: Shares::default(),
+            preempted: BTreeMap::new(),
             reclaimed: None,
             store_trouble: None,
             store_failures: 0,
@@ -226,6 +266,10 @@ impl Reign {
                 self.call(turn, asked);
             }
             Event::CancelMarked { job, outcome } => self.cancel_marked(turn, &job, outcome),
+            Event::RevocationMarked {
+                revocation,
+                outcome,
+            } => self.revocation_marked(turn, &revocation, outcome),
             Event::ManifestWritten { job, outcome, at } => {
                 self.manifest_written(turn, &job, outcome, at);
             }
@@ -263,6 +307,13 @@ impl Reign {
             Request::Cancel { job, reason } => self.cancel(turn, asked, job, reason),
             Request::Pause { job } => self.pause(asked, job),
             Request::Resume { job } => self.resume(asked, job),
+            Request::SetRank {
+                job,
+                lane,
+                priority,
+                deadline,
+            } => self.set_rank(asked, job, (*lane, *priority, *deadline)),
+            Request::Revoke(wish) => self.revoke(turn, asked, wish),
             Request::SetDuty { node, duty } => self.set_duty(asked, node, *duty),
             Request::Join(info) => self.join(turn.now, asked, info),
             Request::Pull(pull) => self.pull(turn.now, asked, pull),
@@ -285,6 +336,7 @@ impl Reign {
                 .take()
                 .filter(|_| !self.desk.groups.is_empty());
             self.all_chores();
+            self.go_on_revoking(None);
             self.publish_what_is_done(turn);
         }
     }
@@ -312,6 +364,9 @@ impl Reign {
         {
             calls.extend(cancelling.asked.map(|asked| asked.call));
             calls.extend(cancelling.also);
+        }
+        for entry in self.revocations.values_mut() {
+            calls.append(&mut entry.calls);
         }
         for node in self.nodes.values_mut() {
             calls.extend(node.pulling.take().into_iter().flat_map(|(_, calls)| calls));

@@ -21,7 +21,7 @@ impl Reign {
                 );
             }
             Request::Cancel { job, .. } => self.job_changed(turn, asked, job),
-            Request::Pause { job } | Request::Resume { job } => {
+            Request::Pause { job } | Request::Resume { job } | Request::SetRank { job, .. } => {
                 self.job_changed(turn, asked, job);
             }
             Request::SetDuty { .. } => {
@@ -35,7 +35,7 @@ impl Reign {
                 self.left(&node_key(&asked.caller, node));
                 turn.answer(asked.call, Ok(Answer::Done));
             }
-            Request::Beat(_) => turn.answer(asked.call, Ok(Answer::Done)),
+            Request::Beat(_) | Request::Revoke(_) => turn.answer(asked.call, Ok(Answer::Done)),
         }
     }
 
@@ -75,6 +75,8 @@ impl Reign {
             Request::Submit(_)
             | Request::Pause { .. }
             | Request::Resume { .. }
+            | Request::SetRank { .. }
+            | Request::Revoke(_)
             | Request::SetDuty { .. }
             | Request::Join(_)
             | Request::Beat(_)

@@ -8,6 +8,7 @@
 
 use crate::desk::{Change, Group, GroupStep, ReadFor, Record, Ticket, TicketNo, Unit, UnitEnd};
 use crate::limits::{STORE_RETRY_FIRST, STORE_RETRY_MAX};
+use crate::mutants::{self, Mutant};
 use crate::record::{self, RecordError};
 use crate::reign::{Reign, Turn};
 use crate::state::{JobNo, Slot};
@@ -48,6 +49,9 @@ impl Reign {
             Outcome::NotApplied { code, cause } => {
                 self.store_trouble = Some((code, cause));
                 self.again(turn, id, group);
+            }
+            Outcome::Unknown { .. } if mutants::on(Mutant::UnknownIsDone) => {
+                self.settle(turn, group, |_| UnitEnd::Applied(Revision(id.0)));
             }
             Outcome::Unknown { cause } => {
                 self.store_trouble = Some((Code::StoreUnavailable, cause));
@@ -177,6 +181,7 @@ impl Reign {
 
     /// Ends all units of a group, then lets everything go on that waited for them.
     fn settle(&mut self, turn: &mut Turn<'_>, group: Group, end: impl Fn(&Unit) -> UnitEnd) {
+        self.note_doubt(&group);
         let mut freed = Vec::new();
         let mut done = Vec::new();
         for unit in group.units {
@@ -201,11 +206,19 @@ impl Reign {
                 self.removal_ended(job);
             }
             self.chores_ended(change.slot, ended);
+            self.revoking_ended(change.slot, ended);
+            let revocation = match change.slot {
+                Slot::Revocation(no) => Some(no),
+                Slot::Job(_) | Slot::Node(_) | Slot::Shard(..) => None,
+            };
             match ended {
                 UnitEnd::Applied(revision) => {
                     self.install(turn, change.slot, change.record, *revision);
                 }
                 UnitEnd::Refused | UnitEnd::NotApplied(..) => self.not_installed(&change),
+            }
+            if let Some(no) = revocation {
+                self.revocation_ended(turn, no, ended);
             }
         }
     }
@@ -222,6 +235,7 @@ impl Reign {
             Slot::Job(no) => {
                 if let Some(job) = self.jobs.get(&no).filter(|job| job.stored.is_none()) {
                     self.job_names.remove(&job.key);
+                    self.job_ids.remove(&job.key.job);
                     self.jobs.remove(&no);
                 }
             }
@@ -231,7 +245,7 @@ impl Reign {
                     self.nodes.remove(&no);
                 }
             }
-            Slot::Shard(..) => {}
+            Slot::Shard(..) | Slot::Revocation(_) => {}
         }
     }
 
@@ -272,7 +286,14 @@ impl Reign {
     }
 
     /// A record may change again: calls that waited go first, then what the core itself wants of it.
+    ///
+    /// What a revocation ends goes before them all: a commit that is let in first is only taken back.
     pub(crate) fn freed(&mut self, turn: &mut Turn<'_>, slot: Slot) {
+        match slot {
+            Slot::Shard(job, _) | Slot::Job(job) => self.go_on_revoking(Some(job)),
+            Slot::Revocation(_) => self.go_on_revoking(None),
+            Slot::Node(_) => {}
+        }
         for asked in self.desk.released(slot) {
             self.call(turn, asked);
         }
@@ -283,9 +304,10 @@ impl Reign {
             }
             Slot::Job(job) => {
                 self.job_chores(job);
+                self.trim_jobs();
                 self.after_shard(turn, job);
             }
-            Slot::Node(_) => {}
+            Slot::Node(_) | Slot::Revocation(_) => {}
         }
     }
 
@@ -320,13 +342,17 @@ impl Reign {
             .min()
     }
 
-    fn revision(&self, slot: Slot) -> Option<Revision> {
+    pub(crate) fn revision(&self, slot: Slot) -> Option<Revision> {
         match slot {
             Slot::Job(no) => self.jobs.get(&no)?.stored.as_ref().map(|s| s.revision),
             Slot::Node(no) => self.nodes.get(&no)?.stored.as_ref().map(|s| s.revision),
             Slot::Shard(no, shard) => {
                 let shard = self.jobs.get(&no)?.shards.get(&shard)?;
                 Some(shard.stored.revision)
+            }
+            Slot::Revocation(no) => {
+                let entry = self.revocations.get(&no)?;
+                entry.stored.as_ref().map(|s| s.revision)
             }
         }
     }
@@ -364,6 +390,7 @@ pub(crate) fn decode(slot: Slot, value: &[u8]) -> Result<Record, RecordError> {
     Ok(match slot {
         Slot::Job(_) => Record::Job(Box::new(record::decode(value)?)),
         Slot::Node(_) => Record::Node(Box::new(record::decode(value)?)),
+        Slot::Revocation(_) => Record::Revocation(Box::new(record::decode(value)?)),
         Slot::Shard(..) => {
             let shard: record::ShardRecord = record::decode(value)?;
             shard.check()?;

@@ -4,8 +4,10 @@
 //! Only stored records live here. What is being written waits at the desk until it is back.
 
 use crate::desk::Asked;
-use crate::key::{JobKey, NodeKey};
-use crate::record::{Death, Duty, JobRecord, Lane, NodeRecord, ShardRecord};
+use crate::key::{JobKey, NodeKey, RevocationKey};
+use crate::record::{
+    Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
+};
 use crate::tally::Tally;
 use crate::{CallId, Revision};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -25,12 +27,25 @@ pub(crate) struct JobNo(pub(crate) u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NodeNo(pub(crate) u32);
 
+/// How much served when it was last counted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Served {
+    pub(crate) at: Millis,
+    pub(crate) nodes: u64,
+    pub(crate) devices: u64,
+}
+
+/// A revocation of this reign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RevNo(pub(crate) u32);
+
 /// The place of one record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Slot {
     Job(JobNo),
     Node(NodeNo),
     Shard(JobNo, ShardId),
+    Revocation(RevNo),
 }
 
 impl Slot {
@@ -38,7 +53,7 @@ impl Slot {
     pub(crate) const fn job(self) -> Option<JobNo> {
         match self {
             Self::Job(job) | Self::Shard(job, _) => Some(job),
-            Self::Node(_) => None,
+            Self::Node(_) | Self::Revocation(_) => None,
         }
     }
 }
@@ -72,6 +87,68 @@ pub(crate) struct Cancelling {
     pub(crate) asked: Option<Asked>,
     /// Calls that ask the same.
     pub(crate) also: Vec<CallId>,
+}
+
+/// How far a revocation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RevStep {
+    /// Its object is on its way to storage.
+    Marking,
+    /// Its intent waits for the job records that it names.
+    Marked,
+    /// Its intent is being written.
+    Staged,
+    /// Its record says where it stands.
+    Stored,
+}
+
+/// One revocation.
+#[derive(Debug)]
+pub(crate) struct Revocation {
+    pub(crate) key: RevocationKey,
+    /// What its object says; before the record is stored nothing else does.
+    pub(crate) asked: Option<RevocationRecord>,
+    pub(crate) stored: Option<Versioned<RevocationRecord>>,
+    pub(crate) step: RevStep,
+    /// The jobs that it names.
+    pub(crate) jobs: BTreeSet<JobNo>,
+    /// Shards whose stored record holds what it ends, and that are not being changed by it.
+    pub(crate) todo: BTreeSet<(JobNo, ShardId)>,
+    /// Calls that wait for the intent.
+    pub(crate) calls: Vec<CallId>,
+}
+
+impl Revocation {
+    pub(crate) const fn new(key: RevocationKey) -> Self {
+        Self {
+            key,
+            asked: None,
+            stored: None,
+            step: RevStep::Marking,
+            jobs: BTreeSet::new(),
+            todo: BTreeSet::new(),
+            calls: Vec::new(),
+        }
+    }
+
+    /// What it revokes: as stored, or as asked for.
+    pub(crate) fn record(&self) -> Option<&RevocationRecord> {
+        let stored = self.stored.as_ref().map(|stored| &stored.record);
+        stored.or(self.asked.as_ref())
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        self.stored.as_ref().map(|stored| stored.record.progress)
+    }
+
+    /// Whether its intent is stored and it is not closed.
+    pub(crate) fn is_open(&self) -> bool {
+        self.progress() == Some(Progress::Open)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.progress() == Some(Progress::Closed)
+    }
 }
 
 /// The manifest's way to storage.
@@ -111,10 +188,20 @@ pub(crate) struct Job {
     pub(crate) manifest: ManifestStep,
     /// Shards whose keys are being removed; see `publish`.
     pub(crate) removing: usize,
+    /// A copy of the write that made its record may still land.
+    pub(crate) doubted: bool,
 }
 
-/// Where a running job stands in line.
-pub(crate) type InLine = (Lane, Reverse<i32>, UnixMillis, JobNo);
+/// Where a running job stands in line; the order of the fields is the order of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct InLine {
+    pub(crate) lane: Lane,
+    pub(crate) priority: Reverse<i32>,
+    /// The end of time where it has none.
+    pub(crate) deadline: UnixMillis,
+    pub(crate) submitted_at: UnixMillis,
+    pub(crate) no: JobNo,
+}
 
 impl Job {
     pub(crate) fn new(key: JobKey) -> Self {
@@ -131,11 +218,17 @@ impl Job {
             cancelling: None,
             manifest: ManifestStep::Idle,
             removing: 0,
+            doubted: false,
         }
     }
 
     pub(crate) fn record(&self) -> Option<&JobRecord> {
         self.stored.as_ref().map(|stored| &stored.record)
+    }
+
+    /// Whether its record lets shards change.
+    pub(crate) fn is_open(&self) -> bool {
+        self.record().is_some_and(|record| record.state.is_open())
     }
 
     /// The tracks of a shard that exists.
@@ -158,12 +251,13 @@ impl Job {
 
     pub(crate) fn in_line(&self, no: JobNo) -> Option<InLine> {
         let record = self.record()?;
-        Some((
-            record.lane,
-            Reverse(record.priority),
-            record.spec.submitted_at,
+        Some(InLine {
+            lane: record.lane,
+            priority: Reverse(record.priority),
+            deadline: record.deadline.unwrap_or(UnixMillis(i64::MAX)),
+            submitted_at: record.spec.submitted_at,
             no,
-        ))
+        })
     }
 }
 
@@ -225,8 +319,14 @@ pub(crate) struct Node {
     pub(crate) draining: bool,
     /// Bundles that it could not load in this session.
     pub(crate) refused_bundles: BTreeSet<Digest>,
+    /// Bundles that its workers had loaded at its last pull.
+    pub(crate) bundles: Vec<Digest>,
+    /// What it does in 1,000 seconds, by its last pull.
+    pub(crate) rate: Option<u32>,
     /// The last worker death counted.
     pub(crate) deaths_seen: u64,
+    /// A copy of the write that made its record may still land.
+    pub(crate) doubted: bool,
 }
 
 /// What liveness knows of a live grant.
@@ -246,6 +346,10 @@ pub(crate) struct Holding {
     pub(crate) death: Death,
     /// What is wanted back.
     pub(crate) yield_at: Option<Ordinal>,
+    /// When beats last showed progress: other tracks in hand, rows made, tracks counted.
+    pub(crate) moved_at: Millis,
+    pub(crate) unflushed: u32,
+    pub(crate) open: u64,
 }
 
 impl Node {
@@ -262,7 +366,10 @@ impl Node {
             devices_out: Vec::new(),
             draining: false,
             refused_bundles: BTreeSet::new(),
+            bundles: Vec::new(),
+            rate: None,
             deaths_seen: 0,
+            doubted: false,
         }
     }
 
@@ -295,12 +402,6 @@ impl Node {
         let all = self.record().map_or(0, |record| record.devices.len());
         let (_, code) = self.devices_out.first()?;
         (self.devices_out.len() >= all).then_some(*code)
-    }
-
-    /// Tracks in hand by the last beats.
-    pub(crate) fn in_hand(&self) -> u64 {
-        let sets = self.holdings.values().filter_map(|h| h.in_hand.as_ref());
-        sets.map(TrackSet::len).sum()
     }
 }
 

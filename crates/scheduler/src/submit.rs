@@ -4,13 +4,16 @@
 use crate::desk::Asked;
 use crate::event::{Caller, Submission};
 use crate::limits::JOBS_MAX;
-use crate::record::{JobRecord, JobState};
+use crate::record::{JobRecord, JobState, Lane};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{JobNo, Slot};
 use crate::{Answer, JobKey};
 use alloc::format;
 use alloc::vec;
-use types::{Code, JobId, SHARD_TRACKS_MAX};
+use types::{Code, JobId, SHARD_TRACKS_MAX, UnixMillis};
+
+/// Lane, priority and deadline, each only where it is to change.
+type Rank = (Option<Lane>, Option<i32>, Option<UnixMillis>);
 
 impl Reign {
     pub(crate) fn submit(&mut self, asked: &Asked, submission: &Submission) -> Step {
@@ -24,6 +27,11 @@ impl Reign {
         }
         if let Some(no) = self.job_no(&key) {
             return self.submitted_before(no, &key, submission);
+        }
+        if self.is_name_of_other(&key) {
+            let what =
+                format!("submit job `{key}`: names of jobs are issued and this one is taken");
+            return Step::refuse(Code::AlreadyExists, what);
         }
         if self.jobs.len() >= JOBS_MAX {
             return Step::refuse(
@@ -40,6 +48,8 @@ impl Reign {
             changed_by: asked.caller.actor.clone(),
             changed_at: asked.at,
             totals: None,
+            deadline: submission.deadline,
+            requires: submission.requires,
         };
         let no = self.job_entry(&key);
         Step::Write(self.job_unit(no, record).into_iter().collect())
@@ -112,6 +122,34 @@ impl Reign {
             ..record.clone()
         };
         self.job_unit(no, record)
+            .map_or_else(|| Step::Wait(Slot::Job(no)), |unit| Step::Write(vec![unit]))
+    }
+
+    /// Changes where an open job stands in line.
+    pub(crate) fn set_rank(&mut self, asked: &Asked, job: &JobId, rank: Rank) -> Step {
+        let no = match self.open_job(asked, job) {
+            Ok(no) => no,
+            Err(step) => return step,
+        };
+        let Some(record) = self.jobs.get(&no).and_then(|job| job.record()) else {
+            return Step::Wait(Slot::Job(no));
+        };
+        let (lane, priority, deadline) = rank;
+        let after = JobRecord {
+            lane: lane.unwrap_or(record.lane),
+            priority: priority.unwrap_or(record.priority),
+            deadline: deadline.or(record.deadline),
+            ..record.clone()
+        };
+        if after == *record {
+            return Step::Answer(Ok(self.changed(no, true)));
+        }
+        let changed = JobRecord {
+            changed_by: asked.caller.actor.clone(),
+            changed_at: asked.at,
+            ..after
+        };
+        self.job_unit(no, changed)
             .map_or_else(|| Step::Wait(Slot::Job(no)), |unit| Step::Write(vec![unit]))
     }
 

@@ -10,12 +10,15 @@ pub(crate) struct Tally {
     pub(crate) totals: Totals,
     /// Tracks of root shards that a terminal or escalation part covers.
     pub(crate) roots_covered: u64,
+    /// Live grants.
+    pub(crate) live_grants: u64,
 }
 
 /// What one shard adds.
 pub(crate) fn contribution(shard: ShardId, record: &ShardRecord, extent: &TrackSet) -> Tally {
     let mut tally = Tally::default();
     let covered = record.covered();
+    tally.live_grants = record.grants.len() as u64;
     let totals = &mut tally.totals;
     for part in &record.parts {
         totals.parts += 1;
@@ -54,6 +57,7 @@ impl Tally {
         mine.verdicts = mine.verdicts.plus(theirs.verdicts);
         mine.ledger = mine.ledger.plus(theirs.ledger);
         self.roots_covered += other.roots_covered;
+        self.live_grants += other.live_grants;
     }
 
     /// Takes back what a shard contributed before.
@@ -66,6 +70,7 @@ impl Tally {
         mine.verdicts = verdicts_minus(mine.verdicts, theirs.verdicts);
         mine.ledger = ledger_minus(mine.ledger, theirs.ledger);
         self.roots_covered -= other.roots_covered;
+        self.live_grants -= other.live_grants;
     }
 }
 

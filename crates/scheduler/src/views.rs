@@ -2,10 +2,10 @@
 //! and is never a reason to write.
 
 use crate::invariants::Invariant;
-use crate::record::{JobRecord, NodeRecord, ShardRecord, Totals};
+use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals};
 use crate::reign::{Core, Reign};
 use crate::state::{Job, Node};
-use crate::{JobKey, NodeKey, Revision};
+use crate::{JobKey, NodeKey, Revision, RevocationKey};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -56,6 +56,15 @@ pub struct NodeView<'a> {
     pub devices_out: &'a [(String, Code)],
     /// Its live grants.
     pub grants: Vec<HeldView<'a>>,
+}
+
+/// One revocation.
+#[derive(Debug, Clone, Copy)]
+pub struct RevocationView<'a> {
+    /// Its name.
+    pub key: &'a RevocationKey,
+    /// Its record.
+    pub record: &'a RevocationRecord,
 }
 
 /// A live grant of a node.
@@ -132,6 +141,24 @@ impl Core {
     pub fn node(&self, now: Millis, key: &NodeKey) -> Option<NodeView<'_>> {
         let reign = self.leading()?;
         reign.node_view(now, reign.nodes.get(reign.node_names.get(key)?)?)
+    }
+
+    /// The stored revocations of a tenant's nodes, by name: open ones are being carried out, closed ones are a mark on
+    /// what was published before them.
+    pub fn revocations<'a>(
+        &'a self,
+        tenant: &'a TenantId,
+    ) -> impl Iterator<Item = RevocationView<'a>> + 'a {
+        let reign = self.leading();
+        let names = reign.into_iter().flat_map(|reign| &reign.revocation_names);
+        let of_tenant = names.filter(move |(key, _)| key.tenant == *tenant);
+        of_tenant.filter_map(move |(key, no)| {
+            let stored = reign?.revocations.get(no)?.stored.as_ref()?;
+            Some(RevocationView {
+                key,
+                record: &stored.record,
+            })
+        })
     }
 
     /// Changes that would have broken an invariant and were not written, by invariant. Empty, or there is a bug.

@@ -1,11 +1,14 @@
-//! What stands in storage of a job besides its parts and manifests: its specification, and the mark that it was cancelled.
+//! What stands in storage of a job besides its parts and manifests: its specification, the mark that it was
+//! cancelled, and what of it was revoked.
 //!
 //! Written by the coordinator before the record that depends on them, read by agents and by a rebuild. JSON; each is put
 //! once and never changed.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use types::{ActorId, Digest, Generation, JobId, JobSpec, TenantId, UnixMillis};
+use types::{
+    ActorId, Digest, Generation, JobId, JobSpec, NodeId, RevocationId, TenantId, UnixMillis,
+};
 
 use crate::{ObjectPath, Put, Storage, StorageError, paths};
 
@@ -23,6 +26,34 @@ pub struct Cancelled {
     pub actor: ActorId,
     /// When, for display.
     pub at: UnixMillis,
+}
+
+/// What a device made that is not to count, said before any record says so: a rebuild skips it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoked {
+    /// Whose node it is.
+    pub tenant: TenantId,
+    /// The generation of the parts.
+    pub generation: Generation,
+    /// The revocation.
+    pub revocation: RevocationId,
+    /// The node.
+    pub node: NodeId,
+    /// The device on it; none for all.
+    pub device: Option<String>,
+    /// Begin of the span by the node's clock.
+    pub from: UnixMillis,
+    /// End of the span, itself included.
+    pub to: UnixMillis,
+    /// The jobs, as tenant and name.
+    pub jobs: Vec<(TenantId, JobId)>,
+    /// Who revoked it.
+    pub actor: ActorId,
+    /// When, for display.
+    pub at: UnixMillis,
+    /// Why.
+    pub reason: String,
 }
 
 /// The digest of a specification's object: what a repeated submit is recognised by.
@@ -94,6 +125,21 @@ impl Storage {
             Err(StorageError::NotFound { .. }) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// Says what is revoked, at a path of its own for these bytes.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn put_revoked(&self, revoked: &Revoked) -> Result<Put, StorageError> {
+        let bytes = to_json(revoked);
+        let path = paths::revoked(
+            &revoked.tenant,
+            revoked.generation,
+            &revoked.revocation,
+            Digest::of(&bytes),
+        );
+        self.put(&path, bytes.into()).await
     }
 
     pub(crate) async fn get_json<T: DeserializeOwned>(

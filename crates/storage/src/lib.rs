@@ -26,7 +26,7 @@ pub use bundles::{BUNDLE_FILES_MAX, BundleIndex, remove_unfinished_bundles};
 pub use error::StorageError;
 pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
 pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
-pub use job::{Cancelled, spec_sha256};
+pub use job::{Cancelled, Revoked, spec_sha256};
 pub use manifest::{Manifest, ManifestOf, ManifestPart};
 pub use objects::{Put, Storage};
 pub use parts::{EncodedPart, Part, PartFooter, PartKind, StageSpan};

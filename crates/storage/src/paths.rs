@@ -6,6 +6,7 @@
 //! {tenant}/snapshots/{list}.rejected-{sha}.csv                       what an import of it rejected
 //! {tenant}/bundles/{digest}/index.json, …/{sha}                      a bundle's files by digest
 //! {tenant}/{generation}/{job}/spec.json, …/cancelled.json
+//! {tenant}/{generation}/_revocations/{revocation}-{sha}.json         no job's name begins with `_`
 //! {tenant}/{generation}/{job}/manifest-{version}-{sha}.json
 //! {tenant}/{generation}/{job}/{hash}/{shard}/{attempt}-{first}-{sha}.parquet
 //! ```
@@ -16,7 +17,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use types::{Attempt, Digest, Generation, JobId, Ordinal, ShardId, TenantId};
+use types::{Attempt, Digest, Generation, JobId, Ordinal, RevocationId, ShardId, TenantId};
 
 /// The name of an object in the storage root: segments of `A-Z a-z 0-9 . _ -`, none empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,6 +106,18 @@ pub fn spec(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPat
 /// The mark that a job was cancelled.
 pub fn cancelled(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPath {
     path(format!("{tenant}/{generation}/{job}/cancelled.json"))
+}
+
+/// What is revoked, named by what it says, so that a late put of another writer never replaces it.
+pub fn revoked(
+    tenant: &TenantId,
+    generation: Generation,
+    revocation: &RevocationId,
+    sha256: Digest,
+) -> ObjectPath {
+    path(format!(
+        "{tenant}/{generation}/_revocations/{revocation}-{sha256}.json"
+    ))
 }
 
 /// A manifest, named by what it says.

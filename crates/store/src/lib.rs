@@ -3,7 +3,8 @@
 //! [`Store`] is the whole contract: paged range reads at a revision, one guarded transaction whose outcome is
 //! classed, and leadership that gives an [`Epoch`]. Its shape is that of etcd, so that a cluster backend can fill
 //! it without a word changing for its callers; [`Embedded`] is the backend of a single machine, on a file whose
-//! commits are synced before they are acknowledged. [`conformance`] is the suite that each backend passes.
+//! commits are synced before they are acknowledged; [`Modelled`] is a model of a cluster in memory, for tests.
+//! [`conformance`] is the suite that each backend passes.
 //!
 //! Called by the coordinator, which turns the scheduler's writes into [`Txn`]s. This crate never interprets a
 //! value, never retries a write on its own, and never tells a caller that an unknown outcome is a known one.
@@ -11,10 +12,12 @@
 pub mod conformance;
 mod embedded;
 mod error;
+mod modelled;
 mod txn;
 
 pub use embedded::{Embedded, OpenError};
 pub use error::{LeadError, NotAppliedCause, Outcome, ReadError, Refusal};
+pub use modelled::Modelled;
 pub use txn::{Compare, KEY_BYTES_MAX, OPERATIONS_MAX, Op, REQUEST_BYTES_MAX, Txn, TxnError};
 
 use async_trait::async_trait;

@@ -138,6 +138,7 @@ name_type!(/** The name an operator gave a list of tracks. */ CatalogName, "cata
 name_type!(/** The name of a storage root in the configuration. */ SourceName, "source", 64);
 name_type!(/** A machine that runs a node agent. */ NodeId, "node", 64);
 name_type!(/** One scan of one list with one bundle and one policy. Issued by the coordinator. */ JobId, "job", 64);
+name_type!(/** One revocation of what a device made in a span of time. Issued by whoever asks for it. */ RevocationId, "revocation", 64);
 
 impl Default for TenantId {
     /// The tenant of an installation that has only one.

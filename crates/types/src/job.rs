@@ -2,7 +2,9 @@
 //! and readers read it.
 
 use crate::verdict::named_enum;
-use crate::{ActorId, CatalogName, Digest, Generation, JobId, ShardPlan, TenantId, UnixMillis};
+use crate::{
+    ActorId, CatalogName, DeviceKind, Digest, Generation, JobId, ShardPlan, TenantId, UnixMillis,
+};
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +46,31 @@ impl Default for Policy {
             embeddings: false,
         }
     }
+}
+
+/// What a node must have for a job's tracks to be granted to it. Nothing is required by default.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    Serialize,
+    Deserialize,
+    minicbor::Encode,
+    minicbor::Decode,
+)]
+pub struct Requirements {
+    /// The kind that each of its devices in service must be of.
+    #[n(0)]
+    pub device: Option<DeviceKind>,
+    /// Bytes of memory that each of its devices in service must have.
+    #[n(1)]
+    pub memory_bytes: u64,
+    /// Whether its workers must have the bundle loaded already.
+    #[n(2)]
+    pub bundle_loaded: bool,
 }
 
 /// One job, as submitted.

@@ -19,10 +19,10 @@ mod verdict;
 pub use code::{Code, Problem, chain};
 pub use digest::{Digest, DigestParseError};
 pub use id::{
-    ActorId, Attempt, CatalogName, Epoch, Generation, IdError, JobId, NodeId, PullNo, Session,
-    SourceName, TenantId, TrackId,
+    ActorId, Attempt, CatalogName, Epoch, Generation, IdError, JobId, NodeId, PullNo, RevocationId,
+    Session, SourceName, TenantId, TrackId,
 };
-pub use job::{JobSpec, Policy, Stages};
+pub use job::{JobSpec, Policy, Requirements, Stages};
 pub use ledger::{Ledger, StageUse};
 pub use range::{Ordinal, Range, RangeError, TrackSet};
 pub use report::Report;

@@ -40,6 +40,15 @@ coded_enum! {
         NodeFull = "NODE_FULL" @ 28, cause: "The node holds as many grants as a node may hold.", fix: "Nothing.";
         NodeDevicesOut = "NODE_DEVICES_OUT" @ 29, cause: "Every device of the node is out of service.", fix: "Check the devices, then restart the agents.";
         NothingToDo = "NOTHING_TO_DO" @ 30, cause: "No running job has a track that this node could take.", fix: "Nothing.";
+        JobRevoking = "JOB_REVOKING" @ 31, cause: "What a device made is being revoked; the job is published after that.", fix: "Nothing.";
+        NoNodeWithDevice = "NO_NODE_WITH_DEVICE" @ 32, cause: "No living node has the device that the job asks for.", fix: "Start a node that has it on each device, or submit the job without the requirement.";
+        NoNodeWithMemory = "NO_NODE_WITH_MEMORY" @ 33, cause: "No living node has devices with the memory that the job asks for.", fix: "Start a node that has it on each device, or submit the job without the requirement.";
+        NoNodeWithBundle = "NO_NODE_WITH_BUNDLE" @ 34, cause: "No living node has the bundle loaded that the job asks to find loaded.", fix: "Submit a job that may load the bundle, or let one load it.";
+        QuotaGrants = "QUOTA_GRANTS" @ 35, cause: "The tenant holds as many grants as its quota allows.", fix: "Nothing, or raise the tenant's quota.";
+        QuotaTracks = "QUOTA_TRACKS" @ 36, cause: "The tenant has as many tracks under way as its quota allows.", fix: "Nothing, or raise the tenant's quota.";
+        QuotaJobs = "QUOTA_JOBS" @ 37, cause: "The tenant has as many jobs running as its quota allows.", fix: "Nothing, or raise the tenant's quota.";
+        OtherTenantFirst = "OTHER_TENANT_FIRST" @ 38, cause: "Another tenant has had less than its share and goes first.", fix: "Nothing.";
+        NodeRevoked = "NODE_REVOKED" @ 39, cause: "What the node made is being revoked; it gets work after that.", fix: "Nothing.";
     }
 }
 

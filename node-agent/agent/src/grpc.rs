@@ -139,12 +139,8 @@ impl Coordinator for GrpcCoordinator {
     }
 
     async fn commit(&self, session: Session, claim: &Claim) -> Result<Committed, CallError> {
-        let caller = proto::Caller {
-            tenant: claim.tenant.clone(),
-            actor: ActorId::default(),
-        };
         let request = v1::CommitRequest {
-            caller: Some(caller.into()),
+            caller: self.caller(),
             node: self.node(),
             session: session.0,
             job: claim.grant.job.to_string(),

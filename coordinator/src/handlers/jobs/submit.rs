@@ -8,8 +8,8 @@ use scheduler::record::Lane;
 use scheduler::{Answer, Request, Submission};
 use storage::StorageError;
 use types::{
-    CatalogName, Code, Digest, JobId, JobSpec, Policy, Problem, SHARD_TRACKS_MAX, ShardPlan,
-    Stages, TenantId,
+    CatalogName, Code, Digest, JobId, JobSpec, Policy, Problem, Requirements, SHARD_TRACKS_MAX,
+    ShardPlan, Stages, TenantId,
 };
 
 use crate::app::{App, core_caller, storage_problem, unexpected};
@@ -51,6 +51,8 @@ async fn submit_as(
         spec_sha256,
         lane: Lane::Batch,
         priority: 0,
+        deadline: None,
+        requires: Requirements::default(),
     };
     match app
         .driver

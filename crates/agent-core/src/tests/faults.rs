@@ -382,3 +382,30 @@ fn a_bundle_that_cannot_be_had_gives_its_grants_back() {
         }]
     );
 }
+
+#[test]
+fn work_that_comes_to_a_node_whose_devices_are_all_out_goes_back() {
+    let mut node = Node::at_work(2, 2);
+    node.now = node.now + Millis(1_000);
+    node.tell(Event::Tick);
+    node.end(0, TrackOutcome::Scored);
+    node.end(1, TrackOutcome::Scored);
+    node.sung(0, false);
+    // The pull that was under way meanwhile is answered.
+    let answer = Ok(Pulled {
+        grants: vec![granted(2, 3)],
+        again_after: Millis(1_000),
+    });
+    let late = Event::Pulled {
+        session: Session(1),
+        number: PullNo(2),
+        answer,
+    };
+    assert_eq!(node.told(late), []);
+    let back = |attempt| Released {
+        key: key(attempt),
+        cause: Cause::DeviceOut,
+    };
+    let beat = node.beat_call();
+    assert_eq!((beat.held, beat.released), (vec![], vec![back(1), back(2)]));
+}

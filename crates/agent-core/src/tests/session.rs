@@ -180,3 +180,29 @@ fn a_tick_that_comes_early_or_twice_asks_for_nothing_twice() {
     let deadline = node.core.next_deadline().unwrap();
     assert!(deadline > node.now, "nothing is left undone now");
 }
+
+#[test]
+fn a_session_that_is_joined_again_goes_on_with_its_numbers() {
+    let mut node = Node::at_work(2, 1);
+    node.now = node.now + Millis(1_000);
+    let number = |actions: &[Action]| {
+        let calls = actions.iter().find_map(|action| match action {
+            Action::Pull(call) => Some(call.number),
+            _ => None,
+        });
+        calls.expect("a pull is due")
+    };
+    assert_eq!(number(&node.tell(Event::Tick)), PullNo(2));
+    let beats = node.beat_call().number;
+    // A coordinator that has not read the node's record yet does not know the session.
+    let unknown = Err(CallError::Refused(Code::NodeUnknown));
+    let lost = node.told(Event::Beaten {
+        session: Session(1),
+        number: beats,
+        answer: unknown,
+    });
+    assert_eq!(lost, [Action::Join]);
+    let again = node.tell(Event::Joined(Ok(joined(1))));
+    assert_eq!(number(&again), PullNo(2), "the unanswered pull is repeated");
+    assert!(node.core.beat_out() > Some(beats), "beats go on");
+}

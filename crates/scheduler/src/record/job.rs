@@ -2,7 +2,7 @@
 
 use super::VerdictCounts;
 use alloc::string::String;
-use types::{ActorId, Digest, Generation, JobSpec, Ledger, UnixMillis};
+use types::{ActorId, Digest, Generation, JobSpec, Ledger, Requirements, UnixMillis};
 
 /// Where a job stands. From `Publishing` on, no grant, commit, revocation or cancel is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
@@ -151,4 +151,12 @@ pub struct JobRecord {
     /// Totals at the moment of closing, since shard keys go afterwards. `None` while open.
     #[n(7)]
     pub totals: Option<Totals>,
+    /// By when the result is wanted, by wall clock: among equals of lane and priority the earliest goes first. Only an
+    /// order among deadlines, so that no clock decides anything.
+    #[n(8)]
+    pub deadline: Option<UnixMillis>,
+    /// What a node must have to be given its tracks.
+    #[n(9)]
+    #[cbor(default)]
+    pub requires: Requirements,
 }

@@ -1,14 +1,16 @@
-//! What the store holds: one record per job, per shard that has left the queue, and per node. A record is stored
+//! What the store holds: one record per job, per shard that has left the queue, per node and per revocation. A record is stored
 //! as one version byte and index-keyed CBOR, so that fields can be added without a word to older ones.
 //!
 //! Written and read by the core alone; shells see records through the core's views. Nothing here decides.
 
 mod job;
 mod node;
+mod revocation;
 mod shard;
 
 pub use job::{Closing, JobRecord, JobState, Lane, ManifestName, Totals};
 pub use node::{Duty, NodeRecord};
+pub use revocation::{Progress, RevocationRecord};
 pub(crate) use shard::disjoint;
 pub use shard::{
     AloneDeath, Care, Death, Failure, FailureCause, Grant, Made, Part, PartKind, ShardRecord,

@@ -233,6 +233,9 @@ pub enum FailureCause {
     /// The node could not reach a source or storage. Costs.
     #[n(4)]
     Storage,
+    /// The node beat on and made no progress. Costs.
+    #[n(5)]
+    Stalled,
 }
 
 /// Failures of one cause.

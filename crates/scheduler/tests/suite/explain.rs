@@ -1,5 +1,7 @@
 //! One test for each reason why work does not run.
 
+mod policy;
+
 use crate::world::agent::{Agent, SCREEN, SILENCE, tracks};
 use crate::world::{Effect, World, key, node, not_applied};
 use scheduler::record::{Care, Duty, FailureCause, PartKind};

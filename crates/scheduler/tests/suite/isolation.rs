@@ -13,8 +13,9 @@ struct End {
     rejected: TrackSet,
 }
 
-/// Runs a job whose `poison` kills the node that runs it, until it is published.
-fn run(nodes: usize, rows: u32, poison: Ordinal) -> End {
+/// Runs a job whose `poison` kills the node that runs it, until it is published. A node that is `told` beats between
+/// taking work and dying of it.
+fn run(nodes: usize, rows: u32, poison: &[Ordinal], told: bool) -> End {
     let mut world = World::new();
     let job = world.submit("j", rows, rows);
     let mut agents: Vec<Agent> = (0..nodes)
@@ -26,7 +27,7 @@ fn run(nodes: usize, rows: u32, poison: Ordinal) -> End {
     };
     for _ in 0..500 {
         for agent in &mut agents {
-            round(&mut world, agent, poison, &mut end);
+            round(&mut world, agent, poison, told, &mut end);
         }
         world.pass(Millis(2_000));
         if world.manifests.contains_key(&job) {
@@ -36,7 +37,7 @@ fn run(nodes: usize, rows: u32, poison: Ordinal) -> End {
     panic!("no end: {:?}", world.core.explain(world.now, &job, None));
 }
 
-fn round(world: &mut World, agent: &mut Agent, poison: Ordinal, end: &mut End) {
+fn round(world: &mut World, agent: &mut Agent, poison: &[Ordinal], told: bool, end: &mut End) {
     if agent.session.0 == 0 && agent.join(world).is_err() {
         return;
     }
@@ -45,12 +46,16 @@ fn round(world: &mut World, agent: &mut Agent, poison: Ordinal, end: &mut End) {
         return;
     }
     if agent.grants.is_empty() {
+        // A node that was given work may ask again at once.
+        agent.pull(world, 64);
         agent.pull(world, 64);
     }
-    let runs = |granted: &Granted| granted.care != Care::Reject && granted.tracks.contains(poison);
+    let kills = |granted: &Granted| poison.iter().any(|track| granted.tracks.contains(*track));
+    let runs = |granted: &Granted| granted.care != Care::Reject && kills(granted);
     if agent.grants.iter().any(runs) {
-        // It says what it has in hand, and dies of it.
-        agent.beat(world).expect("a living session is heard");
+        if told {
+            agent.beat(world).expect("a living session is heard");
+        }
         agent.kill();
         end.deaths += 1;
         return;
@@ -67,10 +72,21 @@ fn round(world: &mut World, agent: &mut Agent, poison: Ordinal, end: &mut End) {
 fn a_poison_track_is_rejected_alone_and_its_neighbours_finish() {
     for nodes in [1, 2, 3] {
         for poison in [0, 7, 15] {
-            let end = run(nodes, 16, poison);
+            let end = run(nodes, 16, &[poison], true);
             assert_eq!(end.rejected, tracks(poison, poison + 1), "{nodes} nodes");
             // Halved from 16 to 1 is four deaths, and five of agents that are back at once, alone.
             assert!(end.deaths <= 10, "{} deaths with {nodes} nodes", end.deaths);
+        }
+    }
+}
+
+#[test]
+fn tracks_that_kill_before_any_beat_names_them_are_rejected_alone() {
+    for nodes in [1, 2, 3] {
+        for poison in [&[7][..], &[6, 8], &[0, 1, 15]] {
+            let end = run(nodes, 16, poison, false);
+            let expected: TrackSet = poison.iter().copied().collect();
+            assert_eq!(end.rejected, expected, "{nodes} nodes");
         }
     }
 }

@@ -3,10 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
 mod explain;
+mod fairness;
 mod isolation;
 mod misuse;
 mod model;
 mod orphans;
+mod revocation;
 mod sessions;
+mod tail;
 mod transitions;
+mod trim;
 mod world;

@@ -5,16 +5,16 @@
 mod calm;
 mod judge;
 
-use crate::world::agent::{Agent, BOTH, SCREEN, same};
-use crate::world::{Effect, World, key, not_applied, unavailable, unknown};
+use crate::world::agent::{Agent, BOTH, SCREEN, revoke, same};
+use crate::world::{Effect, World, not_applied, unavailable, unknown};
 use proptest::prelude::*;
-use scheduler::record::PartKind;
+use scheduler::record::{Duty, Lane, PartKind};
 use scheduler::{
     Answer, CallId, CommitOutcome, Event, JobKey, Order, Outcome, Request, StepDown,
     StorageOutcome, Txn,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use types::{Attempt, Code, Digest, JobId, Millis, ShardId, TrackSet};
+use types::{Attempt, Code, Digest, JobId, Millis, ShardId, TrackSet, UnixMillis};
 
 /// One step of a history: what happens, and two numbers that choose among what there is.
 type Step = (u8, u16, u16);
@@ -42,6 +42,12 @@ struct History {
     /// Parts whose commit an agent heard to count.
     acknowledged: BTreeSet<(JobKey, ShardId, Attempt, Digest)>,
     cancelled: BTreeSet<JobKey>,
+    /// What was asked to be revoked: whose parts, and of which numbers.
+    revoked: Vec<(String, u64, u64)>,
+    /// Who made each part that was ever sent, and as which of its parts.
+    made: BTreeMap<Digest, (String, u64)>,
+    /// The escalation part that would make each escalation shard.
+    escalated: BTreeMap<(JobKey, ShardId), Digest>,
     /// The node that does not come back when the faults stop.
     away: Option<usize>,
 }
@@ -51,7 +57,13 @@ impl History {
         let mut world = World::new();
         let jobs = rows.iter().enumerate();
         let jobs = jobs
-            .map(|(n, (rows, tracks))| world.submit(&format!("j{n}"), *rows, *tracks))
+            .map(|(n, (rows, tracks))| {
+                // Every other job is of another tenant, on the same fleet.
+                let tenant = ["default", "b"][n % 2];
+                world.submit_as(tenant, &format!("j{n}"), *rows, |submission| {
+                    submission.spec.plan.shard_tracks = *tracks;
+                })
+            })
             .collect();
         let agents = [("a", BOTH), ("b", SCREEN), ("c", BOTH)];
         Self {
@@ -66,6 +78,9 @@ impl History {
             late: Vec::new(),
             acknowledged: BTreeSet::new(),
             cancelled: BTreeSet::new(),
+            revoked: Vec::new(),
+            made: BTreeMap::new(),
+            escalated: BTreeMap::new(),
             away: None,
         }
     }
@@ -147,6 +162,16 @@ impl History {
                 let (job, at) = (plan.job.clone(), types::UnixMillis(0));
                 self.world.feed(Event::ManifestWritten { job, outcome, at });
             }
+            (Effect::MarkRevoked(revocation), 0) => {
+                let outcome = StorageOutcome::Failed {
+                    code: Code::StorageFull,
+                    cause: String::new(),
+                };
+                self.world.feed(Event::RevocationMarked {
+                    revocation,
+                    outcome,
+                });
+            }
             (effect, _) => return Some(effect),
         }
         None
@@ -170,6 +195,21 @@ impl History {
     fn call(&mut self, asked: Asked, request: Request) {
         let call = self.world.call(request);
         self.calls.insert(call, asked);
+    }
+
+    /// An operator's call about a job, made for its tenant.
+    fn call_for(&mut self, job: &JobKey, asked: Asked, request: Request) {
+        let call = self.world.call_as(job.tenant.as_str(), request);
+        self.calls.insert(call, asked);
+    }
+
+    /// The job of that name, whosever it is.
+    fn key_of(&self, name: &JobId) -> JobKey {
+        let mut named = self.jobs.iter().filter(|job| job.job == *name);
+        named
+            .next()
+            .expect("a job that is worked on exists")
+            .clone()
     }
 
     fn join(&mut self, a: usize) {
@@ -254,11 +294,30 @@ impl History {
         for held in agent.grants.iter_mut().filter(|held| same(held, &granted)) {
             held.tracks = held.tracks.difference(&some);
         }
+        self.note_made(at, &commit);
         self.unanswered.push((at, commit.clone()));
         self.call(
             Asked::Commit(at, Box::new(commit.clone())),
             Request::Commit(commit),
         );
+    }
+
+    /// Remembers who made the parts of a commit, and which escalation shards they would make.
+    fn note_made(&mut self, at: usize, commit: &scheduler::Commit) {
+        let agent = &self.agents[at];
+        for part in &commit.parts {
+            self.made
+                .insert(part.sha256, (agent.name.clone(), agent.parts));
+            if part.kind == PartKind::Escalation {
+                let shard = ShardId::Escalation {
+                    root: commit.shard.root(),
+                    attempt: commit.attempt,
+                    first: part.tracks.first().expect("a part covers a track"),
+                };
+                let job = self.key_of(&commit.job);
+                self.escalated.insert((job, shard), part.sha256);
+            }
+        }
     }
 
     fn send_again(&mut self, a: usize) {
@@ -319,14 +378,31 @@ impl History {
         let job = self.jobs[a % self.jobs.len()].clone();
         let name: JobId = job.job.clone();
         match b % 16 {
-            0..=2 => self.call(Asked::Other, Request::Pause { job: name }),
-            3..=10 => self.call(Asked::Other, Request::Resume { job: name }),
+            0..=2 => self.call_for(&job, Asked::Other, Request::Pause { job: name }),
+            3..=10 => self.call_for(&job, Asked::Other, Request::Resume { job: name }),
+            12 => self.revoke(a, b),
+            13 => self.call_for(
+                &job,
+                Asked::Other,
+                Request::SetRank {
+                    job: name,
+                    lane: Some([Lane::Interactive, Lane::Ingest, Lane::Batch][a % 3]),
+                    priority: Some((a % 5) as i32),
+                    deadline: (a % 2 == 1).then_some(UnixMillis(a as i64)),
+                },
+            ),
+            14 => {
+                let agent = &self.agents[a % self.agents.len()];
+                let duty = [Duty::Serving, Duty::Cordoned, Duty::Draining][(a / 8) % 3];
+                let node = crate::world::node(&agent.name);
+                self.call(Asked::Other, Request::SetDuty { node, duty });
+            }
             11 if a.is_multiple_of(2) => {
                 let request = Request::Cancel {
                     job: name,
                     reason: "test".into(),
                 };
-                self.call(Asked::Cancel(job), request);
+                self.call_for(&job, Asked::Cancel(job.clone()), request);
             }
             _ => {
                 let at = a % self.agents.len();
@@ -339,6 +415,34 @@ impl History {
                 self.call(Asked::Other, request);
             }
         }
+    }
+
+    /// What a node made lately is not to count, by a new name or by one that is on its way.
+    fn revoke(&mut self, a: usize, b: usize) {
+        let agent = &self.agents[a % self.agents.len()];
+        let to = agent.parts;
+        let from = to.saturating_sub((a / 8 % 12) as u64);
+        let name = format!(
+            "r{}",
+            self.revoked.len() + usize::from(b.is_multiple_of(32))
+        );
+        let request = revoke(&name, &agent.name, from, to);
+        self.revoked.push((agent.name.clone(), from, to));
+        self.call(Asked::Other, request);
+    }
+
+    /// Whether a part may have been revoked: its device's work of that time was, or it rests on a part that was.
+    fn may_be_revoked(&self, job: &JobKey, shard: ShardId, sha256: &Digest) -> bool {
+        let spans = |part: &Digest| {
+            let made = self.made.get(part);
+            made.is_some_and(|(node, at)| {
+                let within =
+                    |(of, from, to): &(String, u64, u64)| of == node && (*from..=*to).contains(at);
+                self.revoked.iter().any(within)
+            })
+        };
+        let below = self.escalated.get(&(job.clone(), shard));
+        spans(sha256) || below.is_some_and(spans)
     }
 
     /// One answer arrives, or is lost.
@@ -417,7 +521,7 @@ impl History {
         if committed.outcome == CommitOutcome::Superseded {
             return;
         }
-        let job = key(commit.job.as_str());
+        let job = self.key_of(&commit.job);
         for part in &commit.parts {
             self.acknowledged
                 .insert((job.clone(), commit.shard, commit.attempt, part.sha256));
@@ -446,6 +550,7 @@ fn run(jobs: &[(u32, u32)], steps: &[Step]) {
         history.step(*step);
         history.follow();
         history.judge_totals();
+        history.judge_cache();
     }
     history.stop_faults();
     history.judge();

@@ -3,8 +3,8 @@
 use crate::world::agent::{Agent, tracks};
 use crate::world::{GENERATION, World, key};
 use scheduler::record::PartKind;
-use scheduler::{Fate, Granted, PartName, Request};
-use types::{Attempt, Digest, Generation, JobId, ShardId};
+use scheduler::{Collector, Fate, Granted, Listed, PartName, Request};
+use types::{Attempt, Digest, Generation, JobId, Millis, ShardId};
 
 /// Attempt 1 of shard 0 has committed tracks 0 to 2 and is live.
 fn setting() -> (World, Agent, Granted, Digest) {
@@ -103,6 +103,40 @@ fn a_published_jobs_manifest_stands_for_its_records_and_a_cancelled_job_has_noth
         })
         .unwrap();
     check(&world, &part(0, 1, sha256), Fate::Orphan);
+}
+
+#[test]
+fn an_orphan_is_given_back_when_it_is_seen_again_after_a_while_and_nothing_else_ever_is() {
+    let (mut world, mut agent, granted, sha256) = setting();
+    agent.commit(&mut world, &granted, &tracks(2, 4)).unwrap();
+    let listed = |sha256, in_manifest| Listed {
+        part: part(0, 1, sha256),
+        in_manifest,
+    };
+    let orphan = Digest::of(b"other");
+    let page = [listed(sha256, true), listed(orphan, true)];
+    let mut collector = Collector::new(Millis(1_000));
+    let mut see = |world: &World, at, page: &[Listed]| {
+        let doomed = collector.see(Millis(at), &world.core, page);
+        doomed
+            .into_iter()
+            .map(|part| part.sha256)
+            .collect::<Vec<_>>()
+    };
+    assert!(see(&world, 0, &page).is_empty());
+    assert!(see(&world, 999, &page).is_empty());
+    assert_eq!(see(&world, 1_000, &page), [orphan]);
+    // A new leader marks anew.
+    assert!(see(&world, 2_000, &page).is_empty());
+    world.restart();
+    world.settle();
+    assert!(see(&world, 9_000, &page).is_empty());
+    agent.grants.clear();
+    agent.pull(&mut world, 4);
+    agent.finish(&mut world);
+    // The manifest stands for the records of a published job.
+    let page = [listed(sha256, true), listed(orphan, false)];
+    assert_eq!(see(&world, 12_000, &page), [orphan]);
 }
 
 #[test]

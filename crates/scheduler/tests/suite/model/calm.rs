@@ -1,7 +1,6 @@
 //! The end of a history: the faults stop, nodes do what they should, and every job must end in bounded steps.
 
 use super::History;
-use crate::world::key;
 use scheduler::record::PartKind;
 use scheduler::{Answer, CommitOutcome, JobKey, Request};
 use types::Millis;
@@ -37,7 +36,12 @@ impl History {
             }
             self.world.pass(Millis(2_000));
             for job in self.jobs.clone() {
-                let _ = self.world.ask(Request::Resume { job: job.job });
+                let _ = self.world.ask_as(
+                    job.tenant.as_str(),
+                    Request::Resume {
+                        job: job.job.clone(),
+                    },
+                );
             }
             for at in 0..self.agents.len() {
                 // One node stays away for good in some histories; what it holds goes to the others.
@@ -63,6 +67,11 @@ impl History {
             }
         }
         let agent = &mut self.agents[at];
+        let serve = Request::SetDuty {
+            node: crate::world::node(&agent.name),
+            duty: scheduler::record::Duty::Serving,
+        };
+        let _ = self.world.ask(serve);
         agent.pull += 1;
         let wanted = agent.pull_request(16);
         let Ok(answer) = self.world.ask(wanted) else {
@@ -73,16 +82,18 @@ impl History {
             if granted.tracks.is_empty() {
                 continue;
             }
+            let agent = &mut self.agents[at];
             let request = agent.commit_request(&granted, &granted.tracks, PartKind::Terminal);
             let Request::Commit(commit) = request.clone() else {
                 continue;
             };
+            self.note_made(at, &commit);
             let answer = self.world.ask(request).expect("a sound commit is answered");
             let Answer::Committed(committed) = &answer else {
                 continue;
             };
             if committed.outcome != CommitOutcome::Superseded {
-                let job = key(commit.job.as_str());
+                let job = self.key_of(&commit.job);
                 let part = (job, commit.shard, commit.attempt, commit.parts[0].sha256);
                 self.acknowledged.insert(part);
             }

@@ -2,7 +2,7 @@
 
 use super::History;
 use scheduler::JobKey;
-use scheduler::record::{JobState, PartKind, Totals};
+use scheduler::record::{JobState, PartKind, Progress, Totals};
 use types::{ShardId, TrackSet};
 
 impl History {
@@ -14,6 +14,10 @@ impl History {
             self.world.open_calls
         );
         assert_eq!(self.world.store.shard_keys(), 0, "keys of closed jobs stay");
+        for job in &self.jobs {
+            let open = self.world.store.revocations(Progress::Open, job);
+            assert!(open.is_empty(), "revocations stay open: {open:?}");
+        }
         assert!(
             self.world.core.violations().is_empty(),
             "{:?}",
@@ -52,7 +56,7 @@ impl History {
     /// P2: what an agent heard to count is in the result, escalation parts by the shard that they make.
     fn judge_manifest(&self, job: &JobKey, manifest: &scheduler::ManifestPlan) {
         for (of, shard, attempt, sha256) in &self.acknowledged {
-            if of != job {
+            if of != job || self.may_be_revoked(job, *shard, sha256) {
                 continue;
             }
             let same = |part: &scheduler::ManifestPart| part.sha256 == *sha256;
@@ -67,6 +71,15 @@ impl History {
                 found,
                 "{job}: the counted part {sha256:?} of {shard}#{attempt} is not in the result"
             );
+        }
+    }
+
+    /// I12: a leader that is not deposed holds what the store holds, wherever nothing is on its way.
+    pub(super) fn judge_cache(&self) {
+        let leads = self.world.core.leads();
+        if leads.is_some_and(|epoch| epoch.0 == self.world.store.epoch) {
+            let entries = self.world.store.all();
+            self.world.core.agrees_with(&entries).expect("I12 holds");
         }
     }
 

@@ -4,11 +4,11 @@ use super::{World, agent_info, node};
 use scheduler::record::{Care, Made, PartKind, VerdictCounts};
 use scheduler::{
     Answer, Beat, BeatAnswer, Canary, CanaryVerdict, Commit, CommitAnswer, Granted, Held,
-    PartClaim, Pull, PullAnswer, Request,
+    PartClaim, Pull, PullAnswer, Request, Revoke,
 };
 use types::{
-    Digest, Ledger, Millis, Ordinal, Problem, PullNo, Session, Stage, StageUse, TrackSet,
-    UnixMillis,
+    Digest, Ledger, Millis, Ordinal, Problem, PullNo, RevocationId, Session, Stage, StageUse,
+    TrackSet, UnixMillis,
 };
 
 pub(crate) const SCREEN: &[Stage] = &[Stage::Decode, Stage::Screen];
@@ -23,7 +23,7 @@ pub(crate) struct Agent {
     pub(crate) beat: u64,
     pub(crate) grants: Vec<Granted>,
     pub(crate) stages: &'static [Stage],
-    parts: u64,
+    pub(crate) parts: u64,
 }
 
 impl Agent {
@@ -173,12 +173,10 @@ impl Agent {
             generation: granted.generation,
             shard: granted.shard,
             attempt: granted.attempt,
-            parts: vec![claim(
-                tracks,
-                kind,
-                granted.care,
-                Digest::of(digest.as_bytes()),
-            )],
+            parts: vec![PartClaim {
+                made: vec![made_at(self.parts)],
+                ..claim(tracks, kind, granted.care, Digest::of(digest.as_bytes()))
+            }],
         })
     }
 
@@ -223,12 +221,6 @@ pub(crate) fn claim(tracks: &TrackSet, kind: PartKind, care: Care, sha256: Diges
             ..VerdictCounts::default()
         },
     };
-    let made = Made {
-        stage: Stage::Screen,
-        device: "cpu:0".into(),
-        from: UnixMillis(1),
-        to: UnixMillis(2),
-    };
     let screen = StageUse {
         tracks: rows,
         device_us: 1_000,
@@ -245,13 +237,37 @@ pub(crate) fn claim(tracks: &TrackSet, kind: PartKind, care: Care, sha256: Diges
             screen,
             ..Ledger::default()
         },
-        made: vec![made],
+        made: vec![made_at(1)],
         canaries: vec![Canary {
             device: "cpu:0".into(),
             stage: Stage::Screen,
             verdict: CanaryVerdict::Good,
         }],
     }
+}
+
+/// The node's part of that number, by a clock that counts its parts.
+pub(crate) fn made_at(part: u64) -> Made {
+    let at = UnixMillis(i64::try_from(part).unwrap());
+    Made {
+        stage: Stage::Screen,
+        device: "cpu:0".into(),
+        from: at,
+        to: at,
+    }
+}
+
+/// A revocation of the parts of those numbers.
+pub(crate) fn revoke(name: &str, node_name: &str, from: u64, to: u64) -> Request {
+    let at = |part: u64| UnixMillis(i64::try_from(part).unwrap());
+    Request::Revoke(Revoke {
+        revocation: RevocationId::new(name).unwrap(),
+        node: node(node_name),
+        device: None,
+        from: at(from),
+        to: at(to),
+        reason: "wrong numbers".into(),
+    })
 }
 
 pub(crate) fn tracks(first: Ordinal, end: Ordinal) -> TrackSet {

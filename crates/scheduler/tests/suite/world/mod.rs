@@ -6,14 +6,15 @@ pub(crate) mod store;
 
 use scheduler::record::{Lane, ManifestName};
 use scheduler::{
-    Action, Actions, AgentInfo, Answer, CallId, Caller, Compare, Core, Event, JobKey, ManifestPlan,
-    Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown, StorageOutcome, Submission,
+    Action, Actions, AgentInfo, Answer, CallId, Caller, Compare, Config, Core, Event, JobKey,
+    ManifestPlan, Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown, StorageOutcome,
+    Submission,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{MemStore, Txn};
 use types::{
-    ActorId, CatalogName, Device, DeviceKind, Digest, Epoch, Generation, JobId, JobSpec, Millis,
-    NodeId, Policy, Problem, ShardPlan, Stage, TenantId, UnixMillis,
+    ActorId, CatalogName, Device, DeviceKind, Digest, Generation, JobId, JobSpec, Millis, NodeId,
+    Policy, Problem, Requirements, ShardPlan, Stage, TenantId, UnixMillis,
 };
 
 /// The generation of every test.
@@ -25,11 +26,13 @@ pub(crate) enum Effect {
     Read(scheduler::ReadId, scheduler::Reading),
     Write(scheduler::WriteId, Txn),
     Mark(JobKey),
+    MarkRevoked(scheduler::RevocationKey),
     Manifest(Box<ManifestPlan>),
 }
 
 pub(crate) struct World {
     pub(crate) core: Core,
+    config: Config,
     pub(crate) store: MemStore,
     pub(crate) now: Millis,
     pub(crate) effects: VecDeque<Effect>,
@@ -47,8 +50,14 @@ pub(crate) struct World {
 impl World {
     /// A world whose coordinator has just begun to lead an empty store.
     pub(crate) fn new() -> Self {
+        Self::with_config(Config::default())
+    }
+
+    /// The same, under a policy of its own.
+    pub(crate) fn with_config(config: Config) -> Self {
         let mut world = Self {
-            core: Core::new(),
+            core: Core::with_config(config.clone()),
+            config,
             store: MemStore::default(),
             now: Millis(1_000_000),
             effects: VecDeque::new(),
@@ -68,7 +77,7 @@ impl World {
 
     /// A new process: whatever the old one waited for is gone, and its epoch is over.
     pub(crate) fn restart(&mut self) {
-        self.core = Core::new();
+        self.core = Core::with_config(self.config.clone());
         self.effects.clear();
         self.open_calls.clear();
         self.lead();
@@ -102,6 +111,9 @@ impl World {
                 assert!(twice.is_none(), "call {call:?} is answered twice");
             }
             Action::MarkCancelled { job, .. } => self.effects.push_back(Effect::Mark(job)),
+            Action::MarkRevoked { revocation, .. } => {
+                self.effects.push_back(Effect::MarkRevoked(revocation));
+            }
             Action::WriteManifest { plan } => self.effects.push_back(Effect::Manifest(plan)),
             Action::Ready { .. } => self.ready += 1,
             Action::StepDown { reason, .. } => self.stepped_down.push(reason),
@@ -110,12 +122,20 @@ impl World {
 
     /// Makes a call; its answer comes later, if at all.
     pub(crate) fn call(&mut self, request: Request) -> CallId {
+        self.call_as("default", request)
+    }
+
+    /// Makes a call for a tenant.
+    pub(crate) fn call_as(&mut self, tenant: &str, request: Request) -> CallId {
         self.last_call += 1;
         let call = CallId(self.last_call);
         self.open_calls.insert(call);
         self.feed(Event::Call {
             call,
-            caller: Caller::default(),
+            caller: Caller {
+                tenant: TenantId::new(tenant).unwrap(),
+                ..Caller::default()
+            },
             at: UnixMillis(1_700_000_000_000 + self.now.0 as i64),
             request: Box::new(request),
         });
@@ -124,7 +144,12 @@ impl World {
 
     /// Makes a call and lets everything happen until nothing is left to.
     pub(crate) fn ask(&mut self, request: Request) -> Result<Answer, Problem> {
-        let call = self.call(request);
+        self.ask_as("default", request)
+    }
+
+    /// The same for a tenant.
+    pub(crate) fn ask_as(&mut self, tenant: &str, request: Request) -> Result<Answer, Problem> {
+        let call = self.call_as(tenant, request);
         self.settle();
         self.answers
             .remove(&call)
@@ -164,6 +189,10 @@ impl World {
                     outcome: StorageOutcome::Done(()),
                 });
             }
+            Effect::MarkRevoked(revocation) => self.feed(Event::RevocationMarked {
+                revocation,
+                outcome: StorageOutcome::Done(()),
+            }),
             Effect::Manifest(plan) => self.put_manifest(*plan),
         }
     }
@@ -216,6 +245,28 @@ impl World {
         key(job)
     }
 
+    /// Submits a tenant's job, edited.
+    pub(crate) fn submit_as(
+        &mut self,
+        tenant: &str,
+        job: &str,
+        rows: u32,
+        edit: impl FnOnce(&mut Submission),
+    ) -> JobKey {
+        let Request::Submit(mut submission) = submission(job, rows, 8) else {
+            panic!("a submission is one");
+        };
+        let tenant_id = TenantId::new(tenant).unwrap();
+        submission.spec.tenant = tenant_id.clone();
+        edit(&mut submission);
+        self.ask_as(tenant, Request::Submit(submission))
+            .expect("a sound job is accepted");
+        JobKey {
+            tenant: tenant_id,
+            job: JobId::new(job).unwrap(),
+        }
+    }
+
     /// The lines of actions since the last look.
     pub(crate) fn lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
@@ -255,6 +306,8 @@ pub(crate) fn submission(job: &str, rows: u32, shard_tracks: u32) -> Request {
         spec,
         lane: Lane::Batch,
         priority: 0,
+        deadline: None,
+        requires: Requirements::default(),
     })
 }
 
@@ -305,6 +358,10 @@ pub(crate) fn line(action: &Action) -> String {
             Err(problem) => format!("answer {}: {}", call.0, problem.code),
         },
         Action::MarkCancelled { job, .. } => format!("mark {job}"),
+        Action::MarkRevoked { revocation, record } => {
+            let jobs: Vec<String> = record.jobs.iter().map(ToString::to_string).collect();
+            format!("mark revoked {revocation} in {}", jobs.join(", "))
+        }
         Action::WriteManifest { plan } => {
             format!("manifest {} of {} parts", plan.job, plan.parts.len())
         }
@@ -329,6 +386,11 @@ fn summary(answer: &Answer) -> String {
                 .to_string();
             format!("{job} {word} existing={existing}")
         }
+        Answer::Revoked {
+            revocation,
+            jobs,
+            existing,
+        } => format!("revoked {revocation} in {jobs} jobs existing={existing}"),
         Answer::Done => "done".into(),
         Answer::Joined(joined) => format!("joined session {}", joined.session),
         Answer::Pulled(pulled) => {
@@ -353,11 +415,6 @@ fn summary(answer: &Answer) -> String {
         }
         Answer::Committed(committed) => format!("{:?} {:?}", committed.outcome, committed.order),
     }
-}
-
-/// An epoch for tests that speak to the core without a world.
-pub(crate) const fn epoch(number: u64) -> Epoch {
-    Epoch(number)
 }
 
 /// Outcomes in short.

@@ -1,7 +1,9 @@
 //! A versioned store in memory that executes transactions as the real one does, and judges every shard change that
 //! lands by the invariants.
 
-use scheduler::record::{JobRecord, PartKind, ShardRecord, decode};
+use scheduler::record::{
+    JobRecord, JobState, PartKind, Progress, RevocationRecord, ShardRecord, Standing, decode,
+};
 use scheduler::{
     Compare, Op, Outcome, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredEntry,
     invariants,
@@ -67,6 +69,16 @@ impl MemStore {
         }
     }
 
+    /// Everything stored.
+    pub(crate) fn all(&self) -> Vec<StoredEntry> {
+        let entry = |(key, (value, revision)): (&String, &(Vec<u8>, u64))| StoredEntry {
+            key: key.clone(),
+            value: value.clone(),
+            revision: Revision(*revision),
+        };
+        self.entries.iter().map(entry).collect()
+    }
+
     /// Executes a transaction: what it would end as with a store that answers.
     pub(crate) fn write(&mut self, txn: &Txn) -> Outcome {
         if txn.epoch.0 != self.epoch {
@@ -94,6 +106,7 @@ impl MemStore {
         for op in &txn.ops {
             self.judge(op);
         }
+        self.judge_tombstones(txn);
         for op in &txn.ops {
             match op {
                 Op::Put { key, value } => {
@@ -110,9 +123,92 @@ impl MemStore {
         }
     }
 
+    /// Revocations of some standing that name a job.
+    pub(crate) fn revocations(
+        &self,
+        progress: Progress,
+        job: &scheduler::JobKey,
+    ) -> Vec<RevocationRecord> {
+        let known = self.entries.iter().filter(|(key, _)| {
+            let key = RecordKey::parse(GENERATION, key);
+            matches!(key, Ok(RecordKey::Revocation(_)))
+        });
+        let records = known.map(|(_, (bytes, _))| {
+            decode::<RevocationRecord>(bytes).expect("revocation records decode")
+        });
+        records
+            .filter(|record| record.progress == progress && record.jobs.contains(job))
+            .collect()
+    }
+
+    /// A job that begins to publish holds nothing that was revoked, and no revocation of it is open.
+    fn judge_publishing(&self, job: &scheduler::JobKey, value: &[u8]) {
+        let record: JobRecord = decode(value).expect("job records decode");
+        if record.state != JobState::Publishing {
+            return;
+        }
+        let open = self.revocations(Progress::Open, job);
+        assert!(open.is_empty(), "{job} publishes while {open:?} is open");
+        let shard_of = |key: &str| match RecordKey::parse(GENERATION, key) {
+            Ok(RecordKey::Shard(of, shard)) if of == *job => Some(shard),
+            _ => None,
+        };
+        for revoked in self.revocations(Progress::Closed, job) {
+            for shard in self.entries.keys().filter_map(|key| shard_of(key)) {
+                let held = self.shard(job, shard).expect("it is there");
+                let part = held.parts.iter().find(|part| revoked.covers(part));
+                assert!(part.is_none(), "{job} publishes {part:?} under {revoked:?}");
+            }
+        }
+    }
+
+    /// An escalation part is gone only together with its shard, whose key stays as a tombstone.
+    fn judge_tombstones(&self, txn: &Txn) {
+        for op in &txn.ops {
+            let (Op::Put { key, value }, Ok(RecordKey::Shard(job, ShardId::Root(root)))) =
+                (op, RecordKey::parse(GENERATION, op.key()))
+            else {
+                continue;
+            };
+            let Some(before) = self.shard(&job, ShardId::Root(root)) else {
+                continue;
+            };
+            let after: ShardRecord = decode(value).expect("shard records decode");
+            let fell = before
+                .parts
+                .iter()
+                .filter(|part| part.kind == PartKind::Escalation && !after.parts.contains(part));
+            for part in fell {
+                let id = ShardId::Escalation {
+                    root,
+                    attempt: part.attempt,
+                    first: part.tracks.first().expect("a part covers a track"),
+                };
+                let path = RecordKey::Shard(job.clone(), id).path(GENERATION);
+                let with = txn.ops.iter().find(|op| *op.key() == path);
+                let Some(Op::Put { value, .. }) = with else {
+                    panic!("{key}: part of {id} fell without a tombstone");
+                };
+                let grave: ShardRecord = decode(value).expect("shard records decode");
+                assert_eq!(grave.standing, Standing::Tombstone, "{id}");
+            }
+        }
+    }
+
     /// Holds a change that is about to land against the invariants, by what the store held before.
     fn judge(&self, op: &Op) {
-        let Ok(RecordKey::Shard(job, shard)) = RecordKey::parse(GENERATION, op.key()) else {
+        let key = RecordKey::parse(GENERATION, op.key());
+        if let (Ok(RecordKey::Job(job)), Op::Put { value, .. }) = (&key, op) {
+            let after: JobRecord = decode(value).expect("job records decode");
+            invariants::job_change(self.job(job).as_ref(), &after).expect("I16 holds");
+            invariants::job_is_its_tenants(job, &after.spec).expect("I10 holds");
+            self.judge_publishing(job, value);
+        }
+        if let (Ok(RecordKey::Job(job)), Op::Delete { .. }) = (&key, op) {
+            let closed = self.job(job).is_some_and(|record| record.state.is_closed());
+            assert!(closed, "{job} is removed while it is open");
+        }
+        let Ok(RecordKey::Shard(job, shard)) = key else {
             return;
         };
         let job_path = RecordKey::Job(job.clone()).path(GENERATION);
@@ -143,7 +239,7 @@ impl MemStore {
                 attempt,
                 first,
             } => {
-                let path = RecordKey::Shard(job, ShardId::Root(root)).path(GENERATION);
+                let path = RecordKey::Shard(job.clone(), ShardId::Root(root)).path(GENERATION);
                 let (bytes, _) = self
                     .entries
                     .get(&path)
@@ -160,7 +256,11 @@ impl MemStore {
             }
         };
         let epoch = Epoch(self.epoch);
-        if let Err(violation) = invariants::shard_change(before.as_ref(), &after, &extent, epoch) {
+        let open = self.revocations(Progress::Open, &job);
+        let open: Vec<&RevocationRecord> = open.iter().collect();
+        let checked =
+            invariants::shard_change_under(before.as_ref(), &after, &extent, epoch, &open);
+        if let Err(violation) = checked {
             panic!(
                 "{}: {violation}\nbefore {before:#?}\nafter {after:#?}",
                 op.key()

@@ -1,10 +1,19 @@
 //! What must hold of every change of a record, whoever makes it: one predicate for each invariant, shared by the
 //! core (which refuses to write what breaks one, and counts it), the tests and the simulator.
 //!
-//! The numbers are those of the reliability reference; those not here are checked where they can be seen.
+//! The numbers are stable. Those whose evidence the core never sees have a predicate here that takes the evidence from
+//! whoever has it; [`Invariant::holder`] says where each is held.
+
+mod evidence;
+
+pub use evidence::{
+    applied_in_its_reign, commit_is_renewed, counted_was_not_collected, job_change, job_has_ended,
+    job_is_its_tenants, orphan_is_unnamed, part_is_stored, shares_are_even, traces_agree,
+};
 
 use crate::action::ManifestPlan;
-use crate::record::{Part, PartKind, ShardRecord, disjoint};
+use crate::limits;
+use crate::record::{Care, Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,7 +23,7 @@ use types::{Epoch, TrackSet};
 /// An invariant by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// A committed part is never changed or dropped (before revocation, which is not part of this version).
+    /// A part that counts is never changed, and dropped only by a revocation that covers it, before publish.
     I1,
     /// A part counts only under a live grant that holds its tracks, in the epoch that writes it.
     I2,
@@ -22,10 +31,38 @@ pub enum Invariant {
     I3,
     /// At most one live grant per track.
     I4,
+    /// What a part that counts names is in storage, of its size and digest.
+    I5,
+    /// No orphan counts.
+    I6,
+    /// What was collected never counts.
+    I7,
     /// Covered, granted and queued tracks of a shard add up to all of its tracks, each counted once.
     I8,
     /// Rows of the manifest are the rows of its parts are the tracks of the list, each once.
     I9,
+    /// What belongs to one tenant stands under its own name.
+    I10,
+    /// A write of an ended reign is refused.
+    I11,
+    /// What a leader holds in memory is what the store holds.
+    I12,
+    /// A track is rejected only after it has died alone often enough.
+    I13,
+    /// Tenants with backlog have even shares of device time.
+    I14,
+    /// With faults stopped every job ends.
+    I15,
+    /// A job's states follow each other only as they may: cancel and publish exclude each other.
+    I16,
+    /// Every change is audited, once.
+    I17,
+    /// Records stay within their bounds.
+    I18,
+    /// An agent commits only under a grant renewed within its life.
+    I19,
+    /// The same events give the same actions.
+    I20,
     /// Not of the protocol: an assumption of this program.
     Internal,
 }
@@ -75,12 +112,28 @@ pub fn shard_change(
     extent: &TrackSet,
     epoch: Epoch,
 ) -> Result<(), Violation> {
+    shard_change_under(before, after, extent, epoch, &[])
+}
+
+/// The same, where these open revocations name the shard's job: what they cover may be dropped, and nothing else.
+///
+/// # Errors
+/// Names the first invariant that the change breaks.
+pub fn shard_change_under(
+    before: Option<&ShardRecord>,
+    after: &ShardRecord,
+    extent: &TrackSet,
+    epoch: Epoch,
+    revocations: &[&RevocationRecord],
+) -> Result<(), Violation> {
     let empty = ShardRecord::default();
     let before = before.unwrap_or(&empty);
-    parts_stay(before, after)?;
+    parts_stay_unless(before, after, revocations)?;
     parts_were_granted(before, after, epoch)?;
     attempts_rise(before, after)?;
     grants_are_disjoint(after)?;
+    rejects_are_convicted(before, after)?;
+    record_is_bounded(after)?;
     tracks_add_up(after, extent)
 }
 
@@ -89,15 +142,53 @@ pub fn shard_change(
 /// # Errors
 /// Names the part that does not.
 pub fn parts_stay(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
-    let kept = after.parts.len() >= before.parts.len()
-        && before.parts.iter().zip(&after.parts).all(|(a, b)| a == b);
-    hold(kept, Invariant::I1, || {
-        format!(
-            "{} parts became {}, or one changed",
-            before.parts.len(),
-            after.parts.len()
-        )
-    })
+    parts_stay_unless(before, after, &[])
+}
+
+/// I1 beside revocations: each part that counted still counts, unchanged, unless one of these covers it; a tombstone
+/// stays as it is and takes the place of a live escalation shard under a revocation only.
+///
+/// # Errors
+/// Names the part that does not.
+pub fn parts_stay_unless(
+    before: &ShardRecord,
+    after: &ShardRecord,
+    revocations: &[&RevocationRecord],
+) -> Result<(), Violation> {
+    match (before.standing, after.standing) {
+        (Standing::Tombstone, _) => {
+            return hold(before == after, Invariant::I1, || {
+                "a tombstone changed".to_string()
+            });
+        }
+        (Standing::Live, Standing::Tombstone) => {
+            let empty = after.parts.is_empty() && after.grants.is_empty();
+            let may = empty && !revocations.is_empty();
+            return hold(may, Invariant::I1, || {
+                "an escalation shard fell without a revocation, or holds something".to_string()
+            });
+        }
+        (Standing::Live, Standing::Live) => {}
+    }
+    let mut rest = after.parts.iter().peekable();
+    for part in &before.parts {
+        if rest.next_if(|next| *next == part).is_none() {
+            let revoked = revocations.iter().any(|by| by.covers(part));
+            hold(revoked, Invariant::I1, || {
+                format!("part {:?} is gone or changed", part.sha256)
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// The parts of `after` that were not there before: those that follow what was kept.
+fn new_parts<'a>(before: &ShardRecord, after: &'a ShardRecord) -> impl Iterator<Item = &'a Part> {
+    let mut rest = after.parts.iter().peekable();
+    for part in &before.parts {
+        rest.next_if(|next| *next == part);
+    }
+    rest
 }
 
 /// I2: each new part lies in a grant that was live before, on its node, and this epoch counts it.
@@ -117,7 +208,7 @@ pub fn parts_were_granted(
             grant.node == part.node && outside.is_empty()
         })
     };
-    for part in after.parts.iter().skip(before.parts.len()) {
+    for part in new_parts(before, after) {
         hold(granted(part), Invariant::I2, || {
             format!(
                 "part {:?} of attempt {} has no live grant",
@@ -129,6 +220,44 @@ pub fn parts_were_granted(
         })?;
     }
     Ok(())
+}
+
+/// I13: a grant that rejects its tracks names one track, convicted by the deaths that the record kept before.
+///
+/// # Errors
+/// Names the grant that does not.
+pub fn rejects_are_convicted(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
+    let rejects = after
+        .grants
+        .iter()
+        .filter(|grant| grant.care == Care::Reject && before.grant(grant.attempt).is_none());
+    for grant in rejects {
+        let suspect = crate::suspects::of(&before.suspects, grant.range.first);
+        let convicted = suspect.is_some_and(|suspect| suspect.care() == Care::Reject);
+        hold(convicted && grant.range.len() == 1, Invariant::I13, || {
+            format!(
+                "grant {} rejects {} unconvicted",
+                grant.attempt, grant.range
+            )
+        })?;
+    }
+    Ok(())
+}
+
+/// I18 of one record: grants, suspects and coverage stay within their bounds.
+///
+/// # Errors
+/// Names what does not.
+pub fn record_is_bounded(record: &ShardRecord) -> Result<(), Violation> {
+    let bounded = |holds, what: &str| hold(holds, Invariant::I18, || what.to_string());
+    bounded(
+        record.grants.len() <= limits::GRANTS_PER_SHARD_MAX,
+        "a shard has more than 16 live grants",
+    )?;
+    bounded(
+        record.suspects.len() <= limits::SUSPECT_RUNS_MAX,
+        "a shard has more than 64 runs of suspects",
+    )
 }
 
 /// I3: the last attempt is never lowered; a new grant's attempt lies above the old last one.

@@ -1,0 +1,160 @@
+//! The tail of a job: a node has nothing to do while others hold more than they will soon be through with. Slow holders
+//! are asked, by `yield at`, for half of what they have not begun; a grant that makes no progress is withdrawn, and that
+//! costs. Nothing is done twice for speed alone. Looked for only when a node asks in vain, and seldom.
+
+use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED};
+use crate::pull::stage_of;
+use crate::record::{FailureCause, JobState};
+use crate::reign::Reign;
+use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
+use alloc::vec::Vec;
+use core::cmp::Reverse;
+use types::{Millis, Ordinal, TrackSet};
+
+impl Reign {
+    /// Frees tracks for a node that asked in vain; whether any were taken away at once.
+    pub(crate) fn help_tail(&mut self, now: Millis, hungry: NodeNo) -> bool {
+        let any = self.withdraw_stalled(now, hungry);
+        self.split(now, hungry);
+        any
+    }
+
+    fn withdraw_stalled(&mut self, now: Millis, hungry: NodeNo) -> bool {
+        let after = self.config.stalled_after;
+        let mut stalled: Vec<GrantId> = Vec::new();
+        for (no, node) in &self.nodes {
+            if *no == hungry {
+                continue;
+            }
+            let still =
+                |holding: &Holding| holding.has_stood(now, after) || node.has_stood(now, after);
+            let own = node.holdings.iter();
+            let own = own.filter(|(id, holding)| still(holding) && self.could_take(hungry, **id));
+            stalled.extend(own.map(|(id, _)| *id));
+        }
+        for id in &stalled {
+            self.withdraw(*id, Withdrawal::Failed(FailureCause::Stalled));
+        }
+        !stalled.is_empty()
+    }
+
+    /// Asks the slowest holders for half of what they have not begun: one grant each, as many as nodes are hungry.
+    fn split(&mut self, now: Millis, hungry: NodeNo) {
+        let wanting = self
+            .nodes
+            .values()
+            .filter(|node| node.hungry_since.is_some());
+        let most = wanting.count().clamp(1, SPLITS_MAX);
+        let mut slow: Vec<(Reverse<u64>, NodeNo)> = self
+            .nodes
+            .iter()
+            .filter(|(no, node)| **no != hungry && node.is_live(now))
+            .map(|(no, node)| (Reverse(self.millis_to_go(node)), *no))
+            .filter(|(to_go, _)| to_go.0 >= SPLIT_WORTH.0)
+            .collect();
+        slow.sort_unstable();
+        for (_, no) in slow.into_iter().take(most) {
+            if let Some((id, at)) = self.half_of(no, hungry) {
+                self.want_back(no, id, at);
+            }
+        }
+    }
+
+    /// How long a node will be busy with what it holds, by its measured rate.
+    fn millis_to_go(&self, node: &Node) -> u64 {
+        let open = node
+            .holdings
+            .keys()
+            .map(|id| self.open_tracks(id.job, id.shard, id.attempt));
+        let open: u64 = open.sum();
+        match node.rate {
+            Some(rate) if rate > 0 => open.saturating_mul(1_000_000) / u64::from(rate),
+            Some(_) | None => open.saturating_mul(TRACK_UNMEASURED.0),
+        }
+    }
+
+    /// The node's grant with most tracks that it has not begun, and the ordinal from which on they are wanted back.
+    fn half_of(&self, no: NodeNo, hungry: NodeNo) -> Option<(GrantId, Ordinal)> {
+        let node = self.nodes.get(&no)?;
+        if node
+            .holdings
+            .values()
+            .any(|holding| holding.yield_at.is_some())
+        {
+            return None;
+        }
+        let own = node
+            .holdings
+            .keys()
+            .filter(|id| self.could_take(hungry, **id));
+        let id = *own.max_by_key(|id| (self.not_begun(no, **id), **id))?;
+        let left = self.tracks_not_begun(no, id)?;
+        let kept = usize::try_from(left.len() / 2).ok()?;
+        Some((id, left.iter().nth(kept)?))
+    }
+
+    fn tracks_not_begun(&self, no: NodeNo, id: GrantId) -> Option<TrackSet> {
+        let grant = self.live_grant(no, id)?;
+        let job = self.jobs.get(&id.job)?;
+        let extent = job.extent(id.shard)?;
+        let open = extent.intersection(&TrackSet::from(grant.range));
+        let open = open.difference(&job.shards.get(&id.shard)?.covered);
+        let holding = self.nodes.get(&no)?.holdings.get(&id)?;
+        Some(match &holding.in_hand {
+            Some(in_hand) => open.difference(in_hand),
+            None => open,
+        })
+    }
+
+    fn want_back(&mut self, no: NodeNo, id: GrantId, at: Ordinal) {
+        let node = self.nodes.get_mut(&no);
+        if let Some(holding) = node.and_then(|node| node.holdings.get_mut(&id)) {
+            holding.yield_at = Some(at);
+        }
+    }
+
+    /// Whether a node could take what another one holds.
+    fn could_take(&self, no: NodeNo, id: GrantId) -> bool {
+        let (Some(node), Some(job)) = (self.nodes.get(&no), self.jobs.get(&id.job)) else {
+            return false;
+        };
+        let running = |job: &Job| {
+            job.record()
+                .is_some_and(|record| record.state == JobState::Running)
+        };
+        let able = node.may_take(job) && node.runs(stage_of(id.shard));
+        running(job) && able && self.quota_reached(id.job).is_none()
+    }
+}
+
+impl Holding {
+    /// Notes what a beat says of its progress.
+    pub(crate) fn note_progress(
+        &mut self,
+        now: Millis,
+        in_hand: &TrackSet,
+        unflushed: u32,
+        open: u64,
+    ) {
+        let same = self.in_hand.as_ref() == Some(in_hand);
+        if !same || self.unflushed != unflushed || self.open != open {
+            self.moved_at = now;
+        }
+        self.unflushed = unflushed;
+        self.open = open;
+    }
+
+    /// Whether it has had the same tracks in hand for so long.
+    fn has_stood(&self, now: Millis, span: Millis) -> bool {
+        let works = self.in_hand.as_ref().is_some_and(|set| !set.is_empty());
+        works && now.since(self.moved_at) >= span
+    }
+}
+
+impl Node {
+    /// Whether nothing that it holds has moved for so long.
+    fn has_stood(&self, now: Millis, span: Millis) -> bool {
+        let moved = self.holdings.values().map(|holding| holding.moved_at).max();
+        moved.is_some_and(|at| now.since(at) >= span)
+    }
+}

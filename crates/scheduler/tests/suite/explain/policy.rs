@@ -1,0 +1,149 @@
+//! The reasons that policy gives: requirements, quotas, shares, revocations.
+
+use super::{check, check_node, job, pair, why};
+use crate::world::World;
+use crate::world::agent::{Agent, revoke};
+use scheduler::{Blocked, Config, Quota, Request};
+use types::{DeviceKind, Requirements};
+
+/// A world with such a quota for everybody, a job of 32 tracks in shards of 8, and a node.
+fn under(quota: Quota) -> (World, scheduler::JobKey, Agent) {
+    let mut world = World::with_config(Config {
+        quota,
+        ..Config::default()
+    });
+    let job = world.submit("j", 32, 8);
+    let agent = Agent::joined(&mut world, "n");
+    (world, job, agent)
+}
+
+#[track_caller]
+fn check_requirement(requires: Requirements, expected: &Blocked) {
+    let mut world = World::new();
+    let job = world.submit_as("default", "j", 8, |submission| {
+        submission.requires = requires
+    });
+    let mut agent = Agent::joined(&mut world, "n");
+    assert!(agent.pull(&mut world, 8).grants.is_empty());
+    check(&world, &job, expected);
+    check_node(&world, "n", &[Blocked::NothingToDo]);
+}
+
+#[test]
+fn no_node_with_device() {
+    let requires = Requirements {
+        device: Some(DeviceKind::Cuda),
+        ..Requirements::default()
+    };
+    let kind = DeviceKind::Cuda;
+    check_requirement(requires, &Blocked::NoNodeWithDevice { kind });
+}
+
+#[test]
+fn no_node_with_memory() {
+    let bytes = (1 << 30) + 1;
+    let requires = Requirements {
+        memory_bytes: bytes,
+        ..Requirements::default()
+    };
+    check_requirement(requires, &Blocked::NoNodeWithMemory { bytes });
+}
+
+#[test]
+fn no_node_with_bundle() {
+    let requires = Requirements {
+        bundle_loaded: true,
+        ..Requirements::default()
+    };
+    check_requirement(requires, &Blocked::NoNodeWithBundle);
+}
+
+#[test]
+fn what_a_node_has_is_no_hindrance() {
+    let mut world = World::new();
+    let requires = Requirements {
+        device: Some(DeviceKind::Cpu),
+        memory_bytes: 1 << 30,
+        bundle_loaded: true,
+    };
+    world.submit_as("default", "j", 8, |submission| {
+        submission.requires = requires
+    });
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull += 1;
+    let Request::Pull(mut pull) = agent.pull_request(8) else {
+        panic!("a pull is one");
+    };
+    pull.bundles = vec![types::Digest::of(b"bundle")];
+    let answer = world.ask(Request::Pull(pull)).unwrap();
+    assert_eq!(agent.take_pull(&answer).grants.len(), 1);
+}
+
+#[test]
+fn quota_grants() {
+    let (mut world, job, mut agent) = under(Quota {
+        grants_max: Some(2),
+        ..Quota::default()
+    });
+    assert_eq!(agent.pull(&mut world, 32).grants.len(), 2);
+    assert!(agent.pull(&mut world, 32).grants.is_empty());
+    check(&world, &job, &Blocked::QuotaGrants);
+    agent.finish(&mut world);
+    assert_eq!(agent.pull(&mut world, 32).grants.len(), 2);
+}
+
+#[test]
+fn quota_tracks() {
+    let (mut world, job, mut agent) = under(Quota {
+        tracks_max: Some(12),
+        ..Quota::default()
+    });
+    let tracks = |answer: scheduler::PullAnswer| {
+        let grants = answer.grants.iter();
+        grants.map(|granted| granted.tracks.len()).sum::<u64>()
+    };
+    assert_eq!(tracks(agent.pull(&mut world, 32)), 12);
+    check(&world, &job, &Blocked::QuotaTracks);
+    assert_eq!(tracks(agent.pull(&mut world, 32)), 0);
+}
+
+#[test]
+fn quota_jobs() {
+    let (mut world, first, mut agent) = under(Quota {
+        jobs_max: Some(1),
+        ..Quota::default()
+    });
+    let second = world.submit("k", 8, 8);
+    let answer = agent.pull(&mut world, 99);
+    assert!(answer.grants.iter().all(|granted| granted.job == first));
+    check(&world, &second, &Blocked::QuotaJobs);
+    world.ask(Request::Pause { job: job("j") }).unwrap();
+    assert_eq!(agent.pull(&mut world, 99).grants[0].job, second);
+}
+
+#[test]
+fn other_tenant_first() {
+    let mut world = World::new();
+    let first = world.submit_as("a", "j", 8, |_| {});
+    let second = world.submit_as("b", "k", 8, |_| {});
+    Agent::joined(&mut world, "n");
+    check(&world, &first, &Blocked::NotYetPulled);
+    check(&world, &second, &Blocked::OtherTenantFirst);
+    assert!(
+        !why(&world, &second)
+            .iter()
+            .any(|reason| matches!(reason, Blocked::QueuedBehind { .. }))
+    );
+}
+
+#[test]
+fn job_and_node_under_revocation() {
+    let (mut world, job, mut agent) = pair();
+    agent.pull(&mut world, 8);
+    world.call(revoke("r", "n", 0, 9));
+    check(&world, &job, &Blocked::JobRevoking);
+    let node = crate::world::node("n");
+    check_node(&world, "n", &[Blocked::NodeRevoked { node }]);
+    world.settle();
+    check(&world, &job, &Blocked::NotYetPulled);
+}

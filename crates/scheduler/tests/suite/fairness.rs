@@ -1,0 +1,260 @@
+//! Who is served first: shares among tenants, lanes, priorities, deadlines, and what is asked back for them.
+
+use crate::world::World;
+use crate::world::agent::{Agent, tracks};
+use proptest::prelude::*;
+use scheduler::record::{Lane, PartKind};
+use scheduler::{Answer, Config, JobKey, Order, Request, invariants};
+use types::{JobId, Millis, Ordinal, UnixMillis};
+
+/// A world with small grants, and nodes that do ten tracks in a second.
+fn setting(nodes: usize) -> (World, Vec<Agent>) {
+    let mut world = World::with_config(Config {
+        share_window: Millis(10_000),
+        grant_work: Millis(200),
+        ..Config::default()
+    });
+    let agent = |n| Agent::joined(&mut world, &format!("n{n}"));
+    let agents = (0..nodes).map(agent).collect();
+    (world, agents)
+}
+
+/// The node asks, and is given what it is given.
+fn pull(world: &mut World, agent: &mut Agent) -> Option<JobKey> {
+    agent.pull += 1;
+    let Request::Pull(mut pull) = agent.pull_request(2) else {
+        panic!("a pull is one");
+    };
+    pull.tracks_per_1000_s = Some(10_000);
+    let answer = world.ask(Request::Pull(pull)).unwrap();
+    let granted = agent.take_pull(&answer).grants;
+    granted.first().map(|granted| granted.job.clone())
+}
+
+/// All that the node holds is done, at that cost a track.
+fn finish(world: &mut World, agent: &mut Agent, cost: impl Fn(&JobKey) -> u64) -> u64 {
+    let mut spent = 0;
+    for granted in std::mem::take(&mut agent.grants) {
+        let request = agent.commit_request(&granted, &granted.tracks, PartKind::Terminal);
+        let Request::Commit(mut commit) = request else {
+            panic!("a commit is one");
+        };
+        let us = cost(&granted.job) * granted.tracks.len();
+        commit.parts[0].ledger.screen.device_us = us;
+        spent += us;
+        world.ask(Request::Commit(commit)).unwrap();
+    }
+    spent
+}
+
+/// Device time that each tenant had, of rounds in which every node pulls and finishes.
+fn run(world: &mut World, agents: &mut [Agent], rounds: usize, cost: [u64; 3]) -> [u64; 3] {
+    let of = |job: &JobKey| match job.tenant.as_str() {
+        "a" => 0,
+        "b" => 1,
+        _ => 2,
+    };
+    let mut had = [0; 3];
+    for _ in 0..rounds {
+        for agent in agents.iter_mut() {
+            if let Some(job) = pull(world, agent) {
+                had[of(&job)] += finish(world, agent, |job| cost[of(job)]);
+            }
+        }
+        world.pass(Millis(200));
+        for agent in agents.iter_mut() {
+            agent.beat(world).unwrap();
+        }
+    }
+    had
+}
+
+#[test]
+fn tenants_with_backlog_have_the_same_device_time_whatever_their_tracks_cost() {
+    for cost in [
+        [1, 1, 1],
+        [100_000, 100_000, 100_000],
+        [50_000, 200_000, 10_000],
+    ] {
+        let (mut world, mut agents) = setting(3);
+        for tenant in ["a", "b", "c"] {
+            world.submit_as(tenant, &format!("{tenant}-1"), 4_000, |_| {});
+        }
+        world.submit_as("a", "a-2", 4_000, |_| {});
+        let had = run(&mut world, &mut agents, 200, cost);
+        let grant = 2 * cost.iter().max().unwrap() * agents.len() as u64;
+        assert!(
+            invariants::shares_are_even(&had, grant).is_ok(),
+            "{had:?} at {cost:?}"
+        );
+    }
+}
+
+#[test]
+fn a_tenant_that_comes_late_is_owed_nothing_for_before() {
+    let (mut world, mut agents) = setting(2);
+    world.submit_as("a", "a-1", 4_000, |_| {});
+    run(&mut world, &mut agents, 100, [100_000; 3]);
+    world.submit_as("b", "b-1", 4_000, |_| {});
+    let [a, b, _] = run(&mut world, &mut agents, 100, [100_000; 3]);
+    assert!(
+        invariants::shares_are_even(&[a, b], 400_000).is_ok(),
+        "{a} {b}"
+    );
+}
+
+#[test]
+fn a_lane_goes_first_but_takes_no_tenant_far_ahead_of_its_share() {
+    let (mut world, mut agents) = setting(1);
+    world.submit_as("a", "a-1", 4_000, |_| {});
+    world.submit_as("b", "b-1", 4_000, |submission| {
+        submission.lane = Lane::Interactive
+    });
+    assert_eq!(
+        pull(&mut world, &mut agents[0]).unwrap().tenant.as_str(),
+        "b"
+    );
+    finish(&mut world, &mut agents[0], |_| 100_000);
+    let [a, b, _] = run(&mut world, &mut agents, 200, [100_000; 3]);
+    // 5 % of the window on one device is half a second, and a grant is 0.2 s.
+    assert!(b > a && b - a <= 500_000 + 2 * 200_000, "{a} {b}");
+}
+
+#[test]
+fn within_a_tenant_lane_then_priority_then_deadline_then_age_decide() {
+    let (mut world, mut agents) = setting(1);
+    let at = |at| Some(UnixMillis(at));
+    for (name, lane, priority, deadline) in [
+        ("f", Lane::Batch, 0, None),
+        ("e", Lane::Batch, 0, at(9)),
+        ("d", Lane::Batch, 0, at(3)),
+        ("c", Lane::Batch, 7, None),
+        ("b", Lane::Ingest, -1, None),
+        ("a", Lane::Interactive, -9, None),
+    ] {
+        world.submit_as("default", name, 2, |submission| {
+            submission.lane = lane;
+            submission.priority = priority;
+            submission.deadline = deadline;
+        });
+    }
+    let mut order = String::new();
+    while let Some(job) = pull(&mut world, &mut agents[0]) {
+        order.push_str(job.job.as_str());
+    }
+    assert_eq!(order, "abcdef");
+}
+
+#[test]
+fn a_rank_can_be_changed_and_counts_at_the_next_pull() {
+    let (mut world, mut agents) = setting(1);
+    for name in ["j", "k"] {
+        world.submit_as("default", name, 80, |_| {});
+    }
+    let rank = |lane, priority| Request::SetRank {
+        job: JobId::new("k").unwrap(),
+        lane,
+        priority,
+        deadline: None,
+    };
+    assert_eq!(pull(&mut world, &mut agents[0]).unwrap().job.as_str(), "j");
+    world.ask(rank(None, Some(3))).unwrap();
+    assert_eq!(pull(&mut world, &mut agents[0]).unwrap().job.as_str(), "k");
+    world.ask(rank(None, Some(-3))).unwrap();
+    assert_eq!(pull(&mut world, &mut agents[0]).unwrap().job.as_str(), "j");
+    let again = world.ask(rank(None, Some(-3))).unwrap();
+    assert!(matches!(again, Answer::Changed { existing: true, .. }));
+    world.restart();
+    world.settle();
+    agents[0].beat(&mut world).unwrap();
+    assert_eq!(pull(&mut world, &mut agents[0]).unwrap().job.as_str(), "j");
+}
+
+/// A node with 8 tracks of a batch job of which it has two in hand, and what its next beat hears.
+fn orders(urgent: &[(&str, Lane, i32, u32)]) -> Vec<Order> {
+    let mut world = World::new();
+    world.submit_as("default", "j", 16, |_| {});
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 16);
+    for (tenant, lane, priority, rows) in urgent {
+        world.submit_as(tenant, &format!("{tenant}-u"), *rows, |submission| {
+            submission.lane = *lane;
+            submission.priority = *priority;
+        });
+    }
+    let first = |granted: &scheduler::Granted| tracks(granted.range.first, granted.range.first + 2);
+    let beaten = agent.beat_with(&mut world, first).unwrap();
+    beaten.orders.iter().map(|order| order.order).collect()
+}
+
+#[test]
+fn more_urgent_tracks_ask_back_what_is_needed_least_and_no_more_than_they_need() {
+    let ask = |at: Ordinal| Order::YieldAt { at };
+    let go = Order::Continue;
+    assert_eq!(orders(&[]), [go, go]);
+    assert_eq!(
+        orders(&[("default", Lane::Interactive, 0, 1)]),
+        [go, ask(8)]
+    );
+    assert_eq!(orders(&[("default", Lane::Batch, 1, 1)]), [go, ask(8)]);
+    assert_eq!(orders(&[("default", Lane::Batch, 0, 1)]), [go, go]);
+    // By lane also for another tenant, by priority only among a tenant's own.
+    assert_eq!(orders(&[("b", Lane::Ingest, 0, 1)]), [go, ask(8)]);
+    assert_eq!(orders(&[("b", Lane::Batch, 9, 1)]), [go, go]);
+}
+
+#[test]
+fn what_was_asked_back_goes_to_the_urgent_job_and_costs_nothing() {
+    let mut world = World::new();
+    let batch = world.submit_as("default", "j", 8, |_| {});
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 8);
+    let urgent = world.submit_as("default", "u", 1, |submission| {
+        submission.lane = Lane::Interactive;
+    });
+    agent.beat_with(&mut world, |_| tracks(0, 2)).unwrap();
+    agent.beat += 1;
+    let Request::Beat(mut beat) = agent.beat_request(|_| tracks(0, 2)) else {
+        panic!("a beat is one");
+    };
+    beat.held[0].yielded_at = Some(2);
+    agent.send_beat(&mut world, Request::Beat(beat)).unwrap();
+    let record = world.store.shard(&batch, types::ShardId::Root(0)).unwrap();
+    assert_eq!(record.grants[0].range.end, 2);
+    assert!(record.failures.is_empty());
+    assert_eq!(agent.pull(&mut world, 1).grants[0].job, urgent);
+}
+
+#[test]
+fn a_tenants_own_node_works_for_it_alone_and_the_fleet_for_everybody() {
+    let mut world = World::new();
+    let theirs = world.submit_as("a", "a-1", 8, |_| {});
+    let mut own = Agent::new("own", crate::world::agent::BOTH);
+    let answer = world.ask_as("b", own.join_request()).unwrap();
+    own.take_join(&answer);
+    own.pull += 1;
+    let pulled = world.ask_as("b", own.pull_request(8)).unwrap();
+    assert!(own.take_pull(&pulled).grants.is_empty());
+    let mut fleet = Agent::joined(&mut world, "fleet");
+    assert_eq!(fleet.pull(&mut world, 8).grants[0].job, theirs);
+    fleet.finish(&mut world);
+    assert_eq!(world.manifests[&theirs].parts.len(), 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn shares_stay_even_for_any_costs_and_nodes(
+        costs in prop::array::uniform3(1_000u64..300_000),
+        nodes in 1usize..5,
+    ) {
+        let (mut world, mut agents) = setting(nodes);
+        for tenant in ["a", "b", "c"] {
+            world.submit_as(tenant, &format!("{tenant}-1"), 4_000, |_| {});
+        }
+        let had = run(&mut world, &mut agents, 60, costs);
+        let grant = 2 * costs.iter().max().unwrap() * nodes as u64;
+        prop_assert!(invariants::shares_are_even(&had, grant).is_ok(), "{:?} at {:?}", had, costs);
+    }
+}

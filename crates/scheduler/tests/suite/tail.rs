@@ -1,0 +1,122 @@
+//! The end of a job: what slow nodes hold is split, and what makes no progress goes to another node.
+
+use crate::world::World;
+use crate::world::agent::{Agent, tracks};
+use scheduler::record::FailureCause;
+use scheduler::{Config, Order, Request};
+use types::{Millis, ShardId, TrackSet};
+
+const ROOT: ShardId = ShardId::Root(0);
+const STALLED: Millis = Millis(60_000);
+
+/// One node holds all 16 tracks of a job and does them at that rate; another one has nothing.
+fn setting(tracks_per_1000_s: u32) -> (World, Agent, Agent) {
+    let mut world = World::with_config(Config {
+        stalled_after: STALLED,
+        ..Config::default()
+    });
+    world.submit("j", 16, 16);
+    let mut slow = Agent::joined(&mut world, "slow");
+    slow.pull += 1;
+    let Request::Pull(mut pull) = slow.pull_request(16) else {
+        panic!("a pull is one");
+    };
+    pull.tracks_per_1000_s = Some(tracks_per_1000_s);
+    let answer = world.ask(Request::Pull(pull)).unwrap();
+    slow.take_pull(&answer);
+    slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+    let idle = Agent::joined(&mut world, "idle");
+    (world, slow, idle)
+}
+
+/// The node beats with these in hand and gives back what the last answer asked for.
+fn beat(
+    world: &mut World,
+    agent: &mut Agent,
+    in_hand: &TrackSet,
+    yielded_at: Option<u32>,
+) -> Order {
+    agent.beat += 1;
+    let Request::Beat(mut beat) = agent.beat_request(|_| in_hand.clone()) else {
+        panic!("a beat is one");
+    };
+    beat.held[0].yielded_at = yielded_at;
+    let beaten = agent.send_beat(world, Request::Beat(beat)).unwrap();
+    beaten.orders[0].order
+}
+
+#[test]
+fn half_of_what_a_slow_node_has_not_begun_goes_to_an_idle_one() {
+    let (mut world, mut slow, mut idle) = setting(200);
+    assert!(idle.pull(&mut world, 16).grants.is_empty());
+    let order = beat(&mut world, &mut slow, &tracks(0, 4), None);
+    assert_eq!(order, Order::YieldAt { at: 10 });
+    beat(&mut world, &mut slow, &tracks(0, 4), Some(10));
+    assert!(idle.beat(&mut world).unwrap().pull_now);
+    assert_eq!(idle.pull(&mut world, 16).grants[0].tracks, tracks(10, 16));
+    let record = world.core.shard(&crate::world::key("j"), ROOT).unwrap();
+    assert!(
+        record.record.unwrap().failures.is_empty(),
+        "a split costs nothing"
+    );
+}
+
+#[test]
+fn what_will_soon_be_done_is_not_split() {
+    let (mut world, mut slow, mut idle) = setting(16_000);
+    idle.pull(&mut world, 16);
+    assert_eq!(
+        beat(&mut world, &mut slow, &tracks(0, 4), None),
+        Order::Continue
+    );
+}
+
+#[test]
+fn nothing_is_asked_back_for_a_node_that_could_not_take_it() {
+    let (mut world, mut slow, mut idle) = setting(200);
+    idle.kill();
+    idle.stages = &[types::Stage::Decode, types::Stage::Residual];
+    world.pass(Millis(7_000));
+    slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+    idle.join(&mut world).unwrap();
+    assert!(idle.pull(&mut world, 16).grants.is_empty());
+    assert_eq!(
+        beat(&mut world, &mut slow, &tracks(0, 4), None),
+        Order::Continue
+    );
+}
+
+#[test]
+fn a_grant_without_progress_is_withdrawn_only_for_a_node_with_nothing_to_do() {
+    let (mut world, mut slow, mut idle) = setting(16_000);
+    for _ in 0..12 {
+        world.pass(Millis(6_000));
+        slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+        idle.beat(&mut world).unwrap();
+    }
+    let shard = |world: &World| world.store.shard(&crate::world::key("j"), ROOT).unwrap();
+    assert_eq!(shard(&world).grants.len(), 1, "nobody asked");
+    assert!(idle.pull(&mut world, 16).grants.is_empty());
+    let record = shard(&world);
+    assert!(record.grants.is_empty());
+    assert_eq!(record.failures[0].cause, FailureCause::Stalled);
+    assert!(record.suspects.is_empty());
+    assert!(idle.pull(&mut world, 16).grants[0].tracks.contains(0));
+    assert_eq!(
+        beat(&mut world, &mut slow, &tracks(0, 4), None),
+        Order::Stop
+    );
+}
+
+#[test]
+fn progress_of_any_kind_keeps_a_grant() {
+    let (mut world, mut slow, mut idle) = setting(16_000);
+    for step in 0..30 {
+        world.pass(Millis(6_000));
+        let at = step / 8;
+        beat(&mut world, &mut slow, &tracks(at, at + 4), None);
+        idle.pull(&mut world, 16);
+    }
+    let record = world.store.shard(&crate::world::key("j"), ROOT).unwrap();
+    assert_eq!(record.grants.len(), 1);
+}

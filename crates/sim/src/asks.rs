@@ -1,0 +1,159 @@
+//! From the agent's words to the scheduler's: the requests that its shell makes.
+
+use agent_core::{BeatCall, DeviceNo, PullCall};
+use scheduler::record::{Made, PartKind, VerdictCounts};
+use scheduler::{
+    AgentInfo, Beat, Canary, CanaryVerdict, Cause, Commit, Held, PartClaim, Pull, Released,
+    Request, WorkerDeath,
+};
+use types::{Device, DeviceKind, Ledger, Session, ShardId, Stage, StageUse, UnixMillis};
+
+use crate::agent::Agent;
+use crate::depot::Object;
+use crate::parts::Saved;
+use crate::truth::{GENERATION, Row};
+
+pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
+    let devices = (0..).zip(&agent.bench).map(|(index, _)| Device {
+        kind: DeviceKind::Cpu,
+        index,
+        name: String::from("cpu"),
+        memory_bytes: 1 << 30,
+    });
+    AgentInfo {
+        node: agent.node.clone(),
+        nonce: agent.nonce,
+        version: String::from("0.1.0"),
+        devices: devices.collect(),
+        stages: agent.stages.clone(),
+        sources: Vec::new(),
+        accepts_sources: true,
+        decoders: 2,
+    }
+}
+
+pub(crate) fn pull(agent: &Agent, call: &PullCall) -> Request {
+    Request::Pull(Pull {
+        node: agent.node.clone(),
+        session: call.session,
+        number: call.number,
+        tracks_per_1000_s: call.tracks_per_1000_s,
+        want_tracks: call.want_tracks,
+        bundles: call.bundles.clone(),
+    })
+}
+
+pub(crate) fn beat(agent: &Agent, call: &BeatCall) -> Request {
+    Request::Beat(Beat {
+        node: agent.node.clone(),
+        session: call.session,
+        number: call.number,
+        held: call.held.iter().map(held).collect(),
+        released: call.released.iter().map(released).collect(),
+        devices_out: call
+            .devices_out
+            .iter()
+            .map(|(device, code)| (device_name(*device), *code))
+            .collect(),
+        draining: call.draining,
+    })
+}
+
+fn held(held: &agent_core::Held) -> Held {
+    let deaths = held.deaths.iter().map(|death| WorkerDeath {
+        number: death.number,
+        tracks: death.tracks.clone(),
+    });
+    Held {
+        job: held.key.job.clone(),
+        shard: held.key.shard,
+        attempt: held.key.attempt,
+        in_hand: held.in_hand.clone(),
+        yielded_at: held.yielded_at,
+        deaths: deaths.collect(),
+        unflushed: held.unflushed,
+    }
+}
+
+fn released(released: &agent_core::Released) -> Released {
+    Released {
+        job: released.key.job.clone(),
+        shard: released.key.shard,
+        attempt: released.key.attempt,
+        cause: match released.cause {
+            agent_core::Cause::Drain => Cause::Drain,
+            agent_core::Cause::DeviceOut => Cause::DeviceOut,
+            agent_core::Cause::Bundle => Cause::Bundle,
+            agent_core::Cause::Storage => Cause::Storage,
+        },
+    }
+}
+
+fn device_name(device: DeviceNo) -> String {
+    format!("cpu:{}", device.0)
+}
+
+/// The same claim each time: all of it follows from what was saved.
+pub(crate) fn commit(agent: &Agent, saved: &Saved, session: Session) -> Commit {
+    Commit {
+        node: agent.node.clone(),
+        session,
+        job: saved.grant.job.clone(),
+        generation: GENERATION,
+        shard: saved.grant.shard,
+        attempt: saved.grant.attempt,
+        parts: saved
+            .objects
+            .iter()
+            .map(|object| claim(object, saved))
+            .collect(),
+    }
+}
+
+fn claim(object: &Object, saved: &Saved) -> PartClaim {
+    let stage = match object.shard {
+        ShardId::Root(_) => Stage::Screen,
+        ShardId::Escalation { .. } => Stage::Residual,
+    };
+    let device = saved.device.map(device_name);
+    let rows = object.rows.len() as u64;
+    let unscannable = |(_, row): &&(u32, Row)| matches!(row, Row::Unscannable(_));
+    let failed = object.rows.iter().filter(unscannable).count() as u64;
+    let verdicts = match object.kind {
+        PartKind::Escalation => VerdictCounts::default(),
+        PartKind::Terminal => VerdictCounts {
+            no_evidence: rows - failed,
+            unscannable: failed,
+            ..VerdictCounts::default()
+        },
+    };
+    let made = |device: &String| Made {
+        stage,
+        device: device.clone(),
+        from: UnixMillis(1),
+        to: UnixMillis(2),
+    };
+    let canary = |device: &String| Canary {
+        device: device.clone(),
+        stage,
+        verdict: CanaryVerdict::Good,
+    };
+    PartClaim {
+        kind: object.kind,
+        tracks: object.tracks.clone(),
+        sha256: object.sha256,
+        rows: u32::try_from(rows).unwrap_or(u32::MAX),
+        bytes: 100 + rows,
+        verdicts,
+        ledger: Ledger {
+            screen: StageUse {
+                tracks: rows,
+                device_us: 1_000 * rows,
+                ..StageUse::default()
+            },
+            ..Ledger::default()
+        },
+        made: device.iter().map(made).collect(),
+        canaries: device.iter().map(canary).collect(),
+    }
+}

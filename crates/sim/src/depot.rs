@@ -1,0 +1,230 @@
+//! Storage of the cluster: objects by path, and what can go wrong on the way to them. Whoever puts an object reads it back,
+//! as the shells do; what is damaged or missing then is said to have failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use scheduler::record::{ManifestName, PartKind};
+use scheduler::{JobKey, ManifestPlan, RevocationKey};
+use types::{Attempt, Code, Digest, Millis, Ordinal, ShardId, TrackSet};
+
+use crate::agenda::{Happening, Who};
+use crate::mutants::{self, ShellMutant};
+use crate::truth::Row;
+use crate::world::World;
+
+/// A part's object, as whoever made it meant it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    pub(crate) job: JobKey,
+    pub(crate) shard: ShardId,
+    pub(crate) attempt: Attempt,
+    pub(crate) kind: PartKind,
+    pub(crate) tracks: TrackSet,
+    pub(crate) rows: Vec<(Ordinal, Row)>,
+    pub(crate) sha256: Digest,
+}
+
+/// Where a part stands.
+pub(crate) type PartPath = (JobKey, ShardId, Attempt, Ordinal, Digest);
+
+impl Object {
+    pub(crate) fn path(&self) -> PartPath {
+        let first = self.tracks.first().unwrap_or(0);
+        (
+            self.job.clone(),
+            self.shard,
+            self.attempt,
+            first,
+            self.sha256,
+        )
+    }
+}
+
+/// What is asked of storage.
+#[derive(Clone, Debug)]
+pub(crate) enum DepotAsk {
+    PutPart(Vec<Rc<Object>>),
+    Mark(JobKey),
+    MarkRevoked(RevocationKey),
+    PutManifest(Rc<ManifestPlan>),
+}
+
+/// What comes back.
+#[derive(Clone, Debug)]
+pub(crate) enum DepotBack {
+    Part(bool),
+    Marked(JobKey, Result<(), Code>),
+    Revoked(RevocationKey, Result<(), Code>),
+    Manifest(JobKey, Result<ManifestName, Code>),
+}
+
+/// Storage.
+#[derive(Debug, Default)]
+pub(crate) struct Depot {
+    /// With whether the bytes are those that were meant.
+    parts: BTreeMap<PartPath, (Rc<Object>, bool)>,
+    pub(crate) manifests: BTreeMap<(JobKey, Digest), Rc<ManifestPlan>>,
+    pub(crate) marked: BTreeSet<JobKey>,
+    pub(crate) revoked: BTreeSet<RevocationKey>,
+    pub(crate) down_until: Millis,
+    pub(crate) full_until: Millis,
+}
+
+/// What becomes of a put.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Done,
+    Flipped,
+    Unheard,
+    Late,
+    Refused,
+}
+
+/// How much later a put may still land.
+const LATE_MAX: u64 = 30_000;
+
+impl Depot {
+    /// The object at a path, where its bytes are whole.
+    pub(crate) fn part(&self, path: &PartPath) -> Option<&Rc<Object>> {
+        let found = self.parts.get(path);
+        found.filter(|(_, whole)| *whole).map(|(object, _)| object)
+    }
+
+    pub(crate) fn is_open(&self, now: Millis) -> bool {
+        self.down_until <= now
+    }
+
+    fn put(&mut self, object: &Rc<Object>, whole: bool, careless: bool) {
+        let path = object.path();
+        let stands = self.part(&path).is_some();
+        // The condition protects what stands there; where it is ignored, the same bytes come again.
+        if !stands || (careless && whole) {
+            self.parts.insert(path, (object.clone(), whole));
+        }
+    }
+
+    /// Whether an object stands there as it was meant, by reading it back.
+    fn stands(&self, object: &Object) -> bool {
+        self.part(&object.path()).is_some_and(|o| **o == *object)
+    }
+}
+
+impl World {
+    /// A process asks storage.
+    pub(crate) fn ask_depot(&mut self, who: Who, life: u64, no: u64, ask: DepotAsk) {
+        if !self.links.passes(who, Who::Storage, self.now) {
+            return;
+        }
+        let at = self.now + self.latency();
+        self.agenda
+            .plan(at, Happening::Depot { who, life, no, ask });
+    }
+
+    pub(crate) fn depot_reached(&mut self, who: Who, life: u64, no: u64, ask: DepotAsk) {
+        let back = match ask {
+            DepotAsk::PutPart(objects) => {
+                let mut stored = true;
+                for object in &objects {
+                    stored &= self.put_object(object);
+                }
+                DepotBack::Part(stored)
+            }
+            DepotAsk::Mark(job) => {
+                let (fate, code) = self.put_fate();
+                let lands = fate != Fate::Refused;
+                if lands {
+                    self.depot.marked.insert(job.clone());
+                }
+                let done = fate == Fate::Done || mutants::on(ShellMutant::MarkerSkipped);
+                DepotBack::Marked(job, done.then_some(()).ok_or(code))
+            }
+            DepotAsk::MarkRevoked(revocation) => {
+                let (fate, code) = self.put_fate();
+                if fate != Fate::Refused {
+                    self.depot.revoked.insert(revocation.clone());
+                }
+                let done = fate == Fate::Done;
+                DepotBack::Revoked(revocation, done.then_some(()).ok_or(code))
+            }
+            DepotAsk::PutManifest(plan) => self.put_manifest(&plan),
+        };
+        // Late puts come without a number: nobody waits for them.
+        if no == 0 || !self.links.passes(Who::Storage, who, self.now) {
+            return;
+        }
+        let at = self.now + self.latency();
+        let back = Happening::DepotBack {
+            who,
+            life,
+            no,
+            back,
+        };
+        self.agenda.plan(at, back);
+    }
+
+    fn put_object(&mut self, object: &Rc<Object>) -> bool {
+        let (fate, _) = self.put_fate();
+        let careless = self.mix.storage.careless;
+        match fate {
+            Fate::Done => self.depot.put(object, true, careless),
+            Fate::Flipped => self.depot.put(object, false, careless),
+            Fate::Unheard => {
+                self.depot.put(object, true, careless);
+                return false;
+            }
+            Fate::Late => {
+                let at = self.now + Millis(self.dice.between(10, LATE_MAX));
+                let ask = DepotAsk::PutPart(vec![object.clone()]);
+                let (who, life, no) = (Who::Client, 0, 0);
+                self.agenda
+                    .plan(at, Happening::Depot { who, life, no, ask });
+                return false;
+            }
+            Fate::Refused => return mutants::on(ShellMutant::RefusedIsStored),
+        }
+        self.depot.stands(object) || mutants::on(ShellMutant::PartUnread)
+    }
+
+    fn put_manifest(&mut self, plan: &Rc<ManifestPlan>) -> DepotBack {
+        let (fate, code) = self.put_fate();
+        let sha256 = Digest::of(format!("{plan:?}").as_bytes());
+        let job = plan.job.clone();
+        if fate == Fate::Done || fate == Fate::Unheard {
+            self.judge_manifest(plan);
+            self.depot
+                .manifests
+                .insert((job.clone(), sha256), plan.clone());
+        }
+        let name = ManifestName {
+            version: plan.version,
+            generation: plan.generation,
+            sha256,
+        };
+        let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
+        DepotBack::Manifest(job, done.then_some(name).ok_or(code))
+    }
+
+    fn put_fate(&mut self) -> (Fate, Code) {
+        let odds = self.mix.storage.clone();
+        let full = self.depot.full_until > self.now;
+        let code = if full {
+            Code::StorageFull
+        } else {
+            Code::StorageUnavailable
+        };
+        let fate = if full || !self.depot.is_open(self.now) || self.dice.happens(odds.refused) {
+            Fate::Refused
+        } else if self.dice.happens(odds.unheard) {
+            Fate::Unheard
+        } else if self.dice.happens(odds.late) {
+            Fate::Late
+        } else if self.dice.happens(odds.flipped) {
+            Fate::Flipped
+        } else {
+            return (Fate::Done, code);
+        };
+        self.tally.faults += 1;
+        (fate, code)
+    }
+}

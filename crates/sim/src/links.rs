@@ -1,0 +1,68 @@
+//! Links between processes: messages take their time, get lost, come twice, overtake each other, and do not pass a cut.
+
+use std::collections::BTreeMap;
+
+use types::Millis;
+
+use crate::agenda::{Happening, Message, Who};
+use crate::world::World;
+
+/// Which directions are cut, and until when.
+#[derive(Debug, Default)]
+pub(crate) struct Links {
+    cut: BTreeMap<(Who, Who), Millis>,
+}
+
+impl Links {
+    /// Nothing passes from one to the other before `until`.
+    pub(crate) fn cut(&mut self, from: Who, to: Who, until: Millis) {
+        let end = self.cut.entry((from, to)).or_insert(until);
+        *end = until.max(*end);
+    }
+
+    pub(crate) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    pub(crate) fn passes(&self, from: Who, to: Who, now: Millis) -> bool {
+        self.cut.get(&(from, to)).is_none_or(|until| *until <= now)
+    }
+}
+
+impl World {
+    /// The time that something takes on its way.
+    pub(crate) fn latency(&mut self) -> Millis {
+        let links = &self.mix.links;
+        let (delay, delay_max, latency_max) = (links.delay, links.delay_max, links.latency_max);
+        let most = if self.dice.happens(delay) {
+            self.tally.faults += 1;
+            delay_max
+        } else {
+            latency_max
+        };
+        Millis(self.dice.between(1, most))
+    }
+
+    /// Sends a message, once, twice or not at all.
+    pub(crate) fn send(&mut self, from: Who, to: Who, message: Message) {
+        if !self.links.passes(from, to, self.now) {
+            return;
+        }
+        let (lose, double) = (self.mix.links.lose, self.mix.links.double);
+        if self.dice.happens(lose) {
+            self.tally.faults += 1;
+            return;
+        }
+        if self.dice.happens(double) {
+            self.tally.faults += 1;
+            self.arrive(from, to, message.clone());
+        }
+        self.arrive(from, to, message);
+    }
+
+    fn arrive(&mut self, from: Who, to: Who, message: Message) {
+        let latency = self.latency();
+        self.agenda
+            .plan(self.now + latency, Happening::Arrives { from, to, message });
+    }
+}

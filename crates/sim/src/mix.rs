@@ -1,0 +1,216 @@
+//! The swarm: what cluster a seed has, which faults strike it and how often. Each kind of fault is off in some seeds, so that
+//! none hides behind another, and heavy in a few.
+
+use types::Millis;
+
+use crate::dice::Dice;
+
+/// Chances are in ten thousand.
+#[derive(Clone, Debug)]
+pub(crate) struct Mix {
+    pub(crate) coordinators: usize,
+    pub(crate) agents: usize,
+    pub(crate) jobs: usize,
+    /// How long faults strike.
+    pub(crate) safety: Millis,
+    pub(crate) flush_every: Millis,
+    /// Most entries that the store gives in one page.
+    pub(crate) page: usize,
+    /// Clocks start apart and run at rates from a half to twice the true one.
+    pub(crate) skewed: bool,
+    pub(crate) links: LinkOdds,
+    pub(crate) store: StoreOdds,
+    pub(crate) storage: StorageOdds,
+    pub(crate) tracks: TrackOdds,
+    /// Mean time between two faults of a process, link or device; none where 0.
+    pub(crate) fault_every: Millis,
+    /// Which of [`crate::faults::KINDS`] may strike.
+    pub(crate) faults: Vec<bool>,
+    /// Mean time between two acts of the operators; none where 0.
+    pub(crate) operate_every: Millis,
+    /// Deposed leaders go on until the store tells them.
+    pub(crate) stubborn: bool,
+    /// Somebody cancels a job as its last rows come in.
+    pub(crate) late_cancel: u32,
+    /// A node that does not come back when faults stop.
+    pub(crate) away: u32,
+    /// A second machine goes by the first one's name.
+    pub(crate) copied: bool,
+}
+
+/// What links do to messages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct LinkOdds {
+    pub(crate) lose: u32,
+    pub(crate) double: u32,
+    pub(crate) delay: u32,
+    pub(crate) latency_max: u64,
+    pub(crate) delay_max: u64,
+}
+
+/// What the store does to requests.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreOdds {
+    /// Applied, and the answer lost.
+    pub(crate) unheard: u32,
+    /// Not applied, and the answer lost.
+    pub(crate) lost: u32,
+    /// Applied later, after reads.
+    pub(crate) late: u32,
+    pub(crate) refused: u32,
+    pub(crate) unread: u32,
+    /// Keys of one reading read at two times.
+    pub(crate) torn: u32,
+}
+
+/// What storage does to objects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StorageOdds {
+    /// 503 or 409: not applied.
+    pub(crate) refused: u32,
+    /// Applied, and said to have failed.
+    pub(crate) unheard: u32,
+    /// Said to have failed, and applied later.
+    pub(crate) late: u32,
+    /// A bit is changed on the way.
+    pub(crate) flipped: u32,
+    /// The condition is ignored: what stands there is written over.
+    pub(crate) careless: bool,
+}
+
+/// What tracks are, and what happens to them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TrackOdds {
+    pub(crate) unscannable: u32,
+    pub(crate) unsure: u32,
+    /// Tracks of a job that kill workers, decoders or machines, at most.
+    pub(crate) poison_max: u64,
+    pub(crate) unreachable: u32,
+    pub(crate) millis_max: u64,
+}
+
+impl Mix {
+    /// A cluster to which nothing happens.
+    pub(crate) fn calm() -> Self {
+        Self {
+            coordinators: 1,
+            agents: 2,
+            jobs: 2,
+            safety: Millis(30_000),
+            flush_every: Millis(5_000),
+            page: 1_000,
+            skewed: false,
+            links: LinkOdds {
+                latency_max: 5,
+                ..LinkOdds::default()
+            },
+            store: StoreOdds::default(),
+            storage: StorageOdds::default(),
+            tracks: TrackOdds {
+                millis_max: 500,
+                ..TrackOdds::default()
+            },
+            fault_every: Millis(0),
+            faults: Vec::new(),
+            operate_every: Millis(0),
+            stubborn: false,
+            late_cancel: 0,
+            away: 0,
+            copied: false,
+        }
+    }
+
+    /// The mix of a seed.
+    pub(crate) fn drawn(dice: &mut Dice) -> Self {
+        Self {
+            coordinators: usize::from(dice.happens(7_000)) + 1,
+            agents: 1 + dice.index(4),
+            jobs: 1 + dice.index(3),
+            safety: Millis(dice.between(20_000, 120_000)),
+            flush_every: Millis(dice.between(1_000, 30_000)),
+            page: 1 + dice.index(12),
+            skewed: dice.happens(5_000),
+            links: LinkOdds::drawn(dice),
+            store: StoreOdds::drawn(dice),
+            storage: StorageOdds::drawn(dice),
+            tracks: TrackOdds::drawn(dice),
+            fault_every: Millis(maybe(dice, 8_000, 20_000).max(500) * 2),
+            faults: kinds(dice),
+            operate_every: Millis(maybe(dice, 8_000, 20_000)),
+            stubborn: dice.happens(5_000),
+            late_cancel: odds(dice, 2_000),
+            away: odds(dice, 4_000),
+            copied: dice.happens(1_000),
+        }
+    }
+}
+
+impl LinkOdds {
+    fn drawn(dice: &mut Dice) -> Self {
+        Self {
+            lose: odds(dice, 1_000),
+            double: odds(dice, 1_000),
+            delay: odds(dice, 1_000),
+            latency_max: dice.between(2, 60),
+            delay_max: dice.between(500, 30_000),
+        }
+    }
+}
+
+impl StoreOdds {
+    fn drawn(dice: &mut Dice) -> Self {
+        Self {
+            unheard: odds(dice, 800),
+            lost: odds(dice, 800),
+            late: odds(dice, 800),
+            refused: odds(dice, 800),
+            unread: odds(dice, 800),
+            torn: odds(dice, 5_000),
+        }
+    }
+}
+
+impl StorageOdds {
+    fn drawn(dice: &mut Dice) -> Self {
+        Self {
+            refused: odds(dice, 2_000),
+            unheard: odds(dice, 2_000),
+            late: odds(dice, 2_000),
+            flipped: odds(dice, 1_000),
+            careless: dice.happens(3_000),
+        }
+    }
+}
+
+impl TrackOdds {
+    fn drawn(dice: &mut Dice) -> Self {
+        Self {
+            unscannable: odds(dice, 1_500),
+            unsure: odds(dice, 3_000),
+            poison_max: maybe(dice, 4_000, 2),
+            unreachable: odds(dice, 300),
+            millis_max: dice.between(100, 3_000),
+        }
+    }
+}
+
+/// Which kinds of faults strike: half of them, or now and then a few that come so much the more often.
+fn kinds(dice: &mut Dice) -> Vec<bool> {
+    let chance = if dice.happens(3_000) { 1_500 } else { 5_000 };
+    let kinds = crate::faults::KINDS.iter();
+    kinds.map(|_| dice.happens(chance)).collect()
+}
+
+/// A chance up to `most`, or none.
+fn odds(dice: &mut Dice, most: u64) -> u32 {
+    u32::try_from(maybe(dice, 5_000, most)).unwrap_or(0)
+}
+
+/// A number from 1 to `most` with that chance, else 0.
+fn maybe(dice: &mut Dice, chance: u32, most: u64) -> u64 {
+    if dice.happens(chance) {
+        dice.between(1, most)
+    } else {
+        0
+    }
+}

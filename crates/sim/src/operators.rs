@@ -1,0 +1,288 @@
+//! People and their programs: jobs are submitted, paused, resumed and cancelled, nodes cordoned and drained. What must come
+//! through is sent again until it is answered; the rest may be lost. Once faults have stopped they see to it that
+//! nothing stays paused, cordoned or broken, and then wait for the end.
+
+use std::collections::BTreeMap;
+
+use agent_core::{DeviceNo, Event};
+use scheduler::record::{Duty, JobState, Lane};
+use scheduler::{Answer, Caller, JobKey, Request, Submission};
+use types::{Digest, Millis, Problem, Requirements};
+
+use crate::agenda::{Happening, Message, Timer, Who};
+use crate::world::World;
+
+/// How long a call is waited for.
+const DEADLINE: Millis = Millis(5_000);
+/// Time between two rounds once faults have stopped.
+const ROUND: Millis = Millis(2_000);
+/// Virtual time within which everything must end once faults have stopped: half an hour is many times the longest
+/// back-off, the wait of a suspect for another node, and the life of a grant.
+const END_WITHIN: Millis = Millis(3_600_000);
+
+/// What the operators wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Operators {
+    waits: BTreeMap<u64, Wait>,
+    /// Jobs submitted so far, answered or not.
+    submitted: usize,
+    guess: usize,
+    calm_since: Option<Millis>,
+}
+
+#[derive(Clone, Debug)]
+struct Wait {
+    request: Request,
+    /// Sent again until it is answered for good.
+    insists: bool,
+    /// Answered with an error that passes, and to be sent again.
+    refused: bool,
+    /// Who was asked.
+    asked: usize,
+}
+
+impl World {
+    pub(crate) fn plan_operation(&mut self, within: Millis) {
+        let at = self.now + Millis(self.dice.between(1, within.0.max(1)));
+        self.agenda.plan(at, Happening::Operate);
+    }
+
+    pub(crate) fn operate(&mut self) {
+        if self.calm {
+            return self.round();
+        }
+        let left = self.truths.len() > self.operators.submitted;
+        if left && self.dice.happens(6_000) {
+            self.submit_next();
+        } else if self.mix.operate_every.0 > 0 {
+            self.meddle();
+        }
+        let every = if left {
+            Millis(5_000)
+        } else {
+            self.mix.operate_every
+        };
+        if every.0 > 0 {
+            self.plan_operation(every + every);
+        }
+    }
+
+    fn submit_next(&mut self) {
+        let Some(truth) = self.truths.get(self.operators.submitted) else {
+            return;
+        };
+        self.operators.submitted += 1;
+        let lanes = [Lane::Batch, Lane::Ingest, Lane::Interactive];
+        let spec = truth.spec.clone();
+        let submission = Submission {
+            spec_sha256: Digest::of(format!("{spec:?}").as_bytes()),
+            spec,
+            lane: self.dice.one_of(&lanes).unwrap_or(Lane::Batch),
+            priority: i32::try_from(self.dice.below(3)).unwrap_or(0),
+            deadline: None,
+            requires: Requirements::default(),
+        };
+        self.request(Request::Submit(submission), true);
+    }
+
+    /// One act, useful or not.
+    fn meddle(&mut self) {
+        let jobs = self.operators.submitted;
+        let act = self.dice.below(12);
+        let at = self.dice.index(jobs);
+        let Some(truth) = self.truths.get(at).filter(|_| jobs > 0) else {
+            return;
+        };
+        let job = truth.key.job.clone();
+        let agent = self.dice.index(self.agents.len());
+        match act {
+            0 => {
+                let reason = String::from("changed my mind");
+                self.request(Request::Cancel { job, reason }, true);
+            }
+            1..=3 => self.request(Request::Pause { job }, false),
+            4..=7 => self.request(Request::Resume { job }, false),
+            8 => self.set_duty(agent, Duty::Cordoned),
+            9 => self.set_duty(agent, Duty::Draining),
+            10 => self.set_duty(agent, Duty::Serving),
+            _ if self.agents[agent].up && self.agents[agent].frozen.is_none() => {
+                self.tell_agent(agent, Event::Drain);
+            }
+            _ => {}
+        }
+    }
+
+    /// Somebody cancels a job just as its last rows come in.
+    pub(crate) fn maybe_cancel(&mut self, job: &JobKey) {
+        let chance = self.mix.late_cancel;
+        if !self.calm && self.dice.happens(chance) {
+            let (job, reason) = (job.job.clone(), String::from("too late"));
+            self.request(Request::Cancel { job, reason }, true);
+        }
+    }
+
+    fn set_duty(&mut self, agent: usize, duty: Duty) {
+        let node = self.agents[agent].node.clone();
+        self.request(Request::SetDuty { node, duty }, false);
+    }
+
+    fn request(&mut self, request: Request, insists: bool) {
+        self.calls += 1;
+        let no = self.calls;
+        let wait = Wait {
+            request: request.clone(),
+            insists,
+            refused: false,
+            asked: self.operators.guess,
+        };
+        self.operators.waits.insert(no, wait);
+        let message = Message::Call {
+            no,
+            caller: Caller::default(),
+            request: Box::new(request),
+        };
+        let to = Who::Coordinator(self.operators.guess);
+        self.send(Who::Client, to, message);
+        let at = self.now + DEADLINE;
+        let timer = Timer::Overdue(no);
+        let (who, life) = (Who::Client, 0);
+        self.agenda.plan(at, Happening::Timer { who, life, timer });
+    }
+
+    pub(crate) fn operators_overdue(&mut self, no: u64) {
+        if let Some(wait) = self.operators.waits.remove(&no) {
+            if !wait.refused {
+                self.ask_another(wait.asked);
+            }
+            self.insist(wait);
+        }
+    }
+
+    fn ask_another(&mut self, asked: usize) {
+        if self.operators.guess == asked {
+            self.operators.guess = (asked + 1) % self.coordinators.len();
+        }
+    }
+
+    fn insist(&mut self, wait: Wait) {
+        if wait.insists {
+            self.request(wait.request, true);
+        }
+    }
+
+    pub(crate) fn operators_answered(&mut self, no: u64, answer: &Result<Answer, Problem>) {
+        use types::Code;
+        let Some(wait) = self.operators.waits.remove(&no) else {
+            return;
+        };
+        let Err(problem) = answer else { return };
+        let again = matches!(
+            problem.code,
+            Code::NotLeader
+                | Code::Overloaded
+                | Code::StoreUnavailable
+                | Code::StoreFull
+                | Code::StorageUnavailable
+                | Code::StorageFull
+        );
+        if problem.code == Code::NotLeader {
+            self.ask_another(wait.asked);
+        }
+        if again && wait.insists {
+            // After a moment, as programs do.
+            let life = 0;
+            self.calls += 1;
+            let no = self.calls;
+            let wait = Wait {
+                refused: true,
+                ..wait
+            };
+            self.operators.waits.insert(no, wait);
+            let (who, timer) = (Who::Client, Timer::Overdue(no));
+            let at = self.now + Millis(300);
+            self.agenda.plan(at, Happening::Timer { who, life, timer });
+        }
+    }
+
+    /// A round of those who want to see the end.
+    fn round(&mut self) {
+        let since = *self.operators.calm_since.get_or_insert(self.now);
+        if self.has_ended() {
+            self.ended = true;
+            return;
+        }
+        if self.now.since(since) > END_WITHIN {
+            let why = self.why_not();
+            return self.violated("I15", format!("no end within bounds: {why}"));
+        }
+        while self.truths.len() > self.operators.submitted {
+            self.submit_next();
+        }
+        self.mend_jobs();
+        self.mend_nodes();
+        self.agenda.plan(self.now + ROUND, Happening::Operate);
+    }
+
+    fn mend_jobs(&mut self) {
+        let records = self.oracle.jobs.values();
+        let paused = records.filter(|record| record.state == JobState::Paused);
+        let paused: Vec<_> = paused.map(|record| record.spec.job.clone()).collect();
+        for job in paused {
+            self.request(Request::Resume { job }, false);
+        }
+    }
+
+    fn mend_nodes(&mut self) {
+        for agent in 0..self.agents.len() {
+            let node = &self.agents[agent].node;
+            let records = self.oracle.nodes.iter();
+            let mut own = records.filter(|(key, _)| key.node == *node);
+            let idle = own.any(|(_, record)| record.duty != Duty::Serving);
+            if self.agents[agent].away {
+                continue;
+            }
+            if idle {
+                self.set_duty(agent, Duty::Serving);
+            }
+            if self.is_broken(agent) && self.dice.happens(1_000) {
+                self.crash_agent(agent, Millis(500));
+            }
+        }
+    }
+
+    /// Whether every device of a node is out though at least one is sound: restarting the agent helps.
+    fn is_broken(&self, agent: usize) -> bool {
+        let one = &self.agents[agent];
+        let sound = |device: DeviceNo| {
+            let bench = &one.bench[device.0 as usize];
+            !bench.gone && !bench.is_sick(self.now)
+        };
+        one.up && one.bench.iter().all(|bench| bench.out) && self.devices(agent).any(sound)
+    }
+
+    fn has_ended(&self) -> bool {
+        let all_in = self.truths.len() == self.operators.submitted;
+        let closed = |truth: &crate::truth::JobTruth| self.is_closed(&truth.key);
+        let settled = self.operators.waits.values().all(|wait| !wait.insists);
+        all_in && settled && self.truths.iter().all(closed) && self.oracle.shards.is_empty()
+    }
+
+    /// Why work does not run, in the words of whoever leads.
+    fn why_not(&self) -> String {
+        let open = self
+            .truths
+            .iter()
+            .filter(|truth| !self.is_closed(&truth.key));
+        let keys: Vec<JobKey> = open.map(|truth| truth.key.clone()).collect();
+        let mut why = format!("{keys:?}; {} shard keys", self.oracle.shards.len());
+        for one in &self.coordinators {
+            for key in &keys {
+                let shown = one.clock.show(self.now);
+                for reason in one.core.explain(shown, key, None).unwrap_or_default() {
+                    why.push_str(&format!("; {reason}"));
+                }
+            }
+        }
+        why
+    }
+}

@@ -1,0 +1,65 @@
+//! What a run, and many runs, came to.
+
+use crate::oracle::Violation;
+
+/// Counts of one run or of many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Things that happened.
+    pub events: u64,
+    /// Events that the cores handled.
+    pub transitions: u64,
+    /// Faults: of processes, links, devices, and of single messages and requests.
+    pub faults: u64,
+    /// Transactions that landed.
+    pub writes: u64,
+    /// Grants given.
+    pub grants: u64,
+    /// Parts that counted.
+    pub commits: u64,
+    /// Jobs published.
+    pub published: u64,
+    /// Jobs cancelled.
+    pub cancelled: u64,
+    /// Reigns that read the state and served.
+    pub reigns: u64,
+    /// Virtual time, ms.
+    pub millis: u64,
+}
+
+impl Tally {
+    /// Adds another run's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.events += other.events;
+        self.transitions += other.transitions;
+        self.faults += other.faults;
+        self.writes += other.writes;
+        self.grants += other.grants;
+        self.commits += other.commits;
+        self.published += other.published;
+        self.cancelled += other.cancelled;
+        self.reigns += other.reigns;
+        self.millis += other.millis;
+    }
+
+    /// Virtual time in hours of a whole cluster.
+    #[must_use]
+    pub fn cluster_hours(&self) -> f64 {
+        self.millis as f64 / 3_600_000.0
+    }
+}
+
+/// How one run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What happened, in numbers.
+    pub tally: Tally,
+    /// The digest over all that happened, in order.
+    pub digest: u64,
+    /// The first promise that did not hold.
+    pub violation: Option<Violation>,
+    /// Every draw, in order: enough to run it again.
+    pub tape: Vec<u32>,
+    /// One line for all that happened, where they were asked for.
+    pub lines: Vec<String>,
+}

@@ -1,0 +1,139 @@
+//! What is true of the tracks, whatever the cluster believes: how each one behaves, and so which row it must end in.
+
+use std::collections::BTreeMap;
+
+use scheduler::JobKey;
+use types::{
+    ActorId, CatalogName, Code, Digest, Generation, JobId, JobSpec, Ordinal, Policy, ShardPlan,
+    Stages, TenantId, UnixMillis,
+};
+
+use crate::dice::Dice;
+use crate::mix::TrackOdds;
+
+/// The generation of every run.
+pub(crate) const GENERATION: Generation = Generation(1);
+
+/// How a track behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nature {
+    Sound,
+    /// Sound, and the gate sends it on to the residual.
+    Unsure,
+    Unscannable,
+    KillsWorker,
+    KillsDecoder,
+    /// Takes the whole machine down.
+    KillsNode,
+}
+
+/// What was made of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// Scored, by a device whose numbers were right or wrong.
+    Scored {
+        wrong: bool,
+    },
+    /// Sent on to the residual.
+    Escalated {
+        wrong: bool,
+    },
+    Unscannable(Code),
+}
+
+/// One job as submitted.
+#[derive(Clone, Debug)]
+pub(crate) struct JobTruth {
+    pub(crate) key: JobKey,
+    pub(crate) spec: JobSpec,
+    pub(crate) natures: Vec<Nature>,
+    /// Deaths of workers, decoders and machines while a track was in hand, by track: what may convict it.
+    pub(crate) deaths: BTreeMap<Ordinal, u32>,
+}
+
+impl JobTruth {
+    pub(crate) fn drawn(number: usize, odds: &TrackOdds, dice: &mut Dice) -> Self {
+        let most = if dice.happens(2_000) { 120 } else { 30 };
+        let rows = dice.between(1, most);
+        let plan = ShardPlan {
+            rows: u32::try_from(rows).unwrap_or(1),
+            shard_tracks: u32::try_from(dice.between(1, 16)).unwrap_or(1),
+        };
+        let both = dice.happens(5_000);
+        let mut natures: Vec<Nature> = (0..rows).map(|_| nature(odds, both, dice)).collect();
+        for _ in 0..dice.between(0, odds.poison_max) {
+            let poison = [Nature::KillsWorker, Nature::KillsDecoder, Nature::KillsNode];
+            let at = dice.index(natures.len());
+            natures[at] = dice.one_of(&poison).unwrap_or(Nature::KillsWorker);
+        }
+        let key = JobKey {
+            tenant: TenantId::default(),
+            job: name(number),
+        };
+        let bundle = Digest::of(&[u8::try_from(dice.below(2)).unwrap_or(0)]);
+        Self {
+            spec: spec(&key, plan, bundle, both),
+            key,
+            natures,
+            deaths: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn nature(&self, ordinal: Ordinal) -> Nature {
+        let nature = self.natures.get(ordinal as usize);
+        nature.copied().unwrap_or(Nature::Sound)
+    }
+
+    /// Whether a published row is what the track deserves.
+    pub(crate) fn deserves(&self, ordinal: Ordinal, row: Row) -> bool {
+        match (self.nature(ordinal), row) {
+            (Nature::Sound | Nature::Unsure, Row::Scored { wrong }) => !wrong,
+            (Nature::Sound | Nature::Unsure, Row::Unscannable(Code::WorkerDied)) => {
+                // No more than the rule says: twice alone with a machine that went.
+                self.deaths.get(&ordinal).copied().unwrap_or(0) >= 2
+            }
+            (Nature::Unscannable, Row::Unscannable(code)) => {
+                code == Code::Damaged || code == Code::WorkerDied
+            }
+            (Nature::KillsWorker | Nature::KillsNode, Row::Unscannable(code)) => {
+                code == Code::WorkerDied
+            }
+            (Nature::KillsDecoder, Row::Unscannable(code)) => {
+                code == Code::DecodeCrash || code == Code::WorkerDied
+            }
+            (_, Row::Scored { .. } | Row::Escalated { .. } | Row::Unscannable(_)) => false,
+        }
+    }
+}
+
+fn nature(odds: &TrackOdds, both: bool, dice: &mut Dice) -> Nature {
+    if dice.happens(odds.unscannable) {
+        Nature::Unscannable
+    } else if both && dice.happens(odds.unsure) {
+        Nature::Unsure
+    } else {
+        Nature::Sound
+    }
+}
+
+fn name(number: usize) -> JobId {
+    JobId::new(format!("j{number}")).expect("a letter and digits name a job")
+}
+
+fn spec(key: &JobKey, plan: ShardPlan, bundle: Digest, both: bool) -> JobSpec {
+    JobSpec {
+        tenant: key.tenant.clone(),
+        actor: ActorId::default(),
+        job: key.job.clone(),
+        generation: GENERATION,
+        catalog: CatalogName::new("c").expect("a letter names a catalog"),
+        list: Digest::of(b"list"),
+        plan,
+        bundle,
+        policy: Policy {
+            stages: if both { Stages::Both } else { Stages::Screen },
+            ..Policy::default()
+        },
+        submitted_at: UnixMillis(1),
+    }
+}

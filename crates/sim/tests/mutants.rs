@@ -1,0 +1,43 @@
+//! The simulator bites: bugs planted in the cores and in the shells are found, each by a promise that it breaks.
+
+use sim::mutants::{Planted, ShellMutant, plant};
+use sim::{Origin, run};
+
+/// Seeds within which each must be found: many times what any has needed.
+const SEEDS: u64 = 400;
+
+/// Plants a bug and says which promise the first seed that finds it names.
+fn found(planted: Planted) -> Option<String> {
+    plant(Some(planted));
+    let found = (0..SEEDS).find_map(|seed| run(&Origin::Seed(seed), false).violation);
+    plant(None);
+    found.map(|violation| violation.id)
+}
+
+#[test]
+fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
+    use agent_core::mutants::Mutant as Agent;
+    use scheduler::mutants::Mutant as Scheduler;
+    for (planted, expected) in [
+        (Planted::Scheduler(Scheduler::FenceDropped), "I2"),
+        (Planted::Scheduler(Scheduler::DuplicateCounted), "I4"),
+        (Planted::Scheduler(Scheduler::UnknownIsDone), "H4"),
+        (Planted::Scheduler(Scheduler::AttemptReused), "I3"),
+        (Planted::Shell(ShellMutant::EpochUnchecked), "I11"),
+        (Planted::Agent(Agent::CanaryIgnored), "H7"),
+    ] {
+        assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");
+    }
+}
+
+#[test]
+fn without_a_planted_bug_the_same_seeds_find_nothing() {
+    plant(None);
+    for seed in 0..50 {
+        assert_eq!(
+            run(&Origin::Seed(seed), false).violation,
+            None,
+            "seed {seed}"
+        );
+    }
+}

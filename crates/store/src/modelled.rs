@@ -1,0 +1,249 @@
+//! The model of an etcd-like store behind the trait: in memory, gone with the process.
+//!
+//! For tests that want what a cluster would answer without a cluster, and the proof that the model which the simulator
+//! drives does what every backend must. Keys stand under a prefix of their own, so that the leadership key is nobody's to
+//! read or write, as a cluster backend lays them out. It acknowledges what no disk holds: nobody serves with it.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use store_model as model;
+use types::{Epoch, Millis};
+
+use crate::txn::check_key;
+use crate::{
+    Compare, Entry, KeyRange, LeadError, NotAppliedCause, Op, Outcome, PAGE_BYTES_MAX,
+    PAGE_ENTRIES_MAX, Page, ReadError, Refusal, Revision, Status, Store, Txn,
+};
+
+/// What every key of a caller stands under.
+const DATA: &str = "data/";
+/// The leadership key.
+const LEADER: &str = "leader";
+/// How long a leadership lives without renewal: the cluster's default.
+const LEADER_LIVES: Millis = Millis(5_000);
+
+/// A store in memory.
+#[derive(Debug)]
+pub struct Modelled {
+    cluster: u64,
+    begun: Instant,
+    model: Mutex<model::Model>,
+}
+
+impl Modelled {
+    /// An empty store of that number.
+    #[must_use]
+    pub fn new(cluster: u64) -> Self {
+        Self {
+            cluster,
+            begun: Instant::now(),
+            model: Mutex::new(model::Model::new()),
+        }
+    }
+
+    /// The model. Each of its calls is whole or not begun, so that a panic elsewhere leaves it sound.
+    fn model(&self) -> MutexGuard<'_, model::Model> {
+        self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Millis {
+        Millis(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+#[async_trait]
+impl Store for Modelled {
+    async fn status(&self) -> Result<Status, ReadError> {
+        Ok(Status {
+            cluster: self.cluster,
+            revision: revision_in(self.model().revision()),
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
+        check_key(key)?;
+        Ok(self.model().get(&path(key)).map(entry))
+    }
+
+    async fn range(&self, range: &KeyRange) -> Result<Page, ReadError> {
+        let wanted = model::KeyRange {
+            prefix: path(&range.prefix),
+            after: range.after.as_deref().map(path),
+            limit: range.limit.clamp(1, PAGE_ENTRIES_MAX),
+            at: range.at.map(revision_out),
+        };
+        let read = self.model().range(&wanted);
+        let page = read.map_err(|gone| ReadError::Compacted {
+            revision: revision_in(gone.0),
+        })?;
+        Ok(shortened(page))
+    }
+
+    async fn write(&self, txn: Txn) -> Outcome {
+        if let Err(error) = txn.validate() {
+            return Outcome::NotApplied(NotAppliedCause::Invalid(error));
+        }
+        let now = self.now();
+        let mut model = self.model();
+        model.advance(now);
+        // The epoch's refusal comes before any key's.
+        let over = |compare: &Compare| match compare {
+            Compare::Leads(epoch) => !leads(&model, *epoch),
+            Compare::At { .. } | Compare::Absent { .. } => false,
+        };
+        if txn.compares.iter().any(over) {
+            return Outcome::Refused(Refusal::Epoch);
+        }
+        match model.write(&transaction(&txn)) {
+            model::End::Applied { revision } => Outcome::Applied {
+                revision: revision_in(revision),
+            },
+            model::End::Refused { compare } => Outcome::Refused(refusal(&txn.compares[compare])),
+        }
+    }
+
+    async fn lead(&self, candidate: &str) -> Result<Epoch, LeadError> {
+        let now = self.now();
+        let led = self.model().lead(now, LEADER, candidate, LEADER_LIVES);
+        led.map(|led| Epoch(led.epoch.0))
+            .map_err(|by| LeadError::Held { by })
+    }
+
+    async fn keep(&self, epoch: Epoch) -> Result<(), LeadError> {
+        let now = self.now();
+        let kept = self
+            .model()
+            .keep_leading(now, LEADER, model::Revision(epoch.0));
+        kept.then_some(()).ok_or(LeadError::Lost)
+    }
+
+    async fn resign(&self, epoch: Epoch) -> Result<(), LeadError> {
+        let now = self.now();
+        let ended = self.model().resign(now, LEADER, model::Revision(epoch.0));
+        ended.then_some(()).ok_or(LeadError::Lost)
+    }
+}
+
+fn leads(model: &model::Model, epoch: Epoch) -> bool {
+    let leader = model.get(LEADER);
+    leader.is_some_and(|leader| leader.made.0 == epoch.0)
+}
+
+fn path(key: &str) -> String {
+    format!("{DATA}{key}")
+}
+
+const fn revision_in(revision: model::Revision) -> Revision {
+    Revision(revision.0)
+}
+
+const fn revision_out(revision: Revision) -> model::Revision {
+    model::Revision(revision.0)
+}
+
+fn key(path: &str) -> String {
+    path.strip_prefix(DATA).unwrap_or(path).to_owned()
+}
+
+fn entry(entry: model::Entry) -> Entry {
+    Entry {
+        key: key(&entry.key),
+        value: entry.value,
+        revision: revision_in(entry.revision),
+    }
+}
+
+/// The page within [`PAGE_BYTES_MAX`], though never fewer than one entry.
+fn shortened(page: model::Page) -> Page {
+    let mut bytes = 0;
+    let fits = |entry: &Entry| {
+        let first = bytes == 0;
+        bytes += entry.key.len() + entry.value.len();
+        first || bytes <= PAGE_BYTES_MAX
+    };
+    let read = page.entries.len();
+    let entries: Vec<Entry> = page
+        .entries
+        .into_iter()
+        .map(entry)
+        .take_while(fits)
+        .collect();
+    let cut = entries.len() < read;
+    let next = match cut {
+        true => entries.last().map(|entry| entry.key.clone()),
+        false => page.next.as_deref().map(key),
+    };
+    Page {
+        revision: revision_in(page.revision),
+        entries,
+        next,
+    }
+}
+
+fn transaction(txn: &Txn) -> model::Txn {
+    model::Txn {
+        compares: txn.compares.iter().map(compare).collect(),
+        ops: txn.ops.iter().map(op).collect(),
+    }
+}
+
+fn compare(compare: &Compare) -> model::Compare {
+    match compare {
+        Compare::At { key, revision } => model::Compare::At {
+            key: path(key),
+            revision: revision_out(*revision),
+        },
+        Compare::Absent { key } => model::Compare::Absent { key: path(key) },
+        Compare::Leads(epoch) => model::Compare::Made {
+            key: LEADER.to_owned(),
+            revision: model::Revision(epoch.0),
+        },
+    }
+}
+
+fn op(op: &Op) -> model::Op {
+    match op {
+        Op::Put { key, value } => model::Op::Put {
+            key: path(key),
+            value: value.clone(),
+            lease: None,
+        },
+        Op::Delete { key } => model::Op::Delete { key: path(key) },
+    }
+}
+
+fn refusal(compare: &Compare) -> Refusal {
+    match compare {
+        Compare::At { key, .. } | Compare::Absent { key } => Refusal::Key(key.clone()),
+        Compare::Leads(_) => Refusal::Epoch,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance;
+
+    #[tokio::test]
+    async fn the_model_does_what_every_backend_must() {
+        conformance::all(async || Modelled::new(7)).await;
+    }
+
+    #[tokio::test]
+    async fn a_page_is_cut_at_its_bytes_and_the_next_one_goes_on() {
+        let store = Modelled::new(1);
+        for n in 0..3 {
+            let value = vec![n; PAGE_BYTES_MAX / 2];
+            let put = store
+                .write(Txn::default().put(format!("k{n}"), value))
+                .await;
+            assert!(matches!(put, Outcome::Applied { .. }));
+        }
+        let page = store.range(&KeyRange::prefix("k")).await.unwrap();
+        assert_eq!((page.entries.len(), page.next.as_deref()), (1, Some("k0")));
+        let (_, all) = crate::read_all(&store, "k").await.unwrap();
+        assert_eq!(all.len(), 3);
+    }
+}
