@@ -116,7 +116,9 @@ impl Reign {
             return;
         };
         match outcome {
-            ReadOutcome::Page { entries, .. } => self.judge(turn, group, entries),
+            ReadOutcome::Page {
+                entries, revision, ..
+            } => self.judge(turn, group, entries, revision),
             ReadOutcome::Compacted | ReadOutcome::Unavailable { .. } => {
                 group.tries = group.tries.saturating_add(1);
                 group.step = GroupStep::ReadAgain(turn.now + store_wait(group.tries));
@@ -129,7 +131,13 @@ impl Reign {
     }
 
     /// Decides unit by unit what a refused group came to, and takes over what the store holds where it is not ours.
-    fn judge(&mut self, turn: &mut Turn<'_>, group: Group, entries: Vec<StoredEntry>) {
+    fn judge(
+        &mut self,
+        turn: &mut Turn<'_>,
+        group: Group,
+        entries: Vec<StoredEntry>,
+        read: Revision,
+    ) {
         let found: BTreeMap<String, StoredEntry> = entries
             .into_iter()
             .map(|entry| (entry.key.clone(), entry))
@@ -140,12 +148,12 @@ impl Reign {
             .filter_map(|unit| unit.job.clone())
             .collect();
         for guard in jobs {
-            self.adopt(turn, Slot::Job(guard.job), &guard.path, &found);
+            self.adopt(turn, Slot::Job(guard.job), &guard.path, &found, read);
         }
         for unit in &group.units {
             if landed(unit, &found).is_none() {
                 for change in &unit.changes {
-                    self.adopt(turn, change.slot, &change.path, &found);
+                    self.adopt(turn, change.slot, &change.path, &found, read);
                 }
             }
         }
@@ -161,11 +169,17 @@ impl Reign {
         slot: Slot,
         path: &str,
         found: &BTreeMap<String, StoredEntry>,
+        read: Revision,
     ) {
+        // A job's record may have been put while the read was under way: what is known since then is later.
+        let known = self.revision(slot);
         let Some(entry) = found.get(path) else {
-            return self.vanished(turn, slot, path);
+            if known.is_none_or(|known| known <= read) {
+                self.vanished(turn, slot, path);
+            }
+            return;
         };
-        if self.revision(slot) == Some(entry.revision) {
+        if known.is_some_and(|known| known >= entry.revision) {
             return;
         }
         match decode(slot, &entry.value) {

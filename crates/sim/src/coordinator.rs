@@ -306,7 +306,7 @@ impl World {
     fn carry_out(&mut self, who: usize, action: Action) {
         match action {
             Action::Read { id, reading } => {
-                self.ask(who, Wait::Read(id), StoreAsk::Read(id, reading, Vec::new()));
+                self.ask(who, Wait::Read(id), StoreAsk::Read(id, reading, None));
             }
             Action::Write { id, txn } => self.ask(who, Wait::Write(id), StoreAsk::Write(id, txn)),
             Action::Answer { call, answer } => self.reply(who, call, answer),

@@ -23,11 +23,14 @@ pub(crate) const LEADER_LIVES: Millis = Millis(5_000);
 #[derive(Clone, Debug)]
 pub(crate) enum StoreAsk {
     /// With what was read of it before, where it is read in two steps.
-    Read(ReadId, Reading, Vec<StoredEntry>),
+    Read(ReadId, Reading, Seen),
     Write(WriteId, Txn),
     Lead,
     Keep(Epoch),
 }
+
+/// What was read of some keys before the rest, and as of when.
+pub(crate) type Seen = Option<(Revision, Vec<StoredEntry>)>;
 
 /// What it hears.
 #[derive(Clone, Debug)]
@@ -167,7 +170,7 @@ impl World {
         (who, life, no): (usize, u64, u64),
         id: ReadId,
         reading: Reading,
-        mut seen: Vec<StoredEntry>,
+        seen: Seen,
         down: bool,
     ) -> Option<StoreBack> {
         let (unread, torn) = (self.mix.store.unread, self.mix.store.torn);
@@ -182,17 +185,22 @@ impl World {
         {
             // Keys are read one after the other: the world goes on between two of them.
             let (now, later) = keys.split_at(keys.len() / 2);
-            seen.extend(self.shelf.entries(now));
-            let ask = StoreAsk::Read(id, Reading::Keys(later.to_vec()), seen);
+            let (at, mut read) = seen.unwrap_or((Revision(self.shelf.model.revision().0), vec![]));
+            read.extend(self.shelf.entries(now));
+            let ask = StoreAsk::Read(id, Reading::Keys(later.to_vec()), Some((at, read)));
             let at = self.now + self.latency();
             self.agenda
                 .plan(at, Happening::Store { who, life, no, ask });
             return None;
         }
         let mut outcome = self.shelf.read(&reading, self.mix.page);
-        if let ReadOutcome::Page { entries, .. } = &mut outcome {
-            seen.append(entries);
-            *entries = seen;
+        if let ReadOutcome::Page {
+            entries, revision, ..
+        } = &mut outcome
+            && let Some((at, mut read)) = seen
+        {
+            read.append(entries);
+            (*entries, *revision) = (read, at);
         }
         Some(StoreBack::Read(id, outcome))
     }

@@ -8,6 +8,7 @@ mod isolation;
 mod misuse;
 mod model;
 mod orphans;
+mod reads;
 mod revocation;
 mod sessions;
 mod tail;
