@@ -219,11 +219,13 @@ impl Trust {
     /// # Errors
     /// When one is not of that form.
     pub fn with_bounds(self, bounds: &[String]) -> Result<Self, TrustError> {
-        bounds.iter().try_fold(self, Self::with_bound)
+        bounds
+            .iter()
+            .try_fold(self, |trust, text| trust.with_bound(text))
     }
 
-    fn with_bound(self, text: &String) -> Result<Self, TrustError> {
-        let refuse = || TrustError::Bound(text.clone());
+    fn with_bound(self, text: &str) -> Result<Self, TrustError> {
+        let refuse = || TrustError::Bound(text.to_owned());
         let (name, version) = text.split_once('=').ok_or_else(refuse)?;
         let version = version.parse().map_err(|_| refuse())?;
         if name.is_empty() {

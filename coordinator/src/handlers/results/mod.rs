@@ -12,7 +12,7 @@ use scheduler::JobKey;
 use scheduler::record::{JobState, ManifestName};
 use storage::{ExportFormat, Finding, Manifest, ObjectPath, VerifyReport};
 use tonic::{Request as Call, Response, Status};
-use types::{Code, Problem, Purpose, TenantId, Verdict};
+use types::{Code, FindingCode, Problem, Purpose, TenantId, Verdict};
 
 use super::pages;
 use crate::app::{App, storage_problem};
@@ -327,15 +327,15 @@ async fn verify(
 
 fn finding(finding: &Finding) -> v1::VerifyFinding {
     let (code, subject) = match finding {
-        Finding::Manifest { .. } => ("MANIFEST", String::new()),
-        Finding::Snapshot { .. } => ("SNAPSHOT", String::new()),
-        Finding::Part { key, .. } => ("PART", key.to_string()),
-        Finding::Twice { ordinal, .. } => ("ROW_TWICE", ordinal.to_string()),
-        Finding::Missing { tracks } => ("ROWS_MISSING", format!("{tracks:?}")),
-        Finding::Foreign { ordinal, .. } => ("ROW_FOREIGN", ordinal.to_string()),
+        Finding::Manifest { .. } => (FindingCode::Manifest, String::new()),
+        Finding::Snapshot { .. } => (FindingCode::Snapshot, String::new()),
+        Finding::Part { key, .. } => (FindingCode::Part, key.to_string()),
+        Finding::Twice { ordinal, .. } => (FindingCode::RowTwice, ordinal.to_string()),
+        Finding::Missing { tracks } => (FindingCode::RowsMissing, format!("{tracks:?}")),
+        Finding::Foreign { ordinal, .. } => (FindingCode::RowForeign, ordinal.to_string()),
     };
     v1::VerifyFinding {
-        code: code.to_owned(),
+        code: code.as_str().to_owned(),
         cause: finding.to_string(),
         subject,
     }
