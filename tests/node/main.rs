@@ -12,8 +12,8 @@ mod world;
 use engine::stub::Trick;
 use rustix::process::Signal;
 use tests::process::{self, wait_for};
-use types::{Code, TrackRow, Verdict};
-use world::{Options, PATIENCE, World, assert_scored, logits, tone, tricked, wav};
+use types::Code;
+use world::{Options, PATIENCE, RATE_HZ, World, assert_scored, tone, tricked};
 
 #[test]
 fn a_decoder_that_turns_on_its_ring_costs_its_track_and_nothing_else() {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::stub::{StubEngine, Trick};
+use rustix::process::Signal;
 use storage::{ImportFrom, ImportProgress, Sources, Storage, paths};
 use tests::process::{self, wait_for};
 use types::{
