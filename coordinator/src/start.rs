@@ -211,10 +211,10 @@ fn make_lasting(folder: &Path) -> Result<(), Problem> {
 }
 
 fn there_already(error: std::io::Error) -> std::io::Result<()> {
-    match error.kind() {
-        std::io::ErrorKind::AlreadyExists => Ok(()),
-        _ => Err(error),
+    if error.kind() == std::io::ErrorKind::AlreadyExists {
+        return Ok(());
     }
+    Err(error)
 }
 
 /// Makes the folder for scratch files, and removes from it what a killed process left.

@@ -2,6 +2,11 @@
 //! `result verify` finds exactly one row for each track, with the verdict of an undisturbed run, and no sound track is
 //! `unscannable`. `CRASH_RUNS` says how many; five, one of each victim, unless set. `make crash RUNS=20` runs more.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the table of the runs is what the suite is started for"
+)]
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rustix::process::Signal;

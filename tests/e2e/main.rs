@@ -1,6 +1,11 @@
 //! The operator's path on real processes: up, import, scan, read, export, verify, stop. One cluster serves the tests that
 //! change nothing for each other; those about starting and dying have their own.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a suite's helpers fail loudly, as its tests do"
+)]
+
 mod life;
 mod long;
 mod path;

@@ -82,10 +82,11 @@ impl People {
     /// Imports a path as the catalog `music` and gives what it came to.
     pub(crate) async fn imported(&mut self, path: &std::path::Path) -> v1::ImportDone {
         let events = self.import(import(path.to_str().unwrap())).await.unwrap();
-        match events.into_iter().next_back().unwrap().event.unwrap() {
-            v1::import_event::Event::Imported(done) => done,
-            other => panic!("the last event is {other:?}"),
-        }
+        let last = events.into_iter().next_back().unwrap().event.unwrap();
+        let v1::import_event::Event::Imported(done) = last else {
+            panic!("the last event is {last:?}");
+        };
+        done
     }
 
     pub(crate) async fn submit(&mut self, request_id: &str) -> v1::SubmitJobResponse {

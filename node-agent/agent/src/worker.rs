@@ -368,10 +368,11 @@ mod tests {
     }
 
     fn death(news: &mut Receiver<News>) -> Death {
-        match news.blocking_recv().unwrap() {
-            News::Ended { death, .. } => death,
-            other => panic!("{other:?}"),
-        }
+        let told = news.blocking_recv().unwrap();
+        let News::Ended { death, .. } = told else {
+            panic!("{told:?}");
+        };
+        death
     }
 
     #[test]

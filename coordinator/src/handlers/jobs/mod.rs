@@ -1,5 +1,10 @@
 //! The jobs' service: submitting (in `submit`), and looking at, watching, cancelling and explaining jobs.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "an answer of any other kind than was asked for is one and the same fault"
+)]
+
 mod submit;
 
 use std::cmp::Reverse;
