@@ -2,7 +2,7 @@
 //! worker, and the loop that turns rings of PCM into track scores.
 //!
 //! Called by the two worker binaries (`trackscan-worker` with the engine of `models`, `stub-worker` with [`stub`]), each
-//! of whose `main` is one call of [`serve`]; by `models`, which implements [`Engine`]; and by the agent, which speaks
+//! of whose `main` is one call of [`serve()`]; by `models`, which implements [`Engine`]; and by the agent, which speaks
 //! [`protocol`]. It never decodes audio, never decides a verdict (that is `bundle::decide`), never opens a network
 //! connection and never trusts an index that a decoder wrote.
 

@@ -5,7 +5,7 @@
 //!
 //! The way of the demonstration bundle: [`decoder`] trains small autoencoders; [`labelled`] composes pieces, makes [`positives`] of them and
 //! sends both through codecs; [`fitting`] learns from [`features`]; [`calibrate`] scores held-out tracks, asks the guards of [`report`] and
-//! writes the signed folder with its [`card`].
+//! writes the signed folder with its model card.
 
 pub mod auc;
 pub mod calibrate;
