@@ -126,6 +126,21 @@ fn logits(score: &TrackScore) -> Vec<f32> {
     score.timeline.iter().map(|point| point.logit).collect()
 }
 
+/// Track 1 ends with this code and takes its ring with it; a new ring serves the slot as if nothing had been.
+#[track_caller]
+fn assert_lost_and_served_again(world: &mut World, expected: Code) {
+    assert_eq!(world.hear(), FromWorker::RingLost { slot: 0, token: 1 });
+    let failed = world.hear();
+    assert!(
+        matches!(failed, FromWorker::TrackFailed { token: 1, code, .. } if code == expected),
+        "{failed:?}"
+    );
+    let mut ring = world.ring(0);
+    let pcm = tone(40_000, 9);
+    play(world, &mut ring, 0, 2, &pcm);
+    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&pcm));
+}
+
 #[test]
 fn tracks_of_several_slots_are_scored_as_if_each_were_alone() {
     let mut world = World::new(StubOptions::default());
@@ -196,19 +211,7 @@ fn a_lie_about_the_length_ends_the_track_and_a_new_ring_serves_the_slot_again() 
         token: 1,
         frames: 1_000_000,
     });
-    assert_eq!(world.hear(), FromWorker::RingLost { slot: 0, token: 1 });
-    assert!(matches!(
-        world.hear(),
-        FromWorker::TrackFailed {
-            token: 1,
-            code: Code::RingViolation,
-            ..
-        }
-    ));
-    let mut ring = world.ring(0);
-    let pcm = tone(40_000, 9);
-    play(&mut world, &mut ring, 0, 2, &pcm);
-    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&pcm));
+    assert_lost_and_served_again(&mut world, Code::RingViolation);
 }
 
 #[test]
@@ -222,19 +225,7 @@ fn a_track_beyond_its_samples_is_typed_and_a_new_ring_serves_the_slot_again() {
     });
     let (peer, _kept) = UnixStream::pair().unwrap();
     old.write(&tone(30_001, 3), peer.as_fd()).unwrap();
-    assert_eq!(world.hear(), FromWorker::RingLost { slot: 0, token: 1 });
-    assert!(matches!(
-        world.hear(),
-        FromWorker::TrackFailed {
-            token: 1,
-            code: Code::TooLong,
-            ..
-        }
-    ));
-    let mut ring = world.ring(0);
-    let pcm = tone(40_000, 9);
-    play(&mut world, &mut ring, 0, 2, &pcm);
-    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&pcm));
+    assert_lost_and_served_again(&mut world, Code::TooLong);
 }
 
 #[test]
