@@ -79,6 +79,9 @@ pub const SHARDS_SEEN_PER_PULL_MAX: usize = 512;
 pub const BEAT_EVERY: Millis = Millis(2_000);
 /// A join is `IDENTITY_IN_USE` while the last session has beaten within this time: three beats.
 pub const IDENTITY_HELD: Millis = Millis(6_000);
+/// Where no agent was heard for this long the coordinator takes itself for the deaf one: three beats of the last node,
+/// and far below [`GRANT_LIVES`], so that a deafness that books nobody as dead is not waited out either.
+pub const DEAF_AFTER: Millis = Millis(6_000);
 /// A grant not renewed for this long may be withdrawn.
 pub const GRANT_LIVES: Millis = Millis(20_000);
 /// Work that one answer to a pull aims at.
@@ -100,6 +103,9 @@ pub const PREEMPT_COUNTS: Millis = Millis(10_000);
 /// A node that will be through with what it holds within this time is not asked to share it: a beat, a pull and the list
 /// to be read cost nearly as much.
 pub const SPLIT_WORTH: Millis = Millis(10_000);
+/// Answers that carry one wish to yield before an agent that gives no more is taken to have no more to give: one may be
+/// lost.
+pub const YIELD_TOLD_MAX: u8 = 2;
 /// What a track is taken to need on a node that has not measured itself.
 pub const TRACK_UNMEASURED: Millis = Millis(10_000);
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.

@@ -346,6 +346,8 @@ pub(crate) struct Holding {
     pub(crate) death: Death,
     /// What is wanted back.
     pub(crate) yield_at: Option<Ordinal>,
+    /// Answers that carried this wish since the agent last gave something back.
+    pub(crate) yield_told: u8,
     /// When beats last showed progress: other tracks in hand, rows made, tracks counted.
     pub(crate) moved_at: Millis,
     pub(crate) unflushed: u32,

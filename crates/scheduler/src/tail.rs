@@ -2,7 +2,7 @@
 //! are asked, by `yield at`, for half of what they have not begun; a grant that makes no progress is withdrawn, and that
 //! costs. Nothing is done twice for speed alone. Looked for only when a node asks in vain, and seldom.
 
-use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED};
+use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
 use crate::record::{FailureCause, JobState};
 use crate::reign::Reign;
@@ -128,6 +128,20 @@ impl Reign {
 }
 
 impl Holding {
+    /// The agent says from where on it has nothing in hand, as it does in every beat from the first time on. A wish that
+    /// came later is answered by a lesser end only, or by none once two answers have carried it in vain.
+    pub(crate) fn has_yielded(&mut self, more: bool) {
+        if self.yield_at.is_none() {
+            return;
+        }
+        if more || self.yield_told >= YIELD_TOLD_MAX {
+            self.yield_at = None;
+            self.yield_told = 0;
+        } else {
+            self.yield_told += 1;
+        }
+    }
+
     /// Notes what a beat says of its progress.
     pub(crate) fn note_progress(
         &mut self,
