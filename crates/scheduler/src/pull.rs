@@ -54,7 +54,9 @@ impl Reign {
         if let Some(step) = self.pulled_before(no, asked, pull) {
             return step;
         }
+        self.listen(now);
         self.note_means(no, pull);
+        let buried = self.bury_the_silent(now, no);
         if let Some(reason) = self.takes_nothing(no) {
             self.note_pull(no, pull.number, true);
             return Step::Answer(Ok(self.nothing(pull.number, reason, PULL_AGAIN)));
@@ -62,7 +64,7 @@ impl Reign {
         let plan = self.plan_pull(now, no, pull);
         self.note_pull(no, pull.number, plan.left > 0);
         if plan.units.is_empty() {
-            let waits = plan.left > 0 && (self.reclaims(now, no) || plan.busy);
+            let waits = plan.left > 0 && (buried || self.reclaim(now, no) || plan.busy);
             let reason = self.idle_reason(now, no);
             let again = if waits { BUSY_AGAIN } else { PULL_AGAIN };
             return Step::Answer(Ok(self.nothing(pull.number, reason, again)));
@@ -184,10 +186,6 @@ impl Reign {
             }
         }
         plan
-    }
-
-    fn reclaims(&mut self, now: Millis, no: NodeNo) -> bool {
-        !mutants::on(Mutant::SilentKept) && self.reclaim(now, no)
     }
 
     /// Whether the node has suspects to try: nothing else comes to it meanwhile, or nobody could be told apart.
