@@ -37,7 +37,7 @@ impl Reign {
             self.note_beat(now, no, beat);
             self.renew(now, no, beat);
             self.note_missing(no, beat);
-            self.take_back(no, beat);
+            self.take_back(now, no, beat);
             self.preempt(now, no);
         }
         Step::Answer(Ok(self.beat_answer(no, beat)))
@@ -152,7 +152,7 @@ impl Reign {
     }
 
     /// Takes back what the node gives back.
-    fn take_back(&mut self, no: NodeNo, beat: &Beat) {
+    fn take_back(&mut self, now: Millis, no: NodeNo, beat: &Beat) {
         for released in &beat.released {
             let Released {
                 job,
@@ -163,8 +163,14 @@ impl Reign {
             let Some(id) = self.grant_id(no, job, *shard, *attempt) else {
                 continue;
             };
-            if *cause == Cause::Bundle {
-                self.refuse_bundle(no, id);
+            match cause {
+                Cause::Bundle => self.refuse_bundle(no, id),
+                Cause::Storage => self.shun(now, no, id),
+                Cause::Drain
+                | Cause::BackPressure
+                | Cause::Preempted
+                | Cause::WorkerLost
+                | Cause::DeviceOut => {}
             }
             let held = self
                 .nodes
@@ -184,6 +190,13 @@ impl Reign {
             .map(|r| r.spec.bundle);
         if let (Some(bundle), Some(node)) = (bundle, self.nodes.get_mut(&no)) {
             node.refused_bundles.insert(bundle);
+        }
+    }
+
+    fn shun(&mut self, now: Millis, no: NodeNo, id: GrantId) {
+        let job = self.jobs.get(&id.job).map(|job| &job.key);
+        if let (Some(job), Some(node)) = (job, self.nodes.get_mut(&no)) {
+            node.shun(now, job);
         }
     }
 

@@ -54,7 +54,8 @@ impl Reign {
             self.chores.remove(&slot);
             return;
         }
-        if self.chores_hold.is_some() || !self.desk.is_free(slot) {
+        let closing = self.jobs.get(&no).is_some_and(Job::is_closing);
+        if self.chores_hold.is_some() || closing || !self.desk.is_free(slot) {
             return;
         }
         let Some(chores) = self.chores.remove(&slot) else {

@@ -365,11 +365,12 @@ fn hold(now: Millis, old: Option<&Shard>, new: &ShardRecord) -> Hold {
             .find(storage)
             .map_or(0, |failure| failure.count)
     };
-    let all = unreachable(&new.failures) > unreachable(was);
     let spent = new
         .failures
         .iter()
         .any(|failure| failure.count >= FAILURES_PER_CAUSE);
+    // The node that could not reach the source is passed over for a while; the others wait only once many could not.
+    let all = spent && unreachable(&new.failures) > unreachable(was);
     let span = if spent {
         BACK_OFF_SPENT
     } else {

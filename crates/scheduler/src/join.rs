@@ -95,6 +95,7 @@ impl Reign {
         node.draining = false;
         node.devices_out.clear();
         node.refused_bundles.clear();
+        node.shunned.clear();
         node.deaths_seen = 0;
         for holding in node.holdings.values_mut() {
             holding.beats = 0;

@@ -11,6 +11,8 @@ pub const SPLITS_MAX: usize = 64;
 pub const MARKED_MAX: usize = 16_384;
 /// Loaded bundles remembered of a node: more than its workers can hold.
 pub const BUNDLES_PER_NODE_MAX: usize = 64;
+/// Jobs that a node shuns: more than one holds grants of at once; beyond it the first to be over is forgotten.
+pub const SHUNNED_PER_NODE_MAX: usize = 64;
 /// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an
 /// answer outgrowing one write group.
 pub const GRANTS_PER_PULL_MAX: usize = 64;
@@ -74,6 +76,9 @@ pub const REASONS_MAX: usize = 32;
 /// Shards of one job that one pull looks at before it goes on to the next job: bounds one call's work. Eight answers'
 /// worth, so that a few shards that wait hide nothing behind them.
 pub const SHARDS_SEEN_PER_PULL_MAX: usize = 512;
+/// Shards of all jobs that one pull looks at: sixteen jobs whose shards all wait hide nothing behind them, and a look at
+/// a shard is microseconds.
+pub const SHARDS_SEEN_IN_ALL_MAX: usize = 16 * SHARDS_SEEN_PER_PULL_MAX;
 
 /// Time between two beats of an agent.
 pub const BEAT_EVERY: Millis = Millis(2_000);

@@ -369,7 +369,8 @@ impl Reign {
             .values_mut()
             .filter_map(|job| job.cancelling.take())
         {
-            calls.extend(cancelling.asked.map(|asked| asked.call));
+            let asked = cancelling.asked.into_iter().chain(cancelling.closing);
+            calls.extend(asked.map(|asked| asked.call));
             calls.extend(cancelling.also);
         }
         for entry in self.revocations.values_mut() {

@@ -148,3 +148,25 @@ fn progress_of_any_kind_keeps_a_grant() {
     let record = world.store.shard(&crate::world::key("j"), ROOT).unwrap();
     assert_eq!(record.grants.len(), 1);
 }
+
+#[test]
+fn a_stalled_grant_that_fills_its_tenants_quota_is_withdrawn_all_the_same() {
+    let mut world = World::with_config(Config {
+        stalled_after: STALLED,
+        quota: scheduler::Quota {
+            grants_max: Some(1),
+            ..scheduler::Quota::default()
+        },
+        ..Config::default()
+    });
+    world.submit("j", 16, 16);
+    let mut slow = Agent::joined(&mut world, "slow");
+    slow.pull(&mut world, 16);
+    let mut idle = Agent::joined(&mut world, "idle");
+    for _ in 0..12 {
+        slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+        idle.beats_for(&mut world, Millis(6_000));
+    }
+    assert!(idle.pull(&mut world, 16).grants.is_empty());
+    assert!(idle.pull(&mut world, 16).grants[0].tracks.contains(0));
+}
