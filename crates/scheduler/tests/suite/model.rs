@@ -2,19 +2,20 @@
 //! unknown and that land now, later or never, leaders that die at any moment. Every change that lands is judged by
 //! the invariants (see the world's store). Then the faults stop, and every job must end with each track covered once.
 
+mod answers;
 mod calm;
 mod judge;
+mod operators;
 
-use crate::world::agent::{Agent, BOTH, SCREEN, revoke, same};
+use crate::world::agent::{Agent, BOTH, SCREEN, same};
 use crate::world::{Effect, World, not_applied, unavailable, unknown};
 use proptest::prelude::*;
-use scheduler::record::{Duty, Lane, PartKind};
+use scheduler::record::PartKind;
 use scheduler::{
-    Answer, CallId, CommitOutcome, Event, JobKey, Order, Outcome, Request, StepDown,
-    StorageOutcome, Txn,
+    CallId, Event, JobKey, Outcome, Request, StepDown, StorageOutcome, Txn, invariants,
 };
 use std::collections::{BTreeMap, BTreeSet};
-use types::{Attempt, Code, Digest, JobId, Millis, ShardId, TrackSet, UnixMillis};
+use types::{Attempt, Code, Digest, JobId, Millis, ShardId, TrackSet};
 
 /// One step of a history: what happens, and two numbers that choose among what there is.
 type Step = (u8, u16, u16);
@@ -373,160 +374,6 @@ impl History {
             self.world.restart();
         }
     }
-
-    fn operator(&mut self, a: usize, b: usize) {
-        let job = self.jobs[a % self.jobs.len()].clone();
-        let name: JobId = job.job.clone();
-        match b % 16 {
-            0..=2 => self.call_for(&job, Asked::Other, Request::Pause { job: name }),
-            3..=10 => self.call_for(&job, Asked::Other, Request::Resume { job: name }),
-            12 => self.revoke(a, b),
-            13 => self.call_for(
-                &job,
-                Asked::Other,
-                Request::SetRank {
-                    job: name,
-                    lane: Some([Lane::Interactive, Lane::Ingest, Lane::Batch][a % 3]),
-                    priority: Some((a % 5) as i32),
-                    deadline: (a % 2 == 1).then_some(UnixMillis(a as i64)),
-                },
-            ),
-            14 => {
-                let agent = &self.agents[a % self.agents.len()];
-                let duty = [Duty::Serving, Duty::Cordoned, Duty::Draining][(a / 8) % 3];
-                let node = crate::world::node(&agent.name);
-                self.call(Asked::Other, Request::SetDuty { node, duty });
-            }
-            11 if a.is_multiple_of(2) => {
-                let request = Request::Cancel {
-                    job: name,
-                    reason: "test".into(),
-                };
-                self.call_for(&job, Asked::Cancel(job.clone()), request);
-            }
-            _ => {
-                let at = a % self.agents.len();
-                let agent = &self.agents[at];
-                let node = crate::world::node(&agent.name);
-                let request = Request::Leave {
-                    node,
-                    session: agent.session,
-                };
-                self.call(Asked::Other, request);
-            }
-        }
-    }
-
-    /// What a node made lately is not to count, by a new name or by one that is on its way.
-    fn revoke(&mut self, a: usize, b: usize) {
-        let agent = &self.agents[a % self.agents.len()];
-        let to = agent.parts;
-        let from = to.saturating_sub((a / 8 % 12) as u64);
-        let name = format!(
-            "r{}",
-            self.revoked.len() + usize::from(b.is_multiple_of(32))
-        );
-        let request = revoke(&name, &agent.name, from, to);
-        self.revoked.push((agent.name.clone(), from, to));
-        self.call(Asked::Other, request);
-    }
-
-    /// Whether a part may have been revoked: its device's work of that time was, or it rests on a part that was.
-    fn may_be_revoked(&self, job: &JobKey, shard: ShardId, sha256: &Digest) -> bool {
-        let spans = |part: &Digest| {
-            let made = self.made.get(part);
-            made.is_some_and(|(node, at)| {
-                let within =
-                    |(of, from, to): &(String, u64, u64)| of == node && (*from..=*to).contains(at);
-                self.revoked.iter().any(within)
-            })
-        };
-        let below = self.escalated.get(&(job.clone(), shard));
-        spans(sha256) || below.is_some_and(spans)
-    }
-
-    /// One answer arrives, or is lost.
-    fn receive(&mut self, a: usize, b: usize) {
-        let calls: Vec<CallId> = self.world.answers.keys().copied().collect();
-        if calls.is_empty() {
-            return;
-        }
-        let call = calls[a % calls.len()];
-        let answer = self.world.answers.remove(&call).expect("it is there");
-        let asked = self.calls.remove(&call);
-        if b.is_multiple_of(12) {
-            return;
-        }
-        if let (Some(asked), Ok(answer)) = (asked, answer) {
-            self.heard(asked, &answer);
-        }
-    }
-
-    fn heard(&mut self, asked: Asked, answer: &Answer) {
-        match asked {
-            Asked::Join(at, nonce) if self.agents[at].nonce == nonce => {
-                self.agents[at].take_join(answer);
-            }
-            Asked::Pull(at, nonce) if self.agents[at].nonce == nonce => {
-                self.heard_pull(at, answer);
-            }
-            Asked::Beat(at, nonce) if self.agents[at].nonce == nonce => self.heard_beat(at, answer),
-            Asked::Commit(at, commit) => self.heard_commit(at, &commit, answer),
-            Asked::Cancel(job) => {
-                self.cancelled.insert(job);
-            }
-            Asked::Join(..) | Asked::Pull(..) | Asked::Beat(..) | Asked::Other => {}
-        }
-    }
-
-    fn heard_pull(&mut self, at: usize, answer: &Answer) {
-        let Answer::Pulled(pulled) = answer else {
-            return;
-        };
-        // A repeated answer must not bring back tracks that stand in a part already.
-        for granted in &pulled.grants {
-            let busy = pending(&self.unanswered, at, granted);
-            let agent = &mut self.agents[at];
-            if !agent.grants.iter().any(|held| same(held, granted)) {
-                let mut granted = granted.clone();
-                granted.tracks = granted.tracks.difference(&busy);
-                agent.grants.push(granted);
-            }
-        }
-    }
-
-    fn heard_beat(&mut self, at: usize, answer: &Answer) {
-        let Answer::Beaten(beaten) = answer else {
-            return;
-        };
-        for order in beaten
-            .orders
-            .iter()
-            .filter(|order| order.order == Order::Stop)
-        {
-            self.agents[at].grants.retain(|held| {
-                held.job.job != order.job
-                    || held.shard != order.shard
-                    || held.attempt != order.attempt
-            });
-        }
-    }
-
-    fn heard_commit(&mut self, at: usize, commit: &scheduler::Commit, answer: &Answer) {
-        let Answer::Committed(committed) = answer else {
-            return;
-        };
-        self.unanswered
-            .retain(|(of, sent)| *of != at || sent.parts[0].sha256 != commit.parts[0].sha256);
-        if committed.outcome == CommitOutcome::Superseded {
-            return;
-        }
-        let job = self.key_of(&commit.job);
-        for part in &commit.parts {
-            self.acknowledged
-                .insert((job.clone(), commit.shard, commit.attempt, part.sha256));
-        }
-    }
 }
 
 /// The tracks of a grant that stand in unanswered parts.
@@ -589,5 +436,5 @@ fn the_same_history_gives_the_same_actions() {
         steps.iter().for_each(|step| history.step(*step));
         history.world.log
     };
-    assert_eq!(trace(), trace());
+    invariants::traces_agree(&trace(), &trace()).expect("I20 holds");
 }

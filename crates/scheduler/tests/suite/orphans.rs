@@ -51,7 +51,13 @@ fn only_an_ended_attempts_unnamed_part_is_an_orphan() {
     let (mut world, mut agent, granted, sha256) = setting();
     agent.commit(&mut world, &granted, &tracks(2, 4)).unwrap();
     check(&world, &part(0, 1, sha256), Fate::Keep);
-    check(&world, &part(0, 1, Digest::of(b"other")), Fate::Orphan);
+    let orphan = Digest::of(b"other");
+    check(&world, &part(0, 1, orphan), Fate::Orphan);
+    let record = world.store.shard(&key("j"), ShardId::Root(0)).unwrap();
+    let mut counting = record.parts.iter();
+    scheduler::invariants::orphan_is_unnamed(orphan, counting.clone()).expect("I6 holds");
+    let kept = |part| scheduler::invariants::counted_was_not_collected(part, false);
+    assert!(counting.all(|part| kept(part).is_ok()));
 }
 
 #[test]

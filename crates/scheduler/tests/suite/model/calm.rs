@@ -2,7 +2,7 @@
 
 use super::History;
 use scheduler::record::PartKind;
-use scheduler::{Answer, CommitOutcome, JobKey, Request};
+use scheduler::{Answer, CommitOutcome, JobKey, Request, invariants};
 use types::Millis;
 
 impl History {
@@ -32,7 +32,7 @@ impl History {
                     .is_closed()
             };
             if !self.jobs.iter().any(|job| open(&job)) {
-                return;
+                return self.judge_ends();
             }
             self.world.pass(Millis(2_000));
             for job in self.jobs.clone() {
@@ -50,6 +50,13 @@ impl History {
                 }
             }
             assert!(round < 399, "no end: {:#?}", self.explain());
+        }
+    }
+
+    fn judge_ends(&self) {
+        for job in &self.jobs {
+            let record = self.world.store.job(job).expect("jobs stay");
+            invariants::job_has_ended(&record).expect("I15 holds");
         }
     }
 
