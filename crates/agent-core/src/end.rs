@@ -8,9 +8,10 @@ use crate::action::{Action, Actions, Cause, WorkerDeath};
 use crate::core::Core;
 use crate::device::{Alone, Blame, Device};
 use crate::event::{Death, TrackOutcome};
-use crate::grant::{CONVICTED, Grant, Stage, Trials, one};
+use crate::grant::{CONVICTED, Grant, Stage, one};
 use crate::limits::{UNREADABLE_MAX, back_off};
 use crate::mutants::{self, Mutant};
+use crate::trials::Trials;
 use crate::{DeviceNo, GrantKey, Token};
 
 impl Core {

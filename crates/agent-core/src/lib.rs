@@ -37,6 +37,7 @@ mod start;
     reason = "a test names what it looks for"
 )]
 mod tests;
+mod trials;
 
 pub use action::{Action, Actions, BeatCall, Cause, Held, PullCall, Released, WorkerDeath};
 pub use core::{Config, Core};
