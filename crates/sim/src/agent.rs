@@ -1,7 +1,7 @@
 //! A node's agent: the real core, and around it what its shell does: calls with a deadline, the session's name, what is on
 //! disk. Devices are in `bench`, parts in `parts`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use agent_core::{
@@ -45,7 +45,9 @@ pub(crate) struct Agent {
     wake: Option<Millis>,
     pub(crate) bench: Vec<Bench>,
     pub(crate) tries: BTreeMap<Token, Try>,
-    pub(crate) held: BTreeMap<GrantKey, Held>,
+    held: BTreeSet<GrantKey>,
+    /// What its last beats named in hand: which of them was the last to be heard is not known here.
+    pub(crate) named: VecDeque<BTreeSet<(GrantKey, Ordinal)>>,
     /// By the agent's clock: when what granted or last renewed a grant was asked.
     pub(crate) renewed: BTreeMap<GrantKey, Millis>,
     pub(crate) rows: BTreeMap<(GrantKey, Ordinal), Row>,
@@ -53,12 +55,8 @@ pub(crate) struct Agent {
     pub(crate) parts: BTreeMap<PartNo, Saved>,
 }
 
-/// What the shell knows of a grant.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    /// Its tracks as granted.
-    pub(crate) tracks: types::TrackSet,
-}
+/// Beats of which one was the last to be heard when a node falls silent: one that was answered, and those lost after it.
+const BEATS_NAMED: usize = 4;
 
 /// What an answer is waited for.
 #[derive(Clone, Debug)]
@@ -88,7 +86,8 @@ impl Agent {
             wake: None,
             bench,
             tries: BTreeMap::new(),
-            held: BTreeMap::new(),
+            held: BTreeSet::new(),
+            named: VecDeque::new(),
             renewed: BTreeMap::new(),
             rows: BTreeMap::new(),
             parts: BTreeMap::new(),
@@ -97,6 +96,21 @@ impl Agent {
 
     pub(crate) fn shown(&self, now: Millis) -> Millis {
         self.clock.show(now)
+    }
+
+    fn note_named(&mut self, call: &BeatCall) {
+        let of = |held: &agent_core::Held| {
+            let key = held.key.clone();
+            let tracks: Vec<Ordinal> = held.in_hand.iter().collect();
+            tracks
+                .into_iter()
+                .map(move |ordinal| (key.clone(), ordinal))
+        };
+        self.named
+            .push_back(call.held.iter().flat_map(of).collect());
+        if self.named.len() > BEATS_NAMED {
+            self.named.pop_front();
+        }
     }
 }
 
@@ -114,6 +128,7 @@ impl World {
         one.wake = None;
         one.tries.clear();
         one.held.clear();
+        one.named.clear();
         one.renewed.clear();
         one.rows.clear();
         // A part that was just being written to disk may not be there.
@@ -299,6 +314,7 @@ impl World {
     }
 
     fn beat(&mut self, who: usize, call: &BeatCall) {
+        self.agents[who].note_named(call);
         let one = &self.agents[who];
         let wait = Wait::Beat(call.session, call.number, one.shown(self.now));
         let request = asks::beat(one, call);
@@ -409,13 +425,9 @@ impl World {
         };
         let one = &mut self.agents[who];
         for granted in &pulled.grants {
-            let held = Held {
-                tracks: granted.tracks.clone(),
-            };
             let key = wire::key(granted);
-            if !one.held.contains_key(&key) {
-                one.renewed.insert(key.clone(), asked);
-                one.held.insert(key, held);
+            if one.held.insert(key.clone()) {
+                one.renewed.insert(key, asked);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Devices of a node: workers that load, run tracks, sing and die, by the nature of the tracks and of the device.
 
+use std::collections::BTreeSet;
+
 use agent_core::{Death, DeviceNo, Event, GrantKey, SlotNo, Token, TrackOutcome, Unready};
 use types::{Code, Digest, Millis, Ordinal, ShardId, Stage};
 
@@ -249,17 +251,14 @@ impl World {
         }
     }
 
-    /// Notes that a node fell silent, for all it holds.
+    /// Notes that a node fell silent, for what ran on it and what its last beats named: no other track may answer for it.
     pub(crate) fn accuse_held(&mut self, who: usize) {
-        let held: Vec<(GrantKey, Vec<Ordinal>)> = self.agents[who]
-            .held
-            .iter()
-            .map(|(key, held)| (key.clone(), held.tracks.iter().collect()))
-            .collect();
-        for (key, tracks) in held {
-            for ordinal in tracks {
-                self.accuse(&key, ordinal);
-            }
+        let one = &self.agents[who];
+        let running = one.tries.values();
+        let running = running.map(|one| (one.grant.clone(), one.ordinal));
+        let suspects: BTreeSet<_> = running.chain(one.named.iter().flatten().cloned()).collect();
+        for (grant, ordinal) in suspects {
+            self.accuse(&grant, ordinal);
         }
     }
 

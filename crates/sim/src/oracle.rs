@@ -99,9 +99,14 @@ impl World {
     /// A transaction has landed.
     pub(crate) fn judge_write(&mut self, txn: &Txn, leads: Option<Epoch>) {
         self.tally.writes += 1;
-        self.hold(leads == Some(txn.epoch), "I11", || {
-            format!("a write of epoch {} lands under {leads:?}", txn.epoch)
+        let led = leads.ok_or_else(|| format!("a write of epoch {} lands under nobody", txn.epoch));
+        let judged = led.and_then(|leads| {
+            let judged = invariants::applied_in_its_reign(txn.epoch, leads);
+            judged.map_err(|violation| violation.what)
         });
+        if let Err(what) = judged {
+            self.violated("I11", what);
+        }
         for op in &txn.ops {
             match RecordKey::parse(GENERATION, op.key()) {
                 Ok(RecordKey::Job(job)) => self.judge_job(job, op),
@@ -217,6 +222,9 @@ impl World {
         if let Err(violation) = judged {
             let id = violation.invariant.to_string();
             self.violated(&id, format!("shard {job}/{shard}: {}", violation.what));
+        }
+        if let Err(violation) = invariants::grants_are_in_house(job, after) {
+            self.violated("I10", violation.what);
         }
         let before = before.unwrap_or_default();
         for grant in &after.grants {
@@ -417,10 +425,9 @@ impl World {
         let one = &self.agents[who];
         let renewed = one.renewed.get(grant).copied();
         let now = one.shown(self.now);
-        let lives = renewed.is_some_and(|at| now < at + GRANT_LIVES);
-        self.hold(lives, "I19", || {
-            format!("a{who} commits at {now} to a grant renewed at {renewed:?}")
-        });
+        if let Err(violation) = invariants::commit_is_renewed(now, renewed, GRANT_LIVES) {
+            self.violated("I19", format!("a{who}: {}", violation.what));
+        }
     }
 
     /// A core counts what it refused to write: any is a bug.
