@@ -5,9 +5,10 @@ use crate::desk::{Change, JobGuard, Record, Unit};
 use crate::invariants;
 use crate::key::RecordKey;
 use crate::mutants;
-use crate::record::{self, JobRecord, NodeRecord, ShardRecord};
+use crate::record::{self, JobRecord, NodeRecord, Part, ShardRecord};
 use crate::reign::Reign;
-use crate::state::{JobNo, NodeNo, Slot};
+use crate::revoking::made_shard;
+use crate::state::{Job, JobNo, NodeNo, Slot};
 use alloc::boxed::Box;
 use types::{Code, Problem, ShardId};
 
@@ -81,6 +82,9 @@ impl Reign {
         let revocations = self.open_revocations(no);
         if !mutants::any() {
             invariants::shard_change_under(before, &record, &extent, self.epoch, &revocations)?;
+            invariants::grants_are_in_house(&job.key, &record)?;
+            let made_of = job.made_of(shard);
+            invariants::tombstone_is_revoked(before, &record, made_of, &revocations)?;
         }
         let change = Change {
             slot: Slot::Shard(no, shard),
@@ -118,5 +122,16 @@ impl Reign {
                 ..ShardRecord::default()
             },
         }
+    }
+}
+
+impl Job {
+    /// The part that makes an escalation shard, where its root's record names it.
+    fn made_of(&self, shard: ShardId) -> Option<&Part> {
+        let root = self.shards.get(&ShardId::Root(shard.root()))?;
+        let parts = &root.stored.record.parts;
+        parts
+            .iter()
+            .find(|part| made_shard(ShardId::Root(shard.root()), part) == Some(shard))
     }
 }

@@ -5,8 +5,11 @@ use super::{Invariant, Violation, hold};
 use crate::record::{JobRecord, JobState, Part};
 use crate::reign::Core;
 use crate::settle::decode;
-use crate::{JobKey, StoredEntry};
+use crate::state::Slot;
+use crate::{JobKey, RecordKey, StoredEntry};
+use alloc::collections::BTreeSet;
 use alloc::format;
+use alloc::string::String;
 use types::{Digest, Epoch, JobSpec, Millis};
 
 /// I5: the object that a part names is in storage, with its size and digest. `None` where there is no such object.
@@ -68,15 +71,15 @@ pub fn applied_in_its_reign(txn: Epoch, leading: Epoch) -> Result<(), Violation>
     })
 }
 
-/// I14: what tenants had while all of them had backlog is even: each within 5 % of the whole of an even part, or within
-/// `grants_us` (one grant for each device), whichever is larger. In microseconds of device time.
+/// I14: what tenants had while all of them had backlog is even: each within 5 % of an even part, or within `grants_us` (one
+/// grant for each device), whichever is larger. In microseconds of device time.
 ///
 /// # Errors
 /// Says what they had.
 pub fn shares_are_even(had_us: &[u64], grants_us: u64) -> Result<(), Violation> {
     let whole: u64 = had_us.iter().copied().fold(0, u64::saturating_add);
     let even = whole.checked_div(had_us.len() as u64).unwrap_or_default();
-    let slack = (whole / 20).max(grants_us);
+    let slack = (even / 20).max(grants_us);
     let fair = had_us.iter().all(|had| had.abs_diff(even) <= slack);
     hold(fair, Invariant::I14, || format!("tenants had {had_us:?}"))
 }
@@ -153,6 +156,13 @@ impl Core {
         let Some(reign) = self.leading() else {
             return Ok(());
         };
+        let read: BTreeSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();
+        for (slot, path) in reign.held_paths() {
+            let there = reign.desk.is_dirty(slot) || read.contains(path.as_str());
+            hold(there, Invariant::I12, || {
+                format!("`{path}` is held and not in the store")
+            })?;
+        }
         for entry in entries {
             let slot = reign.slot_of(&entry.key);
             let known = slot.and_then(|slot| reign.revision(slot));
@@ -222,9 +232,34 @@ impl Invariant {
 }
 
 impl crate::reign::Reign {
-    fn slot_of(&self, path: &str) -> Option<crate::state::Slot> {
-        use crate::key::RecordKey;
-        use crate::state::Slot;
+    /// Every record that is held as stored, with its key.
+    fn held_paths(&self) -> impl Iterator<Item = (Slot, String)> + '_ {
+        let jobs = self.jobs.iter().filter(|(_, job)| job.stored.is_some());
+        let jobs = jobs.map(|(no, job)| (Slot::Job(*no), RecordKey::Job(job.key.clone())));
+        let nodes = self.nodes.iter().filter(|(_, node)| node.stored.is_some());
+        let nodes = nodes.map(|(no, node)| (Slot::Node(*no), RecordKey::Node(node.key.clone())));
+        let revocations = self.revocations.iter();
+        let revocations =
+            revocations
+                .filter(|(_, entry)| entry.stored.is_some())
+                .map(|(no, entry)| {
+                    let key = RecordKey::Revocation(entry.key.clone());
+                    (Slot::Revocation(*no), key)
+                });
+        let shards = self.jobs.iter().flat_map(|(no, job)| {
+            let of_job = job.shards.keys();
+            of_job.map(|id| {
+                (
+                    Slot::Shard(*no, *id),
+                    RecordKey::Shard(job.key.clone(), *id),
+                )
+            })
+        });
+        let all = jobs.chain(nodes).chain(revocations).chain(shards);
+        all.map(|(slot, key)| (slot, key.path(self.generation)))
+    }
+
+    fn slot_of(&self, path: &str) -> Option<Slot> {
         match RecordKey::parse(self.generation, path).ok()? {
             RecordKey::Job(key) => self.job_no(&key).map(Slot::Job),
             RecordKey::Node(key) => self.node_names.get(&key).map(|no| Slot::Node(*no)),
@@ -257,7 +292,8 @@ mod tests {
     fn shares_are_even_within_5_percent_or_a_grant_for_each_device() {
         for (had, grants, even) in [
             (&[100, 100][..], 0, true),
-            (&[109, 91], 0, true),
+            (&[105, 95], 0, true),
+            (&[106, 94], 0, false),
             (&[120, 80], 0, false),
             (&[120, 80], 20, true),
             (&[], 0, true),

@@ -5,6 +5,8 @@
 //! whoever has it; [`Invariant::holder`] says where each is held.
 
 mod evidence;
+#[cfg(test)]
+mod tests;
 
 pub use evidence::{
     applied_in_its_reign, commit_is_renewed, counted_was_not_collected, job_change, job_has_ended,
@@ -13,7 +15,11 @@ pub use evidence::{
 
 use crate::action::ManifestPlan;
 use crate::limits;
-use crate::record::{Care, Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint};
+use crate::record::{
+    Care, Grant, Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint,
+};
+use crate::routing::works_for;
+use crate::{JobKey, NodeKey};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -134,7 +140,47 @@ pub fn shard_change_under(
     grants_are_disjoint(after)?;
     rejects_are_convicted(before, after)?;
     record_is_bounded(after)?;
+    coverage_is_bounded(before, after)?;
+    grants_lie_inside(after, extent)?;
     tracks_add_up(after, extent)
+}
+
+/// I10: the nodes that hold grants of a shard work for the tenant whose job it is.
+///
+/// # Errors
+/// Names the grant whose node does not.
+pub fn grants_are_in_house(job: &JobKey, record: &ShardRecord) -> Result<(), Violation> {
+    let stranger = |grant: &&Grant| {
+        let node = NodeKey {
+            tenant: grant.tenant.clone(),
+            node: grant.node.clone(),
+        };
+        !works_for(&node, job)
+    };
+    let stranger = record.grants.iter().find(stranger);
+    hold(stranger.is_none(), Invariant::I10, || {
+        format!("`{job}` is worked on by {stranger:?}")
+    })
+}
+
+/// I1 of an escalation shard that falls: a revocation covers the part that makes it. `made_of` is that part as stored.
+///
+/// # Errors
+/// When none does.
+pub fn tombstone_is_revoked(
+    before: Option<&ShardRecord>,
+    after: &ShardRecord,
+    made_of: Option<&Part>,
+    revocations: &[&RevocationRecord],
+) -> Result<(), Violation> {
+    let stands = |record: &ShardRecord| record.standing == Standing::Tombstone;
+    if !stands(after) || before.is_some_and(stands) {
+        return Ok(());
+    }
+    let revoked = made_of.is_some_and(|part| revocations.iter().any(|by| by.covers(part)));
+    hold(revoked, Invariant::I1, || {
+        "an escalation shard falls whose part no revocation covers".to_string()
+    })
 }
 
 /// I1: each part that counted still counts, unchanged.
@@ -244,7 +290,22 @@ pub fn rejects_are_convicted(before: &ShardRecord, after: &ShardRecord) -> Resul
     Ok(())
 }
 
-/// I18 of one record: grants, suspects and coverage stay within their bounds.
+/// I18 of the parts that are new: what they cover takes no more bytes than a subset of a shard may.
+///
+/// # Errors
+/// Names the part whose coverage does.
+pub fn coverage_is_bounded(before: &ShardRecord, after: &ShardRecord) -> Result<(), Violation> {
+    let long = |part: &&Part| part.tracks.to_bytes().len() > limits::COVERAGE_BYTES_MAX;
+    let long = new_parts(before, after).find(long);
+    hold(long.is_none(), Invariant::I18, || {
+        format!(
+            "the coverage of {:?} is too long",
+            long.map(|part| part.sha256)
+        )
+    })
+}
+
+/// I18 of one record: grants and runs of suspects stay within their bounds.
 ///
 /// # Errors
 /// Names what does not.
@@ -307,6 +368,19 @@ pub fn grants_are_disjoint(record: &ShardRecord) -> Result<(), Violation> {
         .map(|grant| TrackSet::from(grant.range));
     hold(disjoint(ranges), Invariant::I4, || {
         format!("live grants overlap: {:?}", record.grants)
+    })
+}
+
+/// I8: each live grant begins at a track of the shard and ends with or before its last one.
+///
+/// # Errors
+/// Names the grant that does not.
+pub fn grants_lie_inside(record: &ShardRecord, extent: &TrackSet) -> Result<(), Violation> {
+    let end = extent.ranges().last().map_or(0, |range| range.end);
+    let inside = |grant: &Grant| extent.contains(grant.range.first) && grant.range.end <= end;
+    let outside = record.grants.iter().find(|grant| !inside(grant));
+    hold(outside.is_none(), Invariant::I8, || {
+        format!("{outside:?} lies outside the shard")
     })
 }
 
