@@ -148,6 +148,8 @@ impl Reign {
             .flat_map(|node| node.holdings.values_mut());
         for holding in holdings {
             holding.expires = holding.expires.max(now + GRANT_LIVES);
+            // What it did meanwhile is not known: it did not stand still.
+            holding.moved_at = now;
         }
     }
 

@@ -137,6 +137,18 @@ fn a_grant_without_progress_is_withdrawn_only_for_a_node_with_nothing_to_do() {
 }
 
 #[test]
+fn a_grant_of_which_nothing_could_be_heard_is_not_taken_for_stalled() {
+    let (mut world, mut slow, mut idle) = setting(16_000);
+    slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+    world.pass(Millis(2 * STALLED.0));
+    // The coordinator was deaf: the first beat after it says what the last one before it said.
+    slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+    idle.pull(&mut world, 16);
+    let record = world.store.shard(&crate::world::key("j"), ROOT).unwrap();
+    assert_eq!(record.grants.len(), 1);
+}
+
+#[test]
 fn progress_of_any_kind_keeps_a_grant() {
     let (mut world, mut slow, mut idle) = setting(16_000);
     for step in 0..30 {
