@@ -10,5 +10,8 @@ mod crash;
 mod edge;
 mod path;
 mod people;
+mod reasons;
 mod refusals;
+mod retry;
+mod steer;
 mod world;
