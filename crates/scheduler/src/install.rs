@@ -15,7 +15,7 @@ use crate::revoking::made_shard;
 use crate::settle::doubled;
 use crate::state::{
     EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot,
-    Versioned,
+    Versioned, Withdrawal,
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
@@ -232,6 +232,25 @@ impl Reign {
         }
         for grant in begun {
             self.add_holding(now, no, id, &grant);
+            self.return_if_late(no, id, &grant);
+        }
+    }
+
+    /// A pull's write may land after its node has left or begun another session: nobody knows of the grant, and it goes
+    /// back at no cost once the record is free. What recovery finds of an earlier session was answered, and may be worked on.
+    fn return_if_late(&mut self, job: JobNo, shard: ShardId, grant: &Grant) {
+        let key = NodeKey {
+            tenant: grant.tenant.clone(),
+            node: grant.node.clone(),
+        };
+        let node = self.node_names.get(&key).and_then(|no| self.nodes.get(no));
+        let late = node
+            .and_then(Node::record)
+            .is_some_and(|record| record.left || grant.session < record.session);
+        if late && matches!(self.phase, crate::reign::Phase::Leading) {
+            let chores = self.chores.entry(Slot::Shard(job, shard)).or_default();
+            let why = chores.withdraw.entry(grant.attempt);
+            why.or_insert(Withdrawal::Free);
         }
     }
 
@@ -300,6 +319,7 @@ const fn new_holding(now: Millis, session: Session) -> Holding {
         in_hand: None,
         death: Death::Replaced,
         yield_at: None,
+        yield_told: 0,
         moved_at: now,
         unflushed: 0,
         open: 0,
@@ -345,11 +365,12 @@ fn hold(now: Millis, old: Option<&Shard>, new: &ShardRecord) -> Hold {
             .find(storage)
             .map_or(0, |failure| failure.count)
     };
-    let all = unreachable(&new.failures) > unreachable(was);
     let spent = new
         .failures
         .iter()
         .any(|failure| failure.count >= FAILURES_PER_CAUSE);
+    // The node that could not reach the source is passed over for a while; the others wait only once many could not.
+    let all = spent && unreachable(&new.failures) > unreachable(was);
     let span = if spent {
         BACK_OFF_SPENT
     } else {
