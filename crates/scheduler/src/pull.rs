@@ -177,10 +177,10 @@ impl Reign {
             if plan.is_full() {
                 break;
             }
-            let before = plan.grants;
+            let before = (plan.grants, plan.left);
             self.plan_job(&mut plan, job);
-            if plan.grants > before {
-                self.note_served(job);
+            if plan.grants > before.0 {
+                self.note_served(job, before.1 - plan.left);
             }
         }
         plan

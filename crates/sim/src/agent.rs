@@ -9,7 +9,9 @@ use agent_core::{
     PullCall, Token,
 };
 use scheduler::{Answer, Caller, Request};
-use types::{Code, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage};
+use types::{
+    Code, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, UnixMillis,
+};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::bench::{Bench, Try};
@@ -31,6 +33,8 @@ const PUT_DEADLINE: Millis = Millis(10_000);
 pub(crate) struct Agent {
     pub(crate) node: NodeId,
     pub(crate) stages: Vec<Stage>,
+    /// Of the version before.
+    pub(crate) older: bool,
     pub(crate) life: u64,
     pub(crate) up: bool,
     /// It is gone for good.
@@ -58,6 +62,10 @@ pub(crate) struct Agent {
 pub(crate) struct Held {
     /// Its tracks as granted.
     pub(crate) tracks: types::TrackSet,
+    /// When, by the agent's clock: the begin of the span in which its parts were made.
+    pub(crate) since: UnixMillis,
+    pub(crate) generation: Generation,
+    pub(crate) escalation: Option<Digest>,
 }
 
 /// What an answer is waited for.
@@ -76,6 +84,7 @@ impl Agent {
         Self {
             node,
             stages,
+            older: false,
             life: 0,
             up: false,
             away: false,
@@ -171,7 +180,7 @@ impl World {
             Timer::Sung(device, worker, nonce) => self.sung(who, device, worker, nonce),
             Timer::Prepared(grant) => self.prepared(who, grant),
             Timer::PutPart(part) => self.put_part(who, part),
-            Timer::Lead => {}
+            Timer::Lead | Timer::Sweep => {}
         }
     }
 
@@ -411,6 +420,9 @@ impl World {
         for granted in &pulled.grants {
             let held = Held {
                 tracks: granted.tracks.clone(),
+                since: UnixMillis(i64::try_from(one.shown(self.now).0).unwrap_or(0)),
+                generation: granted.generation,
+                escalation: granted.escalation.map(|part| part.sha256),
             };
             let key = wire::key(granted);
             if !one.held.contains_key(&key) {

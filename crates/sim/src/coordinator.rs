@@ -5,17 +5,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use scheduler::{
-    Action, Actions, Answer, CallId, Caller, Core, Event, JobKey, Outcome, ReadId, ReadOutcome,
+    Action, Actions, Answer, CallId, Caller, Collector, Config, Core, Event, JobKey, Outcome, ReadId, ReadOutcome,
     Request, RevocationKey, StepDown, StorageOutcome, WriteId,
 };
 use types::{Code, Epoch, Millis, Problem, UnixMillis};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::clock::Clock;
-use crate::depot::{DepotAsk, DepotBack};
+use crate::depot::{DepotAsk, DepotBack, PartPath};
 use crate::oracle::Claim;
 use crate::shelf::{LEADER_LIVES, StoreAsk, StoreBack};
-use crate::truth::GENERATION;
 use crate::words;
 use crate::world::World;
 
@@ -34,7 +33,10 @@ pub(crate) struct Coordinator {
     pub(crate) frozen: Option<Millis>,
     pub(crate) clock: Clock,
     pub(crate) core: Core,
-    reign: Option<Epoch>,
+    policy: Config,
+    pub(crate) collector: Collector,
+    orphan_age: Millis,
+    pub(crate) reign: Option<Epoch>,
     /// When the last renewal that was answered was asked for, by its own clock.
     kept: Millis,
     calls: BTreeMap<CallId, (Who, u64, Claim)>,
@@ -54,16 +56,20 @@ enum Wait {
     Mark(JobKey),
     Revoke(RevocationKey),
     Manifest(JobKey),
+    Sweep,
 }
 
 impl Coordinator {
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, policy: Config, orphan_age: Millis) -> Self {
         Self {
             life: 0,
             up: false,
             frozen: None,
             clock,
-            core: Core::new(),
+            core: Core::with_config(policy.clone()),
+            policy,
+            collector: Collector::new(orphan_age),
+            orphan_age,
             reign: None,
             kept: Millis(0),
             calls: BTreeMap::new(),
@@ -79,7 +85,8 @@ impl Coordinator {
         self.life += 1;
         self.up = false;
         self.frozen = None;
-        self.core = Core::new();
+        self.core = Core::with_config(self.policy.clone());
+        self.collector = Collector::new(self.orphan_age);
         self.reign = None;
         self.calls.clear();
         self.waits.clear();
@@ -95,7 +102,7 @@ impl World {
         self.coordinator_timer(who, at, Timer::Start);
     }
 
-    fn coordinator_timer(&mut self, who: usize, at: Millis, timer: Timer) {
+    pub(crate) fn coordinator_timer(&mut self, who: usize, at: Millis, timer: Timer) {
         let life = self.coordinators[who].life;
         let who = Who::Coordinator(who);
         self.agenda.plan(at, Happening::Timer { who, life, timer });
@@ -107,6 +114,7 @@ impl World {
                 self.coordinators[who].up = true;
                 let at = self.now + Millis(self.dice.between(1, 300));
                 self.coordinator_timer(who, at, Timer::Lead);
+                self.plan_sweep(who);
             }
             // An earlier deadline was planned for since, and was met.
             Timer::Wake if self.coordinators[who].wake.is_none_or(|at| at > self.now) => {}
@@ -115,6 +123,7 @@ impl World {
                 self.tell_coordinator(who, Event::Tick);
             }
             Timer::Lead => self.lead_or_keep(who),
+            Timer::Sweep => self.sweep(who),
             Timer::Overdue(no) => self.coordinator_overdue(who, no),
             Timer::Loaded(..)
             | Timer::SlotReady(..)
@@ -172,7 +181,7 @@ impl World {
         let cause = || String::from("no answer in time");
         let code = Code::StorageUnavailable;
         let event = match wait {
-            Wait::Lead { .. } | Wait::Keep { .. } => return,
+            Wait::Lead { .. } | Wait::Keep { .. } | Wait::Sweep => return,
             Wait::Read(id) => {
                 let outcome = ReadOutcome::Unavailable { cause: cause() };
                 Event::Read { id, outcome }
@@ -225,7 +234,7 @@ impl World {
         }
         one.reign = Some(epoch);
         one.kept = asked;
-        let generation = GENERATION;
+        let generation = self.generation;
         self.tell_coordinator(who, Event::Led { epoch, generation });
     }
 
@@ -235,6 +244,7 @@ impl World {
         }
         let event = match back {
             DepotBack::Part(_) => return,
+            DepotBack::Listed(page) => return self.swept(who, page),
             DepotBack::Marked(job, outcome) => marked(job, outcome),
             DepotBack::Revoked(revocation, outcome) => revoked(revocation, outcome),
             DepotBack::Manifest(job, outcome) => {
@@ -244,6 +254,11 @@ impl World {
             }
         };
         self.tell_coordinator(who, event);
+    }
+
+    /// Asks storage for a page of part paths.
+    pub(crate) fn ask_list(&mut self, who: usize, after: Option<PartPath>) {
+        self.ask_for_storage(who, Wait::Sweep, DepotAsk::List(after));
     }
 
     /// A call arrives.
@@ -258,7 +273,8 @@ impl World {
         let one = &mut self.coordinators[who];
         one.last_call += 1;
         let call = CallId(one.last_call);
-        let claim = Claim::of(&caller, &request);
+        let claim = self.claim(&caller, &request);
+        let one = &mut self.coordinators[who];
         one.calls.insert(call, (from, no, claim));
         let at = self.wall();
         let event = Event::Call {
@@ -308,14 +324,17 @@ impl World {
             Action::Read { id, reading } => {
                 self.ask(who, Wait::Read(id), StoreAsk::Read(id, reading, None));
             }
-            Action::Write { id, txn } => self.ask(who, Wait::Write(id), StoreAsk::Write(id, txn)),
+            Action::Write { id, txn } => {
+                let ask = StoreAsk::Write(id, txn, self.now);
+                self.ask(who, Wait::Write(id), ask);
+            }
             Action::Answer { call, answer } => self.reply(who, call, answer),
             Action::MarkCancelled { job, .. } => {
                 self.ask_for_storage(who, Wait::Mark(job.clone()), DepotAsk::Mark(job));
             }
-            Action::MarkRevoked { revocation, .. } => {
+            Action::MarkRevoked { revocation, record } => {
                 let wait = Wait::Revoke(revocation.clone());
-                self.ask_for_storage(who, wait, DepotAsk::MarkRevoked(revocation));
+                self.ask_for_storage(who, wait, DepotAsk::MarkRevoked(revocation, record));
             }
             Action::WriteManifest { plan } => {
                 let wait = Wait::Manifest(plan.job.clone());

@@ -2,11 +2,12 @@
 //! as the shells do; what is damaged or missing then is said to have failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::rc::Rc;
 
-use scheduler::record::{ManifestName, PartKind};
+use scheduler::record::{Made, ManifestName, PartKind, RevocationRecord};
 use scheduler::{JobKey, ManifestPlan, RevocationKey};
-use types::{Attempt, Code, Digest, Millis, Ordinal, ShardId, TrackSet};
+use types::{Attempt, Code, Digest, Generation, Millis, NodeId, Ordinal, ShardId, TrackSet};
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
@@ -16,6 +17,7 @@ use crate::world::World;
 /// A part's object, as whoever made it meant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
+    pub(crate) generation: Generation,
     pub(crate) job: JobKey,
     pub(crate) shard: ShardId,
     pub(crate) attempt: Attempt,
@@ -23,21 +25,34 @@ pub(crate) struct Object {
     pub(crate) tracks: TrackSet,
     pub(crate) rows: Vec<(Ordinal, Row)>,
     pub(crate) sha256: Digest,
+    /// The escalation part that its shard is made of, where it is one.
+    pub(crate) escalation: Option<Digest>,
+    /// The node that made it, and its devices.
+    pub(crate) node: NodeId,
+    pub(crate) made: Vec<Made>,
 }
 
 /// Where a part stands.
-pub(crate) type PartPath = (JobKey, ShardId, Attempt, Ordinal, Digest);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartPath {
+    pub(crate) generation: Generation,
+    pub(crate) job: JobKey,
+    pub(crate) shard: ShardId,
+    pub(crate) attempt: Attempt,
+    pub(crate) first: Ordinal,
+    pub(crate) sha256: Digest,
+}
 
 impl Object {
     pub(crate) fn path(&self) -> PartPath {
-        let first = self.tracks.first().unwrap_or(0);
-        (
-            self.job.clone(),
-            self.shard,
-            self.attempt,
-            first,
-            self.sha256,
-        )
+        PartPath {
+            generation: self.generation,
+            job: self.job.clone(),
+            shard: self.shard,
+            attempt: self.attempt,
+            first: self.tracks.first().unwrap_or(0),
+            sha256: self.sha256,
+        }
     }
 }
 
@@ -46,8 +61,11 @@ impl Object {
 pub(crate) enum DepotAsk {
     PutPart(Vec<Rc<Object>>),
     Mark(JobKey),
-    MarkRevoked(RevocationKey),
+    MarkRevoked(RevocationKey, Box<RevocationRecord>),
     PutManifest(Rc<ManifestPlan>),
+    /// A page of part paths after one.
+    List(Option<PartPath>),
+    Delete(Vec<PartPath>),
 }
 
 /// What comes back.
@@ -57,6 +75,7 @@ pub(crate) enum DepotBack {
     Marked(JobKey, Result<(), Code>),
     Revoked(RevocationKey, Result<(), Code>),
     Manifest(JobKey, Result<ManifestName, Code>),
+    Listed(Vec<PartPath>),
 }
 
 /// Storage.
@@ -66,7 +85,7 @@ pub(crate) struct Depot {
     parts: BTreeMap<PartPath, (Rc<Object>, bool)>,
     pub(crate) manifests: BTreeMap<(JobKey, Digest), Rc<ManifestPlan>>,
     pub(crate) marked: BTreeSet<JobKey>,
-    pub(crate) revoked: BTreeSet<RevocationKey>,
+    pub(crate) revoked: BTreeMap<RevocationKey, RevocationRecord>,
     pub(crate) down_until: Millis,
     pub(crate) full_until: Millis,
 }
@@ -81,7 +100,9 @@ enum Fate {
     Refused,
 }
 
-/// How much later a put may still land.
+/// Paths in one page of a listing: a few, so that a sweep sees more than one moment.
+const LISTED_MAX: usize = 8;
+/// How much later a put or a removal may still land.
 const LATE_MAX: u64 = 30_000;
 
 impl Depot {
@@ -139,15 +160,17 @@ impl World {
                 let done = fate == Fate::Done || mutants::on(ShellMutant::MarkerSkipped);
                 DepotBack::Marked(job, done.then_some(()).ok_or(code))
             }
-            DepotAsk::MarkRevoked(revocation) => {
+            DepotAsk::MarkRevoked(revocation, record) => {
                 let (fate, code) = self.put_fate();
                 if fate != Fate::Refused {
-                    self.depot.revoked.insert(revocation.clone());
+                    self.depot.revoked.insert(revocation.clone(), *record);
                 }
-                let done = fate == Fate::Done;
+                let done = fate == Fate::Done || mutants::on(ShellMutant::RevocationUnmarked);
                 DepotBack::Revoked(revocation, done.then_some(()).ok_or(code))
             }
             DepotAsk::PutManifest(plan) => self.put_manifest(&plan),
+            DepotAsk::List(after) => DepotBack::Listed(self.listed(after)),
+            DepotAsk::Delete(paths) => return self.delete(&paths),
         };
         // Late puts come without a number: nobody waits for them.
         if no == 0 || !self.links.passes(Who::Storage, who, self.now) {
@@ -203,6 +226,36 @@ impl World {
         };
         let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
         DepotBack::Manifest(job, done.then_some(name).ok_or(code))
+    }
+
+    /// A page of paths; none where storage does not answer.
+    fn listed(&mut self, after: Option<PartPath>) -> Vec<PartPath> {
+        if !self.depot.is_open(self.now) {
+            return Vec::new();
+        }
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let paths = self.depot.parts.range((from, Bound::Unbounded));
+        paths.take(LISTED_MAX).map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Removes objects: now, later, or not at all. Nobody waits for the answer.
+    fn delete(&mut self, paths: &[PartPath]) {
+        match self.put_fate().0 {
+            Fate::Refused => {}
+            Fate::Late => {
+                let at = self.now + Millis(self.dice.between(10, LATE_MAX));
+                let ask = DepotAsk::Delete(paths.to_vec());
+                let (who, life, no) = (Who::Client, 0, 0);
+                self.agenda
+                    .plan(at, Happening::Depot { who, life, no, ask });
+            }
+            Fate::Done | Fate::Flipped | Fate::Unheard => {
+                for path in paths {
+                    self.judge_removal(path);
+                    self.depot.parts.remove(path);
+                }
+            }
+        }
     }
 
     fn put_fate(&mut self) -> (Fate, Code) {

@@ -29,9 +29,13 @@ mod oracle;
 mod parts;
 mod record;
 mod report;
+mod revoked;
+mod shares;
 mod shelf;
+mod sweep;
 mod truth;
 mod wire;
+mod wishes;
 mod words;
 mod world;
 

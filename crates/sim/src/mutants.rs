@@ -14,6 +14,8 @@ pub enum ShellMutant {
     MarkerSkipped,
     /// A manifest that was not put is said to be.
     ManifestSkipped,
+    /// A revocation's object that was not put is said to be.
+    RevocationUnmarked,
 }
 
 impl ShellMutant {
@@ -24,6 +26,7 @@ impl ShellMutant {
         Self::PartUnread,
         Self::MarkerSkipped,
         Self::ManifestSkipped,
+        Self::RevocationUnmarked,
     ];
 }
 
