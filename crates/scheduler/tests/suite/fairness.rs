@@ -113,6 +113,7 @@ fn a_tenant_whose_tracks_come_back_stands_where_it_stood() {
     for _ in 0..4 {
         pull(&mut world, holder);
     }
+    assert_eq!(pull(&mut world, other), None, "all is held");
     world.submit_as("b", "b-1", 100, |_| {});
     let last = holder.grants.pop().unwrap();
     holder.beat += 1;

@@ -93,7 +93,13 @@ fn a_suspect_stays_with_the_node_that_tries_it() {
     let mut slow = Agent::joined(&mut world, "slow");
     accuse(&mut world, &mut slow);
     world.pass(Millis(2_000));
-    assert_eq!(slow.pull(&mut world, 1).grants[0].care, Care::Apart);
+    slow.pull += 1;
+    let Request::Pull(mut pull) = slow.pull_request(1) else {
+        panic!("a pull is one");
+    };
+    pull.tracks_per_1000_s = None;
+    let answer = world.ask(Request::Pull(pull)).unwrap();
+    assert_eq!(slow.take_pull(&answer).grants[0].care, Care::Apart);
     let mut idle = Agent::joined(&mut world, "idle");
     assert!(idle.pull(&mut world, 1).grants.is_empty());
     slow.beat += 1;
