@@ -6,6 +6,7 @@ use crate::action::{Action, Actions, BeatCall, Held};
 use crate::core::Core;
 use crate::device::Worker;
 use crate::event::{Beaten, CallError, Flush, GrantOrder, Order};
+use crate::mutants::{self, Mutant};
 use crate::session::{Link, SentBeat};
 use crate::{DeviceNo, GrantKey};
 
@@ -114,6 +115,7 @@ impl Core {
                     self.hurry_beat(at);
                 }
             }
+            Order::Stop if mutants::on(Mutant::StopIgnored) => {}
             Order::Stop => self.forget(key, actions),
         }
     }

@@ -6,6 +6,7 @@ use crate::event::{Beat, Cause, Held, Released};
 use crate::limits::{
     DEVICE_NAME_BYTES_MAX, DEVICES_PER_NODE_MAX, GRANT_LIVES, GRANTS_PER_NODE_MAX,
 };
+use crate::mutants::{self, Mutant};
 use crate::pulled::flush;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
@@ -38,6 +39,8 @@ impl Reign {
             self.note_missing(no, beat);
             self.take_back(no, beat);
             self.preempt(now, no);
+        } else if mutants::on(Mutant::YieldExtends) {
+            self.renew(now, no, beat);
         }
         Step::Answer(Ok(self.beat_answer(no, beat)))
     }
@@ -106,6 +109,9 @@ impl Reign {
     /// Counts beats that did not name a grant. The first beat after it was stored may have begun before, so it
     /// does not count.
     fn note_missing(&mut self, no: NodeNo, beat: &Beat) {
+        if mutants::on(Mutant::LostGrantKept) {
+            return;
+        }
         let named: BTreeSet<GrantId> = beat
             .held
             .iter()
@@ -185,6 +191,10 @@ impl Reign {
         let order = |held: &Held| {
             let id = self.grant_id(no, &held.job, held.shard, held.attempt);
             let order = id.map_or(Order::Stop, |id| self.order(no, id));
+            let order = match order {
+                Order::Stop if mutants::on(Mutant::WithdrawnRenewed) => Order::Continue,
+                Order::Stop | Order::Continue | Order::YieldAt { .. } => order,
+            };
             GrantOrder {
                 job: held.job.clone(),
                 shard: held.shard,

@@ -4,6 +4,7 @@
 use crate::NodeKey;
 use crate::desk::UnitEnd;
 use crate::limits::{COUNT_NODES_EVERY, GRANTS_PER_SHARD_MAX};
+use crate::mutants::{self, Mutant};
 use crate::record::{AloneDeath, Death, Failure, FailureCause, Grant, JobState, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{Chores, GrantId, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
@@ -27,7 +28,8 @@ impl Reign {
         let slot = Slot::Shard(id.job, id.shard);
         let chores = self.chores.entry(slot).or_default();
         let wish = chores.shrink.entry(id.attempt).or_insert(end);
-        *wish = end.min(*wish);
+        let first = !mutants::on(Mutant::YieldExtends);
+        *wish = if first { end.min(*wish) } else { end };
         self.chore(slot);
     }
 
@@ -155,7 +157,11 @@ impl Reign {
         };
         let each = node.holdings.iter().map(|(id, holding)| {
             let known = holding.in_hand.as_ref().map(TrackSet::len);
-            known.unwrap_or_else(|| self.uncovered(no, *id))
+            let unnamed = || match mutants::on(Mutant::UnnamedNotInHand) {
+                true => 0,
+                false => self.uncovered(no, *id),
+            };
+            known.unwrap_or_else(unnamed)
         });
         each.sum::<u64>() == 1
     }
@@ -271,7 +277,9 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, covered: &Tr
                 node: grant.node.clone(),
                 death: *death,
             });
-            suspects::accuse(&mut record.suspects, &open, alone.as_ref());
+            if !mutants::on(Mutant::DeathForgotten) {
+                suspects::accuse(&mut record.suspects, &open, alone.as_ref());
+            }
         }
     }
 }

@@ -194,10 +194,11 @@ impl Reign {
     fn tries_suspects(&self, no: NodeNo) -> bool {
         let node = self.nodes.get(&no);
         let mut held = node.iter().flat_map(|node| node.holdings.keys());
-        held.any(|id| {
-            let grant = self.live_grant(no, *id);
-            grant.is_some_and(|grant| grant.care == Care::Apart)
-        })
+        !mutants::on(Mutant::SuspectsMixed)
+            && held.any(|id| {
+                let grant = self.live_grant(no, *id);
+                grant.is_some_and(|grant| grant.care == Care::Apart)
+            })
     }
 
     fn plan_job(&mut self, plan: &mut Plan<'_>, no: JobNo) {

@@ -6,6 +6,7 @@
 //! longest, so that an urgent track need not wait for its turn and nobody lives in the fast lane. A pure order over
 //! what is stored; a new leader begins with nobody owing anything.
 
+use crate::mutants::{self, Mutant};
 use crate::record::{Lane, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{InLine, Job, JobNo};
@@ -108,6 +109,11 @@ impl Reign {
         let place = |line: &InLine| {
             let job = self.jobs.get(&line.no)?;
             let had_us = had.get(&job.key.tenant).copied().unwrap_or_default();
+            let had_us = if mutants::on(Mutant::ShareIgnored) {
+                0
+            } else {
+                had_us
+            };
             let ahead = had_us.saturating_sub(least) > lead;
             Some(Place {
                 lane: if ahead { Lane::Batch } else { line.lane },

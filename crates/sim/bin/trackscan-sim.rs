@@ -2,6 +2,7 @@
 //! simulation knows none of them.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use scheduler::journal::Replay;
 use sim::{Origin, Record, Report, Tally, run};
 
 /// A virtual cluster around both cores, with faults, judged at every step.
@@ -58,8 +60,11 @@ enum Command {
     /// Run a failure again, exactly, and print its log
     Replay {
         /// A log kept by `run`
-        #[arg(required_unless_present = "seed", conflicts_with = "seed")]
+        #[arg(required_unless_present_any = ["seed", "journal"], conflicts_with_all = ["seed", "journal"])]
         file: Option<PathBuf>,
+        /// Or the journal of a coordinator: its events go through a core again, which must do and know the same
+        #[arg(long, conflicts_with = "seed")]
+        journal: Option<PathBuf>,
         /// Or a seed
         #[arg(long)]
         seed: Option<u64>,
@@ -94,9 +99,15 @@ fn main() -> Result<()> {
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds, only } => mutants(seeds, &only.unwrap_or_default()),
-        Command::Replay { file, seed, tail } => match (file, seed) {
+        Command::Replay {
+            file,
+            journal,
+            seed,
+            tail,
+        } => match (file, journal) {
             (Some(file), _) => replay_file(&file, tail),
-            (None, seed) => replay_seed(seed.unwrap_or(0), tail),
+            (None, Some(journal)) => replay_journal(&journal),
+            (None, None) => replay_seed(seed.unwrap_or(0), tail),
         },
     }
 }
@@ -280,6 +291,38 @@ fn replay_file(file: &Path, tail: usize) -> Result<()> {
     ensure!(
         again.digest == record.digest && again.lines.len() == record.lines.len(),
         "the replay differs in its length"
+    );
+    Ok(())
+}
+
+/// Feeds a journal line by line, so that a long one needs no memory.
+#[expect(clippy::print_stdout, reason = "the summary is this program's output")]
+fn replay_journal(file: &Path) -> Result<()> {
+    let open = fs::File::open(file).with_context(|| format!("open `{}`", file.display()))?;
+    let mut replay = Replay::new();
+    for line in BufReader::new(open).lines() {
+        let line = line.with_context(|| format!("read `{}`", file.display()))?;
+        replay
+            .line(&line)
+            .with_context(|| format!("replay `{}`", file.display()))?;
+    }
+    let told = replay.end();
+    let digest = told
+        .digest
+        .map_or_else(String::new, |digest| digest.to_string());
+    println!(
+        "lines {} cores {} events {} actions {} states {} records {} digest {digest}{}",
+        told.lines,
+        told.cores,
+        told.events,
+        told.actions,
+        told.states,
+        told.records,
+        if told.torn {
+            ", the last line was cut short"
+        } else {
+            ""
+        }
     );
     Ok(())
 }

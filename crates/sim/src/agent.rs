@@ -16,7 +16,8 @@ use types::{
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::bench::{Bench, Try};
 use crate::clock::Clock;
-use crate::depot::DepotBack;
+use crate::depot::{DepotAsk, DepotBack};
+use crate::mutants::{self, ShellMutant};
 use crate::parts::Saved;
 use crate::truth::Row;
 use crate::words;
@@ -403,6 +404,7 @@ impl World {
                 }
             }
             Wait::Commit(part) => {
+                self.clean_up(who, part, &answer);
                 let answer = answer.map(|answer| wire::committed(&answer));
                 Event::Committed { part, answer }
             }
@@ -410,6 +412,22 @@ impl World {
             Wait::Put(_) => return,
         };
         self.tell_agent(who, event);
+    }
+
+    /// What no agent does: removes what an answer calls superseded.
+    fn clean_up(&mut self, who: usize, part: PartNo, answer: &Result<Answer, CallError>) {
+        let late = match answer {
+            Ok(Answer::Committed(committed)) => {
+                committed.outcome == scheduler::CommitOutcome::Superseded
+            }
+            Ok(_) | Err(_) => false,
+        };
+        let saved = self.agents[who].parts.get(&part);
+        if let Some(saved) = saved.filter(|_| late && mutants::on(ShellMutant::SupersededDeleted)) {
+            let paths = saved.objects.iter().map(|object| object.path()).collect();
+            let life = self.agents[who].life;
+            self.ask_depot(Who::Agent(who), life, 0, DepotAsk::Delete(paths));
+        }
     }
 
     fn note_granted(&mut self, who: usize, asked: Millis, answer: &Answer) {

@@ -42,7 +42,11 @@ pub(crate) fn pull(agent: &Agent, call: &PullCall) -> Request {
         number: call.number,
         tracks_per_1000_s: call.tracks_per_1000_s.filter(|_| !agent.older),
         want_tracks: call.want_tracks,
-        bundles: if agent.older { Vec::new() } else { call.bundles.clone() },
+        bundles: if agent.older {
+            Vec::new()
+        } else {
+            call.bundles.clone()
+        },
     })
 }
 
@@ -102,7 +106,10 @@ pub(crate) fn commit(agent: &Agent, saved: &Saved, session: Session) -> Commit {
         node: agent.node.clone(),
         session,
         job: saved.grant.job.clone(),
-        generation: saved.objects.first().map_or(GENERATION, |object| object.generation),
+        generation: saved
+            .objects
+            .first()
+            .map_or(GENERATION, |object| object.generation),
         shard: saved.grant.shard,
         attempt: saved.grant.attempt,
         parts: saved

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use scheduler::journal::Noted;
 use scheduler::{
-    Action, Actions, Answer, CallId, Caller, Collector, Config, Core, Event, JobKey, Outcome, ReadId, ReadOutcome,
-    Request, RevocationKey, StepDown, StorageOutcome, WriteId,
+    Action, Actions, Answer, CallId, Caller, Collector, Config, Core, Event, JobKey, Outcome,
+    ReadId, ReadOutcome, Request, RevocationKey, StepDown, StorageOutcome, WriteId,
 };
 use types::{Code, Epoch, Millis, Problem, UnixMillis};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::clock::Clock;
 use crate::depot::{DepotAsk, DepotBack, PartPath};
+use crate::journal::Journal;
 use crate::oracle::Claim;
 use crate::shelf::{LEADER_LIVES, StoreAsk, StoreBack};
 use crate::words;
@@ -35,6 +37,8 @@ pub(crate) struct Coordinator {
     pub(crate) core: Core,
     policy: Config,
     pub(crate) collector: Collector,
+    /// Where what happens to it is written down, where somebody wants that.
+    journal: Option<Journal>,
     orphan_age: Millis,
     pub(crate) reign: Option<Epoch>,
     /// When the last renewal that was answered was asked for, by its own clock.
@@ -69,6 +73,7 @@ impl Coordinator {
             core: Core::with_config(policy.clone()),
             policy,
             collector: Collector::new(orphan_age),
+            journal: None,
             orphan_age,
             reign: None,
             kept: Millis(0),
@@ -80,12 +85,27 @@ impl Coordinator {
         }
     }
 
+    /// Writes down what happens to it from now on.
+    pub(crate) fn keep_journal(&mut self) {
+        let mut journal = Journal::default();
+        journal.begin(&self.policy);
+        self.journal = Some(journal);
+    }
+
+    /// What was written down, ending in what it knows.
+    pub(crate) fn into_journal(self) -> Option<String> {
+        self.journal.map(|journal| journal.end(&self.core))
+    }
+
     /// The process is gone with all it knew.
     fn crash(&mut self) {
         self.life += 1;
         self.up = false;
         self.frozen = None;
         self.core = Core::with_config(self.policy.clone());
+        if let Some(journal) = &mut self.journal {
+            journal.begin(&self.policy);
+        }
         self.collector = Collector::new(self.orphan_age);
         self.reign = None;
         self.calls.clear();
@@ -295,7 +315,11 @@ impl World {
         let one = &mut self.coordinators[who];
         let mut actions = Actions::new();
         let shown = one.clock.show(self.now);
+        let noted = one.journal.as_ref().map(|_| Noted::new(shown, &event));
         one.core.handle(shown, event, &mut actions);
+        if let (Some(journal), Some(noted)) = (&mut one.journal, noted) {
+            journal.event(noted, &actions, &one.core);
+        }
         self.tally.transitions += 1;
         for action in actions {
             self.log.line(
@@ -350,6 +374,11 @@ impl World {
             return self.violated("H6", format!("call {} of c{who} is answered twice", call.0));
         };
         self.judge_answer(&claim, &answer);
+        if let Ok(Answer::Beaten(beaten)) = &answer
+            && self.coordinators[who].reign == self.shelf.epoch()
+        {
+            self.judge_renewals(beaten);
+        }
         let answer = Box::new(answer);
         self.send(Who::Coordinator(who), from, Message::Reply { no, answer });
     }

@@ -235,7 +235,10 @@ impl World {
         }
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let paths = self.depot.parts.range((from, Bound::Unbounded));
-        paths.take(LISTED_MAX).map(|(path, _)| path.clone()).collect()
+        paths
+            .take(LISTED_MAX)
+            .map(|(path, _)| path.clone())
+            .collect()
     }
 
     /// Removes objects: now, later, or not at all. Nobody waits for the answer.

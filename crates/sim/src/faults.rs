@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     CutFromStore,
     CutFromStorage,
     LeaderFlap,
+    /// The leader is cut from the store for longer than it leads, and does not look at its clock.
+    Deposed,
     StoreDown,
     StoreFull,
     StorageDown,
@@ -29,6 +31,8 @@ pub(crate) enum Kind {
     KilledWorker,
     SickDevice,
     LostDevice,
+    /// All devices of a node go at once.
+    LostDevices,
 }
 
 /// Every kind, in the order in which a mix switches them.
@@ -41,6 +45,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::CutFromStore,
     Kind::CutFromStorage,
     Kind::LeaderFlap,
+    Kind::Deposed,
     Kind::StoreDown,
     Kind::StoreFull,
     Kind::StorageDown,
@@ -49,6 +54,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::KilledWorker,
     Kind::SickDevice,
     Kind::LostDevice,
+    Kind::LostDevices,
 ];
 
 /// What ends with a fault.
@@ -129,6 +135,7 @@ impl World {
                     self.shelf.model.resign(self.now, LEADER, epoch);
                 }
             }
+            Kind::Deposed => self.depose(),
             Kind::StoreDown => self.shelf.down_until = until,
             Kind::StoreFull => self.shelf.full_until = until,
             Kind::StorageDown => self.depot.down_until = until,
@@ -149,7 +156,24 @@ impl World {
                     bench.gone = true;
                 }
             }
+            Kind::LostDevices if agent != 0 => {
+                let benches = self.agents[agent].bench.iter_mut();
+                benches.for_each(|bench| bench.gone = true);
+            }
+            Kind::LostDevices => {}
         }
+    }
+
+    /// The leader goes on alone: another leads, and it is not told.
+    fn depose(&mut self) {
+        let leads = self.shelf.epoch();
+        let mut all = self.coordinators.iter();
+        let Some(who) = all.position(|one| leads.is_some() && one.reign == leads) else {
+            return;
+        };
+        self.mix.stubborn = true;
+        let until = self.now + Millis(self.dice.between(10_000, 60_000));
+        self.links.cut(Who::Coordinator(who), Who::Store, until);
     }
 
     /// A device of any node but the first, which keeps sound ones, so that there is a way to the end.

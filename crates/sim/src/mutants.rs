@@ -16,6 +16,8 @@ pub enum ShellMutant {
     ManifestSkipped,
     /// A revocation's object that was not put is said to be.
     RevocationUnmarked,
+    /// An agent removes the objects of a part that came too late.
+    SupersededDeleted,
 }
 
 impl ShellMutant {
@@ -27,6 +29,7 @@ impl ShellMutant {
         Self::MarkerSkipped,
         Self::ManifestSkipped,
         Self::RevocationUnmarked,
+        Self::SupersededDeleted,
     ];
 }
 

@@ -177,6 +177,11 @@ impl World {
         self.agenda.plan(self.now + ROUND, Happening::Operate);
     }
 
+    /// Since when operators see no faults.
+    pub(crate) fn calm_since(&self) -> Option<Millis> {
+        self.operators.calm_since
+    }
+
     fn mend_jobs(&mut self) {
         let records = self.oracle.jobs.values();
         let paused = records.filter(|record| record.state == JobState::Paused);
@@ -230,7 +235,11 @@ impl World {
             .iter()
             .filter(|truth| !self.is_closed(&truth.key));
         let keys: Vec<JobKey> = open.map(|truth| truth.key.clone()).collect();
-        let mut why = format!("{keys:?}; {} shard keys; all revoked {}", self.oracle.shards.len(), self.all_revoked());
+        let mut why = format!(
+            "{keys:?}; {} shard keys; all revoked {}",
+            self.oracle.shards.len(),
+            self.all_revoked()
+        );
         for one in &self.coordinators {
             for key in &keys {
                 let shown = one.clock.show(self.now);

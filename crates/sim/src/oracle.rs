@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_core::GrantKey;
 use scheduler::record::{
-    Grant, JobRecord, JobState, ManifestName, NodeRecord, Part, PartKind, Progress, RevocationRecord,
-    ShardRecord, decode,
+    Grant, JobRecord, JobState, ManifestName, NodeRecord, Part, PartKind, Progress,
+    RevocationRecord, ShardRecord, decode,
 };
 use scheduler::{
     Answer, Caller, CommitOutcome, JobKey, ManifestPlan, NodeKey, Op, RecordKey, Request,
@@ -77,6 +77,8 @@ pub(crate) struct Oracle {
     pub(crate) attempts: BTreeMap<(JobKey, ShardId, Attempt), (NodeId, usize)>,
     /// How many attempts had been given when a revocation was stored.
     pub(crate) revoked_at: BTreeMap<RevocationKey, usize>,
+    /// When an attempt ended, for those that did.
+    pub(crate) ended: BTreeMap<(JobKey, ShardId, Attempt), Millis>,
     /// Every part that ever counted.
     counted: BTreeMap<JobKey, BTreeSet<Digest>>,
     /// Objects that were removed.
@@ -152,6 +154,7 @@ impl World {
         }
         self.judge_cascade(txn);
         self.judge_shares();
+        self.judge_quotas();
     }
 
     fn judge_job(&mut self, job: JobKey, op: &Op) {
@@ -171,7 +174,10 @@ impl World {
                 self.judge_publishing(&job, &after);
                 self.judge_unrevoked(&job);
                 let now = self.now;
-                self.oracle.publishing_since.entry(job.clone()).or_insert(now);
+                self.oracle
+                    .publishing_since
+                    .entry(job.clone())
+                    .or_insert(now);
             }
             JobState::Published(name) => {
                 self.tally.published += 1;
@@ -258,7 +264,12 @@ impl World {
             }
         }
         self.note_dropped(job, &before, after);
-        for part in after.parts.iter().filter(|part| !before.parts.contains(part)) {
+        self.note_ended(job, shard, &before, after);
+        for part in after
+            .parts
+            .iter()
+            .filter(|part| !before.parts.contains(part))
+        {
             self.judge_part(job, shard, part);
         }
     }
@@ -343,7 +354,7 @@ impl World {
             let record = self.oracle.jobs.get(job);
             let all = record.map_or(0, |record| u64::from(record.spec.plan.rows));
             if done + 2 >= all {
-                self.maybe_cancel(job);
+                self.maybe_too_late(job);
             }
         }
     }

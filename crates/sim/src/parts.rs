@@ -6,9 +6,7 @@ use std::rc::Rc;
 use agent_core::{DeviceNo, GrantKey, PartNo};
 use scheduler::JobKey;
 use scheduler::record::{Made, PartKind};
-use types::{
-    Digest, Generation, Millis, NodeId, Ordinal, ShardId, Stage, TrackSet, UnixMillis,
-};
+use types::{Digest, Generation, Millis, NodeId, Ordinal, ShardId, Stage, TrackSet, UnixMillis};
 
 use crate::agenda::Timer;
 use crate::asks;
@@ -94,7 +92,9 @@ impl World {
             to,
         };
         let about = About {
-            generation: held.as_ref().map_or(self.generation, |held| held.generation),
+            generation: held
+                .as_ref()
+                .map_or(self.generation, |held| held.generation),
             job: self.job_key(&grant.job),
             escalation: held.and_then(|held| held.escalation),
             node: one.node.clone(),

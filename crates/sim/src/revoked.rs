@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use scheduler::record::{Part, PartKind, Progress, RevocationRecord, ShardRecord, Standing, decode};
+use scheduler::record::{
+    Part, PartKind, Progress, RevocationRecord, ShardRecord, Standing, decode,
+};
 use scheduler::{JobKey, Op, RecordKey, RevocationKey, Txn};
 use types::{Millis, ShardId};
 
@@ -71,7 +73,12 @@ impl World {
             let mut revocations = self.oracle.revocations.iter();
             // A node's clock may step back: what was granted after is made after, whatever it shows.
             revocations.any(|(key, by)| {
-                by.covers(part) && self.oracle.revoked_at.get(key).is_none_or(|at| given <= *at)
+                by.covers(part)
+                    && self
+                        .oracle
+                        .revoked_at
+                        .get(key)
+                        .is_none_or(|at| given <= *at)
             })
         });
         let what =
@@ -94,7 +101,10 @@ impl World {
 
     /// What falls with an escalation part: its shard, in the same transaction.
     pub(crate) fn judge_cascade(&mut self, txn: &Txn) {
-        let keys = txn.ops.iter().map(|op| RecordKey::parse(self.generation, op.key()));
+        let keys = txn
+            .ops
+            .iter()
+            .map(|op| RecordKey::parse(self.generation, op.key()));
         let jobs: BTreeSet<JobKey> = keys
             .filter_map(|key| match key {
                 Ok(RecordKey::Shard(job, _)) => Some(job),
@@ -120,7 +130,8 @@ impl World {
         let of_job = of_job.take_while(|((of, _), _)| of == job);
         let mut live = of_job.filter(|(_, record)| record.standing == Standing::Live);
         let lost = live.find(|((_, shard), _)| !self.is_made(job, *shard));
-        let what = lost.map(|((_, shard), _)| format!("shard {job}/{shard} stays without its part"));
+        let what =
+            lost.map(|((_, shard), _)| format!("shard {job}/{shard} stays without its part"));
         if let Some(what) = what {
             self.violated("I1", what);
         }

@@ -1,5 +1,5 @@
 //! The judge of shares, in a cluster to which nothing else happens: what tenants were given while all of them waited for more
-//! is even, within the bound that the invariant names.
+//! is even, within the bound that the invariant names. And everywhere that of quotas.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,8 @@ impl World {
         if waiting == self.oracle.span.waiting {
             return;
         }
-        self.log.line(self.now, format_args!("wait for more: {waiting:?}"));
+        self.log
+            .line(self.now, format_args!("wait for more: {waiting:?}"));
         let begun = Span {
             waiting,
             answers_us: self.oracle.span.answers_us.clone(),
@@ -65,6 +66,23 @@ impl World {
         }
     }
 
+    /// No tenant holds more than its quota, beside what answers under way to other nodes carry.
+    pub(crate) fn judge_quotas(&mut self) {
+        let most = u64::from(self.mix.grants_max) * self.agents.len() as u64;
+        if most == 0 {
+            return;
+        }
+        let mut held: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        for ((job, _), record) in &self.oracle.shards {
+            *held.entry(&job.tenant).or_default() += record.grants.len() as u64;
+        }
+        let beyond = held.into_iter().find(|(_, grants)| *grants > most);
+        let what = beyond.map(|(tenant, grants)| format!("tenant {tenant} holds {grants} grants"));
+        if let Some(what) = what {
+            self.violated("I14", what);
+        }
+    }
+
     /// Tenants with tracks that nobody holds.
     fn waiting(&self) -> BTreeSet<TenantId> {
         let running = |job: &JobKey| {
@@ -73,11 +91,20 @@ impl World {
         };
         let open = (self.truths.iter()).filter(|truth| running(&truth.key));
         let waits = open.filter(|truth| {
-            let of_job = self.oracle.shards.iter().filter(|((job, _), _)| *job == truth.key);
+            let of_job = self
+                .oracle
+                .shards
+                .iter()
+                .filter(|((job, _), _)| *job == truth.key);
             let roots = of_job.filter(|((_, shard), _)| matches!(shard, ShardId::Root(_)));
             let taken = roots.fold(TrackSet::new(), |taken, (_, record)| {
-                let held = record.grants.iter().map(|grant| TrackSet::from(grant.range));
-                held.fold(taken.union(&record.covered()), |taken, held| taken.union(&held))
+                let held = record
+                    .grants
+                    .iter()
+                    .map(|grant| TrackSet::from(grant.range));
+                held.fold(taken.union(&record.covered()), |taken, held| {
+                    taken.union(&held)
+                })
             });
             taken.len() < truth.natures.len() as u64
         });

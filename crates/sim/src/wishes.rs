@@ -130,10 +130,16 @@ impl World {
         self.request(&TenantId::default(), request, true);
     }
 
-    /// Somebody cancels a job just as its last rows come in.
-    pub(crate) fn maybe_cancel(&mut self, job: &JobKey) {
+    /// Somebody cancels a job, or revokes what a node made, just as its last rows come in.
+    pub(crate) fn maybe_too_late(&mut self, job: &JobKey) {
         let chance = self.mix.late_cancel;
-        if !self.calm && self.dice.happens(chance) {
+        if self.calm || !self.dice.happens(chance) {
+            return;
+        }
+        if self.dice.happens(5_000) {
+            let agent = self.dice.index(self.agents.len());
+            self.revoke(agent);
+        } else {
             let reason = String::from("too late");
             let request = Request::Cancel {
                 job: job.job.clone(),

@@ -128,7 +128,11 @@ fn a_tenant_whose_tracks_come_back_stands_where_it_stood() {
     }];
     world.ask(Request::Beat(beat)).unwrap();
     let served = pull(&mut world, other).expect("there is work");
-    assert_eq!(served.tenant.as_str(), "a", "it has had less than it stood at");
+    assert_eq!(
+        served.tenant.as_str(),
+        "a",
+        "it has had less than it stood at"
+    );
 }
 
 #[test]
