@@ -2,7 +2,7 @@
 //! simulation knows none of them.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,9 +34,15 @@ enum Command {
         /// Threads
         #[arg(long, default_value_t = 2)]
         jobs: usize,
-        /// One seed in so many runs twice and must give the same log
-        #[arg(long, default_value_t = 1)]
-        twice_every: u64,
+        /// One seed in so many runs twice and must give the same log; each below seed 2,000, and then one in twenty
+        #[arg(long)]
+        twice_every: Option<u64>,
+        /// A file to which a line about these seeds is appended
+        #[arg(long)]
+        record: Option<PathBuf>,
+        /// The commit that the line names
+        #[arg(long, default_value = "unknown")]
+        commit: String,
         /// Where the logs of failures are kept
         #[arg(long, default_value = "sim-failures")]
         keep: PathBuf,
@@ -83,14 +89,18 @@ fn main() -> Result<()> {
             seeds,
             jobs,
             twice_every,
+            record,
+            commit,
             keep,
             go_on,
             calm,
         } => {
+            let fewer = if from < ALL_TWICE { 1 } else { 20 };
             let slice = Slice {
                 from,
                 seeds,
-                twice_every,
+                twice_every: twice_every.unwrap_or(fewer),
+                record: record.map(|file| (file, commit)),
                 keep,
                 go_on,
                 calm,
@@ -112,11 +122,16 @@ fn main() -> Result<()> {
     }
 }
 
+/// Below it every seed runs twice.
+const ALL_TWICE: u64 = 2_000;
+
 /// Seeds that are run together.
 struct Slice {
     from: u64,
     seeds: u64,
     twice_every: u64,
+    /// Where a line is appended, and the commit that it names.
+    record: Option<(PathBuf, String)>,
     keep: PathBuf,
     go_on: bool,
     calm: bool,
@@ -145,6 +160,9 @@ impl Slice {
         });
         let sum = sum.into_inner().unwrap_or_default();
         self.print(&sum, begun.elapsed().as_secs_f64());
+        if let Some((file, commit)) = &self.record {
+            self.append(&sum, file, commit)?;
+        }
         ensure!(
             sum.failures.is_empty(),
             "{} of {} seeds failed",
@@ -218,12 +236,25 @@ impl Slice {
         Ok(path)
     }
 
+    /// Appends what these seeds came to.
+    fn append(&self, sum: &Sum, file: &Path, commit: &str) -> Result<()> {
+        let open = fs::OpenOptions::new().create(true).append(true).open(file);
+        let mut file_open = open.with_context(|| format!("open `{}`", file.display()))?;
+        writeln!(file_open, "{} commit {commit}", self.line(sum))
+            .with_context(|| format!("append to `{}`", file.display()))
+    }
+
     #[expect(clippy::print_stdout, reason = "the summary is this program's output")]
     fn print(&self, sum: &Sum, seconds: f64) {
+        let rate = sum.seeds as f64 / seconds.max(0.001);
+        println!("{} seconds {seconds:.1} seeds/s {rate:.1}", self.line(sum));
+    }
+
+    fn line(&self, sum: &Sum) -> String {
         let tally = &sum.tally;
-        println!(
+        format!(
             "seeds {}..{} run {} twice {} cluster-hours {:.1} events {} transitions {} faults {} reigns {} grants {} commits {} \
-             published {} cancelled {} violations {} seconds {seconds:.1} seeds/s {:.1}",
+             revocations {} collected {} published {} cancelled {} violations {}",
             self.from,
             self.from + self.seeds,
             sum.seeds,
@@ -235,11 +266,12 @@ impl Slice {
             tally.reigns,
             tally.grants,
             tally.commits,
+            tally.revocations,
+            tally.collected,
             tally.published,
             tally.cancelled,
             sum.failures.len(),
-            sum.seeds as f64 / seconds.max(0.001),
-        );
+        )
     }
 }
 
