@@ -17,7 +17,7 @@
 //!   `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
-//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`.
+//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
 //! - Looking: `views`, `explain` with `blocked`, `tally`; [`journal`] for what happened, so that it can be repeated.
 #![cfg_attr(not(test), no_std)]
 
@@ -48,6 +48,7 @@ mod publish;
 mod pull;
 mod pulled;
 mod quota;
+pub mod rebuild;
 pub mod record;
 mod recover;
 mod reign;

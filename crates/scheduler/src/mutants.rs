@@ -89,6 +89,14 @@ pub enum Mutant {
     KeysStay,
     /// Tracks that a node gives back do not return to the queue.
     YieldLost,
+    /// A rebuild takes parts that a revocation object covers.
+    RestoreTakesRevoked,
+    /// A rebuild takes parts of an escalation shard by its name alone.
+    RestoreUnmatched,
+    /// A rebuild does not look for manifests.
+    RestoreForgetsManifest,
+    /// A rebuild does not look for cancel markers.
+    RestoreForgetsCancel,
 }
 
 impl Mutant {
@@ -135,6 +143,10 @@ impl Mutant {
         Self::EscalationsUnlisted,
         Self::KeysStay,
         Self::YieldLost,
+        Self::RestoreTakesRevoked,
+        Self::RestoreUnmatched,
+        Self::RestoreForgetsManifest,
+        Self::RestoreForgetsCancel,
     ];
 }
 

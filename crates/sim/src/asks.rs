@@ -115,17 +115,18 @@ pub(crate) fn commit(agent: &Agent, saved: &Saved, session: Session) -> Commit {
         parts: saved
             .objects
             .iter()
-            .map(|object| claim(object, saved))
+            .map(|object| claim(object, saved.device))
             .collect(),
     }
 }
 
-fn claim(object: &Object, saved: &Saved) -> PartClaim {
+/// What a part claims of one of its objects.
+pub(crate) fn claim(object: &Object, device: Option<DeviceNo>) -> PartClaim {
     let stage = match object.shard {
         ShardId::Root(_) => Stage::Screen,
         ShardId::Escalation { .. } => Stage::Residual,
     };
-    let device = saved.device.map(device_name);
+    let device = device.map(device_name);
     let rows = object.rows.len() as u64;
     let unscannable = |(_, row): &&(u32, Row)| matches!(row, Row::Unscannable(_));
     let failed = object.rows.iter().filter(unscannable).count() as u64;

@@ -9,7 +9,7 @@ use scheduler::{
     Action, Actions, Answer, CallId, Caller, Collector, Config, Core, Event, JobKey, Outcome,
     ReadId, ReadOutcome, Request, RevocationKey, StepDown, StorageOutcome, WriteId,
 };
-use types::{Code, Epoch, Millis, Problem, UnixMillis};
+use types::{Code, Epoch, Generation, Millis, Problem, UnixMillis};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::clock::Clock;
@@ -17,6 +17,7 @@ use crate::depot::{DepotAsk, DepotBack, PartPath};
 use crate::journal::Journal;
 use crate::oracle::Claim;
 use crate::shelf::{LEADER_LIVES, StoreAsk, StoreBack};
+use crate::truth::GENERATION;
 use crate::words;
 use crate::world::World;
 
@@ -34,6 +35,8 @@ pub(crate) struct Coordinator {
     pub(crate) up: bool,
     pub(crate) frozen: Option<Millis>,
     pub(crate) clock: Clock,
+    /// The generation that it was started for.
+    pub(crate) generation: Generation,
     pub(crate) core: Core,
     policy: Config,
     pub(crate) collector: Collector,
@@ -70,6 +73,7 @@ impl Coordinator {
             up: false,
             frozen: None,
             clock,
+            generation: GENERATION,
             core: Core::with_config(policy.clone()),
             policy,
             collector: Collector::new(orphan_age),
@@ -132,6 +136,7 @@ impl World {
         match timer {
             Timer::Start => {
                 self.coordinators[who].up = true;
+                self.coordinators[who].generation = self.generation;
                 let at = self.now + Millis(self.dice.between(1, 300));
                 self.coordinator_timer(who, at, Timer::Lead);
                 self.plan_sweep(who);
@@ -254,7 +259,7 @@ impl World {
         }
         one.reign = Some(epoch);
         one.kept = asked;
-        let generation = self.generation;
+        let generation = one.generation;
         self.tell_coordinator(who, Event::Led { epoch, generation });
     }
 
@@ -373,7 +378,10 @@ impl World {
         let Some((from, no, claim)) = self.coordinators[who].calls.remove(&call) else {
             return self.violated("H6", format!("call {} of c{who} is answered twice", call.0));
         };
-        self.judge_answer(&claim, &answer);
+        // What one of an older generation says is the past's.
+        if self.coordinators[who].generation == self.generation {
+            self.judge_answer(&claim, &answer);
+        }
         if let Ok(Answer::Beaten(beaten)) = &answer
             && self.coordinators[who].reign == self.shelf.epoch()
         {

@@ -11,7 +11,7 @@ use types::{Attempt, Code, Digest, Generation, Millis, NodeId, Ordinal, ShardId,
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
-use crate::truth::Row;
+use crate::truth::{GENERATION, Row};
 use crate::world::World;
 
 /// A part's object, as whoever made it meant it.
@@ -43,10 +43,18 @@ pub(crate) struct PartPath {
     pub(crate) sha256: Digest,
 }
 
+/// The generation that paths name.
+pub(crate) fn path_generation(generation: Generation) -> Generation {
+    match mutants::on(ShellMutant::PathsKept) {
+        true => GENERATION,
+        false => generation,
+    }
+}
+
 impl Object {
     pub(crate) fn path(&self) -> PartPath {
         PartPath {
-            generation: self.generation,
+            generation: path_generation(self.generation),
             job: self.job.clone(),
             shard: self.shard,
             attempt: self.attempt,
@@ -83,7 +91,7 @@ pub(crate) enum DepotBack {
 pub(crate) struct Depot {
     /// With whether the bytes are those that were meant.
     parts: BTreeMap<PartPath, (Rc<Object>, bool)>,
-    pub(crate) manifests: BTreeMap<(JobKey, Digest), Rc<ManifestPlan>>,
+    manifests: BTreeMap<(JobKey, ManifestName), Rc<ManifestPlan>>,
     pub(crate) marked: BTreeSet<JobKey>,
     pub(crate) revoked: BTreeMap<RevocationKey, RevocationRecord>,
     pub(crate) down_until: Millis,
@@ -123,6 +131,54 @@ impl Depot {
         if !stands || (careless && whole) {
             self.parts.insert(path, (object.clone(), whole));
         }
+    }
+
+    /// The manifest of that name.
+    pub(crate) fn manifest(&self, job: &JobKey, name: ManifestName) -> Option<&Rc<ManifestPlan>> {
+        let found = self.manifests.iter();
+        let mut found = found.filter(|((of, stands), _)| of == job && *stands == name);
+        found.next().map(|(_, plan)| plan)
+    }
+
+    /// The manifest of a job in the paths of a generation.
+    pub(crate) fn manifest_of(
+        &self,
+        job: &JobKey,
+        generation: Generation,
+    ) -> Option<(ManifestName, &Rc<ManifestPlan>)> {
+        let found = self.manifests.iter();
+        let mut found = found.filter(|((of, name), _)| (of, name.generation) == (job, generation));
+        found.next().map(|((_, name), plan)| (*name, plan))
+    }
+
+    /// Copies a manifest to the paths of another generation, byte for byte.
+    pub(crate) fn copy_manifest(&mut self, job: &JobKey, name: ManifestName, to: Generation) {
+        let generation = to;
+        let copied = ManifestName { generation, ..name };
+        if let Some(plan) = self.manifest(job, name).cloned() {
+            self.manifests.insert((job.clone(), copied), plan);
+        }
+    }
+
+    /// Whole parts in the paths of a generation.
+    pub(crate) fn parts_of(&self, generation: Generation) -> Vec<Rc<Object>> {
+        let at = path_generation(generation);
+        let whole = self
+            .parts
+            .iter()
+            .filter(|(path, (_, whole))| path.generation == at && *whole);
+        whole.map(|(_, (object, _))| object.clone()).collect()
+    }
+
+    /// Copies a part to a path of another generation, unless it stands there.
+    pub(crate) fn copy(&mut self, object: &Rc<Object>, generation: Generation) {
+        let copy = Object {
+            generation,
+            ..Object::clone(object)
+        };
+        self.parts
+            .entry(copy.path())
+            .or_insert((Rc::new(copy), true));
     }
 
     /// Whether an object stands there as it was meant, by reading it back.
@@ -213,17 +269,16 @@ impl World {
         let (fate, code) = self.put_fate();
         let sha256 = Digest::of(format!("{plan:?}").as_bytes());
         let job = plan.job.clone();
-        if fate == Fate::Done || fate == Fate::Unheard {
-            self.judge_manifest(plan);
-            self.depot
-                .manifests
-                .insert((job.clone(), sha256), plan.clone());
-        }
         let name = ManifestName {
             version: plan.version,
             generation: plan.generation,
             sha256,
         };
+        if fate == Fate::Done || fate == Fate::Unheard {
+            self.judge_manifest(plan);
+            let key = (job.clone(), name);
+            self.depot.manifests.insert(key, plan.clone());
+        }
         let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
         DepotBack::Manifest(job, done.then_some(name).ok_or(code))
     }

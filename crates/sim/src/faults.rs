@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     LostDevice,
     /// All devices of a node go at once.
     LostDevices,
+    /// The store is lost, or comes back as it was: its records are rebuilt in a new generation.
+    Restore,
 }
 
 /// Every kind, in the order in which a mix switches them.
@@ -55,6 +57,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::SickDevice,
     Kind::LostDevice,
     Kind::LostDevices,
+    Kind::Restore,
 ];
 
 /// What ends with a fault.
@@ -93,6 +96,7 @@ impl World {
             self.log.line(self.now, format_args!("fault {kind:?}"));
             self.tally.faults += 1;
             self.strike(kind);
+            self.back_up();
         }
         self.plan_fault();
     }
@@ -161,6 +165,7 @@ impl World {
                 benches.for_each(|bench| bench.gone = true);
             }
             Kind::LostDevices => {}
+            Kind::Restore => self.restore(),
         }
     }
 
@@ -315,5 +320,6 @@ impl World {
         self.coordinators
             .iter_mut()
             .for_each(|one| one.frozen = None);
+        self.end_the_old();
     }
 }

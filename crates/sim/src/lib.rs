@@ -31,6 +31,7 @@ mod parts;
 mod record;
 mod renewed;
 mod report;
+mod restore;
 mod revoked;
 mod shares;
 mod shelf;

@@ -18,6 +18,10 @@ pub enum ShellMutant {
     RevocationUnmarked,
     /// An agent removes the objects of a part that came too late.
     SupersededDeleted,
+    /// Paths of parts do not name the generation: a restore goes on with the old ones.
+    PathsKept,
+    /// A restore does not raise the generation.
+    GenerationKept,
 }
 
 impl ShellMutant {
@@ -30,6 +34,8 @@ impl ShellMutant {
         Self::ManifestSkipped,
         Self::RevocationUnmarked,
         Self::SupersededDeleted,
+        Self::PathsKept,
+        Self::GenerationKept,
     ];
 }
 

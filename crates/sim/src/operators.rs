@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_core::DeviceNo;
 use scheduler::record::{Duty, JobRecord, JobState};
 use scheduler::{Answer, Caller, JobKey, Request};
-use types::{Millis, Problem, TenantId};
+use types::{Digest, Millis, Problem, TenantId};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::world::World;
@@ -111,6 +111,16 @@ impl World {
         }
     }
 
+    /// A submit names the generation that it is for.
+    fn as_of_now(&self, mut request: Request) -> Request {
+        if let Request::Submit(submission) = &mut request {
+            submission.spec.generation = self.generation;
+            let spec = format!("{:?}", submission.spec);
+            submission.spec_sha256 = Digest::of(spec.as_bytes());
+        }
+        request
+    }
+
     fn ask_another(&mut self, asked: usize) {
         if self.operators.guess == asked {
             self.operators.guess = (asked + 1) % self.coordinators.len();
@@ -119,7 +129,8 @@ impl World {
 
     fn insist(&mut self, wait: Wait) {
         if wait.insists {
-            self.request(&wait.tenant, wait.request, true);
+            let request = self.as_of_now(wait.request);
+            self.request(&wait.tenant, request, true);
         }
     }
 
@@ -138,10 +149,12 @@ impl World {
                 | Code::StorageUnavailable
                 | Code::StorageFull
         );
-        if problem.code == Code::NotLeader {
+        // One of an older generation, or a specification of one: the same job is asked for again as of now.
+        let old = problem.code == Code::InvalidRequest && is_submit(&wait.request);
+        if problem.code == Code::NotLeader || old {
             self.ask_another(wait.asked);
         }
-        if again && wait.insists {
+        if (again || old) && wait.insists {
             // After a moment, as programs do.
             let life = 0;
             self.calls += 1;
@@ -250,4 +263,8 @@ impl World {
         }
         why
     }
+}
+
+fn is_submit(request: &Request) -> bool {
+    matches!(request, Request::Submit(_))
 }

@@ -14,7 +14,7 @@ use scheduler::{
 };
 use types::{Attempt, Digest, Epoch, Millis, NodeId, Ordinal, Problem, ShardId, TrackSet};
 
-use crate::depot::PartPath;
+use crate::depot::{PartPath, path_generation};
 use crate::shares::Span;
 use crate::truth::Row;
 use crate::world::World;
@@ -80,7 +80,7 @@ pub(crate) struct Oracle {
     /// When an attempt ended, for those that did.
     pub(crate) ended: BTreeMap<(JobKey, ShardId, Attempt), Millis>,
     /// Every part that ever counted.
-    counted: BTreeMap<JobKey, BTreeSet<Digest>>,
+    pub(crate) counted: BTreeMap<JobKey, BTreeSet<Digest>>,
     /// Objects that were removed.
     pub(crate) collected: BTreeSet<PartPath>,
     /// Since when jobs publish, or are published.
@@ -90,8 +90,24 @@ pub(crate) struct Oracle {
     /// Which part gave a track its terminal row.
     pub(crate) rows: BTreeMap<JobKey, BTreeMap<Ordinal, Digest>>,
     /// What was answered as counted.
-    acknowledged: BTreeMap<JobKey, BTreeSet<Digest>>,
+    pub(crate) acknowledged: BTreeMap<JobKey, BTreeSet<Digest>>,
     pub(crate) violation: Option<Violation>,
+}
+
+impl Oracle {
+    /// Notes what a part gives rows to, as it begins to count; how many had one before.
+    pub(crate) fn note_row(&mut self, job: &JobKey, part: &Part) -> usize {
+        self.counted
+            .entry(job.clone())
+            .or_default()
+            .insert(part.sha256);
+        if part.kind != PartKind::Terminal {
+            return 0;
+        }
+        let rows = self.rows.entry(job.clone()).or_default();
+        let tracks = part.tracks.iter();
+        tracks.filter_map(|o| rows.insert(o, part.sha256)).count()
+    }
 }
 
 impl World {
@@ -143,6 +159,8 @@ impl World {
         });
         for op in &txn.ops {
             match RecordKey::parse(self.generation, op.key()) {
+                // What an old leader writes stands under a prefix that nobody reads.
+                Err(_) if self.is_of_old(op.key()) => {}
                 Ok(RecordKey::Job(job)) => self.judge_job(job, op),
                 Ok(RecordKey::Node(node)) => self.judge_node(node, op),
                 Ok(RecordKey::Shard(job, shard)) => self.judge_shard(job, shard, op, txn.epoch),
@@ -275,7 +293,7 @@ impl World {
     }
 
     /// The tracks of a shard that exists.
-    fn extent(&self, job: &JobKey, shard: ShardId) -> Option<TrackSet> {
+    pub(crate) fn extent(&self, job: &JobKey, shard: ShardId) -> Option<TrackSet> {
         match shard {
             ShardId::Root(root) => {
                 let plan = self.oracle.jobs.get(job)?.spec.plan;
@@ -321,7 +339,7 @@ impl World {
         self.tally.commits += 1;
         let first = part.tracks.first().unwrap_or(0);
         let path = PartPath {
-            generation: self.generation,
+            generation: path_generation(self.generation),
             job: job.clone(),
             shard,
             attempt: part.attempt,
@@ -372,14 +390,15 @@ impl World {
     pub(crate) fn judge_manifest(&mut self, plan: &ManifestPlan) {
         let job = &plan.job;
         let state = self.oracle.jobs.get(job).map(|record| &record.state);
-        let publishes = matches!(state, Some(JobState::Publishing | JobState::Published(_)));
+        // An old leader's stands in paths that nobody reads.
+        let old = plan.generation != self.generation;
+        let publishes = old || matches!(state, Some(JobState::Publishing | JobState::Published(_)));
         let what = format!("a manifest of job {job} is put while it is {state:?}");
         self.hold(publishes, "I16", || what);
     }
 
     fn judge_published(&mut self, job: &JobKey, name: ManifestName) {
-        let key = (job.clone(), name.sha256);
-        let Some(plan) = self.depot.manifests.get(&key).cloned() else {
+        let Some(plan) = self.depot.manifest(job, name).cloned() else {
             return self.violated(
                 "I9",
                 format!("job {job} names a manifest that is not there"),
@@ -406,7 +425,7 @@ impl World {
         for part in &plan.parts {
             let first = part.tracks.first().unwrap_or(0);
             let path = PartPath {
-                generation: plan.generation,
+                generation: path_generation(plan.generation),
                 job: job.clone(),
                 shard: part.shard,
                 attempt: part.attempt,

@@ -27,6 +27,8 @@ pub struct Tally {
     pub dropped: u64,
     /// Objects that nothing named and that were removed.
     pub collected: u64,
+    /// Restores that raised the generation.
+    pub restores: u64,
     /// Spans in which tenants had to share.
     pub spans: u64,
     /// Reigns that read the state and served.
@@ -49,6 +51,7 @@ impl Tally {
         self.revocations += other.revocations;
         self.dropped += other.dropped;
         self.collected += other.collected;
+        self.restores += other.restores;
         self.spans += other.spans;
         self.reigns += other.reigns;
         self.millis += other.millis;

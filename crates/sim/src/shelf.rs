@@ -48,7 +48,9 @@ pub(crate) struct Shelf {
     pub(crate) model: Model,
     pub(crate) down_until: Millis,
     pub(crate) full_until: Millis,
-    late: BTreeMap<LateId, (Txn, Millis)>,
+    pub(crate) late: BTreeMap<LateId, (Txn, Millis)>,
+    /// As it was some time ago.
+    pub(crate) backup: Option<Model>,
 }
 
 /// What becomes of a write.

@@ -3,10 +3,11 @@
 
 use scheduler::record::JobState;
 use scheduler::{Listed, PartName};
-use types::Millis;
+use types::{Generation, Millis};
 
 use crate::agenda::{Timer, Who};
 use crate::depot::{DepotAsk, PartPath};
+use crate::mutants::{self, ShellMutant};
 use crate::world::World;
 
 impl World {
@@ -27,10 +28,13 @@ impl World {
     /// A page came: judged, swept, and followed by the next.
     pub(crate) fn swept(&mut self, who: usize, page: Vec<PartPath>) {
         let listed: Vec<Listed> = page.iter().map(|path| self.listed_as(who, path)).collect();
+        let generation = self.coordinators[who].generation;
         let one = &mut self.coordinators[who];
         let shown = one.clock.show(self.now);
         let doomed = one.collector.see(shown, &one.core, &listed);
-        let doomed = page.iter().filter(|path| doomed.contains(&name(path)));
+        let doomed = page
+            .iter()
+            .filter(|path| doomed.contains(&name(path, generation)));
         let doomed: Vec<PartPath> = doomed.cloned().collect();
         if !doomed.is_empty() {
             self.log
@@ -48,10 +52,7 @@ impl World {
     fn listed_as(&self, who: usize, path: &PartPath) -> Listed {
         let view = self.coordinators[who].core.job(&path.job);
         let manifest = view.and_then(|view| match view.record.state {
-            JobState::Published(name) => {
-                let key = (path.job.clone(), name.sha256);
-                self.depot.manifests.get(&key)
-            }
+            JobState::Published(name) => self.depot.manifest(&path.job, name),
             JobState::Running
             | JobState::Paused
             | JobState::Publishing
@@ -59,7 +60,7 @@ impl World {
         });
         let names = |part: &scheduler::ManifestPart| part.sha256 == path.sha256;
         Listed {
-            part: name(path),
+            part: name(path, self.coordinators[who].generation),
             in_manifest: manifest.is_none_or(|plan| plan.parts.iter().any(names)),
         }
     }
@@ -86,7 +87,7 @@ impl World {
         let state = self.oracle.jobs.get(&path.job).map(|record| &record.state);
         match state {
             Some(JobState::Published(name)) => {
-                let plan = self.depot.manifests.get(&(path.job.clone(), name.sha256));
+                let plan = self.depot.manifest(&path.job, *name);
                 plan.is_some_and(|plan| plan.parts.iter().any(|part| part.sha256 == path.sha256))
             }
             Some(JobState::Running | JobState::Paused | JobState::Publishing) => {
@@ -100,10 +101,15 @@ impl World {
     }
 }
 
-fn name(path: &PartPath) -> PartName {
+/// Where paths do not name their generation, everyone takes them for their own.
+fn name(path: &PartPath, own: Generation) -> PartName {
+    let generation = match mutants::on(ShellMutant::PathsKept) {
+        true => own,
+        false => path.generation,
+    };
     PartName {
         job: path.job.clone(),
-        generation: path.generation,
+        generation,
         shard: path.shard,
         attempt: path.attempt,
         sha256: path.sha256,

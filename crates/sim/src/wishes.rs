@@ -6,7 +6,7 @@ use scheduler::record::{Duty, JobState, Lane};
 use scheduler::{JobKey, Request, Revoke, Submission};
 use types::{Digest, JobId, Ordinal, Requirements, RevocationId, TenantId, UnixMillis};
 
-use crate::depot::PartPath;
+use crate::depot::{PartPath, path_generation};
 use crate::truth::{JobTruth, Row, tenant};
 use crate::world::World;
 
@@ -168,7 +168,8 @@ impl World {
             self.operators.seen.insert(truth.key.clone());
             let failed = self.failed(&truth);
             if !failed.is_empty() && self.dice.happens(self.mix.retried) {
-                let again = truth.again(self.truths.len(), &failed);
+                let mut again = truth.again(self.truths.len(), &failed);
+                again.spec.generation = self.generation;
                 self.truths.push(again);
             }
         }
@@ -180,10 +181,10 @@ impl World {
         let Some(JobState::Published(name)) = state else {
             return Vec::new();
         };
-        let plan = self.depot.manifests.get(&(truth.key.clone(), name.sha256));
+        let plan = self.depot.manifest(&truth.key, *name);
         let parts = plan.into_iter().flat_map(|plan| {
             plan.parts.iter().map(|part| PartPath {
-                generation: plan.generation,
+                generation: path_generation(plan.generation),
                 job: truth.key.clone(),
                 shard: part.shard,
                 attempt: part.attempt,

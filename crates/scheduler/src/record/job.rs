@@ -51,6 +51,8 @@ impl JobState {
     Copy,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     minicbor::Encode,
     minicbor::Decode,
     serde::Serialize,
