@@ -2,7 +2,8 @@
 //! and is never a reason to write.
 
 use crate::invariants::Invariant;
-use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals};
+use crate::key::RecordKey;
+use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals, encode};
 use crate::reign::{Core, Reign};
 use crate::state::{Job, Node};
 use crate::{JobKey, NodeKey, Revision, RevocationKey};
@@ -167,6 +168,38 @@ impl Core {
                 record: &stored.record,
             })
         })
+    }
+
+    /// Every record that the core knows as stored, in its stored form and by its key. None while it does not lead.
+    #[must_use]
+    pub fn records(&self) -> BTreeMap<String, Vec<u8>> {
+        let Some(reign) = self.leading() else {
+            return BTreeMap::new();
+        };
+        let mut records = BTreeMap::new();
+        let mut keep = |key: RecordKey, value: Vec<u8>| {
+            records.insert(key.path(reign.generation), value);
+        };
+        for job in reign.jobs.values() {
+            if let Some(record) = job.record() {
+                keep(RecordKey::Job(job.key.clone()), encode(record));
+            }
+            for (id, shard) in &job.shards {
+                let key = RecordKey::Shard(job.key.clone(), *id);
+                keep(key, encode(&shard.stored.record));
+            }
+        }
+        for node in reign.nodes.values() {
+            if let Some(record) = node.record() {
+                keep(RecordKey::Node(node.key.clone()), encode(record));
+            }
+        }
+        for entry in reign.revocations.values() {
+            if let Some(record) = entry.stored.as_ref().map(|stored| &stored.record) {
+                keep(RecordKey::Revocation(entry.key.clone()), encode(record));
+            }
+        }
+        records
     }
 
     /// Changes that would have broken an invariant and were not written, by invariant. Empty, or there is a bug.

@@ -9,12 +9,15 @@ use agent_core::{
     PullCall, Token,
 };
 use scheduler::{Answer, Caller, Request};
-use types::{Code, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage};
+use types::{
+    Code, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, UnixMillis,
+};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::bench::{Bench, Try};
 use crate::clock::Clock;
-use crate::depot::DepotBack;
+use crate::depot::{DepotAsk, DepotBack};
+use crate::mutants::{self, ShellMutant};
 use crate::parts::Saved;
 use crate::truth::Row;
 use crate::words;
@@ -31,6 +34,8 @@ const PUT_DEADLINE: Millis = Millis(10_000);
 pub(crate) struct Agent {
     pub(crate) node: NodeId,
     pub(crate) stages: Vec<Stage>,
+    /// Of the version before.
+    pub(crate) older: bool,
     pub(crate) life: u64,
     pub(crate) up: bool,
     /// It is gone for good.
@@ -58,6 +63,10 @@ pub(crate) struct Agent {
 pub(crate) struct Held {
     /// Its tracks as granted.
     pub(crate) tracks: types::TrackSet,
+    /// When, by the agent's clock: the begin of the span in which its parts were made.
+    pub(crate) since: UnixMillis,
+    pub(crate) generation: Generation,
+    pub(crate) escalation: Option<Digest>,
 }
 
 /// What an answer is waited for.
@@ -76,6 +85,7 @@ impl Agent {
         Self {
             node,
             stages,
+            older: false,
             life: 0,
             up: false,
             away: false,
@@ -171,7 +181,7 @@ impl World {
             Timer::Sung(device, worker, nonce) => self.sung(who, device, worker, nonce),
             Timer::Prepared(grant) => self.prepared(who, grant),
             Timer::PutPart(part) => self.put_part(who, part),
-            Timer::Lead => {}
+            Timer::Lead | Timer::Sweep => {}
         }
     }
 
@@ -394,6 +404,7 @@ impl World {
                 }
             }
             Wait::Commit(part) => {
+                self.clean_up(who, part, &answer);
                 let answer = answer.map(|answer| wire::committed(&answer));
                 Event::Committed { part, answer }
             }
@@ -401,6 +412,22 @@ impl World {
             Wait::Put(_) => return,
         };
         self.tell_agent(who, event);
+    }
+
+    /// What no agent does: removes what an answer calls superseded.
+    fn clean_up(&mut self, who: usize, part: PartNo, answer: &Result<Answer, CallError>) {
+        let late = match answer {
+            Ok(Answer::Committed(committed)) => {
+                committed.outcome == scheduler::CommitOutcome::Superseded
+            }
+            Ok(_) | Err(_) => false,
+        };
+        let saved = self.agents[who].parts.get(&part);
+        if let Some(saved) = saved.filter(|_| late && mutants::on(ShellMutant::SupersededDeleted)) {
+            let paths = saved.objects.iter().map(|object| object.path()).collect();
+            let life = self.agents[who].life;
+            self.ask_depot(Who::Agent(who), life, 0, DepotAsk::Delete(paths));
+        }
     }
 
     fn note_granted(&mut self, who: usize, asked: Millis, answer: &Answer) {
@@ -411,6 +438,9 @@ impl World {
         for granted in &pulled.grants {
             let held = Held {
                 tracks: granted.tracks.clone(),
+                since: UnixMillis(i64::try_from(one.shown(self.now).0).unwrap_or(0)),
+                generation: granted.generation,
+                escalation: granted.escalation.map(|part| part.sha256),
             };
             let key = wire::key(granted);
             if !one.held.contains_key(&key) {

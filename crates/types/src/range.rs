@@ -110,7 +110,8 @@ impl fmt::Display for Range {
 }
 
 /// A set of tracks of one list: sorted, disjoint, non-empty ranges with gaps between them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Range>", into = "Vec<Range>")]
 pub struct TrackSet {
     ranges: Vec<Range>,
 }
@@ -267,6 +268,22 @@ impl TrackSet {
     /// The ordinals in order.
     pub fn iter(&self) -> impl Iterator<Item = Ordinal> + '_ {
         self.ranges.iter().flat_map(Range::iter)
+    }
+}
+
+impl From<Vec<Range>> for TrackSet {
+    /// Ranges in any order, which may overlap or be empty.
+    fn from(ranges: Vec<Range>) -> Self {
+        let mut set = Self::new();
+        let some = ranges.into_iter().filter(|range| range.first < range.end);
+        some.for_each(|range| set.insert(range));
+        set
+    }
+}
+
+impl From<TrackSet> for Vec<Range> {
+    fn from(set: TrackSet) -> Self {
+        set.ranges
     }
 }
 
