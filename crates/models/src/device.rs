@@ -109,7 +109,7 @@ const KEPT_BYTES: c_int = 64 << 20;
 const BLOCK_BYTES: c_int = 32 << 20;
 
 /// Tells the C library to keep what one pass frees for the next. Left to itself it gives the tensors of each operation back to
-/// the system, and clearing and mapping their pages anew took half of the screen's processor time; the process grows by 5 MiB.
+/// the system, and clearing and mapping their pages anew took a third of the screen's processor time; the process grows by 5 MiB.
 pub fn keep_memory() {
     // SAFETY: sets two numbers of the allocator; it refuses what it does not allow, and then stays as it was.
     unsafe {
