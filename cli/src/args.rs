@@ -1,10 +1,12 @@
 //! The command tree: every command, argument and flag of scanctl, each with its help. Called once by `main`; performs
 //! nothing.
 
+mod misuse;
 mod values;
 mod variables;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use misuse::misuse;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,8 +50,8 @@ pub(crate) struct Global {
     /// How data is printed on stdout.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// How long to wait for an answer, and for a job to end where the command waits: `30s`, `10m`, `2h`.
-    /// Calls have 30 seconds unless given; waiting for a job has no bound unless given.
+    /// How long to wait for an answer or, where the command waits for a job, for its end: `30s`, `10m`, `2h`. An answer has
+    /// 30 seconds unless given; waiting for a job has no bound unless given.
     #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
     /// No progress on stderr.
@@ -150,7 +152,8 @@ pub(crate) struct Up {
     /// Decoder processes; 0 means one fewer than processors, at least one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) decoders: usize,
-    /// Bundle to register where no other is; the one that ships with scanctl unless given.
+    /// Bundle to register, and to use where a scan names none. Without it, the one that ships with scanctl is registered
+    /// where no other is.
     #[arg(long, value_name = "DIR")]
     pub(crate) default_bundle: Option<PathBuf>,
     /// Public key (64 hex digits) whose bundles are trusted; repeatable. The key of the demonstration bundle is trusted
@@ -392,7 +395,7 @@ pub(crate) enum DeviceKind {
 pub(crate) enum Stages {
     /// The screen over every track.
     Screen,
-    /// The screen, then the residual where the gate says so.
+    /// The screen, then the residual where the gate says so; not in this version.
     Both,
 }
 
@@ -405,7 +408,7 @@ pub(crate) enum Results {
     Get {
         /// Job, its unique beginning, or `last`.
         job: String,
-        /// One track by id or key, with all that is kept about it.
+        /// One track by id or key, with more of its row; thumbnail, embedding, mean and deviation are in the Parquet export.
         track: Option<String>,
         /// Only rows of this verdict; repeatable.
         #[arg(long = "verdict", value_name = "VERDICT")]

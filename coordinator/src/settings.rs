@@ -55,7 +55,12 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "default-bundle",
             kind: Kind::Text(None),
-            help: "Folder of the bundle that is registered where no other is",
+            help: "Folder of a bundle to register, and to use where a scan names none",
+        },
+        Setting {
+            key: "shipped-bundle",
+            kind: Kind::Text(None),
+            help: "Folder of the bundle that is registered where no other is; not looked at where default-bundle is given",
         },
         Setting {
             key: "trusted-key",
@@ -73,7 +78,7 @@ pub const PROGRAM: Program = Program {
             help: "What a tenant may have at once, as TENANT:grants=N, TENANT:tracks=N or TENANT:jobs=N; * is every tenant that is not named",
         },
         Setting {
-            key: "share-window-seconds",
+            key: "share-window-secs",
             kind: Kind::Number(600),
             help: "What a tenant missed longer ago than this is not made up for",
         },
@@ -83,12 +88,12 @@ pub const PROGRAM: Program = Program {
             help: "Work that one answer to a pull aims at, by the node's measured rate",
         },
         Setting {
-            key: "collect-seconds",
+            key: "collect-secs",
             kind: Kind::Number(600),
             help: "Time between two looks for objects that nothing names; they go when seen twice",
         },
         Setting {
-            key: "drain-seconds",
+            key: "drain-secs",
             kind: Kind::Number(10),
             help: "How long calls under way may take once the end was asked for",
         },
@@ -116,13 +121,14 @@ pub struct Raw {
     source: Vec<String>,
     folder_sources: bool,
     default_bundle: Option<PathBuf>,
+    shipped_bundle: Option<PathBuf>,
     trusted_key: Vec<String>,
     min_bundle: Vec<String>,
     quota: Vec<String>,
-    share_window_seconds: u32,
+    share_window_secs: u32,
     grant_millis: u32,
-    collect_seconds: u32,
-    drain_seconds: u32,
+    collect_secs: u32,
+    drain_secs: u32,
     log: String,
     log_format: LogFormat,
 }
@@ -144,8 +150,10 @@ pub struct Settings {
     pub sources: BTreeMap<SourceName, PathBuf>,
     /// Whether an import may register its folder.
     pub folder_sources: bool,
-    /// The bundle to register where no other is.
+    /// The bundle to register and to use where a scan names none.
     pub default_bundle: Option<PathBuf>,
+    /// The bundle to register where no other is, unless there is a default one.
+    pub shipped_bundle: Option<PathBuf>,
     /// Whose bundles are accepted, and from which version on.
     pub trust: Trust,
     /// The core's policy.
@@ -186,11 +194,12 @@ impl Settings {
             sources: sources(&raw.source)?,
             folder_sources: raw.folder_sources,
             default_bundle: raw.default_bundle.clone(),
+            shipped_bundle: raw.shipped_bundle.clone(),
             trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
                 .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
             policy: policy(raw)?,
-            collect: Duration::from_secs(positive("collect-seconds", raw.collect_seconds)?.into()),
-            drain: Duration::from_secs(raw.drain_seconds.into()),
+            collect: Duration::from_secs(positive("collect-secs", raw.collect_secs)?.into()),
+            drain: Duration::from_secs(raw.drain_secs.into()),
             log: raw.log.clone(),
             log_format: raw.log_format,
         })
@@ -200,7 +209,7 @@ impl Settings {
 /// What the core is told of the operator's wishes; the rest is its default.
 fn policy(raw: &Raw) -> Result<Config, Problem> {
     let quotas = quotas(&raw.quota)?;
-    let window = positive("share-window-seconds", raw.share_window_seconds)?;
+    let window = positive("share-window-secs", raw.share_window_secs)?;
     Ok(Config {
         share_window: Millis(u64::from(window) * 1_000),
         grant_work: Millis(positive("grant-millis", raw.grant_millis)?.into()),
@@ -274,7 +283,7 @@ mod tests {
         let args = [
             "--data",
             "/d",
-            "--share-window-seconds",
+            "--share-window-secs",
             "10",
             "--grant-millis",
             "200",

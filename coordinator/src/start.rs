@@ -1,5 +1,5 @@
 //! Putting the parts together, in the order in which nothing is promised before it holds: bind, open store and storage,
-//! lead, read the state, register the default bundle, answer. And the end, in reverse: stop answering, drain, settle
+//! lead, read the state, register the configured bundle, answer. And the end, in reverse: stop answering, drain, settle
 //! what is under way, give up the leadership.
 
 use std::fs::File;
@@ -24,7 +24,7 @@ use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
     AgentsService, BundlesService, CatalogsService, JobsService, NodesService, ResultsService,
-    register_default,
+    register_default, register_shipped,
 };
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
 use crate::settings::Settings;
@@ -101,7 +101,12 @@ impl Coordinator {
                     .unwrap_or_else(stopped),
             );
         }
-        register_default(&self.app, self.settings.default_bundle.as_deref()).await?;
+        let (default, shipped) = (&self.settings.default_bundle, &self.settings.shipped_bundle);
+        match (default, shipped) {
+            (Some(folder), _) => register_default(&self.app, folder).await?,
+            (None, Some(folder)) => register_shipped(&self.app, folder).await?,
+            (None, None) => {}
+        }
         Ok(self)
     }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use types::{Code, SourceName};
+use types::SourceName;
 
 /// Reads `30s`, `10m`, `2h`, `500ms` or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -104,10 +104,7 @@ pub(super) fn source(text: &str) -> Result<(SourceName, PathBuf), String> {
         .ok_or_else(|| format!("`{text}` is not NAME=DIR"))?;
     let name = SourceName::new(name).map_err(|why| why.to_string())?;
     if dir.is_empty() {
-        return Err(format!(
-            "`{text}` names no folder ({})",
-            Code::ConfigInvalid
-        ));
+        return Err(format!("`{text}` names no folder"));
     }
     Ok((name, PathBuf::from(dir)))
 }

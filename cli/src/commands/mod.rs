@@ -81,11 +81,15 @@ async fn on_catalog(global: &Global, command: Catalog) -> Result<(), Failure> {
 /// Commands that wait have their own way to be interrupted: they say what they know by then.
 async fn on_scan(global: &Global, command: Scan) -> Result<(), Failure> {
     let client = || Client::connect(global);
+    let submitting = async |wait: bool| match wait {
+        true => Client::connect_to_wait(global).await,
+        false => Client::connect(global).await,
+    };
     match command {
         Scan::Watch { job } => scan::watch(global, job).await,
         Scan::Wait { job } => scan::wait(global, job).await,
-        Scan::Submit(flags) => scan::submit(global, &client().await?, flags).await,
-        Scan::Retry(flags) => scan::retry(global, &client().await?, flags).await,
+        Scan::Submit(flags) => scan::submit(global, &submitting(flags.wait).await?, flags).await,
+        Scan::Retry(flags) => scan::retry(global, &submitting(flags.wait).await?, flags).await,
         Scan::Ls => interruptible(async { scan::ls(global, &client().await?).await }).await,
         Scan::Get { job } => {
             interruptible(async { scan::get(global, &client().await?, job).await }).await

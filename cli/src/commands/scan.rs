@@ -147,7 +147,7 @@ pub(super) async fn wait(global: &Global, job: String) -> Result<(), Failure> {
 /// The job that is to be followed. A coordinator that is just being started again is waited for.
 async fn find(global: &Global, job: String) -> Result<(Client, JobView), Failure> {
     reach(global, async || {
-        let client = Client::connect(global).await?;
+        let client = Client::connect_to_wait(global).await?;
         let job = fetch(&client, job.clone()).await?;
         Ok((client, job))
     })

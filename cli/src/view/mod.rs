@@ -168,6 +168,8 @@ mod tests {
             ("explain", schemars::schema_for!(CodeList)),
             ("node-get", schemars::schema_for!(NodeDetail)),
             ("node-ls", schemars::schema_for!(NodeList)),
+            ("node-revocations", schemars::schema_for!(RevocationList)),
+            ("node-revoke", schemars::schema_for!(Revoked)),
             ("result-get", schemars::schema_for!(RowList)),
             ("result-get-track", schemars::schema_for!(RowDetail)),
             ("result-summary", schemars::schema_for!(Summary)),

@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod bundles;
 mod crash;
 mod edge;
 mod path;
