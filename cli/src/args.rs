@@ -163,6 +163,9 @@ pub(crate) struct Up {
     /// Lowest version accepted of a bundle; repeatable.
     #[arg(long = "min-bundle", value_name = "NAME=VERSION")]
     pub(crate) min_bundles: Vec<String>,
+    /// Write each event of the coordinator's core into this folder, for `trackscan-sim replay --journal`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
     /// Seconds between two flushes of finished tracks.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) flush_secs: Option<u32>,

@@ -73,6 +73,11 @@ pub const PROGRAM: Program = Program {
             help: "Lowest accepted version of a bundle as NAME=VERSION",
         },
         Setting {
+            key: "journal",
+            kind: Kind::Text(None),
+            help: "Folder in which each event of the core is written, for `trackscan-sim replay --journal`; none is unless given",
+        },
+        Setting {
             key: "quota",
             kind: Kind::List,
             help: "What a tenant may have at once, as TENANT:grants=N, TENANT:tracks=N or TENANT:jobs=N; * is every tenant that is not named",
@@ -124,6 +129,7 @@ pub struct Raw {
     shipped_bundle: Option<PathBuf>,
     trusted_key: Vec<String>,
     min_bundle: Vec<String>,
+    journal: Option<PathBuf>,
     quota: Vec<String>,
     share_window_secs: u32,
     grant_millis: u32,
@@ -156,6 +162,8 @@ pub struct Settings {
     pub shipped_bundle: Option<PathBuf>,
     /// Whose bundles are accepted, and from which version on.
     pub trust: Trust,
+    /// Where the core's journal is written, if it is.
+    pub journal: Option<PathBuf>,
     /// The core's policy.
     pub policy: Config,
     /// Time between two looks for objects that nothing names.
@@ -197,6 +205,7 @@ impl Settings {
             shipped_bundle: raw.shipped_bundle.clone(),
             trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
                 .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
+            journal: raw.journal.clone(),
             policy: policy(raw)?,
             collect: Duration::from_secs(positive("collect-secs", raw.collect_secs)?.into()),
             drain: Duration::from_secs(raw.drain_secs.into()),

@@ -26,6 +26,7 @@ use crate::handlers::{
     AgentsService, BundlesService, CatalogsService, JobsService, NodesService, ResultsService,
     register_default, register_shipped,
 };
+use crate::journal::Journal;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
 use crate::settings::Settings;
 use crate::shelf::Shelf;
@@ -57,10 +58,15 @@ impl Coordinator {
         let epoch = lead(store.as_ref()).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;
         let closing = Shutdown::new();
+        let journal = settings
+            .journal
+            .as_deref()
+            .map(|folder| Journal::begin(folder, epoch, &settings.policy));
         let (driver, handle) = Driver::new(
             epoch,
             settings.policy.clone(),
             Effects::new(store, storage.clone(), shelf.generation()),
+            journal.transpose()?,
         );
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
         let sources = Sources::new(&settings.sources)?;

@@ -105,6 +105,9 @@ pub(super) fn coordinator(
             arguments.flag(name, text(bundle)?);
         }
     }
+    if let Some(folder) = &flags.journal {
+        arguments.flag("--journal", text(folder)?);
+    }
     Ok(Plan {
         name: "coordinator",
         binary: binaries.join("coordinator"),

@@ -283,7 +283,7 @@ async fn a_job_that_no_node_can_take_is_accepted_and_says_why_it_waits() {
 async fn objects_that_nothing_names_are_removed_and_those_of_the_result_stay() {
     let world = World::new(TRACKS);
     let coordinator = world
-        .start(&["--folder-sources", "--collect-seconds", "1"])
+        .start(&["--folder-sources", "--collect-secs", "1"])
         .await;
     let mut scene = scene(&world, &coordinator).await;
     let pulled = scene.agent.pull(16).await.unwrap();
