@@ -1,11 +1,12 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, DEVICE=cpu|cuda and KEY=file are read where the list says so.
+# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, RECORD=file, DEVICE=cpu|cuda and KEY=file are read where the list says so.
 
 DEVICE ?= cpu
 RUNS ?= 20
 CATALOG ?=
 SEEDS ?= 2000
 FROM ?= 0
+RECORD ?= docs/reference/simulation-record.txt
 export DEVICE CATALOG
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,10 @@ build: setup ## the five binaries in target/release
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
 	@scripts/demo.sh
 
-test: build ## all tests; needs no network once the registries have been read
+# Everything is built at once: building the binaries first would build half of the libraries twice, since the tests ask for
+# more of their features.
+test: setup ## all tests; needs no network once the registries have been read
+	cargo build --release --locked --workspace --all-targets
 	cargo test --release --locked --workspace
 	cargo test --release --locked -p sim --features mutants --test mutants
 
@@ -36,8 +40,9 @@ crash: build ## kill -9 every process in turn during RUNS=20 scans and recount t
 bad-input: build ## scan the hostile catalogue and print what became of each file
 	cargo test --release --locked -p tests --test bad_input -- --nocapture --test-threads=1
 
-sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0, and one line about them; failures keep their logs
-	cargo run --release --locked -p sim --bin trackscan-sim -- run --from $(FROM) --seeds $(SEEDS)
+sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goes to RECORD=file, failures keep their logs
+	cargo run --release --locked -p sim --bin trackscan-sim -- run --from $(FROM) --seeds $(SEEDS) \
+		$(if $(RECORD),--record $(RECORD) --commit $$(git rev-parse --short=12 HEAD))
 
 mutants: ## plant one bug after the other in the cores and their shells, and print which promise found it, and how soon
 	cargo run --release --locked -p sim --features mutants --bin trackscan-sim -- mutants

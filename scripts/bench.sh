@@ -9,18 +9,23 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/trackscan
 version=$(cat .libtorch/build-version)
 python=$cache/bench-$version/bin/python
 
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh
+
+target=bench
+# Where the module that fills an environment is missing, `python3 -m venv` says so only after it has made half of one.
+needs='
+python3 -c __import__("ensurepip") | python3-venv | the Python environment of the yardsticks
+'
+
 yardstick() {
     "$python" -c 'import torch, torchaudio' 2>/dev/null && return
     echo "bench: installing PyTorch $version beside the cache, once" >&2
-    python3 -m venv "$cache/bench-$version" || {
-        echo "error: python3 cannot make an environment; fix: install python3-venv" >&2
-        exit 1
-    }
+    install_packages
+    python3 -m venv "$cache/bench-$version" || fail "python3 cannot make an environment in $cache" "look at its words above"
     # The wheel that libtorch came from serves again where this Python's version is the wheel's.
-    "$python" -m pip install --quiet --find-links "$cache/wheels" "torch==$version" "torchaudio==$version" numpy || {
-        echo "error: PyTorch $version could not be installed; fix: give pip a way to the Python registry and 5 GB in $cache" >&2
-        exit 1
-    }
+    "$python" -m pip install --quiet --find-links "$cache/wheels" "torch==$version" "torchaudio==$version" numpy ||
+        fail "PyTorch $version could not be installed" "give pip a way to the Python registry and 5 GB in $cache"
 }
 
 yardstick

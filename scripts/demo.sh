@@ -16,8 +16,6 @@ scanctl=${CARGO_TARGET_DIR:-target}/release/scanctl
 # A port that is free now; another process may take it before `up` does, which then says so.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 export SCANCTL_ADDRESS=http://127.0.0.1:$port
-# Two demonstrations side by side must not fight for the metrics port.
-export TRACKSCAN_METRICS=${TRACKSCAN_METRICS:-off}
 
 say() { printf '\n%s\n' "$*" >&2; }
 
@@ -44,10 +42,17 @@ scan() {
     [ "$status" = 0 ] || [ "$status" = 8 ] || exit "$status"
 }
 
+# Exit code 3 says that the cluster's data of an earlier demonstration has this snapshot already.
+import() {
+    local status=0
+    "$scanctl" catalog import "$@" || status=$?
+    [ "$status" = 0 ] || [ "$status" = 3 ] || exit "$status"
+}
+
 start
 if [ -n "$music" ]; then
     say "== import $music"
-    "$scanctl" catalog import folder "$(realpath "$music")"
+    import folder "$(realpath "$music")"
     say "== scan"
     job=$(scan folder)
     say "== verdicts"
@@ -55,7 +60,7 @@ if [ -n "$music" ]; then
     say "This bundle has never heard real music: read the scores and timelines as what the machinery does, not as what your tracks are."
 else
     say "== import the demonstration catalogue"
-    "$scanctl" catalog import demo demo/tracks
+    import demo demo/tracks
     say "== scan"
     job=$(scan demo --accept-demonstration)
     say "== verdicts beside the truth"

@@ -7,13 +7,10 @@ cd "$(dirname "$0")/.."
 
 device=${DEVICE:-cpu}
 
-fail() {
-    printf 'error: %s\n' "$1" >&2
-    shift
-    printf '  fix: %s\n' "$@" >&2
-    exit 1
-}
+# shellcheck source=scripts/packages.sh
+. scripts/packages.sh
 
+target=setup
 # command or check | Debian package | what needs it
 needs='
 g++ --version | g++ | the C++ shim between Rust and libtorch, and zstd
@@ -21,27 +18,6 @@ python3 --version | python3 | unpacking libtorch
 python3 -m pip --version | python3-pip | fetching libtorch from the Python registry
 ffmpeg -version | ffmpeg | tests, benches and remaking the demonstration audio (encoders)
 '
-
-missing_packages() {
-    while IFS='|' read -r check package reason; do
-        [ -n "$check" ] || continue
-        if ! $check >/dev/null 2>&1; then
-            printf 'missing: %s, for%s\n' "$(echo "$package" | xargs)" "$reason" >&2
-            echo "$package" | xargs
-        fi
-    done <<<"$needs"
-}
-
-install_packages() {
-    local missing
-    missing=$(missing_packages | tr '\n' ' ')
-    [ -n "${missing// /}" ] || return 0
-    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        fail "OS packages are missing: $missing" "sudo apt-get install -y $missing" "(or what your system calls them), then run make setup again"
-    fi
-    local install="env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing"
-    $install || { apt-get update && $install; } || fail "apt could not install: $missing" "look at apt's words above, then run make setup again"
-}
 
 check_platform() {
     [ "$(uname -sm)" = "Linux x86_64" ] || fail "this is $(uname -sm)" "Trackscan builds and runs on x86-64 Linux only"

@@ -4,11 +4,19 @@ A tree's time is read from /proc, in ticks of 1/100 s, and holds what the dead b
 """
 
 import os
+import statistics
 import subprocess
+import sys
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
+
+SPIN = "import time, numpy; x = numpy.linspace(0, 9, 4096, dtype='f4'); y = x.copy(); [numpy.sin(x, out=y) for _ in range(250_000)]; print(time.process_time())"
+"""A fixed amount of vector arithmetic in the first-level cache, about a second of it; prints its own processor seconds."""
+SPINS = 5
+"""How often it is measured alone and together, in turn: odd, so that the median is one of them."""
 
 
 def run(command: list[str], **options) -> tuple[str, float]:
@@ -44,3 +52,30 @@ def is_below(pid: int, root: int, seen: dict) -> bool:
     while pid in seen and pid != root:
         pid = seen[pid][0]
     return pid == root
+
+
+@contextmanager
+def pinned(cores: set[int]):
+    """Keeps this process, and what it starts meanwhile, to some cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def spin(core: int) -> subprocess.Popen:
+    with pinned({core}):
+        return subprocess.Popen([sys.executable, "-c", SPIN], stdout=subprocess.PIPE, text=True)
+
+
+def crowding(cores: list[int]) -> float:
+    """What the same work costs in processor seconds with another core at it too, against alone. 1 where cores share nothing."""
+    ratios = []
+    for _ in range(SPINS):
+        alone = float(spin(cores[0]).communicate()[0])
+        two = [spin(core) for core in cores[:2]]
+        together = [float(one.communicate()[0]) for one in two]
+        ratios.append(statistics.mean(together) / alone)
+    return statistics.median(ratios)

@@ -1,15 +1,17 @@
 //! The command tree: every command, argument and flag of scanctl, each with its help. Called once by `main`; performs
 //! nothing.
 
+mod misuse;
 mod values;
 mod variables;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use misuse::misuse;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use types::SourceName;
-use values::{duration, loopback, metrics, source};
+use values::{duration, loopback, memory, metrics, source, until, when};
 pub(crate) use variables::{parse, tree};
 
 /// Scans whole music catalogues for machine-made recordings on the GPUs you own.
@@ -48,8 +50,8 @@ pub(crate) struct Global {
     /// How data is printed on stdout.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// How long to wait for an answer, and for a job to end where the command waits: `30s`, `10m`, `2h`.
-    /// Calls have 30 seconds unless given; waiting for a job has no bound unless given.
+    /// How long to wait for an answer or, where the command waits for a job, for its end: `30s`, `10m`, `2h`. An answer has
+    /// 30 seconds unless given; waiting for a job has no bound unless given.
     #[arg(long, global = true, value_parser = duration, value_name = "TIME")]
     pub(crate) timeout: Option<Duration>,
     /// No progress on stderr.
@@ -150,7 +152,8 @@ pub(crate) struct Up {
     /// Decoder processes; 0 means one fewer than processors, at least one.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) decoders: usize,
-    /// Bundle to register where no other is; the one that ships with scanctl unless given.
+    /// Bundle to register, and to use where a scan names none. Without it, the one that ships with scanctl is registered
+    /// where no other is.
     #[arg(long, value_name = "DIR")]
     pub(crate) default_bundle: Option<PathBuf>,
     /// Public key (64 hex digits) whose bundles are trusted; repeatable. The key of the demonstration bundle is trusted
@@ -160,6 +163,9 @@ pub(crate) struct Up {
     /// Lowest version accepted of a bundle; repeatable.
     #[arg(long = "min-bundle", value_name = "NAME=VERSION")]
     pub(crate) min_bundles: Vec<String>,
+    /// Write each event of the coordinator's core into this folder, for `trackscan-sim replay --journal`.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) journal: Option<PathBuf>,
     /// Seconds between two flushes of finished tracks.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) flush_secs: Option<u32>,
@@ -235,6 +241,8 @@ pub(crate) enum ImportFormat {
 pub(crate) enum Scan {
     /// Submit a job over a catalog.
     Submit(Submit),
+    /// Submit a job over the tracks of a published result that failed. Its result is the whole one, with the new rows in it.
+    Retry(Retry),
     /// List jobs, newest first.
     Ls,
     /// Show a job.
@@ -251,6 +259,23 @@ pub(crate) enum Scan {
     Wait {
         /// Job, its unique beginning, or `last`.
         job: String,
+    },
+    /// Grant nothing new of a job; what is in hand still counts.
+    Pause {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Let a paused job go on.
+    Resume {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Change where an open job stands in line; what is not given stays as it is.
+    Rank {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+        #[command(flatten)]
+        rank: Rank,
     },
     /// Cancel a job that has not begun to publish.
     Cancel {
@@ -296,6 +321,17 @@ pub(crate) struct Submit {
     /// Tracks per shard; clamp(rows/256, 16, 1024) unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shard_tracks: Option<u32>,
+    #[command(flatten)]
+    pub(crate) rank: Rank,
+    /// Only nodes whose devices in service are all of this kind.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) require_device: Option<DeviceKind>,
+    /// Only nodes each of whose devices in service has so much memory: `24GiB`, or a number of bytes.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) require_memory: Option<u64>,
+    /// Only nodes that have the bundle loaded already.
+    #[arg(long)]
+    pub(crate) require_loaded: bool,
     /// Name of this request, so that repeating it submits nothing twice; random unless given.
     #[arg(long, value_name = "ID")]
     pub(crate) request_id: Option<String>,
@@ -304,12 +340,65 @@ pub(crate) struct Submit {
     pub(crate) wait: bool,
 }
 
+/// Flags of `scan retry`.
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// Published job, its unique beginning, or `last`.
+    pub(crate) job: String,
+    /// The tracks that are `unscannable` there; for now the only choice.
+    #[arg(long, required = true)]
+    pub(crate) failed: bool,
+    #[command(flatten)]
+    pub(crate) rank: Rank,
+    /// Name of this request, so that repeating it submits nothing twice; random unless given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// Wait until the job has ended, with progress; the exit code says how.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Where a job stands in line.
+#[derive(Debug, Args)]
+pub(crate) struct Rank {
+    /// How urgent it is, before all else; a new job is `batch` unless given.
+    #[arg(long, value_enum, value_name = "LANE")]
+    pub(crate) lane: Option<Lane>,
+    /// Within the lane of its tenant, higher goes first; a new job has 0 unless given.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// By when the result is wanted: a time such as 2026-12-01T18:00:00Z, or a span from now such as 6h. Among equals the
+    /// earlier goes first; nothing ends by it.
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    pub(crate) deadline: Option<i64>,
+}
+
+/// How urgent a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lane {
+    /// One track, or few, that somebody waits for.
+    Interactive,
+    /// New arrivals of a catalog.
+    Ingest,
+    /// Whole catalogs.
+    Batch,
+}
+
+/// A kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceKind {
+    /// The processor.
+    Cpu,
+    /// NVIDIA GPUs.
+    Cuda,
+}
+
 /// Which stages run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Stages {
     /// The screen over every track.
     Screen,
-    /// The screen, then the residual where the gate says so.
+    /// The screen, then the residual where the gate says so; not in this version.
     Both,
 }
 
@@ -322,7 +411,7 @@ pub(crate) enum Results {
     Get {
         /// Job, its unique beginning, or `last`.
         job: String,
-        /// One track by id or key, with all that is kept about it.
+        /// One track by id or key, with more of its row; thumbnail, embedding, mean and deviation are in the Parquet export.
         track: Option<String>,
         /// Only rows of this verdict; repeatable.
         #[arg(long = "verdict", value_name = "VERDICT")]
@@ -373,11 +462,53 @@ pub(crate) enum ExportFormat {
 pub(crate) enum Node {
     /// List nodes.
     Ls,
-    /// Show a node with its devices and grants.
+    /// Show a node with its devices, its grants, and why it does no work.
     Get {
         /// The node.
         name: String,
     },
+    /// Let a node take nothing new; what it has it finishes.
+    Cordon {
+        /// The node.
+        name: String,
+    },
+    /// Let a cordoned or draining node take work again.
+    Uncordon {
+        /// The node.
+        name: String,
+    },
+    /// Let a node give back what it has not begun, finish the rest, and leave.
+    Drain {
+        /// The node.
+        name: String,
+    },
+    /// Let nothing count that a node's device made in a span of time; its tracks are scanned again. Published results stay
+    /// as they are.
+    Revoke(Revoke),
+    /// List revocations, newest first.
+    Revocations,
+}
+
+/// Flags of `node revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The node.
+    pub(crate) name: String,
+    /// Its device, such as cuda:1; all of its devices unless given.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Begin of the span by the node's clock: a time such as 2026-12-01T18:00:00Z, or a span before now such as 6h.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) from: i64,
+    /// End of the span, itself included; now unless given.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) to: Option<i64>,
+    /// Why, for the record.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Name of this revocation, so that repeating it with the same span changes nothing; random unless given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
 }
 
 /// Commands on bundles.

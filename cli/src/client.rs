@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::transport::{Channel, Endpoint};
 use types::{ActorId, Code, TenantId, chain};
 
-/// How long one call may take unless `--timeout` says otherwise: listings answer in milliseconds, so that half a
+/// How long one call may take unless `--timeout` says otherwise for it: listings answer in milliseconds, so that half a
 /// minute means that something is wrong.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connecting may take.
@@ -30,6 +30,15 @@ pub(crate) struct Client {
 impl Client {
     /// Connects.
     pub(crate) async fn connect(global: &Global) -> Result<Self, Failure> {
+        Self::with_deadline(global, global.timeout.unwrap_or(CALL_TIMEOUT)).await
+    }
+
+    /// Connects for a command that waits for a job: its `--timeout` is for the job's end, and its calls have the usual deadline.
+    pub(crate) async fn connect_to_wait(global: &Global) -> Result<Self, Failure> {
+        Self::with_deadline(global, CALL_TIMEOUT).await
+    }
+
+    async fn with_deadline(global: &Global, timeout: Duration) -> Result<Self, Failure> {
         let tenant = TenantId::new(&global.tenant)
             .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
         let actor = ActorId::new(&global.actor)
@@ -49,7 +58,7 @@ impl Client {
         Ok(Self {
             channel,
             caller,
-            timeout: global.timeout.unwrap_or(CALL_TIMEOUT),
+            timeout,
         })
     }
 

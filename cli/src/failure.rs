@@ -1,5 +1,6 @@
 //! How a command ends: the exit codes, and the one place where a failure is printed, as code, cause and fix on stderr.
 
+use crate::args::misuse;
 use std::process::ExitCode;
 use types::{Code, Problem};
 
@@ -10,6 +11,8 @@ pub(crate) enum Exit {
     General = 1,
     /// The command line makes no sense.
     Usage = 2,
+    /// What was asked for stood already; nothing was stored.
+    Unchanged = 3,
     /// There is no such thing.
     NotFound = 5,
     /// The thing stands in the way of the request.
@@ -147,7 +150,11 @@ const fn exit_of(code: Code) -> Exit {
     }
     if matches!(
         code,
-        Code::JobClosed | Code::ResultNotPublished | Code::DataLocked | Code::AddressInUse
+        Code::JobClosed
+            | Code::ResultNotPublished
+            | Code::NothingToRetry
+            | Code::DataLocked
+            | Code::AddressInUse
     ) {
         return Exit::Conflict;
     }
@@ -180,15 +187,22 @@ pub(crate) fn after(
     }
 }
 
-/// Prints what clap has to say and ends as it wants: help on stdout with 0, usage errors on stderr with 2.
-pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    let printed = error.print();
-    let code = if printed.is_ok() {
-        error.exit_code()
-    } else {
-        Exit::General as i32
-    };
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
+/// Prints help or the version where that was asked for, as clap wants it; what makes no sense is a problem like any other.
+pub(crate) fn usage(said: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    let helped = matches!(
+        said.kind(),
+        ErrorKind::DisplayHelp
+            | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            | ErrorKind::DisplayVersion
+    );
+    if !helped {
+        return exit(Err(misuse(said)));
+    }
+    match said.print() {
+        Ok(()) => ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(1)),
+        Err(unread) => exit(Err(unread.into())),
+    }
 }
 
 /// Prints a failure, if any, and gives the process's exit code.

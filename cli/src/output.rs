@@ -64,8 +64,7 @@ pub(crate) fn print(global: &Global, view: &impl View) -> Result<(), Failure> {
     let text = match global.output {
         Format::Table => view.table(Paint::of(global)),
         Format::Json => to_json(view)?,
-        Format::Yaml => serde_saphyr::to_string(view)
-            .map_err(|why| problem(Code::Internal, format!("could not write YAML: {why}")))?,
+        Format::Yaml => to_yaml(view)?,
         Format::Csv => to_csv(&view.records()),
         Format::Name => view.names().join("\n"),
     };
@@ -86,6 +85,11 @@ pub(crate) fn write_line(text: &str) -> Result<(), Failure> {
 fn to_json(view: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(view)
         .map_err(|why| problem(Code::Internal, format!("could not write JSON: {why}")))
+}
+
+fn to_yaml(view: &impl Serialize) -> Result<String, Failure> {
+    serde_saphyr::to_string(view)
+        .map_err(|why| problem(Code::Internal, format!("could not write YAML: {why}")))
 }
 
 /// Records as aligned columns without borders, as kubectl prints them.
@@ -143,6 +147,23 @@ fn csv_cell(cell: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::view::CodeList;
+    use serde_json::Value;
+
+    #[test]
+    fn yaml_says_what_json_says_whatever_the_texts_are() {
+        let hostile = serde_json::json!({
+            "texts": ["no", "null", "1e3", "012", "- x", "a: b", "#", "", "  ", "tab\tend", "two\nlines\n", "quote\"'", "ü", "\u{1f3b5}", "~", "=1+1"],
+            "numbers": [0, -1, u64::MAX, 0.1, 1.5e300],
+            "none": null, "empty": [], "nothing": {}, "yes": true,
+        });
+        let codes = serde_json::to_value(CodeList::all()).expect("codes are JSON");
+        for view in [hostile, codes] {
+            let yaml = to_yaml(&view).unwrap_or_else(|why| panic!("{why}"));
+            let read: Value = serde_saphyr::from_str(&yaml).expect("YAML reads back");
+            assert_eq!(read, view, "{yaml}");
+        }
+    }
 
     #[test]
     fn cells_that_a_spreadsheet_would_run_are_made_harmless_and_numbers_stay_numbers() {

@@ -37,8 +37,7 @@ impl Progress {
         let (since, before) = *self
             .started
             .get_or_insert_with(|| (Instant::now(), job.tracks_done));
-        let rate = (job.tracks_done - before.min(job.tracks_done)) as f64
-            / since.elapsed().as_secs_f64().max(1e-3);
+        let rate = rate(before, job.tracks_done, since.elapsed());
         if let Some(bar) = &self.bar {
             style(bar, "{bar:32} {pos}/{len} tracks  {msg}");
             bar.set_length(job.tracks);
@@ -99,16 +98,65 @@ fn style(bar: &ProgressBar, template: &str) {
     }
 }
 
+/// Tracks per second since this command began to look: what was done before says nothing of the speed now.
+fn rate(before: u64, done: u64, looked: Duration) -> f64 {
+    done.saturating_sub(before) as f64 / looked.as_secs_f64().max(1e-3)
+}
+
+/// The time that what is left takes at this rate.
+fn eta(left: u64, rate: f64) -> String {
+    match left {
+        0 => span(0),
+        _ if rate > 0.0 => span((left as f64 / rate) as u64),
+        _ => "-".to_owned(),
+    }
+}
+
 fn rest(job: &JobView, rate: f64) -> String {
-    let left = job.tracks.saturating_sub(job.tracks_done);
-    let eta = if rate > 0.0 {
-        format!("ETA {}", span((left as f64 / rate) as u64))
-    } else {
-        "ETA -".to_owned()
-    };
+    let eta = eta(job.tracks.saturating_sub(job.tracks_done), rate);
     let v = &job.verdicts;
     format!(
-        "{rate:.2}/s  {eta}  {} likely_ai, {} unscannable",
+        "{rate:.2}/s  ETA {eta}  {} likely_ai, {} unscannable",
         v.likely_ai, v.unscannable
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_of_what_was_done_while_one_looked() {
+        let looked = Duration::from_secs(10);
+        assert_eq!(rate(100, 150, looked), 5.0);
+        assert_eq!(rate(100, 100, looked), 0.0);
+        assert_eq!(rate(100, 90, looked), 0.0, "a revocation takes tracks back");
+        assert!(rate(0, 5, Duration::ZERO).is_finite());
+    }
+
+    #[test]
+    fn the_end_is_where_the_rest_takes_it_and_unknown_while_nothing_moves() {
+        assert_eq!(eta(50, 5.0), "10s");
+        assert_eq!(eta(36_000, 5.0), "2h");
+        assert_eq!(eta(50, 0.0), "-");
+        assert_eq!(eta(0, 0.0), "0s");
+    }
+
+    #[test]
+    fn a_line_says_rate_end_and_verdicts() {
+        let mut job = JobView::from(v1::Job {
+            spec: Some(v1::JobSpec {
+                job: "j".to_owned(),
+                rows: 200,
+                ..v1::JobSpec::default()
+            }),
+            tracks_done: 150,
+            ..v1::Job::default()
+        });
+        job.verdicts.likely_ai = 3;
+        assert_eq!(
+            rest(&job, 5.0),
+            "5.00/s  ETA 10s  3 likely_ai, 0 unscannable"
+        );
+    }
 }

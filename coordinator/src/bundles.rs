@@ -48,6 +48,20 @@ impl Bundles {
         all
     }
 
+    /// Whether none is registered.
+    pub(crate) fn is_empty(&self) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.is_empty()
+    }
+
+    /// Whether the bundle that ships is to be registered: where no other is, and no version of its own as high, so that what
+    /// an operator registered stays the default, and a newer version of Trackscan brings its newer bundle.
+    pub(crate) fn wants_shipped(&self, shipped: &BundleRecord) -> bool {
+        let older =
+            |known: &BundleRecord| known.name == shipped.name && known.version < shipped.version;
+        self.all().iter().all(older)
+    }
+
     /// The bundle of that digest.
     pub(crate) fn get(&self, digest: Digest) -> Option<BundleRecord> {
         self.known
@@ -157,6 +171,26 @@ mod tests {
         let bundles = Bundles::new(vec![old.clone(), new]);
         bundles.set_default(old.digest);
         assert_eq!(bundles.find("").unwrap(), old);
+    }
+
+    #[test]
+    fn what_ships_is_wanted_where_nothing_else_is_registered_but_older_versions_of_it() {
+        let shipped = record("demo", 2, 9);
+        for (known, wanted) in [
+            (vec![], true),
+            (vec![record("demo", 1, 1)], true),
+            (vec![shipped.clone()], false),
+            (vec![record("demo", 3, 1)], false),
+            (vec![record("mine", 1, 1)], false),
+            (vec![record("demo", 1, 1), record("mine", 1, 2)], false),
+        ] {
+            let said = format!("{known:?}");
+            assert_eq!(
+                Bundles::new(known).wants_shipped(&shipped),
+                wanted,
+                "{said}"
+            );
+        }
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
-use scheduler::{Action, Actions, Answer, CallId, Caller, Core, Event, Request, StepDown};
+use scheduler::{Action, Actions, Answer, CallId, Caller, Config, Core, Event, Request, StepDown};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use types::{Code, Epoch, Generation, Millis, Problem};
 
 use crate::effects::{Effect, Effects};
+use crate::journal::Journal;
 use crate::{clock, gauges};
 
 /// Messages that wait for the driver. Beyond it callers wait at the channel, and the server's limits hold them.
@@ -60,6 +61,7 @@ pub(crate) enum End {
 /// The task's state.
 pub(crate) struct Driver {
     core: Core,
+    journal: Option<Journal>,
     epoch: Epoch,
     effects: Effects,
     running: JoinSet<Effect>,
@@ -138,7 +140,12 @@ fn ended() -> Problem {
 impl Driver {
     /// A driver whose core begins its reign with the first turn of [`Driver::run`].
     #[must_use]
-    pub(crate) fn new(epoch: Epoch, effects: Effects) -> (Self, Handle) {
+    pub(crate) fn new(
+        epoch: Epoch,
+        policy: Config,
+        effects: Effects,
+        journal: Option<Journal>,
+    ) -> (Self, Handle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let (changes, ready) = (watch::Sender::new(0), watch::Sender::new(false));
         let handle = Handle {
@@ -147,7 +154,8 @@ impl Driver {
             ready: ready.subscribe(),
         };
         let driver = Self {
-            core: Core::new(),
+            core: Core::with_config(policy),
+            journal,
             epoch,
             effects,
             running: JoinSet::new(),
@@ -275,7 +283,10 @@ impl Driver {
         let changed = events.iter().any(changes_records);
         let (now, mut actions) = (self.now(), Actions::new());
         for event in events {
-            self.core.handle(now, event, &mut actions);
+            self.handle(now, event, &mut actions);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.flush();
         }
         for action in actions {
             self.carry_out(action)?;
@@ -285,6 +296,16 @@ impl Driver {
         }
         metrics::gauge!("scan_calls_waiting").set(self.calls.len() as f64);
         Ok(())
+    }
+
+    /// Tells the core of an event; the journal of it too, where one is written.
+    fn handle(&mut self, now: Millis, event: Event, actions: &mut Actions) {
+        let noted = self.journal.is_some().then(|| Journal::note(now, &event));
+        let before = actions.len();
+        self.core.handle(now, event, actions);
+        if let (Some(journal), Some(noted)) = (&mut self.journal, noted) {
+            journal.did(noted, &actions[before..]);
+        }
     }
 
     fn carry_out(&mut self, action: Action) -> Result<(), End> {
@@ -334,6 +355,9 @@ impl Driver {
             if let Err(end) = turn {
                 return end;
             }
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.knows(&self.core);
         }
         self.effects.resign(self.epoch).await;
         End::Drained

@@ -5,18 +5,21 @@
 //! `main` starts it; tests start it in their own process on a free port. It never reads a track's audio, never decides
 //! about a grant or a commit (the core does), and lets nothing wire-shaped past its handlers.
 //!
-//! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `handlers` are its
-//! ears, `shelf` keeps what people name, `server` is the edge.
+//! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `journal` its diary, `handlers` are its
+//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `server` is the edge.
 
 mod app;
 mod audit;
 mod bridge;
 mod bundles;
 mod clock;
+mod collector;
 mod driver;
 mod effects;
 mod gauges;
 mod handlers;
+mod journal;
+mod quotas;
 mod rpc;
 mod server;
 pub mod settings;

@@ -10,8 +10,11 @@ use bundle::Trust;
 use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
+use scheduler::Config;
 use serde::Deserialize;
-use types::{Code, Problem, SourceName, file_url};
+use types::{Code, Millis, Problem, SourceName, file_url};
+
+use crate::quotas::quotas;
 
 /// The coordinator's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
@@ -52,7 +55,12 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "default-bundle",
             kind: Kind::Text(None),
-            help: "Folder of the bundle that is registered where no other is",
+            help: "Folder of a bundle to register, and to use where a scan names none",
+        },
+        Setting {
+            key: "shipped-bundle",
+            kind: Kind::Text(None),
+            help: "Folder of the bundle that is registered where no other is; not looked at where default-bundle is given",
         },
         Setting {
             key: "trusted-key",
@@ -65,7 +73,32 @@ pub const PROGRAM: Program = Program {
             help: "Lowest accepted version of a bundle as NAME=VERSION",
         },
         Setting {
-            key: "drain-seconds",
+            key: "journal",
+            kind: Kind::Text(None),
+            help: "Folder in which each event of the core is written, for `trackscan-sim replay --journal`; none is unless given",
+        },
+        Setting {
+            key: "quota",
+            kind: Kind::List,
+            help: "What a tenant may have at once, as TENANT:grants=N, TENANT:tracks=N or TENANT:jobs=N; * is every tenant that is not named",
+        },
+        Setting {
+            key: "share-window-secs",
+            kind: Kind::Number(600),
+            help: "What a tenant missed longer ago than this is not made up for",
+        },
+        Setting {
+            key: "grant-millis",
+            kind: Kind::Number(120_000),
+            help: "Work that one answer to a pull aims at, by the node's measured rate",
+        },
+        Setting {
+            key: "collect-secs",
+            kind: Kind::Number(600),
+            help: "Time between two looks for objects that nothing names; they go when seen twice",
+        },
+        Setting {
+            key: "drain-secs",
             kind: Kind::Number(10),
             help: "How long calls under way may take once the end was asked for",
         },
@@ -93,9 +126,15 @@ pub struct Raw {
     source: Vec<String>,
     folder_sources: bool,
     default_bundle: Option<PathBuf>,
+    shipped_bundle: Option<PathBuf>,
     trusted_key: Vec<String>,
     min_bundle: Vec<String>,
-    drain_seconds: u32,
+    journal: Option<PathBuf>,
+    quota: Vec<String>,
+    share_window_secs: u32,
+    grant_millis: u32,
+    collect_secs: u32,
+    drain_secs: u32,
     log: String,
     log_format: LogFormat,
 }
@@ -117,10 +156,18 @@ pub struct Settings {
     pub sources: BTreeMap<SourceName, PathBuf>,
     /// Whether an import may register its folder.
     pub folder_sources: bool,
-    /// The bundle to register where no other is.
+    /// The bundle to register and to use where a scan names none.
     pub default_bundle: Option<PathBuf>,
+    /// The bundle to register where no other is, unless there is a default one.
+    pub shipped_bundle: Option<PathBuf>,
     /// Whose bundles are accepted, and from which version on.
     pub trust: Trust,
+    /// Where the core's journal is written, if it is.
+    pub journal: Option<PathBuf>,
+    /// The core's policy.
+    pub policy: Config,
+    /// Time between two looks for objects that nothing names.
+    pub collect: Duration,
     /// How long a drain may take.
     pub drain: Duration,
     /// Which events are logged.
@@ -155,12 +202,36 @@ impl Settings {
             sources: sources(&raw.source)?,
             folder_sources: raw.folder_sources,
             default_bundle: raw.default_bundle.clone(),
+            shipped_bundle: raw.shipped_bundle.clone(),
             trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
                 .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
-            drain: Duration::from_secs(raw.drain_seconds.into()),
+            journal: raw.journal.clone(),
+            policy: policy(raw)?,
+            collect: Duration::from_secs(positive("collect-secs", raw.collect_secs)?.into()),
+            drain: Duration::from_secs(raw.drain_secs.into()),
             log: raw.log.clone(),
             log_format: raw.log_format,
         })
+    }
+}
+
+/// What the core is told of the operator's wishes; the rest is its default.
+fn policy(raw: &Raw) -> Result<Config, Problem> {
+    let quotas = quotas(&raw.quota)?;
+    let window = positive("share-window-secs", raw.share_window_secs)?;
+    Ok(Config {
+        share_window: Millis(u64::from(window) * 1_000),
+        grant_work: Millis(positive("grant-millis", raw.grant_millis)?.into()),
+        quota: quotas.others,
+        quotas: quotas.named,
+        ..Config::default()
+    })
+}
+
+fn positive(key: &str, value: u32) -> Result<u32, Problem> {
+    match value {
+        0 => Err(invalid(format!("setting `{key}` is 0"))),
+        _ => Ok(value),
     }
 }
 
@@ -214,6 +285,31 @@ mod tests {
             check_refused(&["--data", "/d", "--listen", listen], "is not on loopback");
         }
         assert!(check(&["--data", "/d", "--listen", "[::1]:0"]).is_ok());
+    }
+
+    #[test]
+    fn the_core_s_policy_is_the_operator_s() {
+        let args = [
+            "--data",
+            "/d",
+            "--share-window-secs",
+            "10",
+            "--grant-millis",
+            "200",
+            "--quota",
+            "a:jobs=1",
+        ];
+        let policy = check(&args).unwrap().policy;
+        assert_eq!(policy.share_window, Millis(10_000));
+        assert_eq!(policy.grant_work, Millis(200));
+        assert_eq!(policy.quotas.len(), 1);
+        let default = check(&["--data", "/d"]).unwrap().policy;
+        assert_eq!(default, Config::default());
+        check_refused(
+            &["--data", "/d", "--grant-millis", "0"],
+            "`grant-millis` is 0",
+        );
+        check_refused(&["--data", "/d", "--quota", "a"], "setting `quota`: `a`");
     }
 
     #[test]

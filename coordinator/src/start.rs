@@ -1,5 +1,5 @@
 //! Putting the parts together, in the order in which nothing is promised before it holds: bind, open store and storage,
-//! lead, read the state, register the default bundle, answer. And the end, in reverse: stop answering, drain, settle
+//! lead, read the state, register the configured bundle, answer. And the end, in reverse: stop answering, drain, settle
 //! what is under way, give up the leadership.
 
 use std::fs::File;
@@ -19,12 +19,14 @@ use types::{Code, Epoch, Problem};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
 use crate::bundles::Bundles;
+use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
     AgentsService, BundlesService, CatalogsService, JobsService, NodesService, ResultsService,
-    register_default,
+    register_default, register_shipped,
 };
+use crate::journal::Journal;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
 use crate::settings::Settings;
 use crate::shelf::Shelf;
@@ -56,9 +58,15 @@ impl Coordinator {
         let epoch = lead(store.as_ref()).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;
         let closing = Shutdown::new();
+        let journal = settings
+            .journal
+            .as_deref()
+            .map(|folder| Journal::begin(folder, epoch, &settings.policy));
         let (driver, handle) = Driver::new(
             epoch,
+            settings.policy.clone(),
             Effects::new(store, storage.clone(), shelf.generation()),
+            journal.transpose()?,
         );
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
         let sources = Sources::new(&settings.sources)?;
@@ -99,7 +107,12 @@ impl Coordinator {
                     .unwrap_or_else(stopped),
             );
         }
-        register_default(&self.app, self.settings.default_bundle.as_deref()).await?;
+        let (default, shipped) = (&self.settings.default_bundle, &self.settings.shipped_bundle);
+        match (default, shipped) {
+            (Some(folder), _) => register_default(&self.app, folder).await?,
+            (None, Some(folder)) => register_shipped(&self.app, folder).await?,
+            (None, None) => {}
+        }
         Ok(self)
     }
 
@@ -121,6 +134,8 @@ impl Coordinator {
             .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let shutdown = self.app.shutdown.clone();
         let deadline = self.settings.drain;
+        let collecting = collector::run(self.app.clone(), self.settings.collect, shutdown.clone());
+        tokio::spawn(collecting);
         let routes = routes(self.app).await?;
         let asked = shutdown.clone();
         let serving = server::limited()

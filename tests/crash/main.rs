@@ -1,4 +1,5 @@
-//! kill -9 of every kind of process in turn, at random moments of a scan of 500 tracks. After each: the job ends by itself,
+//! kill -9 of every kind of process in turn, each while a scan of 500 tracks is under way: at a random share of its tracks and a
+//! random moment after that. After each: the job ends by itself,
 //! `result verify` finds exactly one row for each track, with the verdict of an undisturbed run, and no sound track is
 //! `unscannable`. `CRASH_RUNS` says how many; five, one of each victim, unless set. `make crash RUNS=20` runs more.
 
@@ -32,6 +33,11 @@ const VICTIMS: [&str; 5] = [
     "trackscan-decoder",
     "up",
 ];
+/// Shares of the tracks, one drawn for each run, that are done before the kill: with what a flush adds and the moment after
+/// it, the scan is under way at any of them.
+const DONE_SHARE: std::ops::Range<f64> = 0.02..0.6;
+/// The kill comes at a random moment within this share of an undisturbed scan's time, so that it falls between flushes too.
+const MOMENT_SHARE: f64 = 0.1;
 /// How long a disturbed scan may take before it counts as stuck.
 const SCAN_LIMIT: &str = "10m";
 
@@ -49,8 +55,8 @@ fn a_scan_survives_kill_9_of_each_process_with_every_row_once_and_no_verdict_cha
 
     let (undisturbed, lasted) = undisturbed(&folder.path().join("quiet"), &tracks);
     println!(
-        "{:>3}  {:<18} {:>9}  {:>9}  rows  verdicts",
-        "run", "killed", "after", "ended in"
+        "{:>3}  {:<18} {:>9}  {:>7}  {:>9}  rows  verdicts",
+        "run", "killed", "after", "done", "ended in"
     );
     for run in 0..runs {
         disturbed(
@@ -90,24 +96,29 @@ fn undisturbed(data: &Path, tracks: &Path) -> (Value, Duration) {
 fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturbed: &Value) {
     let mut dice = ChaCha8Rng::seed_from_u64(run as u64);
     let victim = VICTIMS[run % VICTIMS.len()];
-    let after = lasted.mul_f64(dice.random_range(0.05..0.9));
+    let share = (TRACKS as f64 * dice.random_range(DONE_SHARE)) as u64;
+    let moment = lasted.mul_f64(dice.random_range(0.0..MOMENT_SHARE));
     let mut cluster = Cluster::start(data, &options());
     cluster.import("crash", tracks);
     let started = Instant::now();
     let job = submit(&cluster);
-    if victim == "up" {
-        std::thread::sleep(after);
+    let (done, after) = if victim == "up" {
+        let done = under_way(&cluster, &job, share, moment);
+        let after = started.elapsed();
         cluster = begun_again(cluster);
         wait(&cluster, &job);
+        (done, after)
     } else {
         wait_through(&cluster, &job, || {
-            std::thread::sleep(after);
+            let done = under_way(&cluster, &job, share, moment);
+            let after = started.elapsed();
             kill_one(&cluster, victim, &mut dice);
-        });
-    }
+            (done, after)
+        })
+    };
     let verified = verify(&cluster, &job);
     println!(
-        "{run:>3}  {victim:<18} {after:>9.1?}  {:>9.1?}  {}  same",
+        "{run:>3}  {victim:<18} {after:>9.1?}  {done:>7}  {:>9.1?}  {}  same",
         started.elapsed(),
         verified["rows_found"]
     );
@@ -116,6 +127,23 @@ fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturb
         "run {run}, {victim} killed: verdicts changed"
     );
     cluster.kill();
+}
+
+/// Waits until so many tracks are done, and a moment more; the tracks that are done then, fewer than all.
+fn under_way(cluster: &Cluster, job: &str, share: u64, moment: Duration) -> u64 {
+    let done = || {
+        let seen = cluster.json(&["scan", "get", job]);
+        seen["tracks_done"]
+            .as_u64()
+            .expect("a job counts its tracks")
+    };
+    process::wait_for("a scan under way", PATIENCE, || {
+        (done() >= share).then_some(())
+    });
+    std::thread::sleep(moment);
+    let now = done();
+    assert!(now < TRACKS as u64, "the scan was over before the kill");
+    now
 }
 
 /// Kills `up` and starts it again over the same data, as an operator would.
@@ -136,12 +164,13 @@ fn kill_one(cluster: &Cluster, victim: &str, dice: &mut ChaCha8Rng) {
 }
 
 /// Waits for the job as somebody does who began to wait before the trouble.
-fn wait_through(cluster: &Cluster, job: &str, trouble: impl FnOnce()) {
+fn wait_through<T>(cluster: &Cluster, job: &str, trouble: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| wait(cluster, job));
-        trouble();
+        let made = trouble();
         waiting.join().expect("the wait goes through the trouble");
-    });
+        made
+    })
 }
 
 fn submit(cluster: &Cluster) -> String {

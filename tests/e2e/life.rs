@@ -137,3 +137,21 @@ fn a_free_port_a_key_of_ones_own_and_a_folder_of_any_name_are_no_hindrance() {
     );
     assert!(data.join("storage").is_dir());
 }
+
+#[test]
+fn a_drained_node_leaves_and_up_goes_on_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(folder.path(), &options());
+    let drained = cluster.json(&["node", "drain", "local"]);
+    assert_eq!(drained["nodes"][0]["name"], "local", "{drained:#}");
+    wait_for("up to say that the node has left", PATIENCE, || {
+        cluster
+            .log()
+            .contains("was drained and has left")
+            .then_some(())
+    });
+    let nodes = cluster.json(&["node", "ls"]);
+    assert_eq!(nodes["nodes"][0]["state"], "left", "{nodes:#}");
+    assert!(cluster.processes("node-agent").is_empty());
+    assert_eq!(cluster.stop(), Some(0), "{}", cluster.log());
+}

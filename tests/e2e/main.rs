@@ -9,3 +9,7 @@
 mod life;
 mod long;
 mod path;
+mod reading;
+mod schemas;
+mod waiting;
+mod world;

@@ -1,70 +1,8 @@
 //! From a folder of music to verified results, and what each command prints on the way.
 
-use serde_json::Value;
-use std::fs;
+use crate::world::{json, run, world};
 use std::path::Path;
-use std::sync::OnceLock;
-use tests::cluster::{Cluster, Options, scanctl};
 use tests::music;
-
-struct World {
-    _folder: tempfile::TempDir,
-    address: String,
-    job: String,
-}
-
-/// One cluster with one finished job, for all tests here. It ends with the test process: `up` is its child and dies with it.
-fn world() -> &'static World {
-    static WORLD: OnceLock<World> = OnceLock::new();
-    WORLD.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
-        let tracks = folder.path().join("tracks");
-        music::folder(&tracks, 12, 4.0);
-        fs::write(tracks.join("broken.mp3"), b"").unwrap();
-        std::os::unix::fs::symlink("/etc/passwd", tracks.join("link.wav")).unwrap();
-        let cluster = Cluster::start(
-            &folder.path().join("data"),
-            &Options {
-                arguments: vec!["--device".into(), "cpu".into()],
-                ..Options::default()
-            },
-        );
-        let imported = cluster.import("music", &tracks);
-        assert_eq!(imported["snapshot"]["rows"], 13, "{imported:#}");
-        assert_eq!(imported["snapshot"]["rejected"], 1, "{imported:#}");
-        let submitted = cluster.json(&[
-            "scan",
-            "submit",
-            "--catalog",
-            "music",
-            "--accept-demonstration",
-            "--wait",
-            "--timeout",
-            "5m",
-        ]);
-        let world = World {
-            _folder: folder,
-            address: cluster.address().to_owned(),
-            job: submitted["job"].as_str().unwrap().to_owned(),
-        };
-        std::mem::forget(cluster);
-        world
-    })
-}
-
-fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = scanctl(&world().address, arguments);
-    (
-        output.status.code(),
-        String::from_utf8(output.stdout).unwrap(),
-        String::from_utf8(output.stderr).unwrap(),
-    )
-}
-
-fn json(arguments: &[&str]) -> Value {
-    let (_, stdout, stderr) = run(&[arguments, &["-o", "json"]].concat());
-    serde_json::from_str(&stdout).unwrap_or_else(|why| panic!("{arguments:?}: {why}: {stderr}"))
-}
 
 #[test]
 fn every_track_has_one_row_and_the_broken_file_its_code() {
@@ -108,57 +46,6 @@ fn a_rejected_link_is_reported_with_its_reason() {
         rejected["rejected"][0]["code"], "NOT_REGULAR_FILE",
         "{rejected:#}"
     );
-}
-
-#[test]
-fn every_export_has_all_rows_and_csv_and_json_lines_agree() {
-    let (_, csv, _) = run(&["result", "export", &world().job]);
-    let (_, lines, _) = run(&["result", "export", &world().job, "--format", "jsonl"]);
-    assert_eq!(csv.lines().count(), 14, "a header and 13 rows");
-    let rows: Vec<Value> = lines
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    assert_eq!(rows.len(), 13);
-    let verdicts = |verdict: &str| rows.iter().filter(|row| row["verdict"] == verdict).count();
-    assert_eq!(csv.matches("unscannable").count(), verdicts("unscannable"));
-    let parquet = scanctl(
-        &world().address,
-        &["result", "export", &world().job, "--format", "parquet"],
-    );
-    assert!(parquet.stdout.starts_with(b"PAR1") && parquet.stdout.ends_with(b"PAR1"));
-}
-
-#[test]
-fn json_outputs_follow_their_committed_schemas() {
-    let job = world().job.as_str();
-    let cases: [(&str, &[&str]); 14] = [
-        ("catalog-ls", &["catalog", "ls"]),
-        ("catalog-get", &["catalog", "get", "music"]),
-        ("catalog-rejected", &["catalog", "rejected", "music"]),
-        ("scan-ls", &["scan", "ls"]),
-        ("scan-get", &["scan", "get", "last"]),
-        ("scan-explain", &["scan", "explain", job]),
-        ("result-get", &["result", "get", job]),
-        ("result-verify", &["result", "verify", job]),
-        ("result-summary", &["result", "summary", job]),
-        ("node-ls", &["node", "ls"]),
-        ("node-get", &["node", "get", "local"]),
-        ("bundle-ls", &["bundle", "ls"]),
-        ("bundle-get", &["bundle", "get"]),
-        ("doctor", &["doctor"]),
-    ];
-    for (name, arguments) in cases {
-        let file = tests::tree().join(format!("cli/schemas/{name}.schema.json"));
-        let schema: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
-        let output = json(arguments);
-        let validator = jsonschema::validator_for(&schema).unwrap();
-        let faults: Vec<String> = validator
-            .iter_errors(&output)
-            .map(|fault| fault.to_string())
-            .collect();
-        assert!(faults.is_empty(), "{name}: {faults:?}\n{output:#}");
-    }
 }
 
 #[test]
@@ -230,34 +117,6 @@ fn without_acceptance_a_demonstration_bundle_withholds_its_verdicts() {
         (&0.into(), &0.into()),
         "{submitted:#}"
     );
-}
-
-#[test]
-fn a_cancelled_job_stays_cancelled_and_waiting_for_it_ends_with_10() {
-    let submitted = json(&[
-        "scan",
-        "submit",
-        "--catalog",
-        "music",
-        "--shard-tracks",
-        "1",
-    ]);
-    let job = submitted["job"].as_str().unwrap().to_owned();
-    let (code, _, stderr) = run(&["scan", "cancel", &job, "--reason", "changed my mind"]);
-    if code == Some(0) {
-        let (waited, stdout, _) = run(&["scan", "wait", &job, "-o", "json"]);
-        let ended: Value = serde_json::from_str(&stdout).unwrap();
-        assert_eq!(
-            (waited, &ended["state"], &ended["cancel_reason"]),
-            (Some(10), &"cancelled".into(), &"changed my mind".into())
-        );
-    } else {
-        assert_eq!(
-            code,
-            Some(6),
-            "a job that was quicker than its cancel is closed: {stderr}"
-        );
-    }
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(crate) struct Books {
     /// First ordinals that are to be granted.
     queue: Vec<u32>,
     grant_tracks: u32,
+    /// Grants that may still be made.
+    pub(crate) grants_left: usize,
     attempts: u32,
     live: BTreeMap<(String, u32), v1::OrdinalRange>,
     /// What was committed, in order.
@@ -72,14 +74,16 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// Serves a job of so many tracks on a free port, for as long as the runtime lives.
-    pub(crate) async fn serve(spec: JobSpec) -> Self {
+    /// Serves a job of so many tracks on a free port, for as long as the runtime lives. Makes so many grants until it may
+    /// make more.
+    pub(crate) async fn serve(spec: JobSpec, grants: usize) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let queue = (0..spec.plan.rows).step_by(GRANT_TRACKS as usize).collect();
         let books = Books {
             spec: Some(spec),
             queue,
             grant_tracks: GRANT_TRACKS,
+            grants_left: grants,
             ..Books::default()
         };
         let played = Self {
@@ -129,9 +133,9 @@ impl Agents for Played {
         let answer = self.look(|books| {
             let spec = books.spec.clone().unwrap();
             let wanted = pull.want_tracks.div_ceil(books.grant_tracks) as usize;
-            let firsts: Vec<u32> = (0..wanted.min(books.queue.len()))
-                .map(|_| books.queue.remove(0))
-                .collect();
+            let now = wanted.min(books.queue.len()).min(books.grants_left);
+            books.grants_left -= now;
+            let firsts: Vec<u32> = books.queue.drain(..now).collect();
             let grants: Vec<v1::Grant> = firsts
                 .into_iter()
                 .map(|first| grant(books, &spec, first))

@@ -7,12 +7,15 @@
 )]
 
 mod coordinator;
+mod stages;
 mod world;
+
+use std::collections::BTreeSet;
 
 use engine::stub::Trick;
 use rustix::process::Signal;
 use tests::process::{self, wait_for};
-use types::Code;
+use types::{Code, Policy, Thumbnail, TrackRow, Verdict};
 use world::{Options, PATIENCE, RATE_HZ, World, assert_scored, tone, tricked};
 
 #[test]
@@ -74,6 +77,77 @@ fn a_decoder_that_sleeps_or_takes_nothing_of_what_it_asked_for_costs_its_track_a
     }
     assert_scored(&rows["good.wav"], &good);
     assert_eq!(world.worker(), worker);
+}
+
+#[test]
+fn a_decoder_that_dribbles_for_ever_costs_its_track_and_nothing_else() {
+    let good = tone(2);
+    let tracks = [("dribble.wav", tone(1)), ("good.wav", good.clone())];
+    let options = Options {
+        arguments: vec!["--decoder-silence-secs", "2", "--source-silence-secs", "2"],
+        ..Options::default()
+    };
+    let mut world = World::new(&tracks, options);
+    let worker = world.worker();
+    let rows = world.rows(2);
+    assert_eq!(rows["dribble.wav"].code, Some(Code::DecodeStalled));
+    assert_scored(&rows["good.wav"], &good);
+    assert_eq!(world.worker(), worker, "the worker's process stays");
+}
+
+#[test]
+fn a_decoder_is_replaced_after_its_number_of_tracks_and_no_track_is_lost() {
+    let names: Vec<String> = (0..12).map(|number| format!("slow-{number}.wav")).collect();
+    let tracks: Vec<(&str, Vec<i16>)> = (0..)
+        .zip(&names)
+        .map(|(number, name)| (name.as_str(), tone(number)))
+        .collect();
+    let options = Options {
+        arguments: vec!["--tracks-per-decoder", "2"],
+        ..Options::default()
+    };
+    let mut world = World::new(&tracks, options);
+    let mut seen = BTreeSet::new();
+    world.wait("all rows", |world| {
+        seen.extend(world.decoders());
+        world.played.look(|books| books.committed()) >= 12
+    });
+    let rows = world.rows(12);
+    for (name, samples) in &tracks {
+        assert_scored(&rows[*name], samples);
+    }
+    // Three slots: without replacement three processes would have done it all.
+    assert!(seen.len() >= 6, "twelve tracks of two each: {seen:?}");
+}
+
+#[test]
+fn rows_that_may_be_asked_about_later_carry_picture_features_and_embedding() {
+    let tracks = ["a.wav", "b.wav", "c.wav"];
+    let named: Vec<(&str, Vec<i16>)> = (1..)
+        .zip(tracks)
+        .map(|(number, name)| (name, tone(number)))
+        .collect();
+    let options = Options {
+        policy: Policy {
+            embeddings: true,
+            ..Policy::default()
+        },
+        ..Options::default()
+    };
+    let rows = World::new(&named, options).rows(3);
+    let told = |row: &&TrackRow| row.verdict != Verdict::NoEvidence;
+    assert!(rows.values().any(|row| told(&row)), "{rows:?}");
+    for row in rows.values() {
+        let picture = row.thumbnail.as_ref();
+        assert_eq!(picture.is_some(), told(&row), "{}", row.key);
+        assert!(picture.is_none_or(|picture| {
+            !picture.levels.is_empty() && picture.levels.len() <= Thumbnail::MAX_BYTES
+        }));
+        assert_eq!(row.features.len(), if told(&row) { 4 } else { 0 });
+        let embedding = row.embedding.as_ref().map(|embedding| &embedding.0);
+        assert_eq!(embedding.map(Vec::len), Some(8), "the stub's width");
+        assert!(embedding.is_some_and(|bits| bits.iter().any(|value| *value != 0)));
+    }
 }
 
 #[test]

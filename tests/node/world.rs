@@ -1,6 +1,6 @@
 //! A node agent over a folder of tracks, what it is started with, and tracks whose scores are known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use engine::stub::{StubEngine, Trick};
 use rustix::process::Signal;
-use storage::{ImportFrom, ImportProgress, Sources, Storage, paths};
+use storage::{ImportFrom, ImportProgress, Part, Sources, Storage, paths};
 use tests::process::{self, wait_for};
 use types::{
-    Generation, JobSpec, Policy, ShardPlan, SourceName, TenantId, TrackRow, UnixMillis, Verdict,
+    Generation, JobSpec, Ledger, Policy, ShardPlan, SourceName, TenantId, TrackRow, UnixMillis,
+    Verdict,
 };
 
 use crate::coordinator::Played;
@@ -42,6 +43,9 @@ pub(crate) struct Options {
     pub(crate) variables: Vec<(&'static str, String)>,
     /// A track that cannot be opened until the test lets it go.
     pub(crate) held: Option<&'static str>,
+    /// Grants that are made until the test allows more; absent: all.
+    pub(crate) grants: Option<usize>,
+    pub(crate) policy: Policy,
 }
 
 /// A write lease on a file: whoever opens it waits until the lease is given up, as with a share that does not answer.
@@ -86,8 +90,11 @@ impl World {
             .build()
             .unwrap();
         let storage = Storage::open_folder(&root.join("storage")).unwrap();
-        let played =
-            runtime.block_on(async { Played::serve(prepare(&root, &storage).await).await });
+        let played = runtime.block_on(async {
+            let mut spec = prepare(&root, &storage).await;
+            spec.policy = options.policy.clone();
+            Played::serve(spec, options.grants.unwrap_or(usize::MAX)).await
+        });
         let held = options.held.map(|name| Lease::take(&music.join(name)));
         let agent = start(&root, &played, &options);
         Self {
@@ -104,11 +111,21 @@ impl World {
 
     /// Waits until so many rows are committed, and reads them.
     pub(crate) fn rows(&mut self, count: u32) -> BTreeMap<String, TrackRow> {
+        let mut rows = BTreeMap::new();
+        for row in self.parts(count).into_iter().flat_map(|part| part.rows) {
+            let known = rows.insert(row.key.clone(), row);
+            assert!(known.is_none(), "each track has one row: {known:?}");
+        }
+        rows
+    }
+
+    /// Waits until so many rows are committed, and reads their parts in the order of their commits.
+    pub(crate) fn parts(&mut self, count: u32) -> Vec<Part> {
         self.wait("rows", |world| {
             world.played.look(|books| books.committed()) >= count
         });
         let commits = self.played.look(|books| books.commits.clone());
-        let mut rows = BTreeMap::new();
+        let mut parts = Vec::new();
         for commit in commits {
             for part in &commit.parts {
                 let sha256 = part.sha256.parse().unwrap();
@@ -120,13 +137,30 @@ impl World {
                     .runtime
                     .block_on(self.storage.get_part(&path, sha256))
                     .unwrap();
-                for row in read.rows {
-                    let known = rows.insert(row.key.clone(), row);
-                    assert!(known.is_none(), "each track has one row: {known:?}");
-                }
+                parts.push(read);
             }
         }
-        rows
+        parts
+    }
+
+    /// What so many rows cost.
+    pub(crate) fn ledger(&mut self, count: u32) -> Ledger {
+        let parts = self.parts(count);
+        let ledgers = parts.iter().map(|part| part.footer.ledger);
+        ledgers.fold(Ledger::default(), Ledger::plus)
+    }
+
+    /// The decoders' process ids at the moment.
+    pub(crate) fn decoders(&self) -> BTreeSet<i32> {
+        let decodes = |pid: i32| {
+            let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.ends_with(b"hostile-decoder\0")
+        };
+        let below = process::descendants(self.pid()).into_iter();
+        below
+            .map(|seen| seen.pid)
+            .filter(|pid| decodes(*pid))
+            .collect()
     }
 
     pub(crate) fn wait(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
@@ -272,6 +306,7 @@ pub(crate) async fn prepare(root: &Path, storage: &Storage) -> JobSpec {
         bundle: digest,
         policy: Policy::default(),
         submitted_at: UnixMillis(0),
+        retry: None,
     }
 }
 

@@ -4,8 +4,16 @@ use super::Cli;
 use clap::builder::FalseyValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 
-/// Flags that mean something else in each command: their variables carry the command's name.
-const PER_COMMAND: [&str; 2] = ["source", "format"];
+/// Flags that mean something else in another command: their variables carry the command's name.
+const PER_COMMAND: [(&str, &str); 7] = [
+    ("up", "source"),
+    ("import", "source"),
+    ("import", "format"),
+    ("export", "format"),
+    ("revoke", "device"),
+    ("revoke", "to"),
+    ("revoke", "request-id"),
+];
 
 /// The command tree with a `SCANCTL_*` variable for each long flag.
 pub(crate) fn tree() -> clap::Command {
@@ -20,7 +28,7 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
 }
 
 fn with_variables(command: clap::Command, is_set: fn(&str) -> bool) -> clap::Command {
-    let name = command.get_name().to_uppercase();
+    let name = command.get_name().to_owned();
     let named = command.mut_args(|arg| match arg.get_long() {
         None | Some("help" | "version") => arg,
         Some(long) => {
@@ -41,8 +49,8 @@ fn with_variables(command: clap::Command, is_set: fn(&str) -> bool) -> clap::Com
 
 fn variable(command: &str, long: &str) -> String {
     let flag = long.replace('-', "_").to_uppercase();
-    if PER_COMMAND.contains(&long) {
-        format!("SCANCTL_{command}_{flag}")
+    if PER_COMMAND.contains(&(command, long)) {
+        format!("SCANCTL_{}_{flag}", command.to_uppercase())
     } else {
         format!("SCANCTL_{flag}")
     }

@@ -2,7 +2,7 @@
 
 use crate::args::{Global, ImportFormat};
 use crate::client::{Client, PAGE_ROWS};
-use crate::failure::{Failure, problem};
+use crate::failure::{Exit, Failure, after, problem};
 use crate::output::print;
 use crate::progress::Progress;
 use crate::view::{CatalogDetail, CatalogList, Imported, RejectedList};
@@ -54,7 +54,7 @@ pub(super) async fn import(
                     unchanged: done.unchanged,
                     registered_folder,
                 };
-                return print(global, &view);
+                return after(print(global, &view), outcome(&view));
             }
         }
     }
@@ -62,6 +62,15 @@ pub(super) async fn import(
         Code::Internal,
         format!("the import of `{name}` ended without an answer"),
     ))
+}
+
+/// An import that finds a snapshot of the same rows stores nothing, and says so by its exit code.
+fn outcome(imported: &Imported) -> Result<(), Failure> {
+    if imported.unchanged {
+        Err(Failure::Ended(Exit::Unchanged))
+    } else {
+        Ok(())
+    }
 }
 
 fn absolute(path: &str) -> Result<String, Failure> {

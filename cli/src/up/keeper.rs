@@ -53,6 +53,11 @@ impl Death {
         }
     }
 
+    /// Whether it ended as one does that has nothing left to do.
+    pub(super) fn ended_well(&self) -> bool {
+        self.code == Some(0)
+    }
+
     /// Whether starting the child again with the same configuration would change nothing.
     fn is_final(&self, was_ready: bool) -> bool {
         self.code == Some(EXIT_CONFIG) || (!was_ready && self.reason.is_some())

@@ -68,7 +68,8 @@ async fn ready(coordinator: &mut Keeper) -> Result<Option<SocketAddr>, Failure> 
     }
 }
 
-/// Keeps both children alive until told to stop; says once when the agent, too, is ready.
+/// Keeps both children alive until told to stop; says once when the agent, too, is ready. An agent that ends well was drained:
+/// starting it again would drain it again, so the coordinator goes on alone.
 async fn keep(
     coordinator: &mut Keeper,
     agent: &mut Keeper,
@@ -76,11 +77,17 @@ async fn keep(
     say_ready: impl FnOnce(),
 ) -> Result<(), Failure> {
     let mut say_ready = Some(say_ready);
+    let mut left = false;
     loop {
         let (keeper, event) = tokio::select! {
             () = stop.asked() => return Ok(()),
             event = coordinator.next() => (&mut *coordinator, event),
-            event = agent.next() => {
+            event = agent.next(), if !left => {
+                left = matches!(&event, Event::Died(death) if death.ended_well());
+                if left {
+                    say_left();
+                    continue;
+                }
                 let first = matches!(event, Event::Ready(_)).then(|| say_ready.take());
                 if let Some(say) = first.flatten() {
                     say();
@@ -103,6 +110,12 @@ fn say_ready(flags: &Up, address: SocketAddr) {
         "ready: coordinator at http://{address}, node `{}`, data in {}",
         flags.node,
         flags.data.display()
+    );
+}
+
+fn say_left() {
+    eprintln!(
+        "the node was drained and has left; the coordinator goes on. To bring the node back, uncordon it and start `up` again"
     );
 }
 

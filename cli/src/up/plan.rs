@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use types::{Code, file_url};
 
-/// Which bundle is registered where no other is, and whose signatures are trusted.
+/// Which bundles are registered, and whose signatures are trusted.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Trust {
-    bundle: Option<PathBuf>,
+    /// What scans use that name none.
+    default: Option<PathBuf>,
+    /// What counts only where no other bundle is registered.
+    shipped: Option<PathBuf>,
     keys: Vec<String>,
 }
 
@@ -19,7 +22,7 @@ impl Trust {
     /// What the flags say, and what ships with the binaries where they say nothing.
     pub(super) fn of(flags: &Up, binaries: &Path) -> Self {
         let trust = Self::with(flags, siblings::demonstration(binaries));
-        if trust.bundle.is_none() {
+        if trust.default.is_none() && trust.shipped.is_none() {
             eprintln!(
                 "no bundle is registered by default: name one with --default-bundle DIR --trusted-key HEX; the demonstration \
                  bundle is used where it stands beside the binaries and no other key than its own is asked for"
@@ -36,8 +39,13 @@ impl Trust {
         }
         let usable =
             shipped.filter(|(_, key)| keys.iter().any(|one| one.eq_ignore_ascii_case(key)));
-        let bundle = flags.default_bundle.clone().or(usable.map(|(dir, _)| dir));
-        Self { bundle, keys }
+        let default = flags.default_bundle.clone();
+        let shipped = usable.map(|(dir, _)| dir).filter(|_| default.is_none());
+        Self {
+            default,
+            shipped,
+            keys,
+        }
     }
 }
 
@@ -89,8 +97,16 @@ pub(super) fn coordinator(
         .flag("--metrics", &flags.metrics)
         .switch("--folder-sources")
         .shared(flags, trust)?;
-    if let Some(bundle) = &trust.bundle {
-        arguments.flag("--default-bundle", text(bundle)?);
+    for (name, bundle) in [
+        ("--default-bundle", &trust.default),
+        ("--shipped-bundle", &trust.shipped),
+    ] {
+        if let Some(bundle) = bundle {
+            arguments.flag(name, text(bundle)?);
+        }
+    }
+    if let Some(folder) = &flags.journal {
+        arguments.flag("--journal", text(folder)?);
     }
     Ok(Plan {
         name: "coordinator",
@@ -157,23 +173,37 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(arguments: &[&str], bundle: Option<&str>, keys: &[&str]) {
+    fn check(arguments: &[&str], bundles: &[&str], keys: &[&str]) {
         let shipped = Some((PathBuf::from("/demo"), "aa".to_owned()));
-        let expected = Trust {
-            bundle: bundle.map(PathBuf::from),
-            keys: keys.iter().map(ToString::to_string).collect(),
-        };
-        assert_eq!(Trust::with(&up(arguments), shipped), expected);
+        let flags = up(arguments);
+        let trust = Trust::with(&flags, shipped);
+        let expected = keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(trust.keys, expected);
+        let plan = coordinator(&flags, flags.listen, Path::new("/bin"), &trust).expect("a plan");
+        let passed = plan.arguments.windows(2);
+        let passed = passed.filter(|pair| pair[0].ends_with("-bundle"));
+        let passed: Vec<String> = passed.map(|pair| pair.join(" ")).collect();
+        assert_eq!(passed, bundles);
     }
 
     #[test]
     fn the_shipped_bundle_is_used_only_where_its_key_is_trusted() {
-        check(&[], Some("/demo"), &["aa"]);
-        check(&["--trusted-key", "AA"], Some("/demo"), &["AA"]);
-        check(&["--trusted-key", "bb"], None, &["bb"]);
+        check(&[], &["--shipped-bundle /demo"], &["aa"]);
+        check(
+            &["--trusted-key", "AA"],
+            &["--shipped-bundle /demo"],
+            &["AA"],
+        );
+        check(&["--trusted-key", "bb"], &[], &["bb"]);
+    }
+
+    #[test]
+    fn the_operators_bundle_is_the_default_and_the_shipped_one_then_no_matter() {
+        let own = ["--default-bundle /b"];
+        check(&["--default-bundle", "/b"], &own, &["aa"]);
         check(
             &["--trusted-key", "bb", "--default-bundle", "/b"],
-            Some("/b"),
+            &own,
             &["bb"],
         );
     }

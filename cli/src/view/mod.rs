@@ -3,18 +3,22 @@
 
 mod bundle;
 mod catalog;
+mod explain;
 mod job;
 mod node;
 mod result;
+mod revocation;
 mod row;
 mod simple;
 mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
-pub(crate) use job::{Explained, JobList, JobView, Submitted};
+pub(crate) use explain::{Explained, ReasonView};
+pub(crate) use job::{JobList, JobView, Submitted};
 pub(crate) use node::{NodeDetail, NodeList};
 pub(crate) use result::{RowDetail, RowList, Verified};
+pub(crate) use revocation::{RevocationList, Revoked};
 pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
 pub(crate) use throughput::Summary;
@@ -164,6 +168,8 @@ mod tests {
             ("explain", schemars::schema_for!(CodeList)),
             ("node-get", schemars::schema_for!(NodeDetail)),
             ("node-ls", schemars::schema_for!(NodeList)),
+            ("node-revocations", schemars::schema_for!(RevocationList)),
+            ("node-revoke", schemars::schema_for!(Revoked)),
             ("result-get", schemars::schema_for!(RowList)),
             ("result-get-track", schemars::schema_for!(RowDetail)),
             ("result-summary", schemars::schema_for!(Summary)),

@@ -23,7 +23,7 @@ pub(crate) struct StageView {
     device_seconds: f64,
     /// Processor time in seconds.
     cpu_seconds: f64,
-    /// Time the stage waited for its input, in seconds.
+    /// Time for which another stage held this one up, in seconds.
     wait_seconds: f64,
     /// Energy in joules; 0 where the device has no counter.
     joules: f64,

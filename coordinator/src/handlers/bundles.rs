@@ -1,4 +1,4 @@
-//! Looking at bundles and verifying them, and registering the default one at start.
+//! Looking at bundles and verifying them, and registering the configured one at start.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -161,29 +161,51 @@ async fn verify(app: &App, tenant: &TenantId, record: &BundleRecord) -> Result<(
     .await
 }
 
-/// Registers the configured bundle unless it is registered already, after every check. The one registered last is the
-/// default.
+/// Registers a bundle unless it is registered already, after every check, and makes it the default one.
 ///
 /// # Errors
 /// When the bundle is refused, or cannot be put into storage or on the shelf.
-pub(crate) async fn register_default(app: &App, folder: Option<&Path>) -> Result<(), Problem> {
-    let Some(folder) = folder else {
-        return Ok(());
-    };
+pub(crate) async fn register_default(app: &App, folder: &Path) -> Result<(), Problem> {
+    let record = open(app, folder).await?;
+    app.bundles.set_default(record.digest);
+    register(app, folder, record).await
+}
+
+/// Registers the bundle that ships where no other is. One that others stand beside is not needed: where it cannot even be
+/// opened, the log says so and nothing ends.
+///
+/// # Errors
+/// Where no other bundle is: as for the default one.
+pub(crate) async fn register_shipped(app: &App, folder: &Path) -> Result<(), Problem> {
+    match open(app, folder).await {
+        Ok(record) if app.bundles.wants_shipped(&record) => register(app, folder, record).await,
+        Ok(_) => Ok(()),
+        Err(problem) if app.bundles.is_empty() => Err(problem),
+        Err(problem) => {
+            tracing::warn!(%problem, "the bundle that ships cannot be used; others are registered");
+            Ok(())
+        }
+    }
+}
+
+/// What the shelf is to hold of a bundle that passes every check.
+async fn open(app: &App, folder: &Path) -> Result<BundleRecord, Problem> {
     let (trust, owned) = (app.trust.clone(), folder.to_owned());
-    let record = blocking("open the default bundle", move || {
+    blocking("open a configured bundle", move || {
         let bundle = Bundle::open(&owned, &trust).map_err(|error| error.problem())?;
         let signature = std::fs::read_to_string(owned.join(SIGNATURE_FILE)).unwrap_or_default();
         Ok(record(&bundle, &signature))
-    });
-    let record = record.await?;
-    app.bundles.set_default(record.digest);
+    })
+    .await
+}
+
+async fn register(app: &App, folder: &Path, record: BundleRecord) -> Result<(), Problem> {
     if app.bundles.get(record.digest).is_some() {
         return Ok(());
     }
     let tenant = TenantId::default();
     let put = app.storage.put_bundle(&tenant, record.digest, folder).await;
-    put.map_err(|error| storage_problem("put the default bundle into storage", &error))?;
+    put.map_err(|error| storage_problem("put a bundle into storage", &error))?;
     app.shelf.add_bundle(record.clone()).await?;
     tracing::info!(name = record.name, version = record.version, digest = %record.digest, "bundle registered");
     app.bundles.add(record);

@@ -11,7 +11,7 @@ mod pages;
 mod results;
 
 pub(crate) use agents::AgentsService;
-pub(crate) use bundles::{BundlesService, register_default};
+pub(crate) use bundles::{BundlesService, register_default, register_shipped};
 pub(crate) use catalogs::CatalogsService;
 pub(crate) use jobs::JobsService;
 pub(crate) use nodes::NodesService;

@@ -6,9 +6,14 @@
 )]
 
 mod agent;
+mod bundles;
 mod crash;
 mod edge;
+mod journal;
 mod path;
 mod people;
+mod reasons;
 mod refusals;
+mod retry;
+mod steer;
 mod world;

@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use types::Problem;
 
 /// How long a child may take to listen: a hundred times what it takes on an idle machine.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     root: TempDir,
@@ -65,13 +65,25 @@ impl World {
         self.root.path().join("bundle")
     }
 
-    /// The same storage that the coordinator has, as an agent opens it.
-    pub(crate) fn storage(&self) -> storage::Storage {
-        storage::Storage::open_folder(&self.root.path().join("data/storage")).unwrap()
+    /// The folder that storage is on.
+    pub(crate) fn storage_folder(&self) -> PathBuf {
+        self.root.path().join("data/storage")
     }
 
-    /// Flags that every coordinator here gets: a free port, the sample bundle and trust in its key.
+    /// The same storage that the coordinator has, as an agent opens it.
+    pub(crate) fn storage(&self) -> storage::Storage {
+        storage::Storage::open_folder(&self.storage_folder()).unwrap()
+    }
+
+    /// Flags that most coordinators here get: those of all, and the sample bundle.
     fn flags(&self, more: &[&str]) -> Vec<String> {
+        let bundle = self.bundle();
+        let bundle = ["--default-bundle", bundle.to_str().unwrap()];
+        self.bare_flags(&[&bundle, more].concat())
+    }
+
+    /// Flags that every coordinator here gets: a free port, and trust in the sample bundle's key.
+    fn bare_flags(&self, more: &[&str]) -> Vec<String> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let key = bundle::sample::key().public().to_string();
         let mut flags = vec!["--data".to_owned(), text(&self.root.path().join("data"))];
@@ -86,29 +98,23 @@ impl World {
             ]
             .map(str::to_owned),
         );
-        flags.extend(["--default-bundle".to_owned(), text(&self.bundle())]);
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         flags
     }
 
     /// Starts a coordinator in this process, or says why it does not start.
     pub(crate) async fn try_start(&self, more: &[&str]) -> Result<Running, Problem> {
-        let args = std::iter::once("coordinator".to_owned()).chain(self.flags(more));
-        let settings = Settings::check(&PROGRAM.load_from::<Raw>(args, |_| None).unwrap())?;
-        let shutdown = Shutdown::new();
-        let coordinator = Coordinator::start(settings, shutdown.clone()).await?;
-        let address = coordinator.address().unwrap();
-        Ok(Running {
-            address,
-            shutdown,
-            serving: tokio::spawn(coordinator.serve()),
-        })
+        run(self.flags(more)).await
+    }
+
+    /// The same, but without the sample bundle.
+    pub(crate) async fn try_start_bare(&self, more: &[&str]) -> Result<Running, Problem> {
+        run(self.bare_flags(more)).await
     }
 
     pub(crate) async fn start(&self, more: &[&str]) -> Running {
         self.try_start(more).await.unwrap()
     }
-
     /// Starts a coordinator as a process and waits until it listens.
     pub(crate) fn spawn(&self, more: &[&str]) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_coordinator"))
@@ -137,6 +143,19 @@ impl World {
             child,
         }
     }
+}
+
+async fn run(flags: Vec<String>) -> Result<Running, Problem> {
+    let args = std::iter::once("coordinator".to_owned()).chain(flags);
+    let settings = Settings::check(&PROGRAM.load_from::<Raw>(args, |_| None).unwrap())?;
+    let shutdown = Shutdown::new();
+    let coordinator = Coordinator::start(settings, shutdown.clone()).await?;
+    let address = coordinator.address().unwrap();
+    Ok(Running {
+        address,
+        shutdown,
+        serving: tokio::spawn(coordinator.serve()),
+    })
 }
 
 /// The address in a log line that tells of one.

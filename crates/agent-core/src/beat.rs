@@ -8,6 +8,7 @@ use crate::core::Core;
 use crate::device::Worker;
 use crate::event::{Beaten, CallError, Flush, GrantOrder, Order};
 use crate::grant::{Grant, one};
+use crate::mutants::{self, Mutant};
 use crate::session::{Link, SentBeat};
 use crate::{DeviceNo, GrantKey};
 
@@ -130,6 +131,7 @@ impl Core {
                     self.hurry_beat(at);
                 }
             }
+            Order::Stop if mutants::on(Mutant::StopIgnored) => {}
             Order::Stop => self.forget(key, actions),
         }
     }

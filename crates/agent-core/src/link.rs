@@ -33,7 +33,10 @@ impl Core {
                 self.join_failures = 0;
                 self.bad_bundles.clear();
                 let before = self.before.take();
-                let live = match before.filter(|before| before.session == joined.session) {
+                let goes_on = |before: &Live| {
+                    before.session == joined.session && !mutants::on(Mutant::NumbersRestart)
+                };
+                let live = match before.filter(goes_on) {
                     Some(before) => before.resumed(now),
                     None => self.begun(joined, now),
                 };

@@ -16,6 +16,12 @@ pub enum Mutant {
     SessionKept,
     /// A track in hand when its worker died is forgotten.
     TrackForgotten,
+    /// A session joined again counts its pulls and beats from one.
+    NumbersRestart,
+    /// A track that is to be rejected gets no row.
+    RejectUnwritten,
+    /// A grant that is to be forgotten is kept.
+    StopIgnored,
 }
 
 impl Mutant {
@@ -27,6 +33,9 @@ impl Mutant {
         Self::WorkKeptWhenOut,
         Self::SessionKept,
         Self::TrackForgotten,
+        Self::NumbersRestart,
+        Self::RejectUnwritten,
+        Self::StopIgnored,
     ];
 }
 

@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::device::{Alone, Device, Worker};
 use crate::event::Care;
 use crate::grant::{CONVICTED, Grant, Rows, Stage};
+use crate::mutants::{self, Mutant};
 use crate::{DeviceNo, GrantKey, SlotNo, Token};
 
 /// What a device is to do next.
@@ -275,6 +276,7 @@ impl Core {
         };
         match grant.care {
             Care::Normal | Care::Apart => {}
+            Care::Reject if mutants::on(Mutant::RejectUnwritten) => {}
             Care::Reject => {
                 for ordinal in grant.ordinals() {
                     grant.set(ordinal, Stage::Made { screened: false });

@@ -1,6 +1,6 @@
 //! What one file may cost: the bounds that the decoder enforces, each with the code that a track ends in.
 //!
-//! The agent sends them with each track, so that an operator can change them; the constants are the defaults.
+//! The agent sends them with each track, and tests send others; there is no setting for them. The constants are what it sends.
 
 use minicbor::{Decode, Encode};
 

@@ -15,7 +15,7 @@ use types::{Code, Provenance, Warning};
 use crate::limits::Limits;
 
 /// Raised when an older side would misread a newer one.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Largest frame: a summary with all its provenance tags takes less than half of it.
 pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 /// Most bytes of one `ReadAt`: more would only hold memory, fewer would cost round trips.
@@ -164,6 +164,9 @@ pub struct Summary {
     /// The decoder has used so much of its life's processor time that it should be replaced.
     #[n(11)]
     pub retire: bool,
+    /// Time for which the track waited for room in the ring, microseconds.
+    #[n(12)]
+    pub room_us: u64,
 }
 
 /// Why a track was not decoded.
@@ -190,6 +193,9 @@ pub struct Failure {
     /// Tags that claim a provenance, as far as they were read.
     #[n(6)]
     pub provenance: Vec<Provenance>,
+    /// As in [`Summary`].
+    #[n(7)]
+    pub room_us: u64,
 }
 
 /// Why a socket is of no more use.

@@ -11,17 +11,27 @@ use bundle::WindowSpec;
 use types::Code;
 
 use crate::batch::Batch;
-use crate::sums;
+use crate::moments::Moments;
 use crate::tally::Sound;
 use crate::windows::Cutter;
 
 /// Samples read from a ring at once: a quarter of the default ring, so that its decoder soon has space again.
 pub(crate) const PIECE_SAMPLES: usize = 1 << 16;
 
-/// Longest time, summed over a track, for which its ring may hold less than a piece while the worker could read: a decoder
-/// that waits for bytes spends it too, and a file of the largest size at 100 KB/s takes this long. It ends what no limit
-/// inside a decoder ends any more once a file has taken it over.
-pub(crate) const HUNGER_MAX: Duration = Duration::from_secs(6 * 3_600);
+/// Seconds of sound that buy a decoder one second for which its ring may be empty, beyond its patience and its excuses. The
+/// limit on processor time asks for fifty; this is for a machine ten times as busy as it has cores.
+const LEAST_PACE: u32 = 5;
+
+/// What a track may take of the worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    /// Most samples.
+    pub(crate) samples: u64,
+    /// For how long, summed over the track, its ring may hold less than a piece while the worker could read. It grows with what
+    /// is read ([`LEAST_PACE`]) and with what the agent excuses. It ends what no limit inside a decoder ends any more once a
+    /// file has taken it over, also one that gives a little now and then.
+    pub(crate) patience: Duration,
+}
 
 /// A slot with its ring, once one is attached.
 #[derive(Default)]
@@ -37,8 +47,8 @@ struct Feed {
     cutter: Option<Cutter>,
     moments: Moments,
     read: u64,
-    /// How many it may be.
-    samples_max: u64,
+    rate_hz: u32,
+    allowance: Allowance,
     announced: Option<u64>,
     /// For how long the ring has held less than a piece.
     hunger: Duration,
@@ -69,7 +79,7 @@ impl Slot {
     }
 
     /// Begins a track. False where the slot has no ring or is not idle, which the agent must not ask for.
-    pub(crate) fn begin(&mut self, token: u64, samples_max: u64, spec: WindowSpec) -> bool {
+    pub(crate) fn begin(&mut self, token: u64, allowance: Allowance, spec: WindowSpec) -> bool {
         let idle = self.ring.is_some() && self.feed.is_none();
         if idle {
             let cutter = Some(Cutter::new(spec));
@@ -78,7 +88,8 @@ impl Slot {
                 cutter,
                 moments: Moments::default(),
                 read: 0,
-                samples_max,
+                rate_hz: spec.rate_hz,
+                allowance,
                 announced: None,
                 hunger: Duration::ZERO,
             });
@@ -92,9 +103,9 @@ impl Slot {
         // A lie is found by the next step.
         let hungry = ring.available().is_ok_and(|there| there < wanted);
         let feed = self.feed.as_mut().filter(|_| hungry)?;
-        feed.hunger += time;
+        feed.hunger = feed.hunger.saturating_add(time);
         let (token, hunger) = (feed.token, feed.hunger);
-        (hunger > HUNGER_MAX).then(|| {
+        (hunger > feed.patience()).then(|| {
             *self = Self::default();
             Step::Failed {
                 token,
@@ -105,6 +116,18 @@ impl Slot {
                 ),
             }
         })
+    }
+
+    /// Excuses the track's decoder for so much of the time for which its ring was empty.
+    pub(crate) fn excuse(&mut self, token: u64, wait: Duration) {
+        if let Some(feed) = self.feed_of(token) {
+            feed.allowance.patience = feed.allowance.patience.saturating_add(wait);
+        }
+    }
+
+    /// Whether a track is in hand.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.feed.is_some()
     }
 
     /// Learns the track's length.
@@ -173,6 +196,13 @@ impl Slot {
 }
 
 impl Feed {
+    /// For how long the ring may have been empty by now.
+    fn patience(&self) -> Duration {
+        let pace = u64::from(self.rate_hz.max(1)) * u64::from(LEAST_PACE);
+        let bought = Duration::from_secs(self.read / pace);
+        self.allowance.patience.saturating_add(bought)
+    }
+
     fn step(
         &mut self,
         ring: &mut Reader,
@@ -204,8 +234,11 @@ impl Feed {
             .min(scratch.len());
         let read = ring.read(&mut scratch[..piece]).map_err(lie)?;
         self.read += read as u64;
-        if self.read > self.samples_max {
-            let detail = format!("the ring carried more than {} samples", self.samples_max);
+        if self.read > self.allowance.samples {
+            let detail = format!(
+                "the ring carried more than {} samples",
+                self.allowance.samples
+            );
             return Err((Code::TooLong, detail));
         }
         self.hear(&scratch[..read]);
@@ -262,46 +295,6 @@ fn lie(lie: Violation) -> Wrong {
     violation(lie.to_string())
 }
 
-/// Mean and squared deviations of a stream, merged piece by piece so that a constant offset costs no digits.
-#[derive(Default)]
-struct Moments {
-    samples: u64,
-    mean: f64,
-    squares: f64,
-    peak: f32,
-}
-
-impl Moments {
-    fn add(&mut self, pcm: &[f32]) {
-        if pcm.is_empty() {
-            return;
-        }
-        let n = pcm.len() as f64;
-        let mean = sums::sum(pcm, |x| x) / n;
-        let squares = sums::sum(pcm, |x| (x - mean) * (x - mean));
-        let before = self.samples as f64;
-        let step = mean - self.mean;
-        self.mean += step * n / (before + n);
-        self.squares += squares + step * step * before * n / (before + n);
-        self.samples += pcm.len() as u64;
-        self.peak = self.peak.max(sums::peak(pcm));
-    }
-
-    fn sound(&self) -> Sound {
-        let deviation = if self.samples > 1 {
-            (self.squares / (self.samples - 1) as f64).sqrt()
-        } else {
-            0.0
-        };
-        Sound {
-            samples: self.samples,
-            mean: self.mean,
-            deviation,
-            peak: self.peak,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +307,16 @@ mod tests {
         frames: 4,
         stride: 4,
     };
+
+    const ENDLESS: Allowance = Allowance {
+        samples: u64::MAX,
+        patience: Duration::MAX,
+    };
+
+    fn bounded(samples: u64, patience_s: u64) -> Allowance {
+        let patience = Duration::from_secs(patience_s);
+        Allowance { samples, patience }
+    }
 
     fn slot() -> (Slot, Writer) {
         let fds = RingFds::create(SAMPLES_MIN).unwrap();
@@ -344,7 +347,7 @@ mod tests {
     fn a_track_is_drained_when_all_announced_samples_are_read() {
         let (mut slot, mut writer) = slot();
         let mut batch = Batch::new(SPEC, 100);
-        assert!(slot.begin(7, u64::MAX, SPEC));
+        assert!(slot.begin(7, ENDLESS, SPEC));
         write(&mut writer, 64);
         assert_eq!(run(&mut slot, &mut batch), Step::Nothing);
         slot.announce(7, 64);
@@ -357,14 +360,14 @@ mod tests {
         };
         assert_eq!((sound.samples, sound.peak), (64, 0.75));
         assert_eq!(batch.len(), usize::try_from(SPEC.count(64)).unwrap());
-        assert!(slot.begin(8, u64::MAX, SPEC), "the slot is idle again");
+        assert!(slot.begin(8, ENDLESS, SPEC), "the slot is idle again");
     }
 
     #[test]
     fn a_count_that_does_not_match_the_ring_is_a_violation() {
         for (written, announced) in [(64, 65), (64, 63), (0, 1), (1, 0)] {
             let (mut slot, mut writer) = slot();
-            slot.begin(7, u64::MAX, SPEC);
+            slot.begin(7, ENDLESS, SPEC);
             write(&mut writer, written);
             slot.announce(7, announced);
             let end = run(&mut slot, &mut Batch::new(SPEC, 100));
@@ -379,7 +382,7 @@ mod tests {
                 ),
                 "{written} {announced}"
             );
-            assert!(!slot.begin(8, u64::MAX, SPEC), "the lying ring is dropped");
+            assert!(!slot.begin(8, ENDLESS, SPEC), "the lying ring is dropped");
         }
     }
 
@@ -387,7 +390,7 @@ mod tests {
     fn a_ring_that_carries_more_than_any_track_may_have_ends_the_track() {
         for (samples, through) in [(64, true), (65, false)] {
             let (mut slot, mut writer) = slot();
-            slot.begin(7, 64, SPEC);
+            slot.begin(7, bounded(64, u64::MAX), SPEC);
             write(&mut writer, samples);
             let end = run(&mut slot, &mut Batch::new(SPEC, 100));
             let too_long = |step: &Step| {
@@ -407,42 +410,64 @@ mod tests {
     #[test]
     fn a_decoder_that_leaves_its_ring_empty_for_too_long_loses_its_track() {
         let (mut slot, mut writer) = slot();
+        let second = Duration::from_secs(1);
         assert_eq!(
-            slot.wait(HUNGER_MAX * 2),
+            slot.wait(second * 100),
             None,
             "an idle slot waits for nothing"
         );
-        slot.begin(7, u64::MAX, SPEC);
-        assert_eq!(slot.wait(HUNGER_MAX), None);
+        slot.begin(7, bounded(u64::MAX, 10), SPEC);
+        assert_eq!(slot.wait(second * 10), None);
         write(&mut writer, SAMPLES_MIN);
         assert_eq!(
-            slot.wait(HUNGER_MAX),
+            slot.wait(second * 100),
             None,
             "a full ring waits for the worker"
         );
         run(&mut slot, &mut Batch::new(SPEC, 10_000));
         write(&mut writer, 1);
-        let end = slot.wait(Duration::from_secs(1));
-        assert!(
-            matches!(
-                end,
-                Some(Step::Failed {
-                    token: 7,
-                    code: Code::DecodeStalled,
-                    ..
-                })
-            ),
-            "a sample now and then does not help: {end:?}"
+        assert_stalled(slot.wait(second), "a sample now and then does not help");
+    }
+
+    #[test]
+    fn sound_and_excuses_buy_a_decoder_time_and_nothing_else_does() {
+        let pace = (LEAST_PACE * SPEC.rate_hz) as usize;
+        let second = Duration::from_secs(1);
+        for (seconds, excused, allowed) in [(0, 0, 10), (3, 0, 13), (0, 30, 40), (2, 5, 17)] {
+            let (mut slot, mut writer) = slot();
+            slot.begin(7, bounded(u64::MAX, 10), SPEC);
+            for _ in 0..seconds * pace / SAMPLES_MIN + usize::from(seconds > 0) {
+                write(&mut writer, SAMPLES_MIN);
+                run(&mut slot, &mut Batch::new(SPEC, 1_000_000));
+            }
+            slot.excuse(6, second * 100);
+            slot.excuse(7, second * excused);
+            let what = format!("{seconds} s bought, {excused} s excused");
+            assert_eq!(slot.wait(second * allowed), None, "{what}");
+            assert_stalled(slot.wait(second), &what);
+        }
+    }
+
+    #[track_caller]
+    fn assert_stalled(end: Option<Step>, what: &str) {
+        let stalled = matches!(
+            end,
+            Some(Step::Failed {
+                token: 7,
+                code: Code::DecodeStalled,
+                ..
+            })
         );
+        assert!(stalled, "{what}: {end:?}");
     }
 
     #[test]
     fn an_aborted_track_leaves_nothing_for_the_next_one() {
         let (mut slot, mut writer) = slot();
-        slot.begin(7, u64::MAX, SPEC);
+        slot.begin(7, ENDLESS, SPEC);
         write(&mut writer, 50);
         slot.abort(7);
-        assert!(slot.begin(8, u64::MAX, SPEC));
+        assert!(slot.begin(8, ENDLESS, SPEC));
         write(&mut writer, 20);
         slot.announce(8, 20);
         assert!(matches!(
@@ -458,7 +483,7 @@ mod tests {
     fn a_failed_track_is_read_to_its_end_without_windows() {
         let (mut slot, mut writer) = slot();
         let mut batch = Batch::new(SPEC, 100);
-        slot.begin(7, u64::MAX, SPEC);
+        slot.begin(7, ENDLESS, SPEC);
         slot.discard(7);
         write(&mut writer, 64);
         slot.announce(7, 64);
@@ -470,22 +495,5 @@ mod tests {
             }
         );
         assert_eq!(batch.len(), 0);
-    }
-
-    #[test]
-    fn mean_and_deviation_do_not_depend_on_pieces() {
-        let pcm: Vec<f32> = (0..10_000)
-            .map(|i| 100.0 + (i as f32 * 0.37).sin())
-            .collect();
-        let mut whole = Moments::default();
-        whole.add(&pcm);
-        let mut pieces = Moments::default();
-        pcm.chunks(77).for_each(|piece| pieces.add(piece));
-        let (a, b) = (whole.sound(), pieces.sound());
-        assert!(
-            (a.mean - b.mean).abs() < 1e-10 && (a.deviation - b.deviation).abs() < 1e-10,
-            "{a:?} {b:?}"
-        );
-        assert!((a.deviation - 0.5f64.sqrt()).abs() < 1e-3);
     }
 }

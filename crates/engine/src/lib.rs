@@ -7,8 +7,10 @@
 //! connection and never trusts an index that a decoder wrote.
 
 mod batch;
+mod canary;
 mod feed;
 pub mod frames;
+mod moments;
 mod picture;
 pub mod protocol;
 mod seam;

@@ -36,6 +36,10 @@ pub enum ToWorker {
         /// Most samples that the ring may carry; absent: any number. More is `TOO_LONG`: the decoder should have said so.
         #[n(2)]
         samples_max: Option<u64>,
+        /// For how long its ring may be left empty, milliseconds, besides what its sound and [`ToWorker::Excuse`] allow; absent: for
+        /// ever. Longer is `DECODE_STALLED`: no limit inside a decoder ends one that a file has taken over.
+        #[n(3)]
+        patience_ms: Option<u64>,
     },
     /// The decoder said that the track has `frames` frames; all of them are in the ring or already read.
     #[n(3)]
@@ -70,6 +74,19 @@ pub enum ToWorker {
     /// End after the batch in hand.
     #[n(6)]
     Stop,
+    /// The decoder of the track was not to blame for so much of the time for which its ring was empty: it waited for its source.
+    #[n(7)]
+    Excuse {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The track.
+        #[n(1)]
+        token: u64,
+        /// How long, milliseconds.
+        #[n(2)]
+        wait_ms: u64,
+    },
 }
 
 /// What to load and where.
@@ -287,7 +304,7 @@ pub struct WindowPoint {
 /// Where a worker's time went since it was loaded, seconds. The parts sum to its wall time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Encode, Decode)]
 pub struct WorkerStats {
-    /// Waiting for PCM or messages with nothing to do.
+    /// Waiting for PCM or messages with nothing to do but with a track in hand.
     #[n(0)]
     pub wait_seconds: f64,
     /// Copying PCM out of rings and cutting windows.

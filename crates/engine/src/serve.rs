@@ -14,13 +14,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use thiserror::Error;
 use types::Code;
 
-use crate::batch::{Batch, Outcome, Place, screen};
-use crate::feed::{PIECE_SAMPLES, Slot, Step};
+use crate::batch::{Batch, Outcome, Place};
+use crate::canary::sing;
+use crate::feed::{Allowance, PIECE_SAMPLES, Slot, Step};
 use crate::frames::{FrameError, FrameReader, Received, write};
 use crate::protocol::{BEAT_MS, FromWorker, Load, Loaded, SLOTS_MAX, ToWorker, WorkerStats};
 use crate::seam::{Engine, EngineError};
 use crate::tally::{Sound, Tally, Used};
-use crate::windows::Cutter;
 
 /// The descriptor at which a worker finds its socket.
 const SOCKET_FD: i32 = 3;
@@ -174,13 +174,29 @@ impl<E: Engine> Worker<E> {
                 slot,
                 token,
                 samples_max,
-            } => self.begin(slot, token, samples_max.unwrap_or(u64::MAX)),
+                patience_ms,
+            } => {
+                let allowance = Allowance {
+                    samples: samples_max.unwrap_or(u64::MAX),
+                    patience: patience_ms.map_or(Duration::MAX, Duration::from_millis),
+                };
+                self.begin(slot, token, allowance)
+            }
             ToWorker::EndOfTrack {
                 slot,
                 token,
                 frames,
             } => {
                 self.slot(slot)?.announce(token, frames);
+                Ok(())
+            }
+            ToWorker::Excuse {
+                slot,
+                token,
+                wait_ms,
+            } => {
+                let wait = Duration::from_millis(wait_ms);
+                self.slot(slot)?.excuse(token, wait);
                 Ok(())
             }
             ToWorker::AbortTrack { slot, token } => self.abort(slot, token),
@@ -205,9 +221,9 @@ impl<E: Engine> Worker<E> {
         self.say(&FromWorker::Ready { slot })
     }
 
-    fn begin(&mut self, slot: u32, token: u64, samples_max: u64) -> Result<(), ServeError> {
+    fn begin(&mut self, slot: u32, token: u64, allowance: Allowance) -> Result<(), ServeError> {
         let spec = self.engine.info().window;
-        if !self.slot(slot)?.begin(token, samples_max, spec) {
+        if !self.slot(slot)?.begin(token, allowance, spec) {
             return Err(ServeError::Protocol(format!(
                 "track {token} to slot {slot}, which is not idle"
             )));
@@ -370,6 +386,8 @@ impl<E: Engine> Worker<E> {
         self.stats.engine_seconds += begun.elapsed().as_secs_f64();
         let (worst, reason) = self.survive(outcome)?;
         let ok = reason.is_empty();
+        // What is asked for a canary makes a part next, whose waiting time must be known to its end.
+        self.say(&FromWorker::Beat(self.stats))?;
         self.say(&FromWorker::CanaryResult {
             nonce,
             ok,
@@ -395,7 +413,10 @@ impl<E: Engine> Worker<E> {
         let timeout = if ready { Duration::ZERO } else { due };
         let timeout = Timespec::try_from(timeout).expect("a second fits a timespec");
         let waited = poll(&mut rings, Some(&timeout));
-        self.stats.wait_seconds += begun.elapsed().as_secs_f64();
+        // Without a track in hand nobody is waited for.
+        if self.slots.iter().any(Slot::is_busy) {
+            self.stats.wait_seconds += begun.elapsed().as_secs_f64();
+        }
         match waited {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(errno) => Err(ServeError::Wait(errno.into())),
@@ -427,55 +448,6 @@ impl<E: Engine> Worker<E> {
         self.stats.answer_seconds += begun.elapsed().as_secs_f64();
         Ok(())
     }
-}
-
-/// Screens the canary clip. Returns the largest difference and what is wrong, empty if nothing is.
-fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineError> {
-    let canary = engine.canary().clone();
-    let spec = engine.info().window;
-    let max = engine.info().max_batch.max(1);
-    let mut cutter = Cutter::new(spec);
-    cutter.push(&canary.pcm);
-    cutter.end();
-    let mut pcm = Vec::new();
-    while cutter.cut(&mut pcm).is_some() {}
-    let mut logits = Vec::new();
-    for piece in pcm.chunks(max * spec.samples()) {
-        let (outcomes, _) = screen(engine, piece, piece.len() / spec.samples(), spec.samples())?;
-        logits.extend(
-            outcomes
-                .into_iter()
-                .map(|outcome| outcome.map_or(f32::NAN, |score| score.logit)),
-        );
-    }
-    Ok(judge(&logits, &canary.logits, canary.epsilon))
-}
-
-fn judge(found: &[f32], known: &[f32], epsilon: f32) -> (f32, String) {
-    if known.is_empty() || found.len() != known.len() {
-        return (
-            f32::INFINITY,
-            format!(
-                "{} windows where {} scores are known",
-                found.len(),
-                known.len()
-            ),
-        );
-    }
-    let gap = |(a, b): (&f32, &f32)| {
-        if (a - b).is_nan() {
-            f32::INFINITY
-        } else {
-            (a - b).abs()
-        }
-    };
-    let worst = found.iter().zip(known).map(gap).fold(0.0, f32::max);
-    let reason = if worst <= epsilon {
-        String::new()
-    } else {
-        format!("a score is off by {worst}, allowed is {epsilon}")
-    };
-    (worst, reason)
 }
 
 /// Processor time of this process, seconds, all threads: an engine on a CPU works on several.

@@ -49,6 +49,7 @@ impl ScreenEngine {
             }
         })?;
         device::set_threads(threads);
+        device::keep_memory();
         let refuse = |detail: String| EngineError::Bundle {
             path: wanted.bundle_dir.clone(),
             detail,

@@ -12,10 +12,12 @@ use bundle::{
 use engine::{Engine, EngineError, Load, WindowScore};
 use models::ScreenEngine;
 use models::screen::{Folded, Mode, ScreenNet};
+use models::train::calibrate::draft;
+use models::train::recipe::Recipe;
 use std::path::Path;
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
-use types::{DeviceKind, Digest, Dtype};
+use types::{DeviceKind, Digest, Dtype, Purpose};
 
 const WEIGHTS: &str = "screen.safetensors";
 
@@ -311,6 +313,31 @@ fn what_a_window_gives_has_the_bundle_s_shape() {
     }
     assert_eq!(engine.info().picture_rows, 8);
     assert_eq!(engine.info().max_batch, 4);
+}
+
+#[test]
+fn a_recipe_that_asks_for_embeddings_gives_a_bundle_whose_tracks_have_them_as_wide_as_it_states() {
+    let mut manifest = sample::manifest();
+    let screen = manifest.screen.clone();
+    for (asked, expected) in [(false, None), (true, Some(6))] {
+        let recipe = Recipe {
+            architecture: screen.architecture.clone(),
+            preprocessing: screen.preprocessing.clone(),
+            windows: screen.windows.clone(),
+            features: screen.features.clone(),
+            embedding: asked,
+            ..Recipe::default()
+        };
+        manifest.screen = draft(&recipe, Purpose::Demonstration).screen;
+        let stated = manifest.screen.embedding.as_ref();
+        assert_eq!(stated.map(|embedding| embedding.values), expected);
+        let mut engine = loaded(&manifest, &weights(&manifest)).unwrap();
+        let pcm = pcm(&engine, 2);
+        for score in screened(&mut engine, &pcm, 2) {
+            let width = score.embedding.map(|values| values.len());
+            assert_eq!(width, expected.map(|values| values as usize));
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::event::{Beat, Cause, Held, Released};
 use crate::limits::{
     DEVICE_NAME_BYTES_MAX, DEVICES_PER_NODE_MAX, GRANT_LIVES, GRANTS_PER_NODE_MAX,
 };
+use crate::mutants::{self, Mutant};
 use crate::pulled::flush;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
@@ -39,6 +40,8 @@ impl Reign {
             self.note_missing(no, beat);
             self.take_back(now, no, beat);
             self.preempt(now, no);
+        } else if mutants::on(Mutant::YieldExtends) {
+            self.renew(now, no, beat);
         }
         Step::Answer(Ok(self.beat_answer(no, beat)))
     }
@@ -108,6 +111,9 @@ impl Reign {
     /// does not count. The first beat of a new session names all that its agent has found of an earlier life: what is
     /// missing from it is gone at once.
     fn note_missing(&mut self, no: NodeNo, beat: &Beat) {
+        if mutants::on(Mutant::LostGrantKept) {
+            return;
+        }
         let named: BTreeSet<GrantId> = beat
             .held
             .iter()
@@ -219,6 +225,10 @@ impl Reign {
         let order = |held: &Held| {
             let id = self.grant_id(no, &held.job, held.shard, held.attempt);
             let order = id.map_or(Order::Stop, |id| self.order(no, id));
+            let order = match order {
+                Order::Stop if mutants::on(Mutant::WithdrawnRenewed) => Order::Continue,
+                Order::Stop | Order::Continue | Order::YieldAt { .. } => order,
+            };
             GrantOrder {
                 job: held.job.clone(),
                 shard: held.shard,

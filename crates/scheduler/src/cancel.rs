@@ -149,9 +149,14 @@ impl Reign {
             totals: Some(job.tally.totals),
             ..record.clone()
         };
-        if let Some(unit) = self.job_unit(no, record) {
-            self.desk.stage(vec![unit], Some(asked));
+        let Some(unit) = self.job_unit(no, record) else {
+            return;
+        };
+        if mutants::on(Mutant::CancelAnsweredEarly) {
+            self.desk.stage(vec![unit], None);
+            return turn.answer(asked.call, Ok(self.changed(no, false)));
         }
+        self.desk.stage(vec![unit], Some(asked));
     }
 
     /// Answers everybody who asked for the same cancel.

@@ -28,7 +28,8 @@ impl Reign {
         let slot = Slot::Shard(id.job, id.shard);
         let chores = self.chores.entry(slot).or_default();
         let wish = chores.shrink.entry(id.attempt).or_insert(end);
-        *wish = end.min(*wish);
+        let first = !mutants::on(Mutant::YieldExtends);
+        *wish = if first { end.min(*wish) } else { end };
         self.chore(slot);
     }
 
@@ -180,7 +181,9 @@ impl Reign {
         let all_idle = node.holdings.values().all(idle);
         let known = node.holdings.get(&id).filter(|_| !all_idle);
         Withdrawal::Died {
-            in_hand: known.and_then(|holding| holding.in_hand.clone()),
+            in_hand: known
+                .and_then(|holding| holding.in_hand.clone())
+                .or_else(|| mutants::on(Mutant::UnnamedNotInHand).then(TrackSet::new)),
             alone: self.was_tried_alone(node, id),
             death,
         }
@@ -300,7 +303,9 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, open: &Track
                 node: grant.node.clone(),
                 death: *death,
             });
-            suspects::accuse(&mut record.suspects, &suspects, alone.as_ref());
+            if !mutants::on(Mutant::DeathForgotten) {
+                suspects::accuse(&mut record.suspects, &suspects, alone.as_ref());
+            }
         }
     }
 }

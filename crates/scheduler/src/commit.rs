@@ -19,6 +19,9 @@ use alloc::string::String;
 use alloc::vec;
 use types::{Code, ShardId, Stage, TrackSet};
 
+/// Parts that a shard takes under a planted bug.
+const PARTS_CAPPED: usize = 3;
+
 impl Reign {
     pub(crate) fn commit(&mut self, asked: &Asked, commit: &Commit) -> Step {
         let no = match self.seated(asked, &commit.node, commit.session) {
@@ -146,6 +149,11 @@ impl Reign {
             .get(&commit.shard)
             .map_or(&nothing, |shard| &shard.covered);
         let mut taken = covered.clone();
+        let parts = entry.shards.get(&commit.shard);
+        let parts = parts.map_or(0, |shard| shard.stored.record.parts.len());
+        if parts >= PARTS_CAPPED && mutants::on(Mutant::PartsCapped) {
+            return Err(invalid("the shard has parts enough"));
+        }
         for claim in &commit.parts {
             check_claim(claim, commit.shard).map_err(|(code, what)| (code, String::from(what)))?;
             let granted = extent.intersection(&TrackSet::from(grant.range));

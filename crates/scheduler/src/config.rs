@@ -2,10 +2,11 @@
 
 use crate::limits::{JOBS_MAX, NODES_MAX, WORK_PER_PULL};
 use alloc::collections::BTreeMap;
+use serde::{Deserialize, Serialize};
 use types::{Millis, TenantId};
 
 /// The core's policy. The default is that of one tenant on its own machines.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     /// What a tenant missed longer ago than this is not made up for, and 5 % of it is how far ahead of its share a
     /// tenant's lanes may take it.
@@ -27,7 +28,7 @@ pub struct Config {
 
 /// What one tenant may have at once. `None` is no bound. What is stored counts: answers on their way may go beyond it by
 /// what they carry.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// Live grants.
     pub grants_max: Option<u32>,

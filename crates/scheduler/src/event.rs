@@ -6,6 +6,7 @@ use crate::{JobKey, RevocationKey};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use serde::{Deserialize, Serialize};
 use types::{
     ActorId, Attempt, Code, Device, Digest, Epoch, Generation, JobId, JobSpec, Ledger, NodeId,
     Ordinal, PullNo, Requirements, RevocationId, Session, ShardId, SourceName, Stage, TenantId,
@@ -13,23 +14,23 @@ use types::{
 };
 
 /// A call that waits for its answer; numbered by the shell, unique while it waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct CallId(pub u64);
 
 /// A write under way; numbered by the core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WriteId(pub u64);
 
 /// A read under way; numbered by the core.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ReadId(pub u64);
 
 /// The revision at which the store last put a key. Compared, never computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Revision(pub u64);
 
 /// Something happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// This coordinator leads. The core reads all records of the generation and then says `Ready`.
     Led {
@@ -93,7 +94,7 @@ pub enum Event {
 }
 
 /// Whose request it is, and who makes it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Caller {
     /// Whose data the call may touch.
     pub tenant: TenantId,
@@ -102,7 +103,7 @@ pub struct Caller {
 }
 
 /// How an effect on storage ended. Unknown is `Failed`: the effects asked for may be repeated without harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StorageOutcome<T> {
     /// It is done and durable.
     Done(T),
@@ -116,7 +117,7 @@ pub enum StorageOutcome<T> {
 }
 
 /// How a transaction ended, in the words of the store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
     /// All compares held; the puts are durable at this revision.
     Applied {
@@ -140,7 +141,7 @@ pub enum Outcome {
 }
 
 /// Which compare did not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
     /// The epoch no longer leads: the core drops all state and steps down.
     Epoch,
@@ -149,18 +150,19 @@ pub enum Refusal {
 }
 
 /// One key as the store holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredEntry {
     /// The key.
     pub key: String,
     /// Its value.
+    #[serde(with = "crate::journal::bytes")]
     pub value: Vec<u8>,
     /// When it was last put.
     pub revision: Revision,
 }
 
 /// What a linearizable read gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadOutcome {
     /// A page of a prefix, or those of the keys asked for that exist; keys ascending.
     Page {
@@ -188,7 +190,7 @@ pub enum ReadOutcome {
 }
 
 /// What a call asks.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
     /// Make a job of a specification that storage holds already.
     Submit(Submission),
@@ -248,7 +250,7 @@ pub enum Request {
 }
 
 /// A job to be. The job's name is issued by the shell and stands in the specification.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Submission {
     /// What to do; tenant, actor and generation must be the caller's and the core's.
     pub spec: JobSpec,
@@ -265,7 +267,7 @@ pub struct Submission {
 }
 
 /// What is not to count. Answered when the intent is stored; the records follow by themselves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoke {
     /// Its name, drawn by whoever asks: the same name with the same span is the same revocation.
     pub revocation: RevocationId,
@@ -282,7 +284,7 @@ pub struct Revoke {
 }
 
 /// What an agent says of itself at its join.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentInfo {
     /// The node.
     pub node: NodeId,
@@ -303,7 +305,7 @@ pub struct AgentInfo {
 }
 
 /// A request for work.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
     /// The node.
     pub node: NodeId,
@@ -320,7 +322,7 @@ pub struct Pull {
 }
 
 /// A sign of life.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beat {
     /// The node.
     pub node: NodeId,
@@ -339,7 +341,7 @@ pub struct Beat {
 }
 
 /// A grant in hand.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// The job.
     pub job: JobId,
@@ -358,7 +360,7 @@ pub struct Held {
 }
 
 /// A worker's end that may be a track's doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerDeath {
     /// From 1 within the session, rising, so that a repeated beat counts once.
     pub number: u64,
@@ -367,7 +369,7 @@ pub struct WorkerDeath {
 }
 
 /// A grant given back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Released {
     /// The job.
     pub job: JobId,
@@ -380,7 +382,7 @@ pub struct Released {
 }
 
 /// Why a grant is given back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Cause {
     /// The node drains. Costs nothing.
     Drain,
@@ -399,7 +401,7 @@ pub enum Cause {
 }
 
 /// Parts of one grant that are to count, together or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
     /// The node.
     pub node: NodeId,
@@ -418,7 +420,7 @@ pub struct Commit {
 }
 
 /// An object that is to count.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartClaim {
     /// What its rows are.
     pub kind: PartKind,
@@ -441,7 +443,7 @@ pub struct PartClaim {
 }
 
 /// A device's check with the bundle's clip of known scores.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Canary {
     /// The device on its node.
     pub device: String,
@@ -452,7 +454,7 @@ pub struct Canary {
 }
 
 /// How a canary ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CanaryVerdict {
     /// The scores were those of the bundle within its tolerance.
     Good,

@@ -6,6 +6,7 @@ use crate::limits::{
     BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_SPENT, FAILURES_PER_CAUSE, GRANT_LIVES,
     GRANTS_PER_SHARD_MAX,
 };
+use crate::mutants::{self, Mutant};
 use crate::record::{
     Death, Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind,
     RevocationRecord, ShardRecord, Standing,
@@ -142,7 +143,9 @@ impl Reign {
         job.stored = Some(Versioned { record, revision });
         let place = job.in_line(no);
         self.seen(no, revision);
-        if let (JobState::Running, Some(place)) = (&state, place) {
+        let served = state == JobState::Running
+            || (state == JobState::Paused && mutants::on(Mutant::PausedServed));
+        if let (true, Some(place)) = (served, place) {
             self.line.insert(place);
             self.work += 1;
         }
@@ -418,7 +421,8 @@ impl Job {
         };
         let record = &shard.stored.record;
         let room = record.grants.len() < GRANTS_PER_SHARD_MAX && record.standing == Standing::Live;
-        if room && !shard.free(extent).is_empty() {
+        let lost = mutants::on(Mutant::YieldLost) && !record.grants.is_empty();
+        if room && !lost && !shard.free(extent).is_empty() {
             self.ready.insert(id);
         } else {
             self.ready.remove(&id);
@@ -465,6 +469,9 @@ impl Job {
                 tracks: part.tracks.clone(),
                 sha256: part.sha256,
             };
+            if mutants::on(Mutant::EscalationUnseen) {
+                continue;
+            }
             self.escalations.insert(id, made);
             self.open_escalations.insert(id);
             match self.shards.contains_key(&id) {

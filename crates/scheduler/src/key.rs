@@ -8,7 +8,17 @@ use types::{Attempt, Generation, JobId, NodeId, RevocationId, ShardId, TenantId}
 
 /// A job among all tenants' jobs.
 #[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    minicbor::Encode,
+    minicbor::Decode,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct JobKey {
     /// Whose job it is.
@@ -27,7 +37,17 @@ impl fmt::Display for JobKey {
 
 /// A node among all tenants' nodes.
 #[derive(
-    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode,
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    minicbor::Encode,
+    minicbor::Decode,
+    serde::Serialize,
+    serde::Deserialize,
 )]
 pub struct NodeKey {
     /// Whose node it is.
@@ -45,7 +65,9 @@ impl fmt::Display for NodeKey {
 }
 
 /// A revocation among all tenants' revocations.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct RevocationKey {
     /// Whose node it is about.
     pub tenant: TenantId,

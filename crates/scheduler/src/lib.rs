@@ -17,8 +17,8 @@
 //!   `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
-//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`.
-//! - Looking: `views`, `explain` with `blocked`, `tally`.
+//!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
+//! - Looking: `views`, `explain` with `blocked`, `tally`; [`journal`] for what happened, so that it can be repeated.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -38,6 +38,7 @@ mod grant;
 mod install;
 pub mod invariants;
 mod join;
+pub mod journal;
 mod key;
 pub mod limits;
 pub mod mutants;
@@ -47,6 +48,7 @@ mod publish;
 mod pull;
 mod pulled;
 mod quota;
+pub mod rebuild;
 pub mod record;
 mod recover;
 mod reign;

@@ -33,6 +33,70 @@ pub enum Mutant {
     KeysGoEarly,
     /// A commit is answered before it is stored.
     AnsweredEarly,
+    /// A revocation leaves the node's grants live.
+    RevokedGrantKept,
+    /// A revocation's intent does not put the records of the jobs that it names, and holds nothing until it is stored.
+    IntentAlone,
+    /// The key of an escalation shard is removed with its part, and no tombstone is put.
+    EscalationKeyDeleted,
+    /// A revoked escalation part leaves its shard as it is.
+    CascadeForgotten,
+    /// A new leader does not take up revocations that an earlier one left open.
+    RevocationForgotten,
+    /// A revocation closes with shards to go.
+    RevocationClosesEarly,
+    /// What is not known to live is an orphan, known or not.
+    NotLiveIsOrphan,
+    /// What no record of a published job names is an orphan, whatever its manifest says.
+    ManifestUnasked,
+    /// A part of a live attempt is an orphan until it counts.
+    CollectedEarly,
+    /// The answer to `yield at` sets the end of a grant, in whatever order answers come.
+    YieldExtends,
+    /// A shard that has some parts takes no more.
+    PartsCapped,
+    /// A write of an unknown outcome is taken for one that certainly was not applied.
+    UnknownIsRefused,
+    /// A write of an unknown outcome that one read does not show is taken for not applied.
+    ReadTrusted,
+    /// A beat renews a grant that was withdrawn.
+    WithdrawnRenewed,
+    /// A grant whose answer was lost is kept for a node that never names it.
+    LostGrantKept,
+    /// An escalation part makes no shard.
+    EscalationUnseen,
+    /// A cancel is answered before it is stored.
+    CancelAnsweredEarly,
+    /// A paused job is given work.
+    PausedServed,
+    /// A node that tries a suspect is given more.
+    SuspectsMixed,
+    /// What no beat has named is taken for not in hand.
+    UnnamedNotInHand,
+    /// What a node had in hand as it died is under no suspicion.
+    DeathForgotten,
+    /// A read that a write overtook brings back what was before it.
+    StaleAdopted,
+    /// Quotas do not bind.
+    QuotaIgnored,
+    /// Tenants are served in the order of their jobs, whatever they had.
+    ShareIgnored,
+    /// A job is found by its name, whoever asks.
+    TenantUnchecked,
+    /// A manifest names the parts of root shards only.
+    EscalationsUnlisted,
+    /// Shard keys of a closed job stay.
+    KeysStay,
+    /// Tracks that a node gives back do not return to the queue.
+    YieldLost,
+    /// A rebuild takes parts that a revocation object covers.
+    RestoreTakesRevoked,
+    /// A rebuild takes parts of an escalation shard by its name alone.
+    RestoreUnmatched,
+    /// A rebuild does not look for manifests.
+    RestoreForgetsManifest,
+    /// A rebuild does not look for cancel markers.
+    RestoreForgetsCancel,
 }
 
 impl Mutant {
@@ -51,6 +115,38 @@ impl Mutant {
         Self::SilentKept,
         Self::KeysGoEarly,
         Self::AnsweredEarly,
+        Self::RevokedGrantKept,
+        Self::IntentAlone,
+        Self::EscalationKeyDeleted,
+        Self::CascadeForgotten,
+        Self::RevocationForgotten,
+        Self::RevocationClosesEarly,
+        Self::NotLiveIsOrphan,
+        Self::ManifestUnasked,
+        Self::CollectedEarly,
+        Self::YieldExtends,
+        Self::PartsCapped,
+        Self::UnknownIsRefused,
+        Self::ReadTrusted,
+        Self::WithdrawnRenewed,
+        Self::LostGrantKept,
+        Self::EscalationUnseen,
+        Self::CancelAnsweredEarly,
+        Self::PausedServed,
+        Self::SuspectsMixed,
+        Self::UnnamedNotInHand,
+        Self::DeathForgotten,
+        Self::StaleAdopted,
+        Self::QuotaIgnored,
+        Self::ShareIgnored,
+        Self::TenantUnchecked,
+        Self::EscalationsUnlisted,
+        Self::KeysStay,
+        Self::YieldLost,
+        Self::RestoreTakesRevoked,
+        Self::RestoreUnmatched,
+        Self::RestoreForgetsManifest,
+        Self::RestoreForgetsCancel,
     ];
 }
 

@@ -5,6 +5,7 @@
 //! proves nothing (a leader that was paused may not know the attempt yet), nor does anything of another generation.
 
 use crate::JobKey;
+use crate::mutants::{self, Mutant};
 use crate::record::JobState;
 use crate::reign::{Core, Reign};
 use crate::state::{Job, JobNo, Slot};
@@ -62,6 +63,9 @@ impl Reign {
             .and_then(Job::record)
             .map(|record| &record.state)
         {
+            Some(JobState::Published(_)) if mutants::on(Mutant::ManifestUnasked) => {
+                self.fate_by_record(no, part)
+            }
             Some(JobState::Published(_)) => Fate::ByManifest,
             Some(JobState::Cancelled(_)) => Fate::Orphan,
             Some(JobState::Running | JobState::Paused | JobState::Publishing) => {
@@ -76,11 +80,14 @@ impl Reign {
             .jobs
             .get(&no)
             .and_then(|job| job.shards.get(&part.shard));
+        let unproven = mutants::on(Mutant::NotLiveIsOrphan) || mutants::on(Mutant::ManifestUnasked);
         let Some(record) = shard.map(|shard| &shard.stored.record) else {
-            return Fate::Keep;
+            return if unproven { Fate::Orphan } else { Fate::Keep };
         };
         let named = record.parts.iter().any(|known| known.sha256 == part.sha256);
-        let over = part.attempt <= record.last_attempt && record.grant(part.attempt).is_none();
+        let live = record.grant(part.attempt).is_some();
+        let given = part.attempt <= record.last_attempt || unproven;
+        let over = given && (!live || mutants::on(Mutant::CollectedEarly));
         if over && !named {
             Fate::Orphan
         } else {

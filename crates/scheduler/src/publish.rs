@@ -200,7 +200,8 @@ impl Reign {
 
     /// Removes the shard keys of a closed job, a few at a time.
     pub(crate) fn remove_keys(&mut self, no: JobNo) {
-        if self.chores_hold.is_some() || self.desk.is_dirty(Slot::Job(no)) {
+        let stay = mutants::on(Mutant::KeysStay);
+        if stay || self.chores_hold.is_some() || self.desk.is_dirty(Slot::Job(no)) {
             return;
         }
         let Some(job) = self.jobs.get(&no).filter(|job| job.removing == 0) else {
@@ -225,6 +226,10 @@ impl Reign {
     }
 }
 
+const fn is_root(shard: ShardId) -> bool {
+    matches!(shard, ShardId::Root(_))
+}
+
 impl Job {
     /// Whether every track of the list has its terminal row.
     pub(crate) fn is_done(&self) -> bool {
@@ -244,7 +249,8 @@ impl Job {
                 .record
                 .parts
                 .iter()
-                .filter(|p| p.kind == PartKind::Terminal);
+                .filter(|p| p.kind == PartKind::Terminal)
+                .filter(|_| !mutants::on(Mutant::EscalationsUnlisted) || is_root(*shard));
             parts.extend(terminal.map(|part| ManifestPart {
                 shard: *shard,
                 attempt: part.attempt,

@@ -182,10 +182,10 @@ impl Reign {
             if plan.is_full() {
                 break;
             }
-            let before = plan.grants;
+            let before = (plan.grants, plan.left);
             self.plan_job(&mut plan, job);
-            if plan.grants > before {
-                self.note_served(job);
+            if plan.grants > before.0 {
+                self.note_served(job, before.1 - plan.left);
             }
         }
         plan
@@ -195,10 +195,11 @@ impl Reign {
     fn tries_suspects(&self, no: NodeNo) -> bool {
         let node = self.nodes.get(&no);
         let mut held = node.iter().flat_map(|node| node.holdings.keys());
-        held.any(|id| {
-            let grant = self.live_grant(no, *id);
-            grant.is_some_and(|grant| grant.care == Care::Apart)
-        })
+        !mutants::on(Mutant::SuspectsMixed)
+            && held.any(|id| {
+                let grant = self.live_grant(no, *id);
+                grant.is_some_and(|grant| grant.care == Care::Apart)
+            })
     }
 
     fn plan_job(&mut self, plan: &mut Plan<'_>, no: JobNo) {

@@ -5,6 +5,7 @@
 use crate::desk::ReadFor;
 use crate::key::{RecordKey, prefix};
 use crate::limits::PAGE_ENTRIES;
+use crate::mutants::{self, Mutant};
 use crate::record::JobState;
 use crate::reign::{Phase, Reign, Turn};
 use crate::settle::{decode, store_wait};
@@ -167,7 +168,7 @@ impl Reign {
         self.going = self
             .revocations
             .iter()
-            .filter(|(_, entry)| entry.is_open())
+            .filter(|(_, entry)| entry.is_open() && !mutants::on(Mutant::RevocationForgotten))
             .map(|(no, _)| *no)
             .collect();
         for no in self.going.clone() {

@@ -9,6 +9,7 @@ use crate::desk::{Asked, Change, Record, Unit, UnitEnd};
 use crate::event::{Revoke, StorageOutcome};
 use crate::key::RecordKey;
 use crate::limits::{DEVICE_NAME_BYTES_MAX, REVOCATIONS_MAX, REVOKED_JOBS_MAX};
+use crate::mutants::{self, Mutant};
 use crate::record::{self, Progress, RevocationRecord, ShardRecord};
 use crate::reign::{Reign, Step, Turn, overloaded};
 use crate::routing::works_for;
@@ -201,7 +202,10 @@ impl Reign {
         let Some(mut unit) = self.revocation_unit(no, record) else {
             return;
         };
-        for job in open {
+        for job in open
+            .into_iter()
+            .filter(|_| !mutants::on(Mutant::IntentAlone))
+        {
             unit.changes.extend(self.same_job(job));
         }
         if let Some(entry) = self.revocations.get_mut(&no) {
@@ -275,7 +279,8 @@ impl Reign {
 pub(crate) fn touches(revocation: &RevocationRecord, record: &ShardRecord) -> bool {
     let node = &revocation.node;
     let theirs = |grant: &record::Grant| grant.node == node.node && grant.tenant == node.tenant;
-    record.grants.iter().any(theirs) || record.parts.iter().any(|part| revocation.covers(part))
+    let grants = record.grants.iter().any(theirs) && !mutants::on(Mutant::RevokedGrantKept);
+    grants || record.parts.iter().any(|part| revocation.covers(part))
 }
 
 fn span_fits(wish: &Revoke) -> Result<(), &'static str> {

@@ -5,6 +5,7 @@
 
 use crate::desk::{Record, Unit, UnitEnd};
 use crate::limits::{REVOKING_MAX, TOMBSTONES_PER_WRITE_MAX};
+use crate::mutants::{self, Mutant};
 use crate::record::{Part, PartKind, Progress, RevocationRecord, ShardRecord, Standing};
 use crate::reign::{Reign, Turn};
 use crate::revoke::touches;
@@ -16,7 +17,9 @@ use types::ShardId;
 impl Reign {
     /// Whether a revocation on its way keeps the job from publishing.
     pub(crate) fn is_revoking(&self, job: JobNo) -> bool {
-        self.not_closed().any(|entry| entry.jobs.contains(&job))
+        let counts = |entry: &&Revocation| !mutants::on(Mutant::IntentAlone) || entry.is_open();
+        let mut held = self.not_closed().filter(counts);
+        held.any(|entry| entry.jobs.contains(&job))
     }
 
     /// Whether a revocation on its way keeps the node from new work.
@@ -157,6 +160,14 @@ impl Reign {
         let mut changes = Vec::new();
         for id in fall.tombstones {
             let record = tombstone(&self.shard_record(job, id));
+            if mutants::on(Mutant::EscalationKeyDeleted) {
+                changes.extend(
+                    self.removal_unit(job, id)
+                        .into_iter()
+                        .flat_map(|unit| unit.changes),
+                );
+                continue;
+            }
             changes.extend(self.shard_unit(job, id, record).ok()?.changes);
         }
         let mut unit = self.shard_unit(job, shard, fall.after).ok()?;
@@ -191,7 +202,9 @@ impl Reign {
             entry.jobs.contains(&job) && touches(record, pending)
         };
         let busy = self.revoking.values().any(|by| *by == no);
-        if busy || !entry.todo.is_empty() || self.desk.pending_shards().any(on_its_way) {
+        let early = mutants::on(Mutant::RevocationClosesEarly);
+        if !early && (busy || !entry.todo.is_empty() || self.desk.pending_shards().any(on_its_way))
+        {
             return;
         }
         let closed = RevocationRecord {
@@ -225,16 +238,20 @@ impl Fall {
         let mut tombstones = Vec::new();
         let mut after = before.clone();
         let node = &revocation.node;
-        after
-            .grants
-            .retain(|grant| grant.node != node.node || grant.tenant != node.tenant);
+        if !mutants::on(Mutant::RevokedGrantKept) {
+            after
+                .grants
+                .retain(|grant| grant.node != node.node || grant.tenant != node.tenant);
+        }
         after.parts.retain(|part| {
             // What does not fit this write is found again when it is stored.
             let full = tombstones.len() >= TOMBSTONES_PER_WRITE_MAX;
             if !revocation.covers(part) || (full && part.kind == PartKind::Escalation) {
                 return true;
             }
-            tombstones.extend(made_shard(shard, part));
+            if !mutants::on(Mutant::CascadeForgotten) {
+                tombstones.extend(made_shard(shard, part));
+            }
             false
         });
         Self { after, tombstones }

@@ -53,6 +53,13 @@ impl Reign {
             Outcome::Unknown { .. } if mutants::on(Mutant::UnknownIsDone) => {
                 self.settle(turn, group, |_| UnitEnd::Applied(Revision(id.0)));
             }
+            Outcome::Unknown { cause } if mutants::on(Mutant::UnknownIsRefused) => {
+                let code = Code::StoreUnavailable;
+                self.settle(turn, group, |_| UnitEnd::NotApplied(code, cause.clone()));
+            }
+            Outcome::Unknown { .. } if mutants::on(Mutant::ReadTrusted) => {
+                self.read_group(turn, id, group);
+            }
             Outcome::Unknown { cause } => {
                 self.store_trouble = Some((Code::StoreUnavailable, cause));
                 let group = Group {
@@ -158,7 +165,11 @@ impl Reign {
             }
         }
         self.settle(turn, group, |unit| {
-            landed(unit, &found).map_or(UnitEnd::Refused, UnitEnd::Applied)
+            let not = match mutants::on(Mutant::ReadTrusted) {
+                true => UnitEnd::NotApplied(Code::StoreUnavailable, String::new()),
+                false => UnitEnd::Refused,
+            };
+            landed(unit, &found).map_or(not, UnitEnd::Applied)
         });
     }
 
@@ -179,7 +190,8 @@ impl Reign {
             }
             return;
         };
-        if known.is_some_and(|known| known >= entry.revision) {
+        let stale = known.is_some_and(|known| known >= entry.revision);
+        if stale && !mutants::on(Mutant::StaleAdopted) {
             return;
         }
         match decode(slot, &entry.value) {

@@ -6,6 +6,7 @@
 //! longest, so that an urgent track need not wait for its turn and nobody lives in the fast lane. A pure order over
 //! what is stored; a new leader begins with nobody owing anything.
 
+use crate::mutants::{self, Mutant};
 use crate::record::{Lane, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{InLine, Job, JobNo, Node};
@@ -87,12 +88,17 @@ impl Job {
 
     /// Device time that its live grants will take, by what its tracks cost so far.
     fn owed_us(&self) -> u64 {
+        let granted = self.tally.totals.granted;
+        granted.saturating_mul(self.track_us())
+    }
+
+    /// Device time that one of its tracks takes, by what they cost so far.
+    fn track_us(&self) -> u64 {
         let totals = &self.tally.totals;
-        let cost = match totals.done {
+        match totals.done {
             0 => COST_UNKNOWN_US,
             done => (device_us(&totals.ledger) / done).max(1),
-        };
-        totals.granted.saturating_mul(cost)
+        }
     }
 }
 
@@ -110,6 +116,11 @@ impl Reign {
         let place = |line: &InLine| {
             let job = self.jobs.get(&line.no)?;
             let had_us = had.get(&job.key.tenant).copied().unwrap_or_default();
+            let had_us = if mutants::on(Mutant::ShareIgnored) {
+                0
+            } else {
+                had_us
+            };
             let ahead = had_us.saturating_sub(least) > lead;
             Some(Place {
                 lane: if ahead { Lane::Batch } else { line.lane },
@@ -178,12 +189,11 @@ impl Reign {
     /// Notes which tenants have backlog: who newly has begins where the others stand, and nobody is owed more than a
     /// window.
     pub(crate) fn note_backlog(&mut self) {
-        let mut backlog: BTreeMap<TenantId, bool> = BTreeMap::new();
+        let mut backlog: BTreeMap<TenantId, (bool, u64)> = BTreeMap::new();
         for job in self.line.iter().filter_map(|line| self.jobs.get(&line.no)) {
-            match backlog.get_mut(&job.key.tenant) {
-                Some(any) => *any |= job.has_waiting(),
-                None => _ = backlog.insert(job.key.tenant.clone(), job.has_waiting()),
-            }
+            let (any, owed) = backlog.entry(job.key.tenant.clone()).or_default();
+            *any |= job.has_waiting();
+            *owed = owed.saturating_add(job.owed_us());
         }
         let floor = self.shares.level.saturating_sub(self.window_us());
         let level = self.shares.level;
@@ -192,20 +202,23 @@ impl Reign {
             share.backlog &= backlog.contains_key(tenant);
             backlog.contains_key(tenant) || share.served_us > level
         });
-        for (tenant, has) in backlog {
+        for (tenant, (has, owed)) in backlog {
             let share = self.shares.by_tenant.entry(tenant).or_default();
             let least = if has && !share.backlog { level } else { floor };
-            share.served_us = share.served_us.max(least);
+            // Where it stands is what it was served and what its live grants will take: both count towards the level.
+            share.served_us = share.served_us.max(least.saturating_sub(owed));
             share.backlog = has;
         }
     }
 
-    /// A tenant was given work: whoever comes later begins where it stood.
-    pub(crate) fn note_served(&mut self, job: JobNo) {
-        let Some(tenant) = self.jobs.get(&job).map(|job| &job.key.tenant) else {
+    /// A tenant is being given so many tracks of a job: whoever comes later begins where it stands with them.
+    pub(crate) fn note_served(&mut self, job: JobNo, tracks: u32) {
+        let Some(job) = self.jobs.get(&job) else {
             return;
         };
-        let had = self.had().get(tenant).copied().unwrap_or_default();
-        self.shares.level = self.shares.level.max(had);
+        let given = u64::from(tracks).saturating_mul(job.track_us());
+        let had = self.had().get(&job.key.tenant).copied();
+        let stands = had.unwrap_or_default().saturating_add(given);
+        self.shares.level = self.shares.level.max(stands);
     }
 }

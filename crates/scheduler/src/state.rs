@@ -5,6 +5,7 @@
 
 use crate::desk::Asked;
 use crate::key::{JobKey, NodeKey, RevocationKey};
+use crate::mutants::{self, Mutant};
 use crate::record::{
     Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
 };
@@ -469,6 +470,9 @@ pub(crate) enum Withdrawal {
 pub(crate) fn cut(range: Range, end: Ordinal) -> Range {
     Range {
         first: range.first,
-        end: range.end.min(end).max(range.first),
+        end: match mutants::on(Mutant::YieldExtends) {
+            true => end.max(range.first),
+            false => range.end.min(end).max(range.first),
+        },
     }
 }

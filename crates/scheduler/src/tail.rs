@@ -4,7 +4,7 @@
 
 use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
-use crate::record::{FailureCause, JobState};
+use crate::record::{Care, FailureCause, JobState};
 use crate::reign::Reign;
 use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
 use alloc::vec::Vec;
@@ -84,10 +84,15 @@ impl Reign {
         {
             return None;
         }
+        // Suspects are tried where they are: taken back between two deaths, they would be told apart by nobody.
+        let tried = |id: &GrantId| {
+            let grant = self.live_grant(no, *id);
+            grant.is_some_and(|grant| grant.care == Care::Apart)
+        };
         let own = node
             .holdings
             .keys()
-            .filter(|id| self.could_take(now, hungry, **id));
+            .filter(|id| self.could_take(now, hungry, **id) && !tried(id));
         let id = *own.max_by_key(|id| (self.not_begun(no, **id), **id))?;
         let left = self.tracks_not_begun(no, id)?;
         let kept = usize::try_from(left.len() / 2).ok()?;

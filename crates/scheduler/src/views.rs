@@ -2,7 +2,8 @@
 //! and is never a reason to write.
 
 use crate::invariants::Invariant;
-use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals};
+use crate::key::RecordKey;
+use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals, encode};
 use crate::reign::{Core, Reign};
 use crate::state::{Job, Node};
 use crate::{JobKey, NodeKey, Revision, RevocationKey};
@@ -91,11 +92,15 @@ pub struct HeldView<'a> {
 impl Core {
     /// The jobs of a tenant, by name.
     pub fn jobs<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = JobView<'a>> + 'a {
+        self.all_jobs().filter(move |job| job.key.tenant == *tenant)
+    }
+
+    /// The jobs of every tenant, by name: for what looks after the whole installation, never for an answer.
+    pub fn all_jobs(&self) -> impl Iterator<Item = JobView<'_>> {
         let reign = self.leading();
         let names = reign.into_iter().flat_map(|reign| reign.job_names.values());
         let jobs = names.filter_map(move |no| reign?.jobs.get(no));
-        jobs.filter(move |job| job.key.tenant == *tenant)
-            .filter_map(job_view)
+        jobs.filter_map(job_view)
     }
 
     /// One job.
@@ -126,14 +131,18 @@ impl Core {
         now: Millis,
         tenant: &'a TenantId,
     ) -> impl Iterator<Item = NodeView<'a>> + 'a {
+        self.all_nodes(now)
+            .filter(move |node| node.key.tenant == *tenant)
+    }
+
+    /// The nodes of every tenant, by name: for what looks after the whole installation, never for an answer.
+    pub fn all_nodes(&self, now: Millis) -> impl Iterator<Item = NodeView<'_>> {
         let reign = self.leading();
         let names = reign
             .into_iter()
             .flat_map(|reign| reign.node_names.values());
         let nodes = names.filter_map(move |no| reign?.nodes.get(no));
-        nodes
-            .filter(move |node| node.key.tenant == *tenant)
-            .filter_map(move |node| reign?.node_view(now, node))
+        nodes.filter_map(move |node| reign?.node_view(now, node))
     }
 
     /// One node.
@@ -159,6 +168,38 @@ impl Core {
                 record: &stored.record,
             })
         })
+    }
+
+    /// Every record that the core knows as stored, in its stored form and by its key. None while it does not lead.
+    #[must_use]
+    pub fn records(&self) -> BTreeMap<String, Vec<u8>> {
+        let Some(reign) = self.leading() else {
+            return BTreeMap::new();
+        };
+        let mut records = BTreeMap::new();
+        let mut keep = |key: RecordKey, value: Vec<u8>| {
+            records.insert(key.path(reign.generation), value);
+        };
+        for job in reign.jobs.values() {
+            if let Some(record) = job.record() {
+                keep(RecordKey::Job(job.key.clone()), encode(record));
+            }
+            for (id, shard) in &job.shards {
+                let key = RecordKey::Shard(job.key.clone(), *id);
+                keep(key, encode(&shard.stored.record));
+            }
+        }
+        for node in reign.nodes.values() {
+            if let Some(record) = node.record() {
+                keep(RecordKey::Node(node.key.clone()), encode(record));
+            }
+        }
+        for entry in reign.revocations.values() {
+            if let Some(record) = entry.stored.as_ref().map(|stored| &stored.record) {
+                keep(RecordKey::Revocation(entry.key.clone()), encode(record));
+            }
+        }
+        records
     }
 
     /// Changes that would have broken an invariant and were not written, by invariant. Empty, or there is a bug.

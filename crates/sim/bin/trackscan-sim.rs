@@ -2,6 +2,7 @@
 //! simulation knows none of them.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,6 +10,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
+use scheduler::journal::Replay;
 use sim::{Origin, Record, Report, Tally, run};
 
 /// A virtual cluster around both cores, with faults, judged at every step.
@@ -32,9 +34,15 @@ enum Command {
         /// Threads
         #[arg(long, default_value_t = 2)]
         jobs: usize,
-        /// One seed in so many runs twice and must give the same log
-        #[arg(long, default_value_t = 1)]
-        twice_every: u64,
+        /// One seed in so many runs twice and must give the same log; each below seed 2,000, and then one in twenty
+        #[arg(long)]
+        twice_every: Option<u64>,
+        /// A file to which a line about these seeds is appended
+        #[arg(long)]
+        record: Option<PathBuf>,
+        /// The commit that the line names
+        #[arg(long, default_value = "unknown")]
+        commit: String,
         /// Where the logs of failures are kept
         #[arg(long, default_value = "sim-failures")]
         keep: PathBuf,
@@ -58,8 +66,11 @@ enum Command {
     /// Run a failure again, exactly, and print its log
     Replay {
         /// A log kept by `run`
-        #[arg(required_unless_present = "seed", conflicts_with = "seed")]
+        #[arg(required_unless_present_any = ["seed", "journal"], conflicts_with_all = ["seed", "journal"])]
         file: Option<PathBuf>,
+        /// Or the journal of a coordinator: its events go through a core again, which must do and know the same
+        #[arg(long, conflicts_with = "seed")]
+        journal: Option<PathBuf>,
         /// Or a seed
         #[arg(long)]
         seed: Option<u64>,
@@ -78,14 +89,18 @@ fn main() -> Result<()> {
             seeds,
             jobs,
             twice_every,
+            record,
+            commit,
             keep,
             go_on,
             calm,
         } => {
+            let fewer = if from < ALL_TWICE { 1 } else { 20 };
             let slice = Slice {
                 from,
                 seeds,
-                twice_every,
+                twice_every: twice_every.unwrap_or(fewer),
+                record: record.map(|file| (file, commit)),
                 keep,
                 go_on,
                 calm,
@@ -94,18 +109,29 @@ fn main() -> Result<()> {
         }
         #[cfg(feature = "mutants")]
         Command::Mutants { seeds, only } => mutants(seeds, &only.unwrap_or_default()),
-        Command::Replay { file, seed, tail } => match (file, seed) {
+        Command::Replay {
+            file,
+            journal,
+            seed,
+            tail,
+        } => match (file, journal) {
             (Some(file), _) => replay_file(&file, tail),
-            (None, seed) => replay_seed(seed.unwrap_or(0), tail),
+            (None, Some(journal)) => replay_journal(&journal),
+            (None, None) => replay_seed(seed.unwrap_or(0), tail),
         },
     }
 }
+
+/// Below it every seed runs twice.
+const ALL_TWICE: u64 = 2_000;
 
 /// Seeds that are run together.
 struct Slice {
     from: u64,
     seeds: u64,
     twice_every: u64,
+    /// Where a line is appended, and the commit that it names.
+    record: Option<(PathBuf, String)>,
     keep: PathBuf,
     go_on: bool,
     calm: bool,
@@ -134,6 +160,9 @@ impl Slice {
         });
         let sum = sum.into_inner().unwrap_or_default();
         self.print(&sum, begun.elapsed().as_secs_f64());
+        if let Some((file, commit)) = &self.record {
+            self.append(&sum, file, commit)?;
+        }
         ensure!(
             sum.failures.is_empty(),
             "{} of {} seeds failed",
@@ -207,12 +236,25 @@ impl Slice {
         Ok(path)
     }
 
+    /// Appends what these seeds came to.
+    fn append(&self, sum: &Sum, file: &Path, commit: &str) -> Result<()> {
+        let open = fs::OpenOptions::new().create(true).append(true).open(file);
+        let mut file_open = open.with_context(|| format!("open `{}`", file.display()))?;
+        writeln!(file_open, "{} commit {commit}", self.line(sum))
+            .with_context(|| format!("append to `{}`", file.display()))
+    }
+
     #[expect(clippy::print_stdout, reason = "the summary is this program's output")]
     fn print(&self, sum: &Sum, seconds: f64) {
+        let rate = sum.seeds as f64 / seconds.max(0.001);
+        println!("{} seconds {seconds:.1} seeds/s {rate:.1}", self.line(sum));
+    }
+
+    fn line(&self, sum: &Sum) -> String {
         let tally = &sum.tally;
-        println!(
+        format!(
             "seeds {}..{} run {} twice {} cluster-hours {:.1} events {} transitions {} faults {} reigns {} grants {} commits {} \
-             published {} cancelled {} violations {} seconds {seconds:.1} seeds/s {:.1}",
+             revocations {} collected {} published {} cancelled {} violations {}",
             self.from,
             self.from + self.seeds,
             sum.seeds,
@@ -224,11 +266,12 @@ impl Slice {
             tally.reigns,
             tally.grants,
             tally.commits,
+            tally.revocations,
+            tally.collected,
             tally.published,
             tally.cancelled,
             sum.failures.len(),
-            sum.seeds as f64 / seconds.max(0.001),
-        );
+        )
     }
 }
 
@@ -280,6 +323,38 @@ fn replay_file(file: &Path, tail: usize) -> Result<()> {
     ensure!(
         again.digest == record.digest && again.lines.len() == record.lines.len(),
         "the replay differs in its length"
+    );
+    Ok(())
+}
+
+/// Feeds a journal line by line, so that a long one needs no memory.
+#[expect(clippy::print_stdout, reason = "the summary is this program's output")]
+fn replay_journal(file: &Path) -> Result<()> {
+    let open = fs::File::open(file).with_context(|| format!("open `{}`", file.display()))?;
+    let mut replay = Replay::new();
+    for line in BufReader::new(open).lines() {
+        let line = line.with_context(|| format!("read `{}`", file.display()))?;
+        replay
+            .line(&line)
+            .with_context(|| format!("replay `{}`", file.display()))?;
+    }
+    let told = replay.end();
+    let digest = told
+        .digest
+        .map_or_else(String::new, |digest| digest.to_string());
+    println!(
+        "lines {} cores {} events {} actions {} states {} records {} digest {digest}{}",
+        told.lines,
+        told.cores,
+        told.events,
+        told.actions,
+        told.states,
+        told.records,
+        if told.torn {
+            ", the last line was cut short"
+        } else {
+            ""
+        }
     );
     Ok(())
 }

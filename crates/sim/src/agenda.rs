@@ -44,6 +44,8 @@ pub(crate) enum Timer {
     Wake,
     /// A coordinator's leadership is to be tried or renewed.
     Lead,
+    /// A coordinator looks for orphans.
+    Sweep,
     /// A call, or a request to store or storage, has waited long enough.
     Overdue(u64),
     /// The process starts again.

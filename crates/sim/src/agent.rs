@@ -9,12 +9,15 @@ use agent_core::{
     PullCall, Token,
 };
 use scheduler::{Answer, Caller, Request};
-use types::{Code, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage};
+use types::{
+    Code, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, UnixMillis,
+};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::bench::{Bench, Try};
 use crate::clock::Clock;
-use crate::depot::DepotBack;
+use crate::depot::{DepotAsk, DepotBack};
+use crate::mutants::{self, ShellMutant};
 use crate::parts::Saved;
 use crate::truth::Row;
 use crate::words;
@@ -31,6 +34,8 @@ const PUT_DEADLINE: Millis = Millis(10_000);
 pub(crate) struct Agent {
     pub(crate) node: NodeId,
     pub(crate) stages: Vec<Stage>,
+    /// Of the version before.
+    pub(crate) older: bool,
     pub(crate) life: u64,
     pub(crate) up: bool,
     /// It is gone for good.
@@ -45,7 +50,7 @@ pub(crate) struct Agent {
     wake: Option<Millis>,
     pub(crate) bench: Vec<Bench>,
     pub(crate) tries: BTreeMap<Token, Try>,
-    held: BTreeSet<GrantKey>,
+    pub(crate) held: BTreeMap<GrantKey, Held>,
     /// What its last beats named in hand: which of them was the last to be heard is not known here.
     pub(crate) named: VecDeque<BTreeSet<(GrantKey, Ordinal)>>,
     /// By the agent's clock: when what granted or last renewed a grant was asked.
@@ -57,6 +62,15 @@ pub(crate) struct Agent {
 
 /// Beats of which one was the last to be heard when a node falls silent: one that was answered, and those lost after it.
 const BEATS_NAMED: usize = 4;
+
+/// What the shell knows of a grant.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// When, by the agent's clock: the begin of the span in which its parts were made.
+    pub(crate) since: UnixMillis,
+    pub(crate) generation: Generation,
+    pub(crate) escalation: Option<Digest>,
+}
 
 /// What an answer is waited for.
 #[derive(Clone, Debug)]
@@ -74,6 +88,7 @@ impl Agent {
         Self {
             node,
             stages,
+            older: false,
             life: 0,
             up: false,
             away: false,
@@ -86,7 +101,7 @@ impl Agent {
             wake: None,
             bench,
             tries: BTreeMap::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             named: VecDeque::new(),
             renewed: BTreeMap::new(),
             rows: BTreeMap::new(),
@@ -186,7 +201,7 @@ impl World {
             Timer::Sung(device, worker, nonce) => self.sung(who, device, worker, nonce),
             Timer::Prepared(grant) => self.prepared(who, grant),
             Timer::PutPart(part) => self.put_part(who, part),
-            Timer::Lead => {}
+            Timer::Lead | Timer::Sweep => {}
         }
     }
 
@@ -410,6 +425,7 @@ impl World {
                 }
             }
             Wait::Commit(part) => {
+                self.clean_up(who, part, &answer);
                 let answer = answer.map(|answer| wire::committed(&answer));
                 Event::Committed { part, answer }
             }
@@ -419,15 +435,37 @@ impl World {
         self.tell_agent(who, event);
     }
 
+    /// What no agent does: removes what an answer calls superseded.
+    fn clean_up(&mut self, who: usize, part: PartNo, answer: &Result<Answer, CallError>) {
+        let late = match answer {
+            Ok(Answer::Committed(committed)) => {
+                committed.outcome == scheduler::CommitOutcome::Superseded
+            }
+            Ok(_) | Err(_) => false,
+        };
+        let saved = self.agents[who].parts.get(&part);
+        if let Some(saved) = saved.filter(|_| late && mutants::on(ShellMutant::SupersededDeleted)) {
+            let paths = saved.objects.iter().map(|object| object.path()).collect();
+            let life = self.agents[who].life;
+            self.ask_depot(Who::Agent(who), life, 0, DepotAsk::Delete(paths));
+        }
+    }
+
     fn note_granted(&mut self, who: usize, asked: Millis, answer: &Answer) {
         let Answer::Pulled(pulled) = answer else {
             return;
         };
         let one = &mut self.agents[who];
         for granted in &pulled.grants {
+            let held = Held {
+                since: UnixMillis(i64::try_from(one.shown(self.now).0).unwrap_or(0)),
+                generation: granted.generation,
+                escalation: granted.escalation.map(|part| part.sha256),
+            };
             let key = wire::key(granted);
-            if one.held.insert(key.clone()) {
-                one.renewed.insert(key, asked);
+            if !one.held.contains_key(&key) {
+                one.renewed.insert(key.clone(), asked);
+                one.held.insert(key, held);
             }
         }
     }

@@ -1,17 +1,20 @@
 //! From the agent's words to the scheduler's: the requests that its shell makes.
 
 use agent_core::{BeatCall, DeviceNo, PullCall};
-use scheduler::record::{Made, PartKind, VerdictCounts};
+use scheduler::record::{PartKind, VerdictCounts};
 use scheduler::{
     AgentInfo, Beat, Canary, CanaryVerdict, Cause, Commit, Held, PartClaim, Pull, Released,
     Request, WorkerDeath,
 };
-use types::{Device, DeviceKind, Ledger, Session, ShardId, Stage, StageUse, UnixMillis};
+use types::{Device, DeviceKind, Ledger, Session, ShardId, Stage, StageUse};
 
 use crate::agent::Agent;
 use crate::depot::Object;
 use crate::parts::Saved;
 use crate::truth::{GENERATION, Row};
+
+/// Device time that a track is said to have cost: what the core takes one to cost before it knows.
+pub(crate) const TRACK_US: u64 = 1_000_000;
 
 pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
     let devices = (0..).zip(&agent.bench).map(|(index, _)| Device {
@@ -23,7 +26,7 @@ pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
     AgentInfo {
         node: agent.node.clone(),
         nonce: agent.nonce,
-        version: String::from("0.1.0"),
+        version: String::from(if agent.older { "0.0.9" } else { "0.1.0" }),
         devices: devices.collect(),
         stages: agent.stages.clone(),
         sources: Vec::new(),
@@ -37,9 +40,13 @@ pub(crate) fn pull(agent: &Agent, call: &PullCall) -> Request {
         node: agent.node.clone(),
         session: call.session,
         number: call.number,
-        tracks_per_1000_s: call.tracks_per_1000_s,
+        tracks_per_1000_s: call.tracks_per_1000_s.filter(|_| !agent.older),
         want_tracks: call.want_tracks,
-        bundles: call.bundles.clone(),
+        bundles: if agent.older {
+            Vec::new()
+        } else {
+            call.bundles.clone()
+        },
     })
 }
 
@@ -48,7 +55,7 @@ pub(crate) fn beat(agent: &Agent, call: &BeatCall) -> Request {
         node: agent.node.clone(),
         session: call.session,
         number: call.number,
-        held: call.held.iter().map(held).collect(),
+        held: call.held.iter().map(|held| hold(agent, held)).collect(),
         released: call.released.iter().map(released).collect(),
         devices_out: call
             .devices_out
@@ -59,7 +66,7 @@ pub(crate) fn beat(agent: &Agent, call: &BeatCall) -> Request {
     })
 }
 
-fn held(held: &agent_core::Held) -> Held {
+fn hold(agent: &Agent, held: &agent_core::Held) -> Held {
     let deaths = held.deaths.iter().map(|death| WorkerDeath {
         number: death.number,
         tracks: death.tracks.clone(),
@@ -69,7 +76,7 @@ fn held(held: &agent_core::Held) -> Held {
         shard: held.key.shard,
         attempt: held.key.attempt,
         in_hand: held.in_hand.clone(),
-        yielded_at: held.yielded_at,
+        yielded_at: held.yielded_at.filter(|_| !agent.older),
         deaths: deaths.collect(),
         unflushed: held.unflushed,
     }
@@ -89,7 +96,7 @@ fn released(released: &agent_core::Released) -> Released {
     }
 }
 
-fn device_name(device: DeviceNo) -> String {
+pub(crate) fn device_name(device: DeviceNo) -> String {
     format!("cpu:{}", device.0)
 }
 
@@ -99,23 +106,27 @@ pub(crate) fn commit(agent: &Agent, saved: &Saved, session: Session) -> Commit {
         node: agent.node.clone(),
         session,
         job: saved.grant.job.clone(),
-        generation: GENERATION,
+        generation: saved
+            .objects
+            .first()
+            .map_or(GENERATION, |object| object.generation),
         shard: saved.grant.shard,
         attempt: saved.grant.attempt,
         parts: saved
             .objects
             .iter()
-            .map(|object| claim(object, saved))
+            .map(|object| claim(object, saved.device))
             .collect(),
     }
 }
 
-fn claim(object: &Object, saved: &Saved) -> PartClaim {
+/// What a part claims of one of its objects.
+pub(crate) fn claim(object: &Object, device: Option<DeviceNo>) -> PartClaim {
     let stage = match object.shard {
         ShardId::Root(_) => Stage::Screen,
         ShardId::Escalation { .. } => Stage::Residual,
     };
-    let device = saved.device.map(device_name);
+    let device = device.map(device_name);
     let rows = object.rows.len() as u64;
     let unscannable = |(_, row): &&(u32, Row)| matches!(row, Row::Unscannable(_));
     let failed = object.rows.iter().filter(unscannable).count() as u64;
@@ -126,12 +137,6 @@ fn claim(object: &Object, saved: &Saved) -> PartClaim {
             unscannable: failed,
             ..VerdictCounts::default()
         },
-    };
-    let made = |device: &String| Made {
-        stage,
-        device: device.clone(),
-        from: UnixMillis(1),
-        to: UnixMillis(2),
     };
     let canary = |device: &String| Canary {
         device: device.clone(),
@@ -148,12 +153,12 @@ fn claim(object: &Object, saved: &Saved) -> PartClaim {
         ledger: Ledger {
             screen: StageUse {
                 tracks: rows,
-                device_us: 1_000 * rows,
+                device_us: TRACK_US * rows,
                 ..StageUse::default()
             },
             ..Ledger::default()
         },
-        made: device.iter().map(made).collect(),
+        made: object.made.clone(),
         canaries: device.iter().map(canary).collect(),
     }
 }

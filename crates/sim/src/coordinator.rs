@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use scheduler::journal::Noted;
 use scheduler::{
-    Action, Actions, Answer, CallId, Caller, Core, Event, JobKey, Outcome, ReadId, ReadOutcome,
-    Request, RevocationKey, StepDown, StorageOutcome, WriteId,
+    Action, Actions, Answer, CallId, Caller, Collector, Config, Core, Event, JobKey, Outcome,
+    ReadId, ReadOutcome, Request, RevocationKey, StepDown, StorageOutcome, WriteId,
 };
-use types::{Code, Epoch, Millis, Problem, UnixMillis};
+use types::{Code, Epoch, Generation, Millis, Problem, UnixMillis};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::clock::Clock;
-use crate::depot::{DepotAsk, DepotBack};
+use crate::depot::{DepotAsk, DepotBack, PartPath};
+use crate::journal::Journal;
 use crate::oracle::Claim;
 use crate::shelf::{LEADER_LIVES, StoreAsk, StoreBack};
 use crate::truth::GENERATION;
@@ -33,8 +35,15 @@ pub(crate) struct Coordinator {
     pub(crate) up: bool,
     pub(crate) frozen: Option<Millis>,
     pub(crate) clock: Clock,
+    /// The generation that it was started for.
+    pub(crate) generation: Generation,
     pub(crate) core: Core,
-    reign: Option<Epoch>,
+    policy: Config,
+    pub(crate) collector: Collector,
+    /// Where what happens to it is written down, where somebody wants that.
+    journal: Option<Journal>,
+    orphan_age: Millis,
+    pub(crate) reign: Option<Epoch>,
     /// When the last renewal that was answered was asked for, by its own clock.
     kept: Millis,
     calls: BTreeMap<CallId, (Who, u64, Claim)>,
@@ -54,16 +63,22 @@ enum Wait {
     Mark(JobKey),
     Revoke(RevocationKey),
     Manifest(JobKey),
+    Sweep,
 }
 
 impl Coordinator {
-    pub(crate) fn new(clock: Clock) -> Self {
+    pub(crate) fn new(clock: Clock, policy: Config, orphan_age: Millis) -> Self {
         Self {
             life: 0,
             up: false,
             frozen: None,
             clock,
-            core: Core::new(),
+            generation: GENERATION,
+            core: Core::with_config(policy.clone()),
+            policy,
+            collector: Collector::new(orphan_age),
+            journal: None,
+            orphan_age,
             reign: None,
             kept: Millis(0),
             calls: BTreeMap::new(),
@@ -74,12 +89,28 @@ impl Coordinator {
         }
     }
 
+    /// Writes down what happens to it from now on.
+    pub(crate) fn keep_journal(&mut self) {
+        let mut journal = Journal::default();
+        journal.begin(&self.policy);
+        self.journal = Some(journal);
+    }
+
+    /// What was written down, ending in what it knows.
+    pub(crate) fn into_journal(self) -> Option<String> {
+        self.journal.map(|journal| journal.end(&self.core))
+    }
+
     /// The process is gone with all it knew.
     fn crash(&mut self) {
         self.life += 1;
         self.up = false;
         self.frozen = None;
-        self.core = Core::new();
+        self.core = Core::with_config(self.policy.clone());
+        if let Some(journal) = &mut self.journal {
+            journal.begin(&self.policy);
+        }
+        self.collector = Collector::new(self.orphan_age);
         self.reign = None;
         self.calls.clear();
         self.waits.clear();
@@ -95,7 +126,7 @@ impl World {
         self.coordinator_timer(who, at, Timer::Start);
     }
 
-    fn coordinator_timer(&mut self, who: usize, at: Millis, timer: Timer) {
+    pub(crate) fn coordinator_timer(&mut self, who: usize, at: Millis, timer: Timer) {
         let life = self.coordinators[who].life;
         let who = Who::Coordinator(who);
         self.agenda.plan(at, Happening::Timer { who, life, timer });
@@ -105,8 +136,10 @@ impl World {
         match timer {
             Timer::Start => {
                 self.coordinators[who].up = true;
+                self.coordinators[who].generation = self.generation;
                 let at = self.now + Millis(self.dice.between(1, 300));
                 self.coordinator_timer(who, at, Timer::Lead);
+                self.plan_sweep(who);
             }
             // An earlier deadline was planned for since, and was met.
             Timer::Wake if self.coordinators[who].wake.is_none_or(|at| at > self.now) => {}
@@ -115,6 +148,7 @@ impl World {
                 self.tell_coordinator(who, Event::Tick);
             }
             Timer::Lead => self.lead_or_keep(who),
+            Timer::Sweep => self.sweep(who),
             Timer::Overdue(no) => self.coordinator_overdue(who, no),
             Timer::Loaded(..)
             | Timer::SlotReady(..)
@@ -172,7 +206,7 @@ impl World {
         let cause = || String::from("no answer in time");
         let code = Code::StorageUnavailable;
         let event = match wait {
-            Wait::Lead { .. } | Wait::Keep { .. } => return,
+            Wait::Lead { .. } | Wait::Keep { .. } | Wait::Sweep => return,
             Wait::Read(id) => {
                 let outcome = ReadOutcome::Unavailable { cause: cause() };
                 Event::Read { id, outcome }
@@ -225,7 +259,7 @@ impl World {
         }
         one.reign = Some(epoch);
         one.kept = asked;
-        let generation = GENERATION;
+        let generation = one.generation;
         self.tell_coordinator(who, Event::Led { epoch, generation });
     }
 
@@ -235,6 +269,7 @@ impl World {
         }
         let event = match back {
             DepotBack::Part(_) => return,
+            DepotBack::Listed(page) => return self.swept(who, page),
             DepotBack::Marked(job, outcome) => marked(job, outcome),
             DepotBack::Revoked(revocation, outcome) => revoked(revocation, outcome),
             DepotBack::Manifest(job, outcome) => {
@@ -244,6 +279,11 @@ impl World {
             }
         };
         self.tell_coordinator(who, event);
+    }
+
+    /// Asks storage for a page of part paths.
+    pub(crate) fn ask_list(&mut self, who: usize, after: Option<PartPath>) {
+        self.ask_for_storage(who, Wait::Sweep, DepotAsk::List(after));
     }
 
     /// A call arrives.
@@ -258,7 +298,8 @@ impl World {
         let one = &mut self.coordinators[who];
         one.last_call += 1;
         let call = CallId(one.last_call);
-        let claim = Claim::of(&caller, &request);
+        let claim = self.claim(&caller, &request);
+        let one = &mut self.coordinators[who];
         one.calls.insert(call, (from, no, claim));
         let at = self.wall();
         let event = Event::Call {
@@ -279,7 +320,11 @@ impl World {
         let one = &mut self.coordinators[who];
         let mut actions = Actions::new();
         let shown = one.clock.show(self.now);
+        let noted = one.journal.as_ref().map(|_| Noted::new(shown, &event));
         one.core.handle(shown, event, &mut actions);
+        if let (Some(journal), Some(noted)) = (&mut one.journal, noted) {
+            journal.event(noted, &actions, &one.core);
+        }
         self.tally.transitions += 1;
         for action in actions {
             self.log.line(
@@ -308,14 +353,17 @@ impl World {
             Action::Read { id, reading } => {
                 self.ask(who, Wait::Read(id), StoreAsk::Read(id, reading, None));
             }
-            Action::Write { id, txn } => self.ask(who, Wait::Write(id), StoreAsk::Write(id, txn)),
+            Action::Write { id, txn } => {
+                let ask = StoreAsk::Write(id, txn, self.now);
+                self.ask(who, Wait::Write(id), ask);
+            }
             Action::Answer { call, answer } => self.reply(who, call, answer),
             Action::MarkCancelled { job, .. } => {
                 self.ask_for_storage(who, Wait::Mark(job.clone()), DepotAsk::Mark(job));
             }
-            Action::MarkRevoked { revocation, .. } => {
+            Action::MarkRevoked { revocation, record } => {
                 let wait = Wait::Revoke(revocation.clone());
-                self.ask_for_storage(who, wait, DepotAsk::MarkRevoked(revocation));
+                self.ask_for_storage(who, wait, DepotAsk::MarkRevoked(revocation, record));
             }
             Action::WriteManifest { plan } => {
                 let wait = Wait::Manifest(plan.job.clone());
@@ -330,7 +378,15 @@ impl World {
         let Some((from, no, claim)) = self.coordinators[who].calls.remove(&call) else {
             return self.violated("H6", format!("call {} of c{who} is answered twice", call.0));
         };
-        self.judge_answer(&claim, &answer);
+        // What one of an older generation says is the past's.
+        if self.coordinators[who].generation == self.generation {
+            self.judge_answer(&claim, &answer);
+        }
+        if let Ok(Answer::Beaten(beaten)) = &answer
+            && self.coordinators[who].reign == self.shelf.epoch()
+        {
+            self.judge_renewals(beaten);
+        }
         let answer = Box::new(answer);
         self.send(Who::Coordinator(who), from, Message::Reply { no, answer });
     }

@@ -2,20 +2,22 @@
 //! as the shells do; what is damaged or missing then is said to have failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::rc::Rc;
 
-use scheduler::record::{ManifestName, PartKind};
+use scheduler::record::{Made, ManifestName, PartKind, RevocationRecord};
 use scheduler::{JobKey, ManifestPlan, RevocationKey};
-use types::{Attempt, Code, Digest, Millis, Ordinal, ShardId, TrackSet};
+use types::{Attempt, Code, Digest, Generation, Millis, NodeId, Ordinal, ShardId, TrackSet};
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
-use crate::truth::Row;
+use crate::truth::{GENERATION, Row};
 use crate::world::World;
 
 /// A part's object, as whoever made it meant it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
+    pub(crate) generation: Generation,
     pub(crate) job: JobKey,
     pub(crate) shard: ShardId,
     pub(crate) attempt: Attempt,
@@ -23,21 +25,42 @@ pub(crate) struct Object {
     pub(crate) tracks: TrackSet,
     pub(crate) rows: Vec<(Ordinal, Row)>,
     pub(crate) sha256: Digest,
+    /// The escalation part that its shard is made of, where it is one.
+    pub(crate) escalation: Option<Digest>,
+    /// The node that made it, and its devices.
+    pub(crate) node: NodeId,
+    pub(crate) made: Vec<Made>,
 }
 
 /// Where a part stands.
-pub(crate) type PartPath = (JobKey, ShardId, Attempt, Ordinal, Digest);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PartPath {
+    pub(crate) generation: Generation,
+    pub(crate) job: JobKey,
+    pub(crate) shard: ShardId,
+    pub(crate) attempt: Attempt,
+    pub(crate) first: Ordinal,
+    pub(crate) sha256: Digest,
+}
+
+/// The generation that paths name.
+pub(crate) fn path_generation(generation: Generation) -> Generation {
+    match mutants::on(ShellMutant::PathsKept) {
+        true => GENERATION,
+        false => generation,
+    }
+}
 
 impl Object {
     pub(crate) fn path(&self) -> PartPath {
-        let first = self.tracks.first().unwrap_or(0);
-        (
-            self.job.clone(),
-            self.shard,
-            self.attempt,
-            first,
-            self.sha256,
-        )
+        PartPath {
+            generation: path_generation(self.generation),
+            job: self.job.clone(),
+            shard: self.shard,
+            attempt: self.attempt,
+            first: self.tracks.first().unwrap_or(0),
+            sha256: self.sha256,
+        }
     }
 }
 
@@ -46,8 +69,11 @@ impl Object {
 pub(crate) enum DepotAsk {
     PutPart(Vec<Rc<Object>>),
     Mark(JobKey),
-    MarkRevoked(RevocationKey),
+    MarkRevoked(RevocationKey, Box<RevocationRecord>),
     PutManifest(Rc<ManifestPlan>),
+    /// A page of part paths after one.
+    List(Option<PartPath>),
+    Delete(Vec<PartPath>),
 }
 
 /// What comes back.
@@ -57,6 +83,7 @@ pub(crate) enum DepotBack {
     Marked(JobKey, Result<(), Code>),
     Revoked(RevocationKey, Result<(), Code>),
     Manifest(JobKey, Result<ManifestName, Code>),
+    Listed(Vec<PartPath>),
 }
 
 /// Storage.
@@ -64,9 +91,9 @@ pub(crate) enum DepotBack {
 pub(crate) struct Depot {
     /// With whether the bytes are those that were meant.
     parts: BTreeMap<PartPath, (Rc<Object>, bool)>,
-    pub(crate) manifests: BTreeMap<(JobKey, Digest), Rc<ManifestPlan>>,
+    manifests: BTreeMap<(JobKey, ManifestName), Rc<ManifestPlan>>,
     pub(crate) marked: BTreeSet<JobKey>,
-    pub(crate) revoked: BTreeSet<RevocationKey>,
+    pub(crate) revoked: BTreeMap<RevocationKey, RevocationRecord>,
     pub(crate) down_until: Millis,
     pub(crate) full_until: Millis,
 }
@@ -81,7 +108,9 @@ enum Fate {
     Refused,
 }
 
-/// How much later a put may still land.
+/// Paths in one page of a listing: a few, so that a sweep sees more than one moment.
+const LISTED_MAX: usize = 8;
+/// How much later a put or a removal may still land.
 const LATE_MAX: u64 = 30_000;
 
 impl Depot {
@@ -102,6 +131,54 @@ impl Depot {
         if !stands || (careless && whole) {
             self.parts.insert(path, (object.clone(), whole));
         }
+    }
+
+    /// The manifest of that name.
+    pub(crate) fn manifest(&self, job: &JobKey, name: ManifestName) -> Option<&Rc<ManifestPlan>> {
+        let found = self.manifests.iter();
+        let mut found = found.filter(|((of, stands), _)| of == job && *stands == name);
+        found.next().map(|(_, plan)| plan)
+    }
+
+    /// The manifest of a job in the paths of a generation.
+    pub(crate) fn manifest_of(
+        &self,
+        job: &JobKey,
+        generation: Generation,
+    ) -> Option<(ManifestName, &Rc<ManifestPlan>)> {
+        let found = self.manifests.iter();
+        let mut found = found.filter(|((of, name), _)| (of, name.generation) == (job, generation));
+        found.next().map(|((_, name), plan)| (*name, plan))
+    }
+
+    /// Copies a manifest to the paths of another generation, byte for byte.
+    pub(crate) fn copy_manifest(&mut self, job: &JobKey, name: ManifestName, to: Generation) {
+        let generation = to;
+        let copied = ManifestName { generation, ..name };
+        if let Some(plan) = self.manifest(job, name).cloned() {
+            self.manifests.insert((job.clone(), copied), plan);
+        }
+    }
+
+    /// Whole parts in the paths of a generation.
+    pub(crate) fn parts_of(&self, generation: Generation) -> Vec<Rc<Object>> {
+        let at = path_generation(generation);
+        let whole = self
+            .parts
+            .iter()
+            .filter(|(path, (_, whole))| path.generation == at && *whole);
+        whole.map(|(_, (object, _))| object.clone()).collect()
+    }
+
+    /// Copies a part to a path of another generation, unless it stands there.
+    pub(crate) fn copy(&mut self, object: &Rc<Object>, generation: Generation) {
+        let copy = Object {
+            generation,
+            ..Object::clone(object)
+        };
+        self.parts
+            .entry(copy.path())
+            .or_insert((Rc::new(copy), true));
     }
 
     /// Whether an object stands there as it was meant, by reading it back.
@@ -139,15 +216,17 @@ impl World {
                 let done = fate == Fate::Done || mutants::on(ShellMutant::MarkerSkipped);
                 DepotBack::Marked(job, done.then_some(()).ok_or(code))
             }
-            DepotAsk::MarkRevoked(revocation) => {
+            DepotAsk::MarkRevoked(revocation, record) => {
                 let (fate, code) = self.put_fate();
                 if fate != Fate::Refused {
-                    self.depot.revoked.insert(revocation.clone());
+                    self.depot.revoked.insert(revocation.clone(), *record);
                 }
-                let done = fate == Fate::Done;
+                let done = fate == Fate::Done || mutants::on(ShellMutant::RevocationUnmarked);
                 DepotBack::Revoked(revocation, done.then_some(()).ok_or(code))
             }
             DepotAsk::PutManifest(plan) => self.put_manifest(&plan),
+            DepotAsk::List(after) => DepotBack::Listed(self.listed(after)),
+            DepotAsk::Delete(paths) => return self.delete(&paths),
         };
         // Late puts come without a number: nobody waits for them.
         if no == 0 || !self.links.passes(Who::Storage, who, self.now) {
@@ -190,19 +269,51 @@ impl World {
         let (fate, code) = self.put_fate();
         let sha256 = Digest::of(format!("{plan:?}").as_bytes());
         let job = plan.job.clone();
-        if fate == Fate::Done || fate == Fate::Unheard {
-            self.judge_manifest(plan);
-            self.depot
-                .manifests
-                .insert((job.clone(), sha256), plan.clone());
-        }
         let name = ManifestName {
             version: plan.version,
             generation: plan.generation,
             sha256,
         };
+        if fate == Fate::Done || fate == Fate::Unheard {
+            self.judge_manifest(plan);
+            let key = (job.clone(), name);
+            self.depot.manifests.insert(key, plan.clone());
+        }
         let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
         DepotBack::Manifest(job, done.then_some(name).ok_or(code))
+    }
+
+    /// A page of paths; none where storage does not answer.
+    fn listed(&mut self, after: Option<PartPath>) -> Vec<PartPath> {
+        if !self.depot.is_open(self.now) {
+            return Vec::new();
+        }
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let paths = self.depot.parts.range((from, Bound::Unbounded));
+        paths
+            .take(LISTED_MAX)
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    /// Removes objects: now, later, or not at all. Nobody waits for the answer.
+    fn delete(&mut self, paths: &[PartPath]) {
+        match self.put_fate().0 {
+            Fate::Refused => {}
+            Fate::Late => {
+                let at = self.now + Millis(self.dice.between(10, LATE_MAX));
+                let ask = DepotAsk::Delete(paths.to_vec());
+                let (who, life, no) = (Who::Client, 0, 0);
+                self.agenda
+                    .plan(at, Happening::Depot { who, life, no, ask });
+            }
+            Fate::Done | Fate::Flipped | Fate::Unheard => {
+                for path in paths {
+                    self.judge_removal(path);
+                    self.depot.parts.remove(path);
+                }
+            }
+        }
     }
 
     fn put_fate(&mut self) -> (Fate, Code) {

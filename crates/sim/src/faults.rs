@@ -21,6 +21,8 @@ pub(crate) enum Kind {
     CutFromStore,
     CutFromStorage,
     LeaderFlap,
+    /// The leader is cut from the store for longer than it leads, and does not look at its clock.
+    Deposed,
     StoreDown,
     StoreFull,
     StorageDown,
@@ -29,6 +31,10 @@ pub(crate) enum Kind {
     KilledWorker,
     SickDevice,
     LostDevice,
+    /// All devices of a node go at once.
+    LostDevices,
+    /// The store is lost, or comes back as it was: its records are rebuilt in a new generation.
+    Restore,
 }
 
 /// Every kind, in the order in which a mix switches them.
@@ -41,6 +47,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::CutFromStore,
     Kind::CutFromStorage,
     Kind::LeaderFlap,
+    Kind::Deposed,
     Kind::StoreDown,
     Kind::StoreFull,
     Kind::StorageDown,
@@ -49,6 +56,8 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::KilledWorker,
     Kind::SickDevice,
     Kind::LostDevice,
+    Kind::LostDevices,
+    Kind::Restore,
 ];
 
 /// What ends with a fault.
@@ -87,6 +96,7 @@ impl World {
             self.log.line(self.now, format_args!("fault {kind:?}"));
             self.tally.faults += 1;
             self.strike(kind);
+            self.back_up();
         }
         self.plan_fault();
     }
@@ -129,6 +139,7 @@ impl World {
                     self.shelf.model.resign(self.now, LEADER, epoch);
                 }
             }
+            Kind::Deposed => self.depose(),
             Kind::StoreDown => self.shelf.down_until = until,
             Kind::StoreFull => self.shelf.full_until = until,
             Kind::StorageDown => self.depot.down_until = until,
@@ -149,7 +160,25 @@ impl World {
                     bench.gone = true;
                 }
             }
+            Kind::LostDevices if agent != 0 => {
+                let benches = self.agents[agent].bench.iter_mut();
+                benches.for_each(|bench| bench.gone = true);
+            }
+            Kind::LostDevices => {}
+            Kind::Restore => self.restore(),
         }
+    }
+
+    /// The leader goes on alone: another leads, and it is not told.
+    fn depose(&mut self) {
+        let leads = self.shelf.epoch();
+        let mut all = self.coordinators.iter();
+        let Some(who) = all.position(|one| leads.is_some() && one.reign == leads) else {
+            return;
+        };
+        self.mix.stubborn = true;
+        let until = self.now + Millis(self.dice.between(10_000, 60_000));
+        self.links.cut(Who::Coordinator(who), Who::Store, until);
     }
 
     /// A device of any node but the first, which keeps sound ones, so that there is a way to the end.
@@ -291,5 +320,6 @@ impl World {
         self.coordinators
             .iter_mut()
             .for_each(|one| one.frozen = None);
+        self.end_the_old();
     }
 }

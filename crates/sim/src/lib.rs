@@ -20,6 +20,7 @@ mod coordinator;
 mod depot;
 mod dice;
 mod faults;
+mod journal;
 mod links;
 mod log;
 mod mix;
@@ -28,13 +29,20 @@ mod operators;
 mod oracle;
 mod parts;
 mod record;
+mod renewed;
 mod report;
+mod restore;
+mod revoked;
+mod shares;
 mod shelf;
+mod sweep;
 mod truth;
 mod wire;
+mod wishes;
 mod words;
 mod world;
 
+pub use journal::replay_journal;
 pub use oracle::Violation;
 pub use record::{Record, RecordError};
 pub use report::{Report, Tally};
@@ -58,25 +66,42 @@ pub enum Origin {
 /// Runs one world to its end. `keep_log` keeps its lines.
 #[must_use]
 pub fn run(origin: &Origin, keep_log: bool) -> Report {
+    run_through(origin, keep_log, false).0
+}
+
+/// Runs one world to its end, and gives the journals of its coordinators too.
+#[must_use]
+pub fn run_with_journals(origin: &Origin) -> (Report, Vec<String>) {
+    run_through(origin, false, true)
+}
+
+fn run_through(origin: &Origin, keep_log: bool, journals: bool) -> (Report, Vec<String>) {
     let (dice, calm) = match origin {
         Origin::Seed(seed) => (Dice::seeded(*seed), false),
         Origin::Calm(seed) => (Dice::seeded(*seed), true),
         Origin::Tape(tape) => (Dice::noted(tape.clone()), false),
     };
     let mut world = World::new(dice, calm, keep_log);
+    if journals {
+        let coordinators = world.coordinators.iter_mut();
+        coordinators.for_each(|one| one.keep_journal());
+    }
     // A panic of a core is a broken promise like any other, and is found again by the same draws.
     let ran = catch_unwind(AssertUnwindSafe(|| world.run()));
     if let Err(panic) = ran {
         world.violated("panic", words_of(&*panic));
     }
     world.tally.millis = world.now.0;
-    Report {
+    let coordinators = world.coordinators.into_iter();
+    let journals = coordinators.filter_map(|one| one.into_journal()).collect();
+    let report = Report {
         tally: world.tally,
         violation: world.oracle.violation,
         tape: world.dice.tape().to_vec(),
         digest: world.log.digest(),
         lines: world.log.into_lines(),
-    }
+    };
+    (report, journals)
 }
 
 fn words_of(panic: &(dyn std::any::Any + Send)) -> String {

@@ -55,9 +55,17 @@ impl World {
         }
         if self.dice.happens(double) {
             self.tally.faults += 1;
-            self.arrive(from, to, message.clone());
+            self.echo(from, to, message.clone());
         }
         self.arrive(from, to, message);
+    }
+
+    /// A copy comes whenever it comes.
+    fn echo(&mut self, from: Who, to: Who, message: Message) {
+        let most = self.mix.links.delay_max.max(1);
+        let at = self.now + Millis(self.dice.between(1, most));
+        self.agenda
+            .plan(at, Happening::Arrives { from, to, message });
     }
 
     fn arrive(&mut self, from: Who, to: Who, message: Message) {

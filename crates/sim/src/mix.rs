@@ -1,6 +1,7 @@
 //! The swarm: what cluster a seed has, which faults strike it and how often. Each kind of fault is off in some seeds, so that
 //! none hides behind another, and heavy in a few.
 
+use scheduler::{Config, Quota};
 use types::Millis;
 
 use crate::dice::Dice;
@@ -36,6 +37,22 @@ pub(crate) struct Mix {
     pub(crate) away: u32,
     /// A second machine goes by the first one's name.
     pub(crate) copied: bool,
+    /// Tenants whose jobs come.
+    pub(crate) tenants: usize,
+    /// Live grants that one tenant may have; no bound where 0.
+    pub(crate) grants_max: u32,
+    /// Work that one answer to a pull aims at.
+    pub(crate) grant_work: Millis,
+    /// Mean time between two looks of a coordinator for orphans; none where 0.
+    pub(crate) sweep_every: Millis,
+    /// How long an orphan is marked before it goes.
+    pub(crate) orphan_age: Millis,
+    /// Failed rows of a published job are submitted again.
+    pub(crate) retried: u32,
+    /// Agents of the version before: they neither say what they have loaded nor how fast they are, nor yield.
+    pub(crate) older: u32,
+    /// Nothing happens but work, and shares must be even.
+    pub(crate) quiet: bool,
 }
 
 /// What links do to messages.
@@ -117,11 +134,49 @@ impl Mix {
             late_cancel: 0,
             away: 0,
             copied: false,
+            tenants: 1,
+            grants_max: 0,
+            grant_work: Config::default().grant_work,
+            sweep_every: Millis(10_000),
+            orphan_age: Millis(20_000),
+            retried: 0,
+            older: 0,
+            quiet: false,
+        }
+    }
+
+    /// A cluster without faults in which tenants want more than there is.
+    fn quiet(dice: &mut Dice) -> Self {
+        let tenants = 2 + dice.index(2);
+        Self {
+            agents: 1 + dice.index(3),
+            jobs: tenants,
+            tenants,
+            grant_work: Millis(dice.between(500, 4_000)),
+            flush_every: Millis(dice.between(1_000, 5_000)),
+            quiet: true,
+            ..Self::calm()
+        }
+    }
+
+    /// The policy of the coordinators.
+    pub(crate) fn policy(&self) -> Config {
+        let grants_max = (self.grants_max > 0).then_some(self.grants_max);
+        Config {
+            grant_work: self.grant_work,
+            quota: Quota {
+                grants_max,
+                ..Quota::default()
+            },
+            ..Config::default()
         }
     }
 
     /// The mix of a seed.
     pub(crate) fn drawn(dice: &mut Dice) -> Self {
+        if dice.happens(300) {
+            return Self::quiet(dice);
+        }
         Self {
             coordinators: usize::from(dice.happens(7_000)) + 1,
             agents: 1 + dice.index(4),
@@ -138,9 +193,17 @@ impl Mix {
             faults: kinds(dice),
             operate_every: Millis(maybe(dice, 8_000, 20_000)),
             stubborn: dice.happens(5_000),
-            late_cancel: odds(dice, 2_000),
+            late_cancel: odds(dice, 4_000),
             away: odds(dice, 4_000),
             copied: dice.happens(1_000),
+            tenants: 1 + usize::from(dice.happens(4_000)),
+            grants_max: u32::try_from(maybe(dice, 2_000, 6)).unwrap_or(0),
+            grant_work: Millis(dice.between(1_000, 120_000)),
+            sweep_every: Millis(maybe(dice, 6_000, 20) * 500),
+            orphan_age: Millis(dice.between(1_000, 20_000)),
+            retried: odds(dice, 8_000),
+            older: odds(dice, 4_000),
+            quiet: false,
         }
     }
 }

@@ -14,6 +14,14 @@ pub enum ShellMutant {
     MarkerSkipped,
     /// A manifest that was not put is said to be.
     ManifestSkipped,
+    /// A revocation's object that was not put is said to be.
+    RevocationUnmarked,
+    /// An agent removes the objects of a part that came too late.
+    SupersededDeleted,
+    /// Paths of parts do not name the generation: a restore goes on with the old ones.
+    PathsKept,
+    /// A restore does not raise the generation.
+    GenerationKept,
 }
 
 impl ShellMutant {
@@ -24,6 +32,10 @@ impl ShellMutant {
         Self::PartUnread,
         Self::MarkerSkipped,
         Self::ManifestSkipped,
+        Self::RevocationUnmarked,
+        Self::SupersededDeleted,
+        Self::PathsKept,
+        Self::GenerationKept,
     ];
 }
 

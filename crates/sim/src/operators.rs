@@ -1,13 +1,13 @@
-//! People and their programs: jobs are submitted, paused, resumed and cancelled, nodes cordoned and drained. What must come
-//! through is sent again until it is answered; the rest may be lost. Once faults have stopped they see to it that
+//! People and their programs: they call, and what must come through is sent again until it is answered; the rest may be lost. What
+//! they want is in `wishes`. Once faults have stopped they see to it that
 //! nothing stays paused, cordoned or broken, and then wait for the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use agent_core::{DeviceNo, Event};
-use scheduler::record::{Duty, JobState, Lane};
-use scheduler::{Answer, Caller, JobKey, Request, Submission};
-use types::{Digest, Millis, Problem, Requirements};
+use agent_core::DeviceNo;
+use scheduler::record::{Duty, JobRecord, JobState};
+use scheduler::{Answer, Caller, JobKey, Request};
+use types::{Digest, Millis, Problem, TenantId};
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::world::World;
@@ -25,13 +25,18 @@ const END_WITHIN: Millis = Millis(3_600_000);
 pub(crate) struct Operators {
     waits: BTreeMap<u64, Wait>,
     /// Jobs submitted so far, answered or not.
-    submitted: usize,
+    pub(crate) submitted: usize,
+    /// Jobs that were seen to be published.
+    pub(crate) seen: BTreeSet<JobKey>,
+    /// Revocations asked for so far.
+    pub(crate) revocations: u32,
     guess: usize,
     calm_since: Option<Millis>,
 }
 
 #[derive(Clone, Debug)]
 struct Wait {
+    tenant: TenantId,
     request: Request,
     /// Sent again until it is answered for good.
     insists: bool,
@@ -51,6 +56,7 @@ impl World {
         if self.calm {
             return self.round();
         }
+        self.look_at_results();
         let left = self.truths.len() > self.operators.submitted;
         if left && self.dice.happens(6_000) {
             self.submit_next();
@@ -67,69 +73,16 @@ impl World {
         }
     }
 
-    fn submit_next(&mut self) {
-        let Some(truth) = self.truths.get(self.operators.submitted) else {
-            return;
-        };
-        self.operators.submitted += 1;
-        let lanes = [Lane::Batch, Lane::Ingest, Lane::Interactive];
-        let spec = truth.spec.clone();
-        let submission = Submission {
-            spec_sha256: Digest::of(format!("{spec:?}").as_bytes()),
-            spec,
-            lane: self.dice.one_of(&lanes).unwrap_or(Lane::Batch),
-            priority: i32::try_from(self.dice.below(3)).unwrap_or(0),
-            deadline: None,
-            requires: Requirements::default(),
-        };
-        self.request(Request::Submit(submission), true);
-    }
-
-    /// One act, useful or not.
-    fn meddle(&mut self) {
-        let jobs = self.operators.submitted;
-        let act = self.dice.below(12);
-        let at = self.dice.index(jobs);
-        let Some(truth) = self.truths.get(at).filter(|_| jobs > 0) else {
-            return;
-        };
-        let job = truth.key.job.clone();
-        let agent = self.dice.index(self.agents.len());
-        match act {
-            0 => {
-                let reason = String::from("changed my mind");
-                self.request(Request::Cancel { job, reason }, true);
-            }
-            1..=3 => self.request(Request::Pause { job }, false),
-            4..=7 => self.request(Request::Resume { job }, false),
-            8 => self.set_duty(agent, Duty::Cordoned),
-            9 => self.set_duty(agent, Duty::Draining),
-            10 => self.set_duty(agent, Duty::Serving),
-            _ if self.agents[agent].up && self.agents[agent].frozen.is_none() => {
-                self.tell_agent(agent, Event::Drain);
-            }
-            _ => {}
-        }
-    }
-
-    /// Somebody cancels a job just as its last rows come in.
-    pub(crate) fn maybe_cancel(&mut self, job: &JobKey) {
-        let chance = self.mix.late_cancel;
-        if !self.calm && self.dice.happens(chance) {
-            let (job, reason) = (job.job.clone(), String::from("too late"));
-            self.request(Request::Cancel { job, reason }, true);
-        }
-    }
-
-    fn set_duty(&mut self, agent: usize, duty: Duty) {
-        let node = self.agents[agent].node.clone();
-        self.request(Request::SetDuty { node, duty }, false);
-    }
-
-    fn request(&mut self, request: Request, insists: bool) {
+    /// Sends a request of a tenant's operators.
+    pub(crate) fn request(&mut self, tenant: &TenantId, request: Request, insists: bool) {
         self.calls += 1;
         let no = self.calls;
+        let caller = Caller {
+            tenant: tenant.clone(),
+            ..Caller::default()
+        };
         let wait = Wait {
+            tenant: tenant.clone(),
             request: request.clone(),
             insists,
             refused: false,
@@ -138,7 +91,7 @@ impl World {
         self.operators.waits.insert(no, wait);
         let message = Message::Call {
             no,
-            caller: Caller::default(),
+            caller,
             request: Box::new(request),
         };
         let to = Who::Coordinator(self.operators.guess);
@@ -158,6 +111,16 @@ impl World {
         }
     }
 
+    /// A submit names the generation that it is for.
+    fn as_of_now(&self, mut request: Request) -> Request {
+        if let Request::Submit(submission) = &mut request {
+            submission.spec.generation = self.generation;
+            let spec = format!("{:?}", submission.spec);
+            submission.spec_sha256 = Digest::of(spec.as_bytes());
+        }
+        request
+    }
+
     fn ask_another(&mut self, asked: usize) {
         if self.operators.guess == asked {
             self.operators.guess = (asked + 1) % self.coordinators.len();
@@ -166,7 +129,8 @@ impl World {
 
     fn insist(&mut self, wait: Wait) {
         if wait.insists {
-            self.request(wait.request, true);
+            let request = self.as_of_now(wait.request);
+            self.request(&wait.tenant, request, true);
         }
     }
 
@@ -185,10 +149,12 @@ impl World {
                 | Code::StorageUnavailable
                 | Code::StorageFull
         );
-        if problem.code == Code::NotLeader {
+        // One of an older generation, or a specification of one: the same job is asked for again as of now.
+        let old = problem.code == Code::InvalidRequest && is_submit(&wait.request);
+        if problem.code == Code::NotLeader || old {
             self.ask_another(wait.asked);
         }
-        if again && wait.insists {
+        if (again || old) && wait.insists {
             // After a moment, as programs do.
             let life = 0;
             self.calls += 1;
@@ -206,6 +172,7 @@ impl World {
 
     /// A round of those who want to see the end.
     fn round(&mut self) {
+        self.look_at_results();
         let since = *self.operators.calm_since.get_or_insert(self.now);
         if self.has_ended() {
             self.ended = true;
@@ -223,12 +190,18 @@ impl World {
         self.agenda.plan(self.now + ROUND, Happening::Operate);
     }
 
+    /// Since when operators see no faults.
+    pub(crate) fn calm_since(&self) -> Option<Millis> {
+        self.operators.calm_since
+    }
+
     fn mend_jobs(&mut self) {
         let records = self.oracle.jobs.values();
         let paused = records.filter(|record| record.state == JobState::Paused);
-        let paused: Vec<_> = paused.map(|record| record.spec.job.clone()).collect();
-        for job in paused {
-            self.request(Request::Resume { job }, false);
+        let spec = |record: &JobRecord| (record.spec.tenant.clone(), record.spec.job.clone());
+        let paused: Vec<_> = paused.map(spec).collect();
+        for (tenant, job) in paused {
+            self.request(&tenant, Request::Resume { job }, false);
         }
     }
 
@@ -264,7 +237,8 @@ impl World {
         let all_in = self.truths.len() == self.operators.submitted;
         let closed = |truth: &crate::truth::JobTruth| self.is_closed(&truth.key);
         let settled = self.operators.waits.values().all(|wait| !wait.insists);
-        all_in && settled && self.truths.iter().all(closed) && self.oracle.shards.is_empty()
+        let empty = self.oracle.shards.is_empty() && self.all_revoked();
+        all_in && settled && self.truths.iter().all(closed) && empty
     }
 
     /// Why work does not run, in the words of whoever leads.
@@ -274,7 +248,11 @@ impl World {
             .iter()
             .filter(|truth| !self.is_closed(&truth.key));
         let keys: Vec<JobKey> = open.map(|truth| truth.key.clone()).collect();
-        let mut why = format!("{keys:?}; {} shard keys", self.oracle.shards.len());
+        let mut why = format!(
+            "{keys:?}; {} shard keys; all revoked {}",
+            self.oracle.shards.len(),
+            self.all_revoked()
+        );
         for one in &self.coordinators {
             for key in &keys {
                 let shown = one.clock.show(self.now);
@@ -285,4 +263,8 @@ impl World {
         }
         why
     }
+}
+
+fn is_submit(request: &Request) -> bool {
+    matches!(request, Request::Submit(_))
 }

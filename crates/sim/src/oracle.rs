@@ -5,17 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_core::GrantKey;
 use scheduler::record::{
-    Grant, JobRecord, JobState, ManifestName, NodeRecord, Part, PartKind, RevocationRecord,
-    ShardRecord, decode,
+    Grant, JobRecord, JobState, ManifestName, NodeRecord, Part, PartKind, Progress,
+    RevocationRecord, ShardRecord, decode,
 };
 use scheduler::{
     Answer, Caller, CommitOutcome, JobKey, ManifestPlan, NodeKey, Op, RecordKey, Request,
     RevocationKey, Txn, invariants,
 };
-use types::{Attempt, Digest, Epoch, NodeId, Ordinal, Problem, ShardId, TrackSet};
+use types::{Attempt, Digest, Epoch, Millis, NodeId, Ordinal, Problem, ShardId, TrackSet};
 
-use crate::depot::PartPath;
-use crate::truth::{GENERATION, Row};
+use crate::depot::{PartPath, path_generation};
+use crate::shares::Span;
+use crate::truth::Row;
 use crate::world::World;
 
 /// How long a grant lives without renewal, by what agents are told.
@@ -37,6 +38,8 @@ pub(crate) enum Claim {
     Cancel(JobKey),
     Submit(JobKey),
     Pull(NodeId),
+    /// Names a job of another tenant.
+    Foreign(types::JobId),
     Other,
 }
 
@@ -69,19 +72,71 @@ pub(crate) struct Oracle {
     pub(crate) jobs: BTreeMap<JobKey, JobRecord>,
     pub(crate) shards: BTreeMap<(JobKey, ShardId), ShardRecord>,
     pub(crate) nodes: BTreeMap<NodeKey, NodeRecord>,
-    revocations: BTreeMap<RevocationKey, RevocationRecord>,
-    /// Every attempt that was ever given, and to whom.
-    attempts: BTreeMap<(JobKey, ShardId, Attempt), NodeId>,
+    pub(crate) revocations: BTreeMap<RevocationKey, RevocationRecord>,
+    /// Every attempt that was ever given, to whom, and how many had been before.
+    pub(crate) attempts: BTreeMap<(JobKey, ShardId, Attempt), (NodeId, usize)>,
+    /// How many attempts had been given when a revocation was stored.
+    pub(crate) revoked_at: BTreeMap<RevocationKey, usize>,
+    /// When an attempt ended, for those that did.
+    pub(crate) ended: BTreeMap<(JobKey, ShardId, Attempt), Millis>,
     /// Every part that ever counted.
-    counted: BTreeMap<JobKey, BTreeSet<Digest>>,
+    pub(crate) counted: BTreeMap<JobKey, BTreeSet<Digest>>,
+    /// Objects that were removed.
+    pub(crate) collected: BTreeSet<PartPath>,
+    /// Since when jobs publish, or are published.
+    pub(crate) publishing_since: BTreeMap<JobKey, Millis>,
+    /// What tenants were given while they waited.
+    pub(crate) span: Span,
     /// Which part gave a track its terminal row.
-    rows: BTreeMap<JobKey, BTreeMap<Ordinal, Digest>>,
+    pub(crate) rows: BTreeMap<JobKey, BTreeMap<Ordinal, Digest>>,
     /// What was answered as counted.
-    acknowledged: BTreeMap<JobKey, BTreeSet<Digest>>,
+    pub(crate) acknowledged: BTreeMap<JobKey, BTreeSet<Digest>>,
     pub(crate) violation: Option<Violation>,
 }
 
+impl Oracle {
+    /// Notes what a part gives rows to, as it begins to count; how many had one before.
+    pub(crate) fn note_row(&mut self, job: &JobKey, part: &Part) -> usize {
+        self.counted
+            .entry(job.clone())
+            .or_default()
+            .insert(part.sha256);
+        if part.kind != PartKind::Terminal {
+            return 0;
+        }
+        let rows = self.rows.entry(job.clone()).or_default();
+        let tracks = part.tracks.iter();
+        tracks.filter_map(|o| rows.insert(o, part.sha256)).count()
+    }
+}
+
 impl World {
+    /// What a call's good answer would say, by what is true of the job that it names.
+    pub(crate) fn claim(&self, caller: &Caller, request: &Request) -> Claim {
+        let job = match request {
+            Request::Cancel { job, .. }
+            | Request::Pause { job }
+            | Request::Resume { job }
+            | Request::SetRank { job, .. } => Some(job),
+            Request::Submit(_)
+            | Request::Revoke(_)
+            | Request::SetDuty { .. }
+            | Request::Join(_)
+            | Request::Pull(_)
+            | Request::Beat(_)
+            | Request::Commit(_)
+            | Request::Leave { .. } => None,
+        };
+        match job.filter(|job| self.job_key(job).tenant != caller.tenant) {
+            Some(job) => Claim::Foreign(job.clone()),
+            None => match Claim::of(caller, request) {
+                // An agent of the fleet names a job without saying whose it is.
+                Claim::Commit(job, parts) => Claim::Commit(self.job_key(&job.job), parts),
+                claim => claim,
+            },
+        }
+    }
+
     /// Notes the first promise that did not hold.
     pub(crate) fn violated(&mut self, id: &str, what: String) {
         self.log
@@ -90,14 +145,14 @@ impl World {
         self.oracle.violation.get_or_insert(Violation { id, what });
     }
 
-    fn hold(&mut self, holds: bool, id: &str, what: impl FnOnce() -> String) {
+    pub(crate) fn hold(&mut self, holds: bool, id: &str, what: impl FnOnce() -> String) {
         if !holds {
             self.violated(id, what());
         }
     }
 
     /// A transaction has landed.
-    pub(crate) fn judge_write(&mut self, txn: &Txn, leads: Option<Epoch>) {
+    pub(crate) fn judge_write(&mut self, txn: &Txn, leads: Option<Epoch>, sent: Millis) {
         self.tally.writes += 1;
         let led = leads.ok_or_else(|| format!("a write of epoch {} lands under nobody", txn.epoch));
         let judged = led.and_then(|leads| {
@@ -108,29 +163,21 @@ impl World {
             self.violated("I11", what);
         }
         for op in &txn.ops {
-            match RecordKey::parse(GENERATION, op.key()) {
+            match RecordKey::parse(self.generation, op.key()) {
+                // What an old leader writes stands under a prefix that nobody reads.
+                Err(_) if self.is_of_old(op.key()) => {}
                 Ok(RecordKey::Job(job)) => self.judge_job(job, op),
                 Ok(RecordKey::Node(node)) => self.judge_node(node, op),
                 Ok(RecordKey::Shard(job, shard)) => self.judge_shard(job, shard, op, txn.epoch),
-                Ok(RecordKey::Revocation(revocation)) => self.judge_revocation(revocation, op),
+                Ok(RecordKey::Revocation(revocation)) => {
+                    self.judge_revocation(revocation, op, sent);
+                }
                 Err(error) => self.violated("H5", error.to_string()),
             }
         }
-    }
-
-    fn judge_revocation(&mut self, revocation: RevocationKey, op: &Op) {
-        let record: Option<RevocationRecord> = match op {
-            Op::Put { value, .. } => decode(value).ok(),
-            Op::Delete { .. } => None,
-        };
-        let Some(record) = record else {
-            return self.violated("H5", format!("revocation {revocation} is gone or damaged"));
-        };
-        let marked = self.depot.revoked.contains(&revocation);
-        self.hold(marked, "H7", || {
-            format!("revocation {revocation} is stored without its object")
-        });
-        self.oracle.revocations.insert(revocation, record);
+        self.judge_cascade(txn);
+        self.judge_shares();
+        self.judge_quotas();
     }
 
     fn judge_job(&mut self, job: JobKey, op: &Op) {
@@ -146,7 +193,15 @@ impl World {
         let what = format!("job {job} goes from {before:?} to {:?}", after.state);
         self.hold(allowed, "I16", || what);
         match &after.state {
-            JobState::Publishing => self.judge_publishing(&job, &after),
+            JobState::Publishing => {
+                self.judge_publishing(&job, &after);
+                self.judge_unrevoked(&job);
+                let now = self.now;
+                self.oracle
+                    .publishing_since
+                    .entry(job.clone())
+                    .or_insert(now);
+            }
             JobState::Published(name) => {
                 self.tally.published += 1;
                 self.judge_published(&job, *name);
@@ -216,7 +271,9 @@ impl World {
         if let Err(error) = after.check() {
             self.violated("I4", format!("shard {job}/{shard}: {error}"));
         }
-        let revocations: Vec<&RevocationRecord> = self.oracle.revocations.values().collect();
+        let open = self.oracle.revocations.values();
+        let open = open.filter(|by| by.progress == Progress::Open && by.jobs.contains(job));
+        let revocations: Vec<&RevocationRecord> = open.collect();
         let judged =
             invariants::shard_change_under(before.as_ref(), after, &extent, epoch, &revocations);
         if let Err(violation) = judged {
@@ -232,13 +289,19 @@ impl World {
                 self.judge_grant(job, shard, grant);
             }
         }
-        for part in after.parts.iter().skip(before.parts.len()) {
+        self.note_dropped(job, &before, after);
+        self.note_ended(job, shard, &before, after);
+        for part in after
+            .parts
+            .iter()
+            .filter(|part| !before.parts.contains(part))
+        {
             self.judge_part(job, shard, part);
         }
     }
 
     /// The tracks of a shard that exists.
-    fn extent(&self, job: &JobKey, shard: ShardId) -> Option<TrackSet> {
+    pub(crate) fn extent(&self, job: &JobKey, shard: ShardId) -> Option<TrackSet> {
         match shard {
             ShardId::Root(root) => {
                 let plan = self.oracle.jobs.get(job)?.spec.plan;
@@ -266,21 +329,37 @@ impl World {
     fn judge_grant(&mut self, job: &JobKey, shard: ShardId, grant: &Grant) {
         self.tally.grants += 1;
         let key = (job.clone(), shard, grant.attempt);
-        let given = self.oracle.attempts.insert(key, grant.node.clone());
+        let before = self.oracle.attempts.len() + 1;
+        let given = (grant.node.clone(), before);
+        let given = self.oracle.attempts.insert(key, given);
         self.hold(given.is_none(), "I3", || {
             format!("attempt {} of {job}/{shard} is given again", grant.attempt)
         });
+        let state = self.oracle.jobs.get(job).map(|record| &record.state);
+        let runs = state == Some(&JobState::Running);
+        let what = format!("a track of {job} is granted while it is {state:?}");
+        self.hold(runs, "I16", || what);
+        self.note_share(job, shard, grant);
     }
 
     /// A part begins to count: its object is there, whole, sound, and each of its tracks has no row yet.
     fn judge_part(&mut self, job: &JobKey, shard: ShardId, part: &Part) {
         self.tally.commits += 1;
         let first = part.tracks.first().unwrap_or(0);
-        let path: PartPath = (job.clone(), shard, part.attempt, first, part.sha256);
+        let path = PartPath {
+            generation: path_generation(self.generation),
+            job: job.clone(),
+            shard,
+            attempt: part.attempt,
+            first,
+            sha256: part.sha256,
+        };
         let name = format!("part {:?} of {job}/{shard}#{}", part.sha256, part.attempt);
         let counted = self.oracle.counted.entry(job.clone()).or_default();
         let new = counted.insert(part.sha256);
         self.hold(new, "I1", || format!("{name} counts twice"));
+        let gone = self.oracle.collected.contains(&path);
+        self.hold(!gone, "I7", || format!("{name} counts and was removed"));
         let Some(object) = self.depot.part(&path).cloned() else {
             return self.violated("I5", format!("{name} counts and is not in storage"));
         };
@@ -301,7 +380,7 @@ impl World {
             let record = self.oracle.jobs.get(job);
             let all = record.map_or(0, |record| u64::from(record.spec.plan.rows));
             if done + 2 >= all {
-                self.maybe_cancel(job);
+                self.maybe_too_late(job);
             }
         }
     }
@@ -319,14 +398,15 @@ impl World {
     pub(crate) fn judge_manifest(&mut self, plan: &ManifestPlan) {
         let job = &plan.job;
         let state = self.oracle.jobs.get(job).map(|record| &record.state);
-        let publishes = matches!(state, Some(JobState::Publishing | JobState::Published(_)));
+        // An old leader's stands in paths that nobody reads.
+        let old = plan.generation != self.generation;
+        let publishes = old || matches!(state, Some(JobState::Publishing | JobState::Published(_)));
         let what = format!("a manifest of job {job} is put while it is {state:?}");
         self.hold(publishes, "I16", || what);
     }
 
     fn judge_published(&mut self, job: &JobKey, name: ManifestName) {
-        let key = (job.clone(), name.sha256);
-        let Some(plan) = self.depot.manifests.get(&key).cloned() else {
+        let Some(plan) = self.depot.manifest(job, name).cloned() else {
             return self.violated(
                 "I9",
                 format!("job {job} names a manifest that is not there"),
@@ -352,7 +432,14 @@ impl World {
         let mut seen = TrackSet::new();
         for part in &plan.parts {
             let first = part.tracks.first().unwrap_or(0);
-            let path = (job.clone(), part.shard, part.attempt, first, part.sha256);
+            let path = PartPath {
+                generation: path_generation(plan.generation),
+                job: job.clone(),
+                shard: part.shard,
+                attempt: part.attempt,
+                first,
+                sha256: part.sha256,
+            };
             let Some(object) = self.depot.part(&path).cloned() else {
                 return self.violated("I5", format!("{:?} of {job} is missing", part.sha256));
             };
@@ -397,10 +484,13 @@ impl World {
                     format!("job {job} is said to be accepted and has no record")
                 });
             }
+            (Claim::Foreign(job), Ok(_)) => {
+                self.violated("I10", format!("another tenant changes job {job}"));
+            }
             (Claim::Pull(node), Ok(Answer::Pulled(pulled))) => {
                 for granted in &pulled.grants {
                     let key = (granted.job.clone(), granted.shard, granted.attempt);
-                    let given = self.oracle.attempts.get(&key) == Some(node);
+                    let given = self.oracle.attempts.get(&key).map(|(node, _)| node) == Some(node);
                     self.hold(given, "H4", || {
                         format!("{}/{}#{} was never given to {node}", key.0, key.1, key.2)
                     });

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use agent_core::{DeviceNo, GrantKey, PartNo};
 use scheduler::JobKey;
-use scheduler::record::PartKind;
-use types::{Digest, Millis, Ordinal, TenantId, TrackSet};
+use scheduler::record::{Made, PartKind};
+use types::{Digest, Generation, Millis, NodeId, Ordinal, ShardId, Stage, TrackSet, UnixMillis};
 
 use crate::agenda::Timer;
+use crate::asks;
 use crate::depot::Object;
 use crate::truth::Row;
 use crate::world::World;
@@ -45,7 +46,7 @@ impl World {
     ) {
         let written = self.now + WRITING;
         if !self.agents[who].parts.contains_key(&part) {
-            let objects = self.objects(who, part, &grant, tracks);
+            let objects = self.objects(who, part, &grant, tracks, device);
             let saved = Saved {
                 grant,
                 tracks: tracks.clone(),
@@ -65,8 +66,11 @@ impl World {
         part: PartNo,
         grant: &GrantKey,
         tracks: &TrackSet,
+        device: Option<DeviceNo>,
     ) -> Vec<Rc<Object>> {
         let one = &self.agents[who];
+        let held = one.held.get(grant).cloned();
+        let to = UnixMillis(i64::try_from(one.shown(self.now).0).unwrap_or(0));
         let row = |ordinal: Ordinal| {
             let row = one.rows.get(&(grant.clone(), ordinal));
             row.map(|row| (ordinal, *row))
@@ -76,7 +80,28 @@ impl World {
         let escalated = |(_, row): &(Ordinal, Row)| matches!(row, Row::Escalated { .. });
         let (onward, terminal): (Vec<_>, Vec<_>) = rows.into_iter().partition(escalated);
         let name = format!("{}/{}/{part:?}/{grant:?}", one.node, one.nonce);
-        let object = |kind, rows| Rc::new(object(grant, kind, rows, &name));
+        let stage = match grant.shard {
+            ShardId::Root(_) => Stage::Screen,
+            ShardId::Escalation { .. } => Stage::Residual,
+        };
+        let from = held.as_ref().map_or(to, |held| held.since);
+        let made = |device: DeviceNo| Made {
+            stage,
+            device: asks::device_name(device),
+            from,
+            to,
+        };
+        let about = About {
+            generation: held
+                .as_ref()
+                .map_or(self.generation, |held| held.generation),
+            job: self.job_key(&grant.job),
+            escalation: held.and_then(|held| held.escalation),
+            node: one.node.clone(),
+            made: device.into_iter().map(made).collect(),
+            name,
+        };
+        let object = |kind, rows| Rc::new(object(grant, kind, rows, &about));
         let objects = [
             (!terminal.is_empty()).then(|| object(PartKind::Terminal, terminal)),
             (!onward.is_empty()).then(|| object(PartKind::Escalation, onward)),
@@ -89,17 +114,29 @@ impl World {
     }
 }
 
-fn object(grant: &GrantKey, kind: PartKind, rows: Vec<(Ordinal, Row)>, name: &str) -> Object {
+/// What the objects of one flush have in common.
+struct About {
+    generation: Generation,
+    job: JobKey,
+    escalation: Option<Digest>,
+    node: NodeId,
+    made: Vec<Made>,
+    name: String,
+}
+
+fn object(grant: &GrantKey, kind: PartKind, rows: Vec<(Ordinal, Row)>, about: &About) -> Object {
+    let name = &about.name;
     Object {
-        job: JobKey {
-            tenant: TenantId::default(),
-            job: grant.job.clone(),
-        },
+        generation: about.generation,
+        job: about.job.clone(),
         shard: grant.shard,
         attempt: grant.attempt,
         kind,
         tracks: rows.iter().map(|(ordinal, _)| *ordinal).collect(),
         sha256: Digest::of(format!("{name}/{kind:?}/{rows:?}").as_bytes()),
         rows,
+        escalation: about.escalation,
+        node: about.node.clone(),
+        made: about.made.clone(),
     }
 }

@@ -21,6 +21,16 @@ pub struct Tally {
     pub published: u64,
     /// Jobs cancelled.
     pub cancelled: u64,
+    /// Revocations stored.
+    pub revocations: u64,
+    /// Parts that revocations dropped.
+    pub dropped: u64,
+    /// Objects that nothing named and that were removed.
+    pub collected: u64,
+    /// Restores that raised the generation.
+    pub restores: u64,
+    /// Spans in which tenants had to share.
+    pub spans: u64,
     /// Reigns that read the state and served.
     pub reigns: u64,
     /// Virtual time, ms.
@@ -38,6 +48,11 @@ impl Tally {
         self.commits += other.commits;
         self.published += other.published;
         self.cancelled += other.cancelled;
+        self.revocations += other.revocations;
+        self.dropped += other.dropped;
+        self.collected += other.collected;
+        self.restores += other.restores;
+        self.spans += other.spans;
         self.reigns += other.reigns;
         self.millis += other.millis;
     }

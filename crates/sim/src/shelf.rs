@@ -24,7 +24,8 @@ pub(crate) const LEADER_LIVES: Millis = Millis(5_000);
 pub(crate) enum StoreAsk {
     /// With what was read of it before, where it is read in two steps.
     Read(ReadId, Reading, Seen),
-    Write(WriteId, Txn),
+    /// With when it was sent.
+    Write(WriteId, Txn, Millis),
     Lead,
     Keep(Epoch),
 }
@@ -47,7 +48,9 @@ pub(crate) struct Shelf {
     pub(crate) model: Model,
     pub(crate) down_until: Millis,
     pub(crate) full_until: Millis,
-    late: BTreeMap<LateId, Txn>,
+    pub(crate) late: BTreeMap<LateId, (Txn, Millis)>,
+    /// As it was some time ago.
+    pub(crate) backup: Option<Model>,
 }
 
 /// What becomes of a write.
@@ -134,7 +137,7 @@ impl World {
             StoreAsk::Read(id, reading, seen) => {
                 self.store_read((who, life, no), id, reading, seen, down)
             }
-            StoreAsk::Write(id, txn) => self.store_write(id, &txn, down),
+            StoreAsk::Write(id, txn, sent) => self.store_write(id, &txn, sent, down),
             StoreAsk::Lead if down => None,
             StoreAsk::Lead => {
                 let name = format!("c{who}");
@@ -205,17 +208,23 @@ impl World {
         Some(StoreBack::Read(id, outcome))
     }
 
-    fn store_write(&mut self, id: WriteId, txn: &Txn, down: bool) -> Option<StoreBack> {
+    fn store_write(
+        &mut self,
+        id: WriteId,
+        txn: &Txn,
+        sent: Millis,
+        down: bool,
+    ) -> Option<StoreBack> {
         let full = self.shelf.full_until > self.now;
         let outcome = match self.fate(down || full) {
-            Fate::Done => self.land(txn),
+            Fate::Done => self.land(txn, sent),
             Fate::Unheard => {
-                self.land(txn);
+                self.land(txn, sent);
                 unknown()
             }
             Fate::Lost => unknown(),
             Fate::Late => {
-                self.park(txn);
+                self.park(txn, sent);
                 unknown()
             }
             Fate::NotApplied => Outcome::NotApplied {
@@ -250,18 +259,18 @@ impl World {
     }
 
     /// Executes a transaction and shows it to the oracle where it was applied.
-    fn land(&mut self, txn: &Txn) -> Outcome {
+    fn land(&mut self, txn: &Txn, sent: Millis) -> Outcome {
         let leads = self.shelf.epoch();
         let outcome = self.shelf.write(self.now, txn);
         if matches!(outcome, Outcome::Applied { .. }) {
-            self.judge_write(txn, leads);
+            self.judge_write(txn, leads, sent);
         }
         outcome
     }
 
-    fn park(&mut self, txn: &Txn) {
+    fn park(&mut self, txn: &Txn, sent: Millis) {
         let id = self.shelf.model.park(transaction(txn));
-        self.shelf.late.insert(id, txn.clone());
+        self.shelf.late.insert(id, (txn.clone(), sent));
         let again = self.dice.happens(3_000);
         let at = self.now + Millis(self.dice.between(10, LATE_MAX));
         self.agenda.plan(at, Happening::Lands { id, again });
@@ -272,11 +281,11 @@ impl World {
         self.shelf.model.advance(self.now);
         let leads = self.shelf.epoch();
         let end = self.shelf.model.land(id);
-        let Some(txn) = self.shelf.late.get(&id).cloned() else {
+        let Some((txn, sent)) = self.shelf.late.get(&id).cloned() else {
             return;
         };
         if let Some(End::Applied { .. }) = end {
-            self.judge_write(&txn, leads);
+            self.judge_write(&txn, leads, sent);
         }
         if again {
             let at = self.now + Millis(self.dice.between(10, LATE_MAX));

@@ -9,9 +9,9 @@ use types::{
 };
 
 use crate::dice::Dice;
-use crate::mix::TrackOdds;
+use crate::mix::{Mix, TrackOdds};
 
-/// The generation of every run.
+/// The generation in which every run begins.
 pub(crate) const GENERATION: Generation = Generation(1);
 
 /// How a track behaves.
@@ -52,9 +52,14 @@ pub(crate) struct JobTruth {
 }
 
 impl JobTruth {
-    pub(crate) fn drawn(number: usize, odds: &TrackOdds, dice: &mut Dice) -> Self {
-        let most = if dice.happens(2_000) { 120 } else { 30 };
-        let rows = dice.between(1, most);
+    pub(crate) fn drawn(number: usize, mix: &Mix, dice: &mut Dice) -> Self {
+        let odds = &mix.tracks;
+        let (least, most) = match (mix.quiet, dice.happens(2_000)) {
+            (true, _) => (60, 160),
+            (false, true) => (1, 120),
+            (false, false) => (1, 30),
+        };
+        let rows = dice.between(least, most);
         let plan = ShardPlan {
             rows: u32::try_from(rows).unwrap_or(1),
             shard_tracks: u32::try_from(dice.between(1, 16)).unwrap_or(1),
@@ -67,7 +72,7 @@ impl JobTruth {
             natures[at] = dice.one_of(&poison).unwrap_or(Nature::KillsWorker);
         }
         let key = JobKey {
-            tenant: TenantId::default(),
+            tenant: tenant(number % mix.tenants.max(1)),
             job: name(number),
         };
         let bundle = Digest::of(&[u8::try_from(dice.below(2)).unwrap_or(0)]);
@@ -75,6 +80,25 @@ impl JobTruth {
             spec: spec(&key, plan, bundle, both),
             key,
             natures,
+            deaths: BTreeMap::new(),
+        }
+    }
+
+    /// A job over some tracks of this one: what `retry --failed` submits.
+    pub(crate) fn again(&self, number: usize, ordinals: &[Ordinal]) -> Self {
+        let key = JobKey {
+            tenant: self.key.tenant.clone(),
+            job: name(number),
+        };
+        let plan = ShardPlan {
+            rows: u32::try_from(ordinals.len()).unwrap_or(1),
+            shard_tracks: self.spec.plan.shard_tracks,
+        };
+        let both = self.spec.policy.stages == Stages::Both;
+        Self {
+            spec: spec(&key, plan, self.spec.bundle, both),
+            key,
+            natures: ordinals.iter().map(|at| self.nature(*at)).collect(),
             deaths: BTreeMap::new(),
         }
     }
@@ -116,6 +140,14 @@ fn nature(odds: &TrackOdds, both: bool, dice: &mut Dice) -> Nature {
     }
 }
 
+/// The first is that of an installation that has only one.
+pub(crate) fn tenant(number: usize) -> TenantId {
+    match number {
+        0 => TenantId::default(),
+        _ => TenantId::new(format!("t{number}")).expect("a letter and digits name a tenant"),
+    }
+}
+
 fn name(number: usize) -> JobId {
     JobId::new(format!("j{number}")).expect("a letter and digits name a job")
 }
@@ -135,5 +167,6 @@ fn spec(key: &JobKey, plan: ShardPlan, bundle: Digest, both: bool) -> JobSpec {
             ..Policy::default()
         },
         submitted_at: UnixMillis(1),
+        retry: None,
     }
 }

@@ -1,7 +1,7 @@
 //! The world: everything that exists in one run, and the loop that lets one thing happen after the other. Nothing in it knows
 //! the true time but the world itself.
 
-use types::{Millis, NodeId, Stage};
+use types::{Generation, Millis, NodeId, Stage};
 
 use crate::agenda::{Agenda, Happening, Message, Timer, Who};
 use crate::agent::Agent;
@@ -17,7 +17,7 @@ use crate::operators::Operators;
 use crate::oracle::Oracle;
 use crate::report::Tally;
 use crate::shelf::Shelf;
-use crate::truth::JobTruth;
+use crate::truth::{GENERATION, JobTruth};
 
 /// The world of one run.
 pub(crate) struct World {
@@ -35,6 +35,8 @@ pub(crate) struct World {
     pub(crate) truths: Vec<JobTruth>,
     pub(crate) oracle: Oracle,
     pub(crate) tally: Tally,
+    /// The generation that the store is in.
+    pub(crate) generation: Generation,
     /// Calls of agents and operators so far.
     pub(crate) calls: u64,
     /// Lives of agents so far.
@@ -55,7 +57,7 @@ impl World {
             Mix::drawn(&mut dice)
         };
         let coordinators = (0..mix.coordinators)
-            .map(|_| Coordinator::new(clock(&mix, &mut dice)))
+            .map(|_| Coordinator::new(clock(&mix, &mut dice), mix.policy(), mix.orphan_age))
             .collect();
         let mut agents: Vec<Agent> = (0..mix.agents)
             .map(|at| agent(at, &mix, &mut dice))
@@ -64,7 +66,7 @@ impl World {
             agents.push(agent(0, &mix, &mut dice));
         }
         let truths = (0..mix.jobs)
-            .map(|number| JobTruth::drawn(number, &mix.tracks, &mut dice))
+            .map(|number| JobTruth::drawn(number, &mix, &mut dice))
             .collect();
         let mut world = Self {
             now: Millis(0),
@@ -80,6 +82,7 @@ impl World {
             truths,
             oracle: Oracle::default(),
             tally: Tally::default(),
+            generation: GENERATION,
             calls: 0,
             nonces: 0,
             kills: 0,
@@ -179,6 +182,7 @@ impl World {
                 Timer::Start => None,
                 Timer::Wake
                 | Timer::Lead
+                | Timer::Sweep
                 | Timer::Overdue(_)
                 | Timer::Loaded(..)
                 | Timer::SlotReady(..)
@@ -198,6 +202,14 @@ impl World {
             | Happening::Relief(_)
             | Happening::Calm => None,
         }
+    }
+
+    /// The key of a job by its name alone: names are unique among tenants.
+    pub(crate) fn job_key(&self, job: &types::JobId) -> scheduler::JobKey {
+        let truth = self.truths.iter().find(|truth| truth.key.job == *job);
+        let tenant = truth.map_or_else(types::TenantId::default, |truth| truth.key.tenant.clone());
+        let job = job.clone();
+        scheduler::JobKey { tenant, job }
     }
 
     fn lives(&self, who: Who, life: u64) -> bool {
@@ -277,5 +289,7 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
             Bench::new(slow, 1 + u32::try_from(dice.below(3)).unwrap_or(0))
         })
         .collect();
-    Agent::new(node, stages, clock(mix, dice), bench)
+    let mut agent = Agent::new(node, stages, clock(mix, dice), bench);
+    agent.older = at > 0 && dice.happens(mix.older);
+    agent
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sim::{Origin, Record, Report, Tally, run};
+use sim::{Origin, Record, Report, Tally, replay_journal, run, run_with_journals};
 
 /// Seeds in one run of the tests: about half a minute of two cores. `SEEDS=N` runs more.
 fn seeds() -> u64 {
@@ -80,6 +80,27 @@ fn a_run_is_repeated_from_its_notes_line_by_line() {
         let again = run(&Origin::Tape(read.tape), true);
         assert_eq!(again, report, "seed {seed}");
     }
+}
+
+#[test]
+fn the_journal_of_each_coordinator_replays_to_the_same_records() {
+    let (mut events, mut records, mut cores) = (0, 0, 0);
+    for seed in 0..60 {
+        let (report, journals) = run_with_journals(&Origin::Seed(seed));
+        assert_eq!(report.violation, None, "seed {seed}");
+        assert_eq!(report, run(&Origin::Seed(seed), false), "seed {seed}");
+        for journal in journals {
+            let told = replay_journal(&journal).expect("a journal replays");
+            assert!(told.states > 0 && !told.torn, "seed {seed}: {told:?}");
+            events += told.events;
+            records += told.records;
+            cores += told.cores;
+        }
+    }
+    assert!(
+        events > 10_000 && records > 100 && cores > 60,
+        "{events} {records} {cores}"
+    );
 }
 
 #[test]

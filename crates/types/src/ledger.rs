@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
     minicbor::Decode,
 )]
 pub struct StageUse {
-    /// Wall time the device (or, for decoding, the CPU) worked, in microseconds.
+    /// Wall time the device worked, in microseconds. For decoding: a decoder with a track in hand, the reading of its source
+    /// included; processor time is what tells the two apart.
     #[n(0)]
     pub device_us: u64,
     /// Energy in millijoules where a counter was read; 0 where the device has none.
@@ -36,12 +37,23 @@ pub struct StageUse {
     /// Processor time used, in microseconds.
     #[n(5)]
     pub cpu_us: u64,
-    /// Time the stage waited for input, in microseconds.
+    /// Time for which another stage held this one up, in microseconds: decoding waited for room, another stage had a track in
+    /// hand and waited for its input. Idleness without a track in hand is none.
     #[n(6)]
     pub wait_us: u64,
 }
 
 impl StageUse {
+    /// The share of its time for which another stage held this one up, 0 to 1.
+    #[must_use]
+    pub fn wait_share(&self) -> f64 {
+        let whole = self.wait_us.saturating_add(self.device_us);
+        if whole == 0 {
+            return 0.0;
+        }
+        self.wait_us as f64 / whole as f64
+    }
+
     /// Both uses together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -93,6 +105,25 @@ impl Ledger {
         }
     }
 
+    /// The stage that holds the others up, and the one that is held up most: the first has the smallest share of waits, and of
+    /// equals worked longest. `None` before two stages have run.
+    #[must_use]
+    pub fn binding(&self) -> Option<(Stage, Stage)> {
+        let mut ran: Vec<(Stage, &StageUse)> = Stage::ALL
+            .iter()
+            .map(|stage| (*stage, self.stage(*stage)))
+            .filter(|(_, used)| **used != StageUse::default())
+            .collect();
+        ran.sort_by(|(_, one), (_, other)| {
+            let shares = one.wait_share().total_cmp(&other.wait_share());
+            shares.then(other.device_us.cmp(&one.device_us))
+        });
+        match ran.as_slice() {
+            [(binds, _), .., (waits, _)] => Some((*binds, *waits)),
+            _ => None,
+        }
+    }
+
     /// The use of one stage.
     #[must_use]
     pub const fn stage(&self, stage: Stage) -> &StageUse {
@@ -110,5 +141,37 @@ impl Ledger {
             Stage::Screen => &mut self.screen,
             Stage::Residual => &mut self.residual,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stage_with_the_smallest_share_of_waits_binds_and_of_equals_the_one_that_worked_longest()
+    {
+        let used = |(device_us, wait_us)| StageUse {
+            device_us,
+            wait_us,
+            ..StageUse::default()
+        };
+        let check = |decode, screen, expected| {
+            let ledger = Ledger {
+                decode: used(decode),
+                screen: used(screen),
+                residual: StageUse::default(),
+            };
+            assert_eq!(ledger.binding(), expected, "{decode:?} {screen:?}");
+        };
+        let (decode, screen) = (Stage::Decode, Stage::Screen);
+        check((1_000, 9_000), (9_900, 100), Some((screen, decode)));
+        check((9_900, 100), (1_000, 9_000), Some((decode, screen)));
+        check((1_000, 0), (9_000, 0), Some((screen, decode)));
+        check((9_000, 0), (1_000, 0), Some((decode, screen)));
+        // A share counts, not a span: decoding runs on many cores at once.
+        check((90_000, 10_000), (1_000, 9_000), Some((decode, screen)));
+        check((9_000, 0), (0, 0), None);
+        check((0, 0), (0, 0), None);
     }
 }

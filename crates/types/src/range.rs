@@ -1,6 +1,8 @@
 //! Ordinals of a list, half-open ranges of them, and sets of tracks as shard records keep them: sorted
 //! disjoint ranges in memory; stored as ranges or as a bitmap, whichever is shorter.
 
+mod stored;
+
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
@@ -110,7 +112,8 @@ impl fmt::Display for Range {
 }
 
 /// A set of tracks of one list: sorted, disjoint, non-empty ranges with gaps between them.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<Range>", into = "Vec<Range>")]
 pub struct TrackSet {
     ranges: Vec<Range>,
 }
@@ -270,6 +273,22 @@ impl TrackSet {
     }
 }
 
+impl From<Vec<Range>> for TrackSet {
+    /// Ranges in any order, which may overlap or be empty.
+    fn from(ranges: Vec<Range>) -> Self {
+        let mut set = Self::new();
+        let some = ranges.into_iter().filter(|range| range.first < range.end);
+        some.for_each(|range| set.insert(range));
+        set
+    }
+}
+
+impl From<TrackSet> for Vec<Range> {
+    fn from(set: TrackSet) -> Self {
+        set.ranges
+    }
+}
+
 impl From<Range> for TrackSet {
     fn from(range: Range) -> Self {
         let mut set = Self::new();
@@ -297,210 +316,5 @@ impl fmt::Debug for TrackSet {
     }
 }
 
-/// Stored as a byte string: first the ordinal of the first track and then either gaps and lengths or a bitmap,
-/// all as LEB128 numbers or bits, whichever is shorter. The leading byte names the form.
-mod stored {
-    use super::{Range, TrackSet};
-
-    const FORM_RANGES: u8 = 0;
-    const FORM_BITMAP: u8 = 1;
-
-    fn put(out: &mut Vec<u8>, mut number: u32) {
-        while number >= 0x80 {
-            out.push((number as u8 & 0x7f) | 0x80);
-            number >>= 7;
-        }
-        out.push(number as u8);
-    }
-
-    fn take(bytes: &mut &[u8]) -> Option<u32> {
-        let mut number = 0u64;
-        for shift in (0..35).step_by(7) {
-            let (byte, rest) = bytes.split_first()?;
-            *bytes = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return u32::try_from(number).ok();
-            }
-        }
-        None
-    }
-
-    fn as_ranges(set: &TrackSet) -> Vec<u8> {
-        let mut out = vec![FORM_RANGES];
-        let mut at = 0;
-        for range in set.ranges() {
-            put(&mut out, range.first - at);
-            put(&mut out, range.len());
-            at = range.end;
-        }
-        out
-    }
-
-    fn as_bitmap(set: &TrackSet) -> Option<Vec<u8>> {
-        let first = set.first()?;
-        let span = set.ranges().last()?.end - first;
-        let mut out = vec![FORM_BITMAP];
-        put(&mut out, first);
-        let start = out.len();
-        out.resize(start + span.div_ceil(8) as usize, 0);
-        for ordinal in set.iter() {
-            let bit = ordinal - first;
-            out[start + (bit / 8) as usize] |= 1 << (bit % 8);
-        }
-        Some(out)
-    }
-
-    /// A bitmap longer than this is never made: the ranges are shorter or the set is not a shard's.
-    const BITMAP_SPAN_MAX: u32 = 1 << 20;
-
-    pub(super) fn encode(set: &TrackSet) -> Vec<u8> {
-        let ranges = as_ranges(set);
-        let span = set
-            .first()
-            .zip(set.ranges().last())
-            .map_or(0, |(first, last)| last.end - first);
-        if span > BITMAP_SPAN_MAX {
-            return ranges;
-        }
-        match as_bitmap(set) {
-            Some(bitmap) if bitmap.len() < ranges.len() => bitmap,
-            _ => ranges,
-        }
-    }
-
-    pub(super) fn decode(bytes: &[u8]) -> Option<TrackSet> {
-        let (form, mut rest) = bytes.split_first()?;
-        match *form {
-            FORM_RANGES => decode_ranges(&mut rest),
-            FORM_BITMAP => decode_bitmap(&mut rest),
-            _ => None,
-        }
-    }
-
-    fn decode_ranges(rest: &mut &[u8]) -> Option<TrackSet> {
-        let mut ranges = Vec::new();
-        let mut at = 0u32;
-        while !rest.is_empty() {
-            let first = at.checked_add(take(rest)?)?;
-            let end = first.checked_add(take(rest)?)?;
-            ranges.push(Range { first, end });
-            at = end;
-        }
-        TrackSet::from_ranges(ranges).ok()
-    }
-
-    fn decode_bitmap(rest: &mut &[u8]) -> Option<TrackSet> {
-        let first = take(rest)?;
-        let bits = u32::try_from(rest.len()).ok()?.checked_mul(8)?;
-        first.checked_add(bits)?;
-        let set = |bit: &u32| rest[(bit / 8) as usize] & (1 << (bit % 8)) != 0;
-        Some((0..bits).filter(set).map(|bit| first + bit).collect())
-    }
-}
-
-impl TrackSet {
-    /// The stored form; see the size bound of a part's coverage in the shard record.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
-        stored::encode(self)
-    }
-
-    /// Reads the stored form; `None` where the bytes are no set.
-    #[must_use]
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        stored::decode(bytes)
-    }
-}
-
-impl<C> minicbor::Encode<C> for TrackSet {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        e.bytes(&self.to_bytes())?.ok()
-    }
-}
-
-impl<'b, C> minicbor::Decode<'b, C> for TrackSet {
-    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
-        Self::from_bytes(d.bytes()?)
-            .ok_or_else(|| minicbor::decode::Error::message("not a track set"))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    fn range() -> impl Strategy<Value = Range> {
-        (0u32..200, 0u32..40).prop_map(|(first, len)| Range {
-            first,
-            end: first + len,
-        })
-    }
-
-    fn edits() -> impl Strategy<Value = Vec<(bool, Range)>> {
-        prop::collection::vec((any::<bool>(), range()), 0..24)
-    }
-
-    fn apply(edits: &[(bool, Range)]) -> (TrackSet, BTreeSet<Ordinal>) {
-        let (mut set, mut plain) = (TrackSet::new(), BTreeSet::new());
-        for (add, range) in edits {
-            if *add {
-                set.insert(*range);
-                plain.extend(range.iter());
-            } else {
-                set.remove(*range);
-                range.iter().for_each(|o| {
-                    plain.remove(&o);
-                });
-            }
-        }
-        (set, plain)
-    }
-
-    proptest! {
-        #[test]
-        fn a_track_set_holds_what_a_plain_set_holds(edits in edits(), probe in range()) {
-            let (set, plain) = apply(&edits);
-            prop_assert_eq!(set.iter().collect::<Vec<_>>(), plain.iter().copied().collect::<Vec<_>>());
-            prop_assert_eq!(set.len(), plain.len() as u64);
-            prop_assert_eq!(set.contains_range(probe), probe.iter().all(|o| plain.contains(&o)));
-            prop_assert!(TrackSet::from_ranges(set.ranges().to_vec()).is_ok());
-        }
-
-        #[test]
-        fn sets_combine_as_plain_sets_do(a in edits(), b in edits()) {
-            let ((a, pa), (b, pb)) = (apply(&a), apply(&b));
-            prop_assert_eq!(a.union(&b), pa.union(&pb).copied().collect());
-            prop_assert_eq!(a.difference(&b), pa.difference(&pb).copied().collect());
-            prop_assert_eq!(a.intersection(&b), pa.intersection(&pb).copied().collect());
-        }
-
-        #[test]
-        fn the_stored_form_returns_the_same_set(edits in edits()) {
-            let (set, _) = apply(&edits);
-            prop_assert_eq!(TrackSet::from_bytes(&set.to_bytes()), Some(set));
-        }
-
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-            if let Some(set) = TrackSet::from_bytes(&bytes) {
-                prop_assert!(TrackSet::from_ranges(set.ranges().to_vec()).is_ok());
-            }
-        }
-    }
-
-    #[test]
-    fn any_subset_of_a_full_shard_fits_the_coverage_bound() {
-        let worst: TrackSet = (5_000..6_024).filter(|o| o % 2 == 0).collect();
-        assert!(
-            worst.to_bytes().len() <= 131,
-            "bitmap of 1,024 tracks plus its head"
-        );
-    }
-}
+mod tests;

@@ -79,7 +79,7 @@ coded_enum! {
     /// Why a verdict is inconclusive.
     InconclusiveReason, "inconclusive reason" {
         DemonstrationBundle = "DEMONSTRATION_BUNDLE" @ 0, cause: "The bundle's purpose is demonstration and the operator did not accept that by flag.", fix: "Scan with a production bundle, or submit with `--accept-demonstration` to see what this one says.";
-        ResidualNotRun = "RESIDUAL_NOT_RUN" @ 1, cause: "The gate asks for the residual stage, which did not run.", fix: "Submit with `--stages both` where this version has the residual; otherwise the track stays open.";
+        ResidualNotRun = "RESIDUAL_NOT_RUN" @ 1, cause: "The gate asks for the residual stage, which did not run.", fix: "Nothing yet: this version has no residual stage, so the track stays open.";
         TooShort = "TOO_SHORT" @ 2, cause: "The track is shorter than the least duration the bundle was calibrated on.", fix: "Nothing, unless a longer recording of the track exists.";
         Silent = "SILENT" @ 3, cause: "The track has nothing audible to judge.", fix: "Nothing, if the track is meant to be silent; else replace the file.";
         EscalationBudget = "ESCALATION_BUDGET" @ 4, cause: "The escalation budget of the job was used up before this track.", fix: "Submit again with a larger budget.";
@@ -99,7 +99,7 @@ coded_enum! {
         Clipped = "CLIPPED" @ 6, cause: "Samples beyond full scale were scanned as they are.", fix: "Nothing, unless the master is meant to stay within full scale.";
         JunkSkipped = "JUNK_SKIPPED" @ 7, cause: "Bytes before the first frame or after the last were skipped.", fix: "Nothing, unless audio is missing; then replace the file.";
         LengthDisagrees = "LENGTH_DISAGREES" @ 8, cause: "The header's length and the decoded length disagree.", fix: "Check the file if the difference matters; what decodes was scanned.";
-        Silent = "SILENT" @ 9, cause: "The track is nothing but digital silence.", fix: "Nothing, if the track is meant to be silent; else replace the file.";
+        Silent = "SILENT" @ 9, cause: "Every window of the track, as one channel, lies below the level that the bundle hears: silence, a very faint recording, or channels that cancel each other out.", fix: "Nothing, if the track is meant to be silent; else replace the file, for cancelling channels by one with the polarity of one of them turned.";
         ShorterThanWindow = "SHORTER_THAN_WINDOW" @ 10, cause: "The track is shorter than one window of the bundle.", fix: "Nothing: what is there was scanned.";
         ChainedStreams = "CHAINED_STREAMS" @ 11, cause: "More audio follows in chained streams that were not scanned.", fix: "Split the file into its streams and import them as tracks.";
         TrailingData = "TRAILING_DATA" @ 12, cause: "Behind the end of the recording stands more than tags and padding; it was not scanned.", fix: "Split the file if what follows is a recording; else nothing.";

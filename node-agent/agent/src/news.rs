@@ -149,4 +149,8 @@ pub(crate) struct Reading {
     pub(crate) wait_us: u64,
     /// From the start of the track to the decoder's last word, microseconds.
     pub(crate) wall_us: u64,
+    /// Of that, what the decoder says that it waited for room in its ring, microseconds.
+    pub(crate) room_us: u64,
+    /// From the decoder's last word to the worker's, that it has read the ring to its end, microseconds.
+    pub(crate) drain_us: u64,
 }

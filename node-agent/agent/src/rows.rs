@@ -150,9 +150,11 @@ fn sorted<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
 fn ledger(row: &TrackRow, reading: &Reading) -> Ledger {
     let mut ledger = Ledger::default();
     let audio_ms = row.duration_ms.unwrap_or(0);
-    ledger.decode.device_us = reading.wall_us.saturating_sub(reading.wait_us);
+    // What a decoder says is believed within what it can be.
+    let room_us = reading.room_us.min(reading.wall_us);
+    ledger.decode.device_us = reading.wall_us - room_us;
     ledger.decode.cpu_us = row.decode_us;
-    ledger.decode.wait_us = reading.wait_us;
+    ledger.decode.wait_us = room_us.saturating_add(reading.drain_us);
     ledger.decode.bytes = reading.served;
     ledger.decode.tracks = 1;
     ledger.decode.audio_ms = audio_ms;
@@ -196,3 +198,6 @@ fn blank(track: &CatalogRow, bundle: Digest) -> TrackRow {
         residual_us: 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "decoder-silence-secs",
             kind: Kind::Number(600),
-            help: "A decoder with a track that is silent for so long is replaced",
+            help: "A decoder with a track that is silent, or leaves its device without sound, for so long is replaced",
         },
         Setting {
             key: "source-silence-secs",
@@ -209,7 +209,8 @@ pub struct NodeSettings {
     /// A worker silent for so long is replaced.
     pub silence: Duration,
     /// A decoder that has a track and says nothing for so long, or takes nothing that it asked for, is replaced. A
-    /// megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear.
+    /// megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear. So is one that in
+    /// all leaves its device without sound for so long, what its source takes and a fifth of what it decodes not counted.
     pub decoder_silence: Duration,
     /// A track whose source gives no bytes for so long is tried again later.
     pub source_silence: Duration,

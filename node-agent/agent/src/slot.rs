@@ -41,6 +41,8 @@ pub(crate) struct SlotOptions {
     pub(crate) limits: Limits,
     /// Longest time for which a decoder may say nothing, or take nothing that it asked for.
     pub(crate) silence: Duration,
+    /// Longest time for which it may leave its ring empty, besides what sound and source excuse.
+    pub(crate) patience: Duration,
 }
 
 /// One track to decode.

@@ -1,6 +1,7 @@
 //! Tracks in flight and rows made: what decoder, hash and worker say of one try comes together here, in any order.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use agent_core::{DeviceNo, GrantKey, SlotNo, TrackOutcome};
 use engine::TrackScore;
@@ -9,6 +10,7 @@ use types::{CatalogRow, Code, Digest, Ordinal, UnixMillis};
 use crate::coordinator::GrantInfo;
 use crate::news::{Decoded, Reading, Refusal};
 use crate::rows::MadeRow;
+use crate::slot::talk::micros;
 use audio::protocol::Summary;
 
 /// A grant's rows: of its list, and those made.
@@ -38,6 +40,7 @@ pub(crate) struct Flight {
     pub(crate) slot: SlotNo,
     pub(crate) begun: UnixMillis,
     decoded: Option<(Summary, Reading)>,
+    decoded_at: Option<Instant>,
     hashed: Option<Digest>,
     score: Option<TrackScore>,
 }
@@ -66,6 +69,7 @@ impl Flight {
             slot,
             begun,
             decoded: None,
+            decoded_at: None,
             hashed: None,
             score: None,
         }
@@ -76,6 +80,7 @@ impl Flight {
         match outcome {
             Decoded::Whole(summary, reading) => {
                 self.decoded = Some((summary, reading));
+                self.decoded_at = Some(Instant::now());
                 self.land()
             }
             Decoded::Failed(refusal, reading) => Some(Landing::Unscannable(refusal, reading)),
@@ -96,6 +101,13 @@ impl Flight {
             }
             Err(Decoded::Failed(refusal, _)) => Some(self.refuse(refusal.code, refusal.detail)),
             Err(without) => self.decoded(without),
+        }
+    }
+
+    /// Learns that the worker has read the ring to its end: until now the decoder could not begin another track.
+    pub(crate) fn drained(&mut self) {
+        if let (Some((_, reading)), Some(since)) = (&mut self.decoded, self.decoded_at) {
+            reading.drain_us = micros(since.elapsed());
         }
     }
 

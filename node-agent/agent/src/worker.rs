@@ -400,6 +400,7 @@ mod tests {
             slot: 0,
             token: 7,
             samples_max: None,
+            patience_ms: None,
         };
         assert!(!link.say_as(&old, &said));
         assert!(old.news.recv().is_err(), "the old ear is closed");

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use audio::Channel;
 use audio::child::{EXIT_PANICKED, EXIT_PROTOCOL};
@@ -70,6 +71,7 @@ impl Session {
 
     fn track(&mut self, job: &Decode) -> After {
         let (started_us, before) = (cpu_us(), self.writer.position());
+        let waited = self.writer.waited();
         watchdog::allow(job.limits.stall_s);
         let mut broken = false;
         let result = catch_unwind(AssertUnwindSafe(|| {
@@ -83,6 +85,7 @@ impl Session {
             token: job.token,
             samples: self.writer.position() - before,
             cpu_us: cpu_us() - started_us,
+            room_us: micros(self.writer.waited() - waited),
             retire: worn_out(),
         };
         let (answer, after) = match result {
@@ -126,6 +129,7 @@ struct Cost {
     token: u64,
     samples: u64,
     cpu_us: u64,
+    room_us: u64,
     retire: bool,
 }
 
@@ -144,6 +148,7 @@ impl Cost {
             provenance: decoded.provenance,
             cpu_us: self.cpu_us,
             retire: self.retire,
+            room_us: self.room_us,
         })
     }
 
@@ -157,6 +162,7 @@ impl Cost {
             token,
             samples,
             cpu_us,
+            room_us,
             retire,
         } = self;
         FromDecoder::Failed(Failure {
@@ -167,6 +173,7 @@ impl Cost {
             cpu_us,
             retire,
             provenance,
+            room_us,
         })
     }
 
@@ -247,6 +254,11 @@ fn cpu_us() -> u64 {
     // SAFETY: the structure is valid for the call, and this clock always exists.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     time.tv_sec.unsigned_abs() * 1_000_000 + time.tv_nsec.unsigned_abs() / 1000
+}
+
+/// A span in microseconds.
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What the last panic said.

@@ -7,7 +7,7 @@
 
 use audio::child::Spawner;
 use audio::ring::{RingFds, Writer};
-use bundle::{Clip, Manifest, Tensors, sample};
+use bundle::{Clip, Embedding, Manifest, Tensors, sample};
 use engine::frames::{FrameReader, write};
 use engine::{FromWorker, Load, ToWorker, TrackScore};
 use std::os::fd::{AsFd, OwnedFd};
@@ -89,6 +89,7 @@ impl Agent {
             slot: 0,
             token: 1,
             samples_max: None,
+            patience_ms: None,
         });
         let mut writer = Writer::attach(ring).unwrap();
         writer.write(pcm, self.socket.fd().as_fd()).unwrap();
@@ -127,6 +128,7 @@ fn weights() -> Tensors {
 /// A signed bundle in `dir`; `spoil` may change the known scores of its canary.
 fn make_bundle(dir: &Path, spoil: f64) -> (Manifest, Digest) {
     let (mut manifest, mut contents, weights) = (sample::manifest(), sample::contents(), weights());
+    manifest.screen.embedding = Some(Embedding { values: 6 });
     let clip = Clip::parse(&contents["canary.s16"]).unwrap();
     manifest.canary.scores =
         models::canary::known_scores(&manifest.screen, &weights, &clip).unwrap();
@@ -172,6 +174,12 @@ fn a_track_through_the_ring_gets_the_scores_of_its_windows_cut_from_the_whole() 
     }
     assert_eq!(score.features.len(), manifest.screen.features.len());
     assert!(score.picture.is_some());
+    assert_eq!(
+        score.embedding.len(),
+        6,
+        "half-precision values, as the bundle states"
+    );
+    assert!(score.embedding.iter().any(|bits| *bits != 0));
     agent.say(&ToWorker::Stop);
     assert!(agent.ends());
 }

@@ -1,10 +1,12 @@
 //! A decoder that a file has taken over. It speaks the decoder's protocol, decodes plain WAV honestly, and turns on its
 //! ring when the file's name tells it how: `truncate`, `rewind`, `overrun`, `race`, `poison`, `surplus`, `shortfall`,
-//! `babble`, `overread`, `sleep`, `deaf` or `die`. Suites start it in the place of `trackscan-decoder`; it has no sandbox.
+//! `babble`, `overread`, `sleep`, `deaf`, `dribble` or `die`; `slow` is honest and takes its time. Suites start it in the
+//! place of `trackscan-decoder`; it has no sandbox.
 
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use audio::Channel;
 use audio::child::{CONTROL_FD, DATA_FD, MEMORY_FD, SPACE_FD};
@@ -14,6 +16,10 @@ use rustix::mm::{MapFlags, ProtFlags};
 
 /// Bytes of a WAV file before its samples, as this repository writes them.
 const WAV_HEAD: usize = 44;
+/// How long a slow track takes: much longer than its windows.
+const SLOWNESS: Duration = Duration::from_secs(1);
+/// Between two signs of a dribbling decoder's progress.
+const DRIBBLE_EVERY: Duration = Duration::from_millis(100);
 
 fn main() -> anyhow::Result<()> {
     // SAFETY: the agent starts a decoder with exactly these descriptors, and nothing else here owns them.
@@ -28,6 +34,7 @@ fn main() -> anyhow::Result<()> {
         writer: Writer::attach(ring.try_clone()?)?,
         memory,
         ring,
+        waited: Duration::ZERO,
     };
     decoder
         .channel
@@ -48,10 +55,13 @@ struct Hostile {
     writer: Writer,
     memory: Memory,
     ring: RingFds,
+    /// What the writer had waited before the track in hand.
+    waited: Duration,
 }
 
 impl Hostile {
     fn decode(&mut self, job: &Decode) -> anyhow::Result<()> {
+        self.waited = self.writer.waited();
         let trick = job.name.split(['-', '.']).next().unwrap_or_default();
         if trick == "deaf" {
             return self.ask_and_never_listen(job);
@@ -94,6 +104,11 @@ impl Hostile {
             "sleep" => loop {
                 std::thread::park();
             },
+            "dribble" => self.dribble()?,
+            "slow" => {
+                std::thread::sleep(SLOWNESS);
+                0
+            }
             "die" => std::process::abort(),
             _ => 0,
         };
@@ -102,6 +117,19 @@ impl Hostile {
         }
         self.writer.write(second, self.peer.as_fd())?;
         self.done(job, frames)
+    }
+
+    /// Progress, now and then and without end: a sample for the ring and a question for the agent.
+    fn dribble(&mut self) -> anyhow::Result<u64> {
+        loop {
+            std::thread::sleep(DRIBBLE_EVERY);
+            self.writer.write(&[0.0], self.peer.as_fd())?;
+            let (offset, length) = (0, 1);
+            self.channel.send(&FromDecoder::ReadAt { offset, length })?;
+            let answer = self.channel.receive::<ToDecoder>()?;
+            anyhow::ensure!(answer.is_some(), "nobody listens");
+            self.channel.receive_bytes(&mut [0])?;
+        }
     }
 
     /// Asks for more than the socket holds and takes nothing of it.
@@ -185,6 +213,7 @@ impl Hostile {
             provenance: Vec::new(),
             cpu_us: 0,
             retire: false,
+            room_us: u64::try_from((self.writer.waited() - self.waited).as_micros())?,
         }))?)
     }
 }

@@ -82,6 +82,7 @@ fn track(channel: &mut Channel, writer: &mut Writer, peer: &OwnedFd, job: &Decod
             cpu_us: 0,
             retire: false,
             provenance,
+            room_us: 0,
         }),
     }
 }
@@ -114,6 +115,7 @@ fn summary(token: u64, decoded: Decoded) -> Summary {
         provenance: decoded.provenance,
         cpu_us: 0,
         retire: false,
+        room_us: 0,
     }
 }
 

@@ -85,37 +85,21 @@ impl Measured {
         self.uses.iter().map(line).collect()
     }
 
-    /// The stage that holds the others up: the one that waits least for its input. `None` before two are measured.
+    /// The stage that holds the others up (see [`Ledger::binding`]) and why. `None` before two are measured.
     pub(super) fn binding(&self) -> Option<(Stage, String)> {
-        let mut sums: BTreeMap<Stage, StageUse> = BTreeMap::new();
+        let mut sum = Ledger::default();
         for ((_, _, stage), used) in &self.uses {
-            let sum = sums.entry(*stage).or_default();
-            *sum = sum.plus(*used);
+            let entry = sum.stage_mut(*stage);
+            *entry = entry.plus(*used);
         }
-        let mut shares: Vec<_> = sums
-            .iter()
-            .map(|(stage, used)| (wait_share(used), *stage))
-            .collect();
-        shares.sort_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
-        let [(least, binding), .., (most, waiting)] = shares.as_slice() else {
-            return None;
-        };
+        let (binds, waits) = sum.binding()?;
+        let share = |stage| sum.stage(stage).wait_share() * 100.0;
         let reason = format!(
-            "`{binding}` waited for input {:.0} % of its time, `{waiting}` {:.0} %",
-            least * 100.0,
-            most * 100.0
+            "other stages held `{binds}` up for {:.0} % of its time, `{waits}` for {:.0} %",
+            share(binds),
+            share(waits)
         );
-        Some((*binding, reason))
-    }
-}
-
-/// The share of its time that a stage waited for input.
-fn wait_share(used: &StageUse) -> f64 {
-    let whole = used.wait_us.saturating_add(used.device_us);
-    if whole == 0 {
-        0.0
-    } else {
-        used.wait_us as f64 / whole as f64
+        Some((binds, reason))
     }
 }
 
@@ -178,12 +162,12 @@ mod tests {
     }
 
     #[test]
-    fn the_stage_that_waits_least_binds() {
+    fn the_stage_that_is_held_up_least_binds() {
         let (stage, reason) = measured().binding().unwrap();
         assert_eq!(stage, Stage::Decode);
         assert_eq!(
             reason,
-            "`decode` waited for input 0 % of its time, `screen` 90 %"
+            "other stages held `decode` up for 0 % of its time, `screen` for 90 %"
         );
         assert_eq!(Measured::default().binding(), None);
     }

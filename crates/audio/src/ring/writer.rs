@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -36,6 +37,8 @@ pub struct Writer {
     space: OwnedFd,
     /// Samples written since creation.
     head: u64,
+    /// Time spent in [`Writer::wait`] since creation.
+    waited: Duration,
 }
 
 impl Writer {
@@ -49,6 +52,7 @@ impl Writer {
             data: fds.data,
             space: fds.space,
             head: 0,
+            waited: Duration::ZERO,
         })
     }
 
@@ -62,6 +66,12 @@ impl Writer {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.head
+    }
+
+    /// How long this end has slept for want of space since the ring was created.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// The free samples that lie in one piece, at most `limit`; what is put there becomes visible by [`Writer::publish`].
@@ -150,7 +160,10 @@ impl Writer {
             PollFd::new(&self.space, PollFlags::IN),
             PollFd::from_borrowed_fd(peer, PollFlags::empty()),
         ];
-        match poll(&mut fds, None) {
+        let begun = Instant::now();
+        let woken = poll(&mut fds, None);
+        self.waited += begun.elapsed();
+        match woken {
             Ok(_) if fds[1].revents().intersects(PollFlags::HUP | PollFlags::ERR) => {
                 Err(WriterError::Abandoned)
             }

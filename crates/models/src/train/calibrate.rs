@@ -6,8 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use bundle::{
-    Band, Calibration, Canary, CanaryScore, Clip, Contents, Epsilon, FORMAT, Gate,
-    Manifest as BundleManifest, Screen, SecretKey, Tensors, Tier, Verdicts, WindowSpec, WriteError,
+    Architecture, Band, Calibration, Canary, CanaryScore, Clip, Contents, Embedding, Epsilon,
+    FORMAT, Gate, Manifest as BundleManifest, Screen, SecretKey, Tensors, Tier, Verdicts,
+    WindowSpec, WriteError,
 };
 use corpus::dice::derive;
 use corpus::manifest::{Entry, Label, Manifest, Split};
@@ -206,7 +207,9 @@ pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
                 prior: 0.5,
             },
             features: recipe.features.clone(),
-            embedding: None,
+            embedding: recipe.embedding.then(|| Embedding {
+                values: pooled_width(&recipe.architecture),
+            }),
         },
         gate: Gate {
             unsure: None,
@@ -230,6 +233,12 @@ pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
         },
         model_card: CARD.to_owned(),
         files: Vec::new(),
+    }
+}
+
+fn pooled_width(architecture: &Architecture) -> u32 {
+    match architecture {
+        Architecture::CnnV1(cnn) => cnn.pooled(),
     }
 }
 

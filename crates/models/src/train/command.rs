@@ -16,7 +16,7 @@ use super::decoder::{self, Architecture, FitError};
 use super::fitting::{self, TrainError};
 use super::labelled::{self, Amounts, LabelledError};
 use super::recipe::Recipe;
-use super::report::{Rule, report};
+use super::report::{GUARD_LIMIT, GUARD_TRACKS, Report, Rule, report};
 use super::score::{ScoreError, score_all};
 
 /// Making, training, calibrating, evaluating.
@@ -213,6 +213,11 @@ pub enum CommandError {
         /// What is wrong.
         source: serde_json::Error,
     },
+    /// A guard of the table that was printed failed.
+    #[error(
+        "the table is not to be believed: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_TRACKS} tracks a class were held out"
+    )]
+    Guards,
     /// No decoder has this name.
     #[error("no decoder is named `{0}`")]
     UnknownDecoder(String),
@@ -362,7 +367,17 @@ fn run_evaluate(flags: &Evaluate) -> Result<(), CommandError> {
         bundle.manifest.version,
         bundle.digest,
         report.text()
-    ))
+    ))?;
+    believed(&report)
+}
+
+/// A table with a failed guard is printed, since it tells what failed, and is an error.
+fn believed(report: &Report) -> Result<(), CommandError> {
+    if report.may_be_believed() {
+        Ok(())
+    } else {
+        Err(CommandError::Guards)
+    }
 }
 
 fn recipe(path: Option<&Path>) -> Result<Recipe, CommandError> {

@@ -131,7 +131,8 @@ pub fn make(
     Ok(manifest)
 }
 
-/// Workers of [`make`]: the project's machine has two cores, and each worker holds about 200 MB.
+/// Workers of [`make`]: each holds about 200 MB, and two keep a machine of two cores busy. What they make does not depend on
+/// their number.
 const WORKERS: usize = 2;
 
 fn work(

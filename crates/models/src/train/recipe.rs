@@ -26,6 +26,10 @@ pub struct Recipe {
     pub aggregate: Aggregate,
     /// Values kept as the feature vector.
     pub features: Vec<WindowFeature>,
+    /// Whether the bundle gives each track an embedding: the network's pooled vector, as wide as the architecture says, for policies
+    /// that ask for it. Absent means no.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub embedding: bool,
     /// Scale of thumbnails.
     pub picture: Picture,
     /// How weights are fitted.
@@ -89,6 +93,7 @@ impl Default for Recipe {
                 WindowFeature::Centroid,
                 WindowFeature::FluxDb,
             ],
+            embedding: false,
             picture: Picture {
                 rows: 32,
                 columns: 16,
@@ -104,6 +109,15 @@ impl Default for Recipe {
             },
         }
     }
+}
+
+/// So that a recipe without an embedding reads as before there were any.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde asks for"
+)]
+fn is_no(choice: &bool) -> bool {
+    !*choice
 }
 
 impl Recipe {
@@ -126,5 +140,20 @@ mod tests {
         );
         let more = recipe.to_json().replacen('{', "{\"epoch\": 3,", 1);
         assert!(serde_json::from_str::<Recipe>(&more).is_err());
+    }
+
+    #[test]
+    fn an_embedding_is_asked_for_by_a_field_that_is_absent_otherwise() {
+        let plain = Recipe::default();
+        assert!(!plain.to_json().contains("embedding"));
+        let asked = plain.to_json().replacen('{', "{\"embedding\": true,", 1);
+        let asked: Recipe = serde_json::from_str(&asked).unwrap();
+        assert_eq!(
+            asked,
+            Recipe {
+                embedding: true,
+                ..plain
+            }
+        );
     }
 }

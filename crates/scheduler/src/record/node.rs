@@ -5,7 +5,18 @@ use alloc::vec::Vec;
 use types::{Device, Session, SourceName, Stage, UnixMillis};
 
 /// What an operator lets a node do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    minicbor::Encode,
+    minicbor::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[cbor(index_only)]
 pub enum Duty {
     /// Takes work.

@@ -67,7 +67,17 @@ pub struct Grant {
 }
 
 /// What a part's rows are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    minicbor::Encode,
+    minicbor::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 #[cbor(index_only)]
 pub enum PartKind {
     /// Terminal rows, one for each track.
@@ -79,7 +89,18 @@ pub enum PartKind {
 }
 
 /// How many rows ended how.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    minicbor::Encode,
+    minicbor::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct VerdictCounts {
     /// Rows `likely_ai`.
     #[n(0)]
@@ -118,7 +139,16 @@ impl VerdictCounts {
 }
 
 /// Which device ran a stage of a part, and when: what a revocation of a device looks for.
-#[derive(Debug, Clone, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+#[derive(
+    Debug,
+    Clone,
+    PartialEq,
+    Eq,
+    minicbor::Encode,
+    minicbor::Decode,
+    serde::Serialize,
+    serde::Deserialize,
+)]
 pub struct Made {
     /// The stage.
     #[n(0)]

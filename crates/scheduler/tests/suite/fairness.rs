@@ -4,7 +4,7 @@ use crate::world::World;
 use crate::world::agent::{Agent, tracks};
 use proptest::prelude::*;
 use scheduler::record::{Lane, PartKind};
-use scheduler::{Answer, Config, JobKey, Order, Request, invariants};
+use scheduler::{Answer, Cause, Config, JobKey, Order, Released, Request, invariants};
 use types::{JobId, Millis, Ordinal, UnixMillis};
 
 /// A world with small grants, and nodes that do ten tracks in a second.
@@ -100,6 +100,38 @@ fn a_tenant_that_comes_late_is_owed_nothing_for_before() {
     assert!(
         invariants::shares_are_even(&[a, b], 400_000).is_ok(),
         "{a} {b}"
+    );
+}
+
+#[test]
+fn a_tenant_whose_tracks_come_back_stands_where_it_stood() {
+    let (mut world, mut agents) = setting(2);
+    world.submit_as("a", "a-1", 8, |_| {});
+    let [holder, other] = &mut agents[..] else {
+        panic!("there are two nodes");
+    };
+    for _ in 0..4 {
+        pull(&mut world, holder);
+    }
+    assert_eq!(pull(&mut world, other), None, "all is held");
+    world.submit_as("b", "b-1", 100, |_| {});
+    let last = holder.grants.pop().unwrap();
+    holder.beat += 1;
+    let Request::Beat(mut beat) = holder.beat_request(|granted| granted.tracks.clone()) else {
+        panic!("a beat is one");
+    };
+    beat.released = vec![Released {
+        job: last.job.job,
+        shard: last.shard,
+        attempt: last.attempt,
+        cause: Cause::Drain,
+    }];
+    world.ask(Request::Beat(beat)).unwrap();
+    let served = pull(&mut world, other).expect("there is work");
+    assert_eq!(
+        served.tenant.as_str(),
+        "a",
+        "it has had less than it stood at"
     );
 }
 

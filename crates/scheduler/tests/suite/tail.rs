@@ -2,8 +2,8 @@
 
 use crate::world::World;
 use crate::world::agent::{Agent, tracks};
-use scheduler::record::FailureCause;
-use scheduler::{Config, Order, Request};
+use scheduler::record::{Care, FailureCause};
+use scheduler::{Beat, Cause, Config, Order, Released, Request, WorkerDeath};
 use types::{Millis, ShardId, TrackSet};
 
 const ROOT: ShardId = ShardId::Root(0);
@@ -112,6 +112,56 @@ fn nothing_is_asked_back_for_a_node_that_could_not_take_it() {
         beat(&mut world, &mut slow, &tracks(0, 4), None),
         Order::Continue
     );
+}
+
+#[test]
+fn a_suspect_stays_with_the_node_that_tries_it() {
+    let mut world = World::new();
+    world.submit("j", 1, 1);
+    let mut slow = Agent::joined(&mut world, "slow");
+    accuse(&mut world, &mut slow);
+    world.pass(Millis(2_000));
+    slow.pull += 1;
+    let Request::Pull(mut pull) = slow.pull_request(1) else {
+        panic!("a pull is one");
+    };
+    pull.tracks_per_1000_s = None;
+    let answer = world.ask(Request::Pull(pull)).unwrap();
+    assert_eq!(slow.take_pull(&answer).grants[0].care, Care::Apart);
+    let mut idle = Agent::joined(&mut world, "idle");
+    assert!(idle.pull(&mut world, 1).grants.is_empty());
+    slow.beat += 1;
+    let request = slow.beat_request(|_| TrackSet::new());
+    let beaten = slow.send_beat(&mut world, request).unwrap();
+    assert_eq!(beaten.orders[0].order, Order::Continue);
+}
+
+/// The node's worker dies with the track, and the node gives it back.
+fn accuse(world: &mut World, agent: &mut Agent) {
+    agent.pull(world, 1);
+    let mut dead = beat_of(agent);
+    let granted = agent.grants.remove(0);
+    dead.held[0].deaths = vec![WorkerDeath {
+        number: 1,
+        tracks: tracks(0, 1),
+    }];
+    world.ask(Request::Beat(dead)).unwrap();
+    let mut given_back = beat_of(agent);
+    given_back.released = vec![Released {
+        job: granted.job.job,
+        shard: granted.shard,
+        attempt: granted.attempt,
+        cause: Cause::WorkerLost,
+    }];
+    world.ask(Request::Beat(given_back)).unwrap();
+}
+
+fn beat_of(agent: &mut Agent) -> Beat {
+    agent.beat += 1;
+    let Request::Beat(beat) = agent.beat_request(|_| tracks(0, 1)) else {
+        panic!("a beat is one");
+    };
+    beat
 }
 
 #[test]

@@ -136,6 +136,8 @@ impl Node {
         metrics::counter!("trackscan_tracks", "device" => device, "verdict" => row.verdict.as_str()).increment(1);
         metrics::counter!("trackscan_stage_wait_microseconds", "stage" => "source")
             .increment(reading.wait_us);
+        metrics::counter!("trackscan_stage_wait_microseconds", "stage" => "room")
+            .increment(reading.room_us);
         let made = MadeRow {
             row,
             ledger,

@@ -40,19 +40,12 @@ impl Node {
 
     pub(super) fn load(&mut self, device: DeviceNo, bundle: Digest) {
         self.vacate(device);
-        let tenant = self
-            .books
-            .values()
-            .find(|book| book.info.spec.bundle == bundle);
-        let tenant = tenant
-            .map(|book| book.info.spec.tenant.clone())
-            .unwrap_or_default();
         if let Some(seat) = self.seat(device) {
             seat.state = State::Fetching(bundle);
         }
         let fetcher = Arc::clone(&self.fetcher);
         self.spawn_news(async move {
-            let outcome = fetcher.bundle(&tenant, bundle).await;
+            let outcome = fetcher.bundle(bundle).await;
             News::Fetched {
                 device,
                 bundle,
@@ -189,6 +182,8 @@ impl Node {
             tracks_per_decoder: self.settings.tracks_per_decoder,
             limits: Limits::default(),
             silence: self.settings.decoder_silence,
+            // A wait for a source is excused when it is over, which it is by then.
+            patience: self.settings.decoder_silence + self.settings.source_silence,
         };
         let slot = Slot::start(options, self.spawner.clone(), self.tell.clone())?;
         self.slots.insert(number, (device, slot));
@@ -243,10 +238,13 @@ impl Node {
             FromWorker::DeviceFailed { detail } => {
                 tracing::error!(device = device.0, detail, "the device failed")
             }
-            FromWorker::Ready { .. }
-            | FromWorker::Drained { .. }
-            | FromWorker::Aborted { .. }
-            | FromWorker::RingLost { .. } => {}
+            FromWorker::Drained { token, .. } => {
+                if let Some(flight) = self.flights.get_mut(&Token(token)) {
+                    flight.drained();
+                }
+            }
+            FromWorker::Ready { .. } | FromWorker::Aborted { .. } | FromWorker::RingLost { .. } => {
+            }
         }
     }
 
@@ -355,7 +353,7 @@ impl Node {
             .map(|seat| seat.device.to_string())
     }
 
-    /// The device's waiting time since its last part, microseconds.
+    /// The device's waiting time with a track in hand since its last part, microseconds.
     pub(super) fn take_wait(&mut self, device: DeviceNo) -> u64 {
         let Some(seat) = self.seat(device) else {
             return 0;

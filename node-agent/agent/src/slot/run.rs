@@ -27,6 +27,8 @@ use crate::worker::{Link, SlotEar, SlotNews, death_of};
 const ANSWER_WITHIN: Duration = Duration::from_secs(3_600);
 /// Longest time until a decoder has sandboxed itself and said hello.
 const HELLO_WITHIN: Duration = Duration::from_secs(20);
+/// Waits for a source that are excused together: shorter ones are within any patience, and each excuse is a message.
+const EXCUSE_FROM: Duration = Duration::from_secs(1);
 /// First wait after a decoder did not start; doubles up to [`START_BACK_OFF_MAX`].
 const START_BACK_OFF: Duration = Duration::from_millis(100);
 /// Longest such wait.
@@ -229,6 +231,7 @@ impl Thread {
             slot: self.options.slot.0,
             token: work.token,
             samples_max: Some(samples_max(&self.options.limits, work.rate_hz)),
+            patience_ms: Some(millis(self.options.patience)),
         };
         if !link.say_as(ear, &track) {
             return Talk::Unheard;
@@ -246,6 +249,7 @@ impl Thread {
         if let Err(error) = decoder.channel.send(&order) {
             return Talk::Broken(error.to_string());
         }
+        let mut excused_us = 0;
         loop {
             match decoder.channel.receive::<FromDecoder>() {
                 Ok(Some(FromDecoder::ReadAt { offset, length })) => {
@@ -260,6 +264,16 @@ impl Thread {
                     );
                     if let Err(end) = served {
                         return end;
+                    }
+                    let wait = Duration::from_micros(reading.wait_us - excused_us);
+                    if wait >= EXCUSE_FROM {
+                        excused_us = reading.wait_us;
+                        let excuse = ToWorker::Excuse {
+                            slot: self.options.slot.0,
+                            token: work.token,
+                            wait_ms: millis(wait),
+                        };
+                        let _its_end_is_heard_of_soon = link.say_as(ear, &excuse);
                     }
                 }
                 Ok(Some(FromDecoder::Done(summary))) => return Talk::Done(Box::new(summary)),
@@ -276,13 +290,14 @@ impl Thread {
     }
 
     /// Settles decoder, worker and shell after a track.
-    fn conclude(&mut self, work: &Work, talk: Talk, reading: Reading) {
+    fn conclude(&mut self, work: &Work, talk: Talk, mut reading: Reading) {
         let token = work.token;
         if self.shared.is_given_up(token) {
             return self.give_up(token);
         }
         match talk {
             Talk::Done(summary) if is_consistent(&summary, work) => {
+                reading.room_us = summary.room_us;
                 self.hand_over(token, *summary, reading)
             }
             Talk::Done(_) => {
@@ -309,8 +324,10 @@ impl Thread {
                     detail,
                     provenance,
                     cpu_us,
+                    room_us,
                     ..
                 } = failure;
+                reading.room_us = room_us;
                 let refusal = Refusal {
                     code,
                     detail,
@@ -471,6 +488,11 @@ fn await_slot(ear: &SlotEar, mut wanted: impl FnMut(SlotNews) -> bool) -> Option
 /// Samples of the longest track at the worker's rate; a second is for what a resampler adds at the ends.
 fn samples_max(limits: &Limits, rate_hz: u32) -> u64 {
     (u64::from(limits.duration_s) + 1) * u64::from(rate_hz)
+}
+
+/// A span in milliseconds.
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn back_off(failures: u32) -> Duration {

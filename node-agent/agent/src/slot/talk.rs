@@ -129,6 +129,6 @@ pub(super) fn refused(code: Code, detail: &str, reading: Reading) -> Decoded {
 }
 
 /// A span in microseconds.
-pub(super) fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

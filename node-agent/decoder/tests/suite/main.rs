@@ -4,4 +4,5 @@ mod bombs;
 mod common;
 mod damage;
 mod mutation;
+mod provenance;
 mod sandbox;

@@ -1,0 +1,59 @@
+//! Which bundle a coordinator uses where none is named: the operator's, or the one that ships.
+
+use proto::v1;
+
+use crate::people::{People, caller};
+use crate::world::{Running, World};
+
+/// What is registered, with a star at the default one.
+async fn registered(coordinator: Running) -> Vec<String> {
+    let mut people = People::new(coordinator.channel().await);
+    let request = v1::ListBundlesRequest { caller: caller() };
+    let answer = people.bundles.list_bundles(request).await.unwrap();
+    let shown = |bundle: v1::Bundle| match bundle.default {
+        true => format!("{}*", bundle.name),
+        false => bundle.name,
+    };
+    let bundles = answer.into_inner().bundles.into_iter().map(shown).collect();
+    drop(people);
+    coordinator.stop().await.unwrap();
+    bundles
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bundle_that_ships_counts_only_where_no_other_is() {
+    let world = World::new(0);
+    let sample = world.bundle();
+    let mine = sample.with_file_name("mine");
+    let manifest = bundle::Manifest {
+        name: "mine".to_owned(),
+        ..bundle::sample::manifest()
+    };
+    let contents = bundle::sample::contents();
+    bundle::write(&mine, manifest, &contents, &bundle::sample::key()).unwrap();
+    let (sample, mine) = (sample.to_str().unwrap(), mine.to_str().unwrap());
+    let rows: [(&[&str], &[&str]); 4] = [
+        (&["--default-bundle", mine], &["mine*"]),
+        (&["--shipped-bundle", sample], &["mine*"]),
+        (&["--shipped-bundle", "/nowhere/at/all"], &["mine*"]),
+        (
+            &["--default-bundle", sample, "--shipped-bundle", mine],
+            &["mine", "sample*"],
+        ),
+    ];
+    for (flags, expected) in rows {
+        let coordinator = world.try_start_bare(flags).await.unwrap();
+        assert_eq!(registered(coordinator).await, expected, "{flags:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bundle_that_ships_is_the_default_of_an_empty_shelf_and_must_be_sound_there() {
+    let world = World::new(0);
+    let broken = world.try_start_bare(&["--shipped-bundle", "/nowhere/at/all"]);
+    assert!(broken.await.is_err());
+    let sample = world.bundle();
+    let flags = ["--shipped-bundle", sample.to_str().unwrap()];
+    let coordinator = world.try_start_bare(&flags).await.unwrap();
+    assert_eq!(registered(coordinator).await, ["sample*"]);
+}

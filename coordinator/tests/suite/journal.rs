@@ -1,0 +1,51 @@
+//! The journal of a real run, fed to a core again.
+
+use proto::v1;
+use scheduler::journal::{JournalError, Replay, Replayed};
+
+use crate::agent::Agent;
+use crate::people::People;
+use crate::world::World;
+
+fn replayed(text: &str) -> Result<Replayed, JournalError> {
+    let mut replay = Replay::new();
+    for line in text.lines() {
+        replay.line(line)?;
+    }
+    Ok(replay.end())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_journal_of_a_real_run_leads_a_core_to_the_same_records_and_a_changed_one_is_refused() {
+    let world = World::new(40);
+    let journals = world.storage_folder().with_file_name("journals");
+    let flags = ["--folder-sources", "--journal", journals.to_str().unwrap()];
+    let coordinator = world.start(&flags).await;
+    let mut people = People::new(coordinator.channel().await);
+    people.imported(&world.music()).await;
+    let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
+    let mut agent = Agent::new(coordinator.channel().await, world.storage(), "n1");
+    agent.join().await.unwrap();
+    agent.work().await;
+    let told = people.watch(&job).await;
+    assert_eq!(told.last().unwrap().state(), v1::JobState::Published);
+    coordinator.stop().await.unwrap();
+
+    let files: Vec<_> = std::fs::read_dir(&journals).unwrap().collect();
+    assert_eq!(files.len(), 1, "one reign");
+    let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
+    let again = replayed(&text).unwrap();
+    assert_eq!((again.cores, again.states, again.torn), (1, 1, false));
+    assert!(again.events > 10 && again.records > 0, "{again:?}");
+
+    // One digit of one event is another: the line is named.
+    let at = text.find("\"node\":\"n1\"").unwrap();
+    let changed = format!("{}n2{}", &text[..at + 8], &text[at + 10..]);
+    assert!(matches!(
+        replayed(&changed),
+        Err(JournalError::Damaged { .. })
+    ));
+    // A coordinator that was killed in the middle of a line.
+    let torn = replayed(&text[..text.len() - 40]).unwrap();
+    assert!(torn.torn);
+}

@@ -1,0 +1,77 @@
+//! The canary: a clip whose scores are known, screened as any track to tell a sound device from a sick one. Called by the worker's
+//! loop; what follows from the outcome is the agent's.
+
+use crate::batch::screen;
+use crate::seam::{Engine, EngineError};
+use crate::windows::Cutter;
+
+/// Screens the canary clip. Returns the largest difference and what is wrong, empty if nothing is.
+pub(crate) fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineError> {
+    let canary = engine.canary().clone();
+    let spec = engine.info().window;
+    let max = engine.info().max_batch.max(1);
+    let mut cutter = Cutter::new(spec);
+    cutter.push(&canary.pcm);
+    cutter.end();
+    let mut pcm = Vec::new();
+    while cutter.cut(&mut pcm).is_some() {}
+    let mut logits = Vec::new();
+    for piece in pcm.chunks(max * spec.samples()) {
+        let (outcomes, _) = screen(engine, piece, piece.len() / spec.samples(), spec.samples())?;
+        logits.extend(
+            outcomes
+                .into_iter()
+                .map(|outcome| outcome.map_or(f32::NAN, |score| score.logit)),
+        );
+    }
+    Ok(judge(&logits, &canary.logits, canary.epsilon))
+}
+
+fn judge(found: &[f32], known: &[f32], epsilon: f32) -> (f32, String) {
+    if known.is_empty() || found.len() != known.len() {
+        return (
+            f32::INFINITY,
+            format!(
+                "{} windows where {} scores are known",
+                found.len(),
+                known.len()
+            ),
+        );
+    }
+    let gap = |(a, b): (&f32, &f32)| {
+        if (a - b).is_nan() {
+            f32::INFINITY
+        } else {
+            (a - b).abs()
+        }
+    };
+    let worst = found.iter().zip(known).map(gap).fold(0.0, f32::max);
+    let reason = if worst <= epsilon {
+        String::new()
+    } else {
+        format!("a score is off by {worst}, allowed is {epsilon}")
+    };
+    (worst, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_canary_with_missing_or_odd_scores_fails() {
+        let check = |found: &[f32], known: &[f32], good: bool| {
+            assert_eq!(
+                judge(found, known, 0.1).1.is_empty(),
+                good,
+                "{found:?} {known:?}"
+            );
+        };
+        check(&[1.0, 2.0], &[1.05, 2.0], true);
+        check(&[1.0, 2.0], &[1.2, 2.0], false);
+        check(&[1.0], &[1.0, 2.0], false);
+        check(&[f32::NAN], &[1.0], false);
+        check(&[f32::INFINITY], &[f32::INFINITY], false);
+        check(&[], &[], false);
+    }
+}

@@ -1,0 +1,113 @@
+//! The judge of shares, in a cluster to which nothing else happens: what tenants were given while all of them waited for more
+//! is even, within the bound that the invariant names. And everywhere that of quotas.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use scheduler::record::{Grant, JobState};
+use scheduler::{JobKey, invariants};
+use types::{NodeId, PullNo, Session, ShardId, TenantId, TrackSet};
+
+use crate::asks::TRACK_US;
+use crate::world::World;
+
+/// What tenants were given since their backlogs began.
+#[derive(Debug, Default)]
+pub(crate) struct Span {
+    waiting: BTreeSet<TenantId>,
+    given_us: BTreeMap<TenantId, u64>,
+    /// What each answer to a pull gave, also before: one is what a device may be ahead.
+    answers_us: BTreeMap<(NodeId, Session, PullNo), u64>,
+}
+
+impl World {
+    /// A grant has landed.
+    pub(crate) fn note_share(&mut self, job: &JobKey, shard: ShardId, grant: &Grant) {
+        if !self.mix.quiet {
+            return;
+        }
+        let record = self.oracle.shards.get(&(job.clone(), shard));
+        let covered = record.map(|record| record.covered()).unwrap_or_default();
+        let tracks = TrackSet::from(grant.range).difference(&covered).len();
+        let span = &mut self.oracle.span;
+        let given = tracks * TRACK_US;
+        *span.given_us.entry(job.tenant.clone()).or_default() += given;
+        let answer = (grant.node.clone(), grant.session, grant.pull);
+        *span.answers_us.entry(answer).or_default() += given;
+    }
+
+    /// The records have changed: a span ends when one more waits, or one less, and what it gave is judged.
+    pub(crate) fn judge_shares(&mut self) {
+        if !self.mix.quiet {
+            return;
+        }
+        let waiting = self.waiting();
+        if waiting == self.oracle.span.waiting {
+            return;
+        }
+        self.log
+            .line(self.now, format_args!("wait for more: {waiting:?}"));
+        let begun = Span {
+            waiting,
+            answers_us: self.oracle.span.answers_us.clone(),
+            ..Span::default()
+        };
+        let span = std::mem::replace(&mut self.oracle.span, begun);
+        if span.waiting.len() < 2 {
+            return;
+        }
+        let given = |tenant: &TenantId| span.given_us.get(tenant).copied().unwrap_or_default();
+        let had: Vec<u64> = span.waiting.iter().map(given).collect();
+        let devices: usize = self.agents.iter().map(|agent| agent.bench.len()).sum();
+        let greatest_us = span.answers_us.values().copied().max().unwrap_or_default();
+        let grants_us = greatest_us * devices as u64;
+        self.tally.spans += 1;
+        if let Err(violation) = invariants::shares_are_even(&had, grants_us) {
+            self.violated("I14", violation.what);
+        }
+    }
+
+    /// No tenant holds more than its quota, beside what answers under way to other nodes carry.
+    pub(crate) fn judge_quotas(&mut self) {
+        let most = u64::from(self.mix.grants_max) * self.agents.len() as u64;
+        if most == 0 {
+            return;
+        }
+        let mut held: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        for ((job, _), record) in &self.oracle.shards {
+            *held.entry(&job.tenant).or_default() += record.grants.len() as u64;
+        }
+        let beyond = held.into_iter().find(|(_, grants)| *grants > most);
+        let what = beyond.map(|(tenant, grants)| format!("tenant {tenant} holds {grants} grants"));
+        if let Some(what) = what {
+            self.violated("I14", what);
+        }
+    }
+
+    /// Tenants with tracks that nobody holds.
+    fn waiting(&self) -> BTreeSet<TenantId> {
+        let running = |job: &JobKey| {
+            let state = self.oracle.jobs.get(job).map(|record| &record.state);
+            state == Some(&JobState::Running)
+        };
+        let open = (self.truths.iter()).filter(|truth| running(&truth.key));
+        let waits = open.filter(|truth| {
+            let of_job = self
+                .oracle
+                .shards
+                .iter()
+                .filter(|((job, _), _)| *job == truth.key);
+            let roots = of_job.filter(|((_, shard), _)| matches!(shard, ShardId::Root(_)));
+            let taken = roots.fold(TrackSet::new(), |taken, (_, record)| {
+                let held = record
+                    .grants
+                    .iter()
+                    .map(|grant| TrackSet::from(grant.range));
+                held.fold(taken.union(&record.covered()), |taken, held| {
+                    taken.union(&held)
+                })
+            });
+            taken.len() < truth.natures.len() as u64
+        });
+        waits.map(|truth| truth.key.tenant.clone()).collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! Rows of scored tracks: what a verdict and a policy put into them, and where a track's time goes.
+
+use std::path::Path;
+
+use super::*;
+use bundle::{Trust, sample};
+use engine::WindowPoint;
+use types::{Policy, Thumbnail, TrackId, UnixMillis};
+
+/// A signed bundle whose zero weights do not matter here: scores are made up.
+fn bundle(folder: &Path) -> Bundle {
+    let folder = folder.join("bundle");
+    bundle::write(
+        &folder,
+        sample::manifest(),
+        &sample::contents(),
+        &sample::key(),
+    )
+    .unwrap();
+    Bundle::open(&folder, &Trust::new([sample::key().public()])).unwrap()
+}
+
+fn spec(bundle: &Bundle, policy: Policy) -> JobSpec {
+    JobSpec {
+        tenant: types::TenantId::default(),
+        actor: types::ActorId::default(),
+        job: types::JobId::new("job").unwrap(),
+        generation: types::Generation(1),
+        catalog: types::CatalogName::new("music").unwrap(),
+        list: Digest::of(b"list"),
+        plan: types::ShardPlan::new(1, None),
+        bundle: bundle.digest,
+        policy,
+        submitted_at: UnixMillis(0),
+    }
+}
+
+fn track() -> CatalogRow {
+    CatalogRow {
+        ordinal: 3,
+        track_id: TrackId::new("track").unwrap(),
+        source: types::SourceName::new("music").unwrap(),
+        key: "a.wav".to_owned(),
+        bytes: None,
+        content_id: None,
+        added_at: None,
+        isrc: None,
+        iswc: None,
+        upc: None,
+        title: None,
+        artist: None,
+        label: None,
+        rights_holder: None,
+        genre: None,
+        declared_ai: None,
+        extra: std::collections::BTreeMap::new(),
+    }
+}
+
+fn summary() -> Summary {
+    Summary {
+        token: 7,
+        frames: 48_000,
+        rate_hz: 16_000,
+        channels: 1,
+        source_rate_hz: 44_100,
+        source_channels: 2,
+        codec: "flac".to_owned(),
+        duration_ms: 3_000,
+        warnings: Vec::new(),
+        provenance: Vec::new(),
+        cpu_us: 40,
+        retire: false,
+        room_us: 0,
+    }
+}
+
+fn picture() -> Thumbnail {
+    Thumbnail {
+        bands: 2,
+        columns: 2,
+        levels: vec![1, 2, 3, 4],
+    }
+}
+
+/// Four windows of one logit.
+fn score(logit: f32) -> TrackScore {
+    let point = |start| WindowPoint {
+        start,
+        logit,
+        rms_db: -20.0,
+    };
+    TrackScore {
+        samples: 48_000,
+        timeline: [0, 32, 64, 96].map(point).to_vec(),
+        mean: 0.0,
+        deviation: 0.1,
+        peak: 0.5,
+        features: vec![-20.0, 3.0],
+        embedding: vec![0x3C00, 0x4000, 0xC000],
+        picture: Some(picture()),
+        device_seconds: 0.002,
+        cpu_seconds: 0.001,
+    }
+}
+
+fn make(policy: Policy, reading: &Reading, score: TrackScore) -> (TrackRow, Ledger) {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = bundle(folder.path());
+    let scorer = Scorer {
+        device: "cpu:0".to_owned(),
+        dtype: Dtype::F32,
+        rate_hz: 16_000,
+        hop: 256,
+    };
+    let told = (&summary(), reading, Digest::of(b"content"));
+    scored(
+        &track(),
+        &spec(&bundle, policy),
+        &bundle,
+        &scorer,
+        told,
+        score,
+    )
+}
+
+#[test]
+fn pictures_and_features_go_with_every_verdict_but_no_evidence_and_the_policy_switches_pictures_and_embeddings()
+ {
+    /// Logits that the sample's gate and tiers read as these verdicts.
+    const VERDICTS: [(f32, Verdict, bool); 3] = [
+        (-3.0, Verdict::NoEvidence, false),
+        (0.25, Verdict::Inconclusive, true),
+        (3.0, Verdict::LikelyAi, true),
+    ];
+    for (logit, verdict, told) in VERDICTS {
+        for (thumbnails, embeddings) in [(false, false), (false, true), (true, false), (true, true)]
+        {
+            let policy = Policy {
+                thumbnails,
+                embeddings,
+                ..Policy::default()
+            };
+            let (row, _) = make(policy, &Reading::default(), score(logit));
+            let what = format!("{verdict:?}, thumbnails {thumbnails}, embeddings {embeddings}");
+            assert_eq!(row.verdict, verdict, "{what}");
+            assert_eq!(row.features.is_empty(), !told, "{what}");
+            let expected = (told && thumbnails).then(picture);
+            assert_eq!(row.thumbnail, expected, "{what}");
+            let expected = embeddings.then(|| Embedding(vec![0x3C00, 0x4000, 0xC000]));
+            assert_eq!(row.embedding, expected, "{what}");
+            assert_eq!(row.timeline.len(), 4, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_without_embeddings_leaves_them_out_whatever_the_policy_asks() {
+    let asked = Policy {
+        embeddings: true,
+        ..Policy::default()
+    };
+    let without = TrackScore {
+        embedding: Vec::new(),
+        ..score(3.0)
+    };
+    let (row, _) = make(asked, &Reading::default(), without);
+    assert_eq!(row.embedding, None);
+}
+
+#[test]
+fn decoding_worked_while_it_read_and_decoded_and_was_held_up_while_its_ring_was_full() {
+    let check = |(wall_us, source, room, drain), worked, held_up| {
+        let reading = Reading {
+            wall_us,
+            wait_us: source,
+            room_us: room,
+            drain_us: drain,
+            ..Reading::default()
+        };
+        let (_, ledger) = make(Policy::default(), &reading, score(3.0));
+        let found = (ledger.decode.device_us, ledger.decode.wait_us);
+        assert_eq!(found, (worked, held_up), "{reading:?}");
+    };
+    check((1_000, 0, 0, 0), 1_000, 0);
+    check((1_000, 600, 0, 0), 1_000, 0);
+    check((1_000, 0, 900, 50), 100, 950);
+    // A decoder that a file has taken over may say anything.
+    check((1_000, 0, u64::MAX, 50), 0, 1_050);
+}

@@ -1,0 +1,257 @@
+//! What an operator steers, on real processes: pausing, ranking, shares of tenants, cordons and drains, retries, revocations and
+//! quotas. Only the workers are stubs. No test waits for a time to pass: each waits, within bounds, for what must come.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a suite's helpers fail loudly, as its tests do"
+)]
+
+mod world;
+
+use serde_json::Value;
+use std::fs;
+use world::World;
+
+/// Tracks that have a row or are held by a node.
+fn begun(job: &Value) -> u64 {
+    count(job, "tracks_done") + count(job, "tracks_granted")
+}
+
+fn count(of: &Value, field: &str) -> u64 {
+    of[field]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{field} of {of:#}"))
+}
+
+#[test]
+fn a_paused_job_is_granted_nothing_and_ends_once_it_is_resumed() {
+    let mut world = World::new(60, &[]);
+    world.agent("n");
+    world.import("");
+    let job = world.submit("");
+    world.wait("the first rows", |world| {
+        count(&world.job(&job), "tracks_done") > 0
+    });
+    assert_eq!(world.json(&format!("scan pause {job}"))["state"], "paused");
+    world.wait("what is in hand", |world| {
+        count(&world.job(&job), "tracks_granted") == 0
+    });
+    let paused = world.job(&job);
+    assert!(count(&paused, "tracks_done") < 60, "{paused:#}");
+    assert!(world.reasons(&job).contains(&"JOB_PAUSED".to_owned()));
+    // The node works: another job ends meanwhile, and of this one nothing was granted.
+    let other = world.submit("");
+    world.published(&other);
+    let still = world.job(&job);
+    assert_eq!(
+        (&still["state"], begun(&still)),
+        (&"paused".into(), count(&paused, "tracks_done"))
+    );
+    assert_eq!(
+        world.json(&format!("scan resume {job}"))["state"],
+        "running"
+    );
+    world.published(&job);
+}
+
+#[test]
+fn the_urgent_lane_goes_first_and_then_the_higher_priority() {
+    let mut world = World::new(40, &[]);
+    world.import("");
+    let low = world.submit("");
+    let high = world.submit(" --priority 5");
+    let urgent = world.submit(" --lane interactive");
+    world.agent("n");
+    world.published(&urgent);
+    let high_then = world.job(&high);
+    assert_eq!(high_then["state"], "running", "{high_then:#}");
+    world.published(&high);
+    let low_then = world.job(&low);
+    assert_eq!(low_then["state"], "running", "{low_then:#}");
+    world.published(&low);
+}
+
+#[test]
+fn a_rank_is_changed_while_the_job_waits() {
+    let mut world = World::new(40, &[]);
+    world.import("");
+    let (first, second) = (world.submit(""), world.submit(""));
+    let ranked = world.json(&format!("scan rank {second} --priority 1 --deadline 6h"));
+    assert_eq!(
+        (&ranked["lane"], &ranked["priority"]),
+        (&"batch".into(), &1.into())
+    );
+    assert_ne!(ranked["deadline"], "");
+    world.agent("n");
+    world.published(&second);
+    assert_eq!(world.job(&first)["state"], "running");
+    world.published(&first);
+}
+
+#[test]
+fn two_tenants_with_backlog_have_even_shares() {
+    let mut world = World::new(160, &[]);
+    let flags = [" --tenant a", " --tenant b"];
+    flags.iter().for_each(|tenant| world.import(tenant));
+    let jobs = flags.map(|tenant| (tenant, world.submit(tenant)));
+    world.agent("n");
+    let begun = |world: &World, which: usize| {
+        let (tenant, job) = &jobs[which];
+        begun(&world.json(&format!("scan get {job}{tenant}")))
+    };
+    // Both have backlog until one of them has begun all of its tracks.
+    let mut looks = 0;
+    while looks == 0 || begun(&world, 0).max(begun(&world, 1)) < 140 {
+        world.wait("more work", |world| {
+            begun(world, 0) + begun(world, 1) > looks * 40
+        });
+        looks += 1;
+        let (before, b, after) = (begun(&world, 0), begun(&world, 1), begun(&world, 0));
+        // One grant of the one device is at most a shard; 5 % is of what both have.
+        let most = (4 + 4).max((before + b) / 20);
+        let apart = before.saturating_sub(b).max(b.saturating_sub(after));
+        assert!(apart <= most, "look {looks}: a {before}..{after}, b {b}");
+    }
+    assert!(looks >= 3, "{looks} looks");
+    for (tenant, job) in &jobs {
+        let ended = world.json(&format!("scan wait {job}{tenant} --timeout 5m"));
+        assert_eq!(ended["state"], "published", "{ended:#}");
+    }
+    let foreign = world.run(&format!("scan get {}{}", jobs[0].1, jobs[1].0));
+    assert_eq!(
+        foreign.status.code(),
+        Some(5),
+        "a tenant does not see another's job"
+    );
+}
+
+#[test]
+fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
+    let mut world = World::new(160, &[]);
+    world.import("");
+    world.agent("one");
+    world.agent("two");
+    let job = world.submit("");
+    let granted = |world: &World, node: &str| count(&world.node(node), "tracks_granted");
+    world.wait("work on both", |world| {
+        granted(world, "one") > 0 && granted(world, "two") > 0
+    });
+
+    let cordoned = world.json("node cordon one");
+    assert_eq!(cordoned["nodes"][0]["state"], "cordoned", "{cordoned:#}");
+    world.wait("the end of what it has", |world| granted(world, "one") == 0);
+    let before = count(&world.job(&job), "tracks_done");
+    world.wait("work of the other", |world| {
+        count(&world.job(&job), "tracks_done") > before + 8
+    });
+    assert_eq!(granted(&world, "one"), 0);
+    let why = world.json("node get one");
+    assert_eq!(why["reasons"][0]["code"], "NODE_CORDONED", "{why:#}");
+
+    assert_eq!(
+        world.json("node uncordon one")["nodes"][0]["state"],
+        "ready"
+    );
+    world.wait("work on it again", |world| granted(world, "one") > 0);
+
+    world.json("node drain two");
+    assert_eq!(world.wait_exit(1), Some(0), "a drained agent ends well");
+    assert_eq!(world.node("two")["state"], "left");
+    assert_eq!(granted(&world, "two"), 0);
+    world.published(&job);
+}
+
+#[test]
+fn a_retry_gives_files_that_were_replaced_their_verdicts_and_leaves_the_first_result() {
+    let mut world = World::new(24, &[]);
+    let broken = ["0003.wav", "0011.wav", "0012.wav"];
+    let sound = broken.map(|name| fs::read(world.music().join(name)).unwrap());
+    for name in broken {
+        fs::write(world.music().join(name), b"").unwrap();
+    }
+    world.agent("n");
+    world.import("");
+    let first = world.submit("");
+    let verified = world.published(&first);
+    assert_eq!(verified["verdicts"]["unscannable"], 3, "{verified:#}");
+
+    for (name, bytes) in broken.iter().zip(sound) {
+        fs::write(world.music().join(name), bytes).unwrap();
+    }
+    let retry = world.json(&format!("scan retry {first} --failed"));
+    let retry = retry["job"].as_str().unwrap();
+    assert_eq!(world.job(retry)["retry_of"], first.as_str());
+    let ended = world.json(&format!("scan wait {retry} --timeout 5m"));
+    assert_eq!(ended["state"], "published", "{ended:#}");
+    let again = world.json(&format!("result verify {retry}"));
+    assert_eq!(
+        (&again["ok"], &again["rows_found"]),
+        (&true.into(), &24.into()),
+        "{again:#}"
+    );
+    assert_eq!(again["verdicts"]["unscannable"], 0, "{again:#}");
+    for name in broken {
+        let row = world.json(&format!("result get {retry} {name}"));
+        assert_ne!(row["row"]["verdict"], "unscannable", "{row:#}");
+        assert!(
+            !row["row"]["timeline"].as_array().unwrap().is_empty(),
+            "{row:#}"
+        );
+    }
+    let before = world.json(&format!("result verify {first}"));
+    assert_eq!(
+        before["verdicts_sha256"], verified["verdicts_sha256"],
+        "{before:#}"
+    );
+    let nothing = world.run(&format!("scan retry {retry} --failed"));
+    assert_eq!(nothing.status.code(), Some(6), "nothing is left to retry");
+}
+
+#[test]
+fn what_is_revoked_while_a_job_runs_is_scanned_again_and_each_row_counts_once() {
+    let mut world = World::new(120, &[]);
+    world.import("");
+    world.agent("n");
+    let job = world.submit("");
+    world.wait("rows", |world| count(&world.job(&job), "tracks_done") >= 20);
+    let mut changes = world.watch(&job);
+    let first = changes.next().expect("the job as it stands");
+    let revoked = world.json("node revoke n --from 1h --reason doubt");
+    assert_eq!(
+        (&revoked["jobs"], &revoked["existing"]),
+        (&1.into(), &false.into())
+    );
+    // Rows that counted are taken back.
+    let done: Vec<u64> = std::iter::once(first)
+        .chain(changes)
+        .map(|change| count(&change, "tracks_done"))
+        .collect();
+    assert!(done.windows(2).any(|two| two[1] < two[0]), "{done:?}");
+    assert_eq!(done.last(), Some(&120));
+    world.published(&job);
+    let listed = world.json("node revocations");
+    let listed = &listed["revocations"][0];
+    assert_eq!(
+        (&listed["reason"], &listed["state"], &listed["jobs"][0]),
+        (&"doubt".into(), &"done".into(), &job.as_str().into())
+    );
+}
+
+#[test]
+fn a_quota_is_named_by_explain_and_holds() {
+    let mut world = World::new(40, &["--quota", "default:jobs=1"]);
+    world.import("");
+    let (first, second) = (world.submit(""), world.submit(""));
+    world.agent("n");
+    world.wait("the first job's work", |world| {
+        count(&world.job(&first), "tracks_done") > 0
+    });
+    assert_eq!(begun(&world.job(&second)), 0);
+    assert!(
+        world.reasons(&second).contains(&"QUOTA_JOBS".to_owned()),
+        "{:?}",
+        world.reasons(&second)
+    );
+    world.published(&first);
+    world.published(&second);
+}

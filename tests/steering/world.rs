@@ -1,0 +1,221 @@
+//! A real coordinator with real node agents over a folder of short tracks. The agents' workers are stubs that take a known time
+//! for each window, so that a job lasts as long as a test needs.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+use tests::cluster::scanctl;
+use tests::music;
+use tests::process::{self, wait_for};
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Seconds of each track: one window of the stub.
+const TRACK_SECONDS: f32 = 1.0;
+/// Time that the stub takes for a window.
+const WINDOW_MS: &str = "60";
+
+/// A cluster; dropping it ends its processes.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+    coordinator: Child,
+    address: String,
+    agents: Vec<Child>,
+}
+
+impl World {
+    /// Makes so many tracks and starts a coordinator; agents come by [`World::agent`].
+    pub(crate) fn new(tracks: usize, flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().to_owned();
+        music::folder(&root.join("music"), tracks, TRACK_SECONDS);
+        let (manifest, contents) = (bundle::sample::manifest(), bundle::sample::contents());
+        bundle::write(
+            &root.join("bundle"),
+            manifest,
+            &contents,
+            &bundle::sample::key(),
+        )
+        .unwrap();
+        let mut command = program(&root, "coordinator", &root.join("data"));
+        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--share-window-secs", "10", "--grant-millis", "200"]);
+        command.arg("--default-bundle").arg(root.join("bundle"));
+        command.args(flags).stdout(Stdio::piped());
+        let mut coordinator = process::spawn_bound(command);
+        let address = listening(&mut coordinator);
+        Self {
+            folder,
+            coordinator,
+            address: format!("http://{address}"),
+            agents: Vec::new(),
+        }
+    }
+
+    fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The tracks' folder.
+    pub(crate) fn music(&self) -> PathBuf {
+        self.root().join("music")
+    }
+
+    /// Starts an agent and waits until its node is ready.
+    pub(crate) fn agent(&mut self, node: &str) {
+        let mut command = program(self.root(), "node-agent", &self.root().join(node));
+        command.args(["--coordinator", &self.address, "--node", node]);
+        command.args(["--device", "cpu", "--decoders", "2", "--flush-secs", "1"]);
+        let storage = self.root().join("data/storage");
+        command
+            .arg("--storage")
+            .arg(format!("file://{}", storage.display()));
+        command
+            .arg("--worker")
+            .arg(tests::binaries().join("stub-worker"));
+        command.env("TRACKSCAN_STUB_WINDOW_MS", WINDOW_MS);
+        command.stdout(Stdio::null());
+        self.agents.push(process::spawn_bound(command));
+        self.wait("a ready node", |world| world.node(node)["state"] == "ready");
+    }
+
+    /// Runs scanctl.
+    pub(crate) fn run(&self, line: &str) -> Output {
+        scanctl(&self.address, &line.split(' ').collect::<Vec<_>>())
+    }
+
+    /// Runs scanctl and reads its JSON, whatever its exit code.
+    pub(crate) fn json(&self, line: &str) -> Value {
+        let output = self.run(&format!("{line} -o json"));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|why| {
+            let said = String::from_utf8_lossy(&output.stderr);
+            panic!(
+                "scanctl {line} printed no JSON ({why}): {said}\n{}",
+                self.log()
+            )
+        })
+    }
+
+    /// Imports all tracks as the catalog `music` of the tenant that the flags name.
+    pub(crate) fn import(&self, flags: &str) {
+        let line = format!("catalog import music . --source music{flags}");
+        let imported = self.json(&line);
+        assert!(
+            imported["snapshot"]["rows"].as_u64() > Some(0),
+            "{imported:#}"
+        );
+    }
+
+    /// Submits a job over that catalog in shards of four tracks.
+    pub(crate) fn submit(&self, flags: &str) -> String {
+        let line = format!("scan submit --catalog music --shard-tracks 4{flags}");
+        self.json(&line)["job"].as_str().expect("a job").to_owned()
+    }
+
+    /// Each change of a job from now to its end.
+    pub(crate) fn watch(&self, job: &str) -> impl Iterator<Item = Value> {
+        let mut command = Command::new(tests::binaries().join("scanctl"));
+        command.args(["scan", "watch", job, "-o", "json"]);
+        command.env("SCANCTL_ADDRESS", &self.address);
+        command.stdout(Stdio::piped());
+        let stdout = process::spawn_bound(command).stdout.take();
+        let changes = serde_json::Deserializer::from_reader(stdout.expect("a pipe"));
+        changes.into_iter::<Value>().map(Result::unwrap)
+    }
+
+    pub(crate) fn job(&self, job: &str) -> Value {
+        self.json(&format!("scan get {job}"))
+    }
+
+    pub(crate) fn node(&self, node: &str) -> Value {
+        let nodes = self.json("node ls");
+        let nodes = nodes["nodes"].as_array().expect("nodes").iter();
+        let found = nodes.filter(|one| one["name"] == node).last();
+        found.cloned().unwrap_or_default()
+    }
+
+    /// The codes of why a job stands where it stands.
+    pub(crate) fn reasons(&self, job: &str) -> Vec<String> {
+        let explained = self.json(&format!("scan explain {job}"));
+        let reasons = explained["reasons"].as_array().expect("reasons");
+        let code = |reason: &Value| reason["code"].as_str().expect("a code").to_owned();
+        reasons.iter().map(code).collect()
+    }
+
+    /// Waits until a job has ended; it must be published, with each of its tracks once.
+    pub(crate) fn published(&self, job: &str) -> Value {
+        let ended = self.json(&format!("scan wait {job} --timeout 5m"));
+        assert_eq!(ended["state"], "published", "{ended:#}\n{}", self.log());
+        let verified = self.json(&format!("result verify {job}"));
+        assert_eq!(verified["ok"], true, "{verified:#}");
+        assert_eq!(verified["rows_found"], ended["tracks"], "{verified:#}");
+        verified
+    }
+
+    /// Looks until it is so.
+    ///
+    /// # Panics
+    /// When it is not within [`PATIENCE`].
+    pub(crate) fn wait(&self, what: &str, so: impl Fn(&Self) -> bool) {
+        let what = format!("{what}; logs are in {}", self.root().display());
+        wait_for(&what, PATIENCE, || so(self).then_some(()));
+    }
+
+    /// Waits until that agent's process has ended by itself.
+    pub(crate) fn wait_exit(&mut self, agent: usize) -> Option<i32> {
+        let child = &mut self.agents[agent];
+        let ended = wait_for("the agent's end", PATIENCE, || child.try_wait().unwrap());
+        ended.code()
+    }
+
+    fn log(&self) -> String {
+        let read = |name| std::fs::read_to_string(self.root().join(name)).unwrap_or_default();
+        format!("{}\n{}", read("coordinator.log"), read("node-agent.log"))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in self.agents.iter_mut().chain([&mut self.coordinator]) {
+            if let Ok(pid) = i32::try_from(child.id()) {
+                process::signal(pid, Signal::KILL);
+            }
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What coordinator and agents are told alike.
+fn program(root: &Path, name: &str, data: &Path) -> Command {
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(root.join(format!("{name}.log")))
+        .unwrap();
+    let mut command = Command::new(tests::binaries().join(name));
+    command.arg("--data").arg(data).args(["--metrics", "off"]);
+    let key = bundle::sample::key().public().to_string();
+    command.args(["--trusted-key", &key]);
+    let music = root.join("music");
+    command
+        .arg("--source")
+        .arg(format!("music={}", music.display()));
+    command.stdin(Stdio::null()).stderr(log);
+    command
+}
+
+/// The address that a coordinator reports when it is ready.
+fn listening(coordinator: &mut Child) -> SocketAddr {
+    let stdout = coordinator.stdout.take().expect("its stdout is a pipe");
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    match serde_json::from_str(&line) {
+        Ok(types::Report::Ready { listening }) => listening.expect("a coordinator listens"),
+        other => panic!("the coordinator said `{line}`: {other:?}"),
+    }
+}
