@@ -103,7 +103,7 @@ impl World {
 
     /// Imports all tracks as the catalog `music` of the tenant that the flags name.
     pub(crate) fn import(&self, flags: &str) {
-        let line = format!("catalog import music . --source music{flags}");
+        let line = format!("catalog import music {}{flags}", self.music().display());
         let imported = self.json(&line);
         assert!(
             imported["snapshot"]["rows"].as_u64() > Some(0),

@@ -49,9 +49,13 @@ async fn the_bundle_that_ships_counts_only_where_no_other_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bundle_that_ships_is_the_default_of_an_empty_shelf_and_must_be_sound_there() {
+    let broken = World::new(0);
+    let refused = broken.try_start_bare(&["--shipped-bundle", "/nowhere/at/all"]);
+    assert_eq!(
+        refused.await.err().map(|problem| problem.code),
+        Some(types::Code::BundleInvalid)
+    );
     let world = World::new(0);
-    let broken = world.try_start_bare(&["--shipped-bundle", "/nowhere/at/all"]);
-    assert!(broken.await.is_err());
     let sample = world.bundle();
     let flags = ["--shipped-bundle", sample.to_str().unwrap()];
     let coordinator = world.try_start_bare(&flags).await.unwrap();
