@@ -6,10 +6,10 @@
 use crate::desk::Asked;
 use crate::key::{JobKey, NodeKey, RevocationKey};
 use crate::record::{
-    Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
+    Care, Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
 };
 use crate::tally::Tally;
-use crate::{CallId, Revision};
+use crate::{CallId, Flush, Revision};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -267,6 +267,10 @@ pub(crate) struct Shard {
     pub(crate) stored: Versioned<ShardRecord>,
     /// What its parts cover: derived.
     pub(crate) covered: TrackSet,
+    /// Tracks in live grants that no part covers: derived.
+    pub(crate) granted: u64,
+    /// Tracks that are neither covered nor granted: derived.
+    pub(crate) waiting: u64,
     /// What waits, and until when, after a failure that costs.
     pub(crate) hold: Hold,
 }
@@ -329,9 +333,22 @@ pub(crate) struct Node {
     pub(crate) doubted: bool,
 }
 
+/// What the stored record says of a live grant, kept where each beat finds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) range: Range,
+    /// Tracks of it without a row.
+    pub(crate) open: u64,
+    pub(crate) care: Care,
+    pub(crate) flush: Flush,
+}
+
 /// What liveness knows of a live grant.
 #[derive(Debug, Clone)]
 pub(crate) struct Holding {
+    pub(crate) terms: Terms,
+    /// The number of the last beat that named it.
+    pub(crate) named: u64,
     /// May be withdrawn from then on.
     pub(crate) expires: Millis,
     /// Beats received since it was stored.

@@ -13,7 +13,9 @@ pub use evidence::{
 
 use crate::action::ManifestPlan;
 use crate::limits;
-use crate::record::{Care, Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint};
+use crate::record::{
+    Care, Part, PartKind, RevocationRecord, ShardRecord, Standing, grants_apart, parts_apart,
+};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -203,9 +205,8 @@ pub fn parts_were_granted(
     let granted = |part: &Part| {
         let grant = before.grant(part.attempt);
         grant.is_some_and(|grant| {
-            let mut outside = part.tracks.clone();
-            outside.remove(grant.range);
-            grant.node == part.node && outside.is_empty()
+            let inside = part.tracks.len_within(grant.range) == part.tracks.len();
+            grant.node == part.node && inside
         })
     };
     for part in new_parts(before, after) {
@@ -301,11 +302,7 @@ pub fn attempts_rise(before: &ShardRecord, after: &ShardRecord) -> Result<(), Vi
 /// # Errors
 /// When one does.
 pub fn grants_are_disjoint(record: &ShardRecord) -> Result<(), Violation> {
-    let ranges = record
-        .grants
-        .iter()
-        .map(|grant| TrackSet::from(grant.range));
-    hold(disjoint(ranges), Invariant::I4, || {
+    hold(grants_apart(&record.grants), Invariant::I4, || {
         format!("live grants overlap: {:?}", record.grants)
     })
 }
@@ -316,7 +313,7 @@ pub fn grants_are_disjoint(record: &ShardRecord) -> Result<(), Violation> {
 /// Names the part that is not.
 pub fn tracks_add_up(record: &ShardRecord, extent: &TrackSet) -> Result<(), Violation> {
     for part in &record.parts {
-        let inside = part.tracks.difference(extent).is_empty();
+        let inside = part.tracks.is_within(extent);
         hold(inside, Invariant::I8, || {
             format!("part {:?} has tracks outside the shard", part.sha256)
         })?;
@@ -333,8 +330,7 @@ pub fn tracks_add_up(record: &ShardRecord, extent: &TrackSet) -> Result<(), Viol
             },
         )?;
     }
-    let sets = record.parts.iter().map(|part| part.tracks.clone());
-    hold(disjoint(sets), Invariant::I8, || {
+    hold(parts_apart(&record.parts), Invariant::I8, || {
         "two parts cover one track".to_string()
     })
 }
