@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend};
 
+use super::autopsy;
 use super::medium::{Live, Medium, Rehearsal};
 use super::record::Head;
-use super::tables::{self, Fault, structure};
+use super::tables::{self, Damage, Fault, structure};
 use crate::{ReadError, Revision};
 
 /// Memory for redb's page cache: the live state of ten million tracks is near 50 MB.
@@ -223,10 +224,23 @@ fn database_fault(error: DatabaseError) -> Fault {
     structure(error.to_string())
 }
 
-/// Opens and checks the medium without changing it: redb's own page checksums and allocation, then every record.
+/// Opens and checks the medium without changing it: redb's own page checksums and allocation, then every record. Where the
+/// former find damage, the record that it lies in is looked for.
 fn rehearse(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
     let checked = catch_unwind(AssertUnwindSafe(|| check_everything(medium)));
-    checked.unwrap_or_else(|panic| Err(structure(panic_text(panic.as_ref()))))
+    let checked = checked.unwrap_or_else(|panic| Err(structure(panic_text(panic.as_ref()))));
+    checked.map_err(|fault| match fault {
+        Fault::Damaged(damage) => Fault::Damaged(closer(medium.as_ref(), damage)),
+        Fault::Medium(cause) => Fault::Medium(cause),
+    })
+}
+
+/// The damage with its place in the file, and its key where that was not known.
+fn closer(medium: &dyn Medium, damage: Damage) -> Damage {
+    match autopsy::find(medium) {
+        Some(found) if damage.key.is_none() || damage.key == found.key => found,
+        Some(_) | None => damage,
+    }
 }
 
 fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
