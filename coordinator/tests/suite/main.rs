@@ -8,6 +8,7 @@
 mod agent;
 mod crash;
 mod edge;
+mod full;
 mod path;
 mod people;
 mod refusals;

@@ -9,6 +9,7 @@ use crate::reign::{Core, Reign};
 use crate::routing::works_for;
 use crate::state::{Held, Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
 use crate::{JobKey, NodeKey};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -358,7 +359,7 @@ impl Reign {
         if let Some(blocked) = self.why_no_node(now, job) {
             return vec![Reason { blocked, tracks }];
         }
-        let own = self.why_free(now, no, job, id, job.shards.get(&id));
+        let own = self.why_free(now, no, job, id, job.shards.get(&id).map(Box::as_ref));
         if own.is_empty() {
             return vec![Reason {
                 blocked: self.why_not_taken(no),

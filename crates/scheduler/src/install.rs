@@ -20,6 +20,7 @@ use crate::state::{
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -206,7 +207,7 @@ impl Reign {
             let had = tally::contribution(id, was, &extent, &old.covered, granted);
             job.tally.remove(&had);
         }
-        let live = live_grants(old.as_ref(), &record, &extent, &covered);
+        let live = live_grants(old.as_deref(), &record, &extent, &covered);
         let granted = live.iter().map(|live| live.terms.open).sum();
         let adds = tally::contribution(id, &record, &extent, &covered, granted);
         job.tally.add(&adds);
@@ -217,19 +218,19 @@ impl Reign {
             });
             job.note_escalations(root, &record);
         }
-        let ended = ended_grants(old.as_ref(), &record);
+        let ended = ended_grants(old.as_deref(), &record);
         self.note_revoked(no, id, &record);
         let Some(job) = self.jobs.get_mut(&no) else {
             return;
         };
         let shard = Shard {
-            hold: hold(now, old.as_ref(), &record),
+            hold: hold(now, old.as_deref(), &record),
             granted,
             waiting: extent.len().saturating_sub(covered.len() + granted),
             stored: Versioned { record, revision },
             covered,
         };
-        job.shards.insert(id, shard);
+        job.shards.insert(id, Box::new(shard));
         job.note_ready(id, &extent);
         let (shards, tracks) = before;
         if job.ready.len() > shards || job.waiting(id, &extent) > tracks {

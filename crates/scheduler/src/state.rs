@@ -10,6 +10,7 @@ use crate::record::{
 };
 use crate::tally::Tally;
 use crate::{CallId, Flush, Revision};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -172,7 +173,8 @@ pub(crate) struct Job {
     pub(crate) key: JobKey,
     /// `None` while its first write is under way.
     pub(crate) stored: Option<Versioned<JobRecord>>,
-    pub(crate) shards: BTreeMap<ShardId, Shard>,
+    /// Those that have a key; boxed, since a map keeps room for nearly as many as it holds.
+    pub(crate) shards: BTreeMap<ShardId, Box<Shard>>,
     /// Root shards that have no key yet, as ranges of their numbers.
     pub(crate) fresh: TrackSet,
     /// Shards with a key, and escalation shards, that have tracks neither covered nor granted.
@@ -347,7 +349,7 @@ pub(crate) struct Terms {
 #[derive(Debug, Clone)]
 pub(crate) struct Holding {
     pub(crate) terms: Terms,
-    /// The number of the last beat that named it.
+    /// The number of the last beat of its node's session that named it; 0 for none.
     pub(crate) named: u64,
     /// May be withdrawn from then on.
     pub(crate) expires: Millis,

@@ -19,6 +19,10 @@ use crate::{ReadError, Revision};
 /// Memory for redb's page cache: the live state of ten million tracks is near 50 MB.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Memory for it while a file is rehearsed: every page is read a few times in order, and what was taken for it is seldom
+/// given back to the system.
+const REHEARSAL_CACHE_BYTES: usize = 8 * 1024 * 1024;
+
 /// Revisions kept for readers that are between two pages. Each pins the pages of its revision in the file; the
 /// coordinator has one long reading at a time, at the start of its reign, and a few short ones for people.
 const SNAPSHOTS_MAX: usize = 4;
@@ -69,7 +73,7 @@ impl Engine {
 
     /// Makes a new, empty store on an empty medium.
     pub(super) fn create(medium: Arc<dyn Medium>, cluster: u64) -> Result<(), Fault> {
-        let database = open_database(Live(medium))?;
+        let database = open_database(Live(medium), CACHE_BYTES)?;
         let writing = begin_write(&database)?;
         tables::create(&writing, cluster)?;
         writing
@@ -107,7 +111,7 @@ impl Engine {
                 .forget_cache()
                 .map_err(|error| Fault::Medium(error.to_string()))?;
             rehearse(&self.medium)?;
-            *database = Some(open_database(Live(self.medium.clone()))?);
+            *database = Some(open_database(Live(self.medium.clone()), CACHE_BYTES)?);
         }
         Ok(())
     }
@@ -209,10 +213,10 @@ fn transaction_fault(error: redb::TransactionError) -> Fault {
     Fault::Medium(error.to_string())
 }
 
-fn open_database(backend: impl StorageBackend) -> Result<Database, Fault> {
+fn open_database(backend: impl StorageBackend, cache: usize) -> Result<Database, Fault> {
     let mut builder = Builder::new();
     let opened = builder
-        .set_cache_size(CACHE_BYTES)
+        .set_cache_size(cache)
         .create_with_backend(backend);
     opened.map_err(database_fault)
 }
@@ -249,7 +253,7 @@ fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
     if StorageBackend::len(&overlay).map_err(|error| Fault::Medium(error.to_string()))? == 0 {
         return Err(structure("the file is empty".to_owned()));
     }
-    let mut database = open_database(overlay)?;
+    let mut database = open_database(overlay, REHEARSAL_CACHE_BYTES)?;
     match database.check_integrity() {
         Ok(true) => tables::verify(&begin_read(&database)?),
         Ok(false) => Err(structure(
