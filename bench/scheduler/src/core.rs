@@ -3,10 +3,13 @@
 
 use std::time::Instant;
 
+use anyhow::Context;
+use scheduler::invariants;
+
 use crate::fleet::Fleet;
 use crate::machine;
 use crate::report::{Report, Target};
-use crate::shell::{Kind, Shell, Spent};
+use crate::shell::{Kind, Spent};
 
 /// The largest catalogue that the product is made for.
 pub(crate) const TRACKS: u32 = 100_000_000;
@@ -21,58 +24,40 @@ pub(crate) fn scan(report: &mut Report, tracks: u32, nodes: usize) -> anyhow::Re
     report.section(&format!(
         "scan: {tracks} tracks, {nodes} devices, the real core, agents as a cost model at grant grain"
     ));
+    let own = std::process::id();
     let mut fleet = Fleet::new(nodes, tracks)?;
-    let (begun, before) = (Instant::now(), machine::usage(std::process::id())?);
+    let (begun, before) = (Instant::now(), machine::usage(own)?.cpu);
     fleet.scan()?;
-    let wall = begun.elapsed();
-    let cpu = machine::usage(std::process::id())?.cpu - before.cpu;
-    let totals = fleet.job()?.totals;
-    anyhow::ensure!(
-        totals.done == u64::from(tracks),
-        "{} of {tracks} tracks are done",
-        totals.done
-    );
-    anyhow::ensure!(
-        fleet.shell.core.violations().is_empty(),
-        "an invariant was broken"
-    );
-    report.add(
-        "from submit to published, wall",
-        wall.as_secs_f64(),
-        "s",
-        Target::AtMost(60.0),
-    );
-    report.add(
-        "the same, processor time with the agents' model",
-        cpu.as_secs_f64(),
-        "s",
-        Target::None,
-    );
-    report.add(
-        "the same in virtual time",
-        fleet.shell.now.0 as f64 / 1e3,
-        "s",
-        Target::None,
-    );
-    transitions(report, &fleet, cpu.as_secs_f64() / wall.as_secs_f64());
-    let shards = f64::from(totals.shards);
-    report.add(
-        "grants per shard, as attempts written",
-        puts_per(&fleet.shell, shards),
-        "puts",
-        Target::None,
-    );
-    report.add(
-        "records in one write group, mean",
-        fleet.shell.puts as f64 / fleet.shell.groups as f64,
-        "puts",
-        Target::None,
+    let wall = begun.elapsed().as_secs_f64();
+    let cpu = (machine::usage(own)?.cpu - before).as_secs_f64();
+    check(&fleet, tracks)?;
+    let (shell, most) = (&fleet.shell, Target::AtMost(60.0));
+    report.add("from submit to published, wall", wall, "s", most);
+    report.note("the same, processor time with the agents' model", cpu, "s");
+    report.note("the same in virtual time", shell.now.0 as f64 / 1e3, "s");
+    transitions(report, &fleet, cpu / wall);
+    let (puts, shards) = (shell.puts as f64, f64::from(fleet.job()?.totals.shards));
+    report.note("records written, a shard", puts / shards, "");
+    report.note(
+        "records in one group of writes",
+        puts / shell.groups as f64,
+        "",
     );
     Ok(())
 }
 
-fn puts_per(shell: &Shell, shards: f64) -> f64 {
-    shell.puts as f64 / shards
+fn check(fleet: &Fleet, tracks: u32) -> anyhow::Result<()> {
+    let done = fleet.job()?.totals.done;
+    anyhow::ensure!(
+        done == u64::from(tracks),
+        "{done} of {tracks} tracks are done"
+    );
+    let broken = fleet.shell.core.violations();
+    anyhow::ensure!(broken.is_empty(), "an invariant was broken: {broken:?}");
+    let manifest = fleet.shell.manifest.as_ref();
+    let manifest = manifest.context("a published job has a manifest")?;
+    invariants::manifest_is_whole(manifest)?;
+    Ok(())
 }
 
 /// What the core does in a second of a core's time. Its share of the wall time is measured call by call, and counted with
@@ -90,14 +75,13 @@ fn transitions(report: &mut Report, fleet: &Fleet, processor: f64) {
     let all = shell.spent.values().fold(Spent::default(), add);
     let seconds = all.time.as_secs_f64() * processor;
     let transitions = fleet.renewed + 2 * shell.puts;
-    report.add("core: events", all.events as f64, "", Target::None);
-    report.add(
+    report.note("core: events", all.events as f64, "");
+    report.note(
         "core: events in a second",
         all.events as f64 / seconds,
         "/s",
-        Target::None,
     );
-    report.add("core: transitions", transitions as f64, "", Target::None);
+    report.note("core: transitions", transitions as f64, "");
     report.add(
         "core: transitions in a second",
         transitions as f64 / seconds,
@@ -112,13 +96,8 @@ fn transitions(report: &mut Report, fleet: &Fleet, processor: f64) {
     ] {
         let spent = shell.spent.get(&kind).copied().unwrap_or_default();
         let mean = spent.time.as_secs_f64() * processor * 1e6 / spent.events.max(1) as f64;
-        report.add(
-            format!("core: {name}, how many"),
-            spent.events as f64,
-            "",
-            Target::None,
-        );
-        report.add(format!("core: {name}, mean"), mean, "us", Target::None);
+        report.note(format!("core: {name}, how many"), spent.events as f64, "");
+        report.note(format!("core: {name}, mean"), mean, "us");
     }
 }
 
@@ -137,7 +116,7 @@ pub(crate) fn memory(report: &mut Report, tracks: u32, nodes: usize) -> anyhow::
     };
     let mut fleet = Fleet::new(nodes, tracks)?;
     let shards = f64::from(fleet.job()?.totals.shards);
-    report.add("shards", shards, "", Target::None);
+    report.note("shards", shards, "");
     scale.weigh(report, "all queued", &fleet)?;
     fleet.take_all()?;
     scale.weigh(report, "every shard granted", &fleet)?;
@@ -165,17 +144,15 @@ impl Scale {
         self.stored = fleet.shell.put_bytes;
         let most = Target::AtMost(200.0);
         report.add(format!("{state}: memory"), bytes as f64 / 1e6, "MB", most);
-        report.add(
+        report.note(
             format!("{state}: memory a shard"),
             bytes as f64 / shards,
             "B",
-            Target::None,
         );
-        report.add(
+        report.note(
             format!("{state}: written since, a shard"),
             written as f64 / shards,
             "B",
-            Target::None,
         );
         Ok(())
     }

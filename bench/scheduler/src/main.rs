@@ -80,12 +80,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut report = Report::default();
-    report.add(
-        "processes that run or wait, before",
-        machine::load(),
-        "",
-        Target::None,
-    );
+    report.note("processes that run or wait, before", machine::load(), "");
     let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
     if wanted(Section::Memory) {
         core::memory(&mut report, arguments.tracks, arguments.nodes)?;

@@ -20,6 +20,6 @@ pub(crate) fn context(report: &mut Report) {
          not before an answer; tasks travel many to a message over a connection of its own kind; a task has no result to commit",
     );
     for (name, value, unit) in HYPERQUEUE {
-        report.add(name, value, unit, Target::None);
+        report.note(name, value, unit);
     }
 }

@@ -79,6 +79,11 @@ impl Report {
         self.figures.push(figure);
     }
 
+    /// Notes a figure that has no target.
+    pub(crate) fn note(&mut self, name: impl Into<String>, value: f64, unit: &'static str) {
+        self.add(name, value, unit, Target::None);
+    }
+
     /// Prints a headline.
     #[expect(clippy::print_stdout, reason = "figures are this program's data")]
     pub(crate) fn section(&self, title: &str) {

@@ -56,11 +56,10 @@ async fn pairs(report: &mut Report, world: &World, load: Load) -> anyhow::Result
         load.shards, load.agents, load.per_pull, load.at_once
     ));
     let synced = machine::synced_write(world.folder())?;
-    report.add(
+    report.note(
         "this disk: a synced write of 4 KiB, median",
         micros(synced),
         "us",
-        Target::None,
     );
     let coordinator = world.start()?;
     let job = submit(coordinator.address).await?;
@@ -72,41 +71,29 @@ async fn pairs(report: &mut Report, world: &World, load: Load) -> anyhow::Result
     let took = begun.elapsed();
     let after = coordinator.usage()?;
     let pairs = f64::from(done);
-    report.add("shards granted and committed", pairs, "", Target::None);
+    report.note("shards granted and committed", pairs, "");
     report.add(
         "pairs in a second",
         pairs / took.as_secs_f64(),
         "/s",
         Target::AtLeast(5_000.0),
     );
-    report.add(
+    report.note(
         "coordinator: processor time a pair",
         micros(after.cpu - before.cpu) / pairs,
         "us",
-        Target::None,
     );
     let own = machine::usage(std::process::id())?.cpu - own;
-    report.add(
-        "agents: processor time a pair",
-        micros(own) / pairs,
-        "us",
-        Target::None,
-    );
+    report.note("agents: processor time a pair", micros(own) / pairs, "us");
     let grown = after.resident.saturating_sub(before.resident) as f64;
-    report.add(
-        "coordinator: memory a shard, resident",
-        grown / pairs,
-        "B",
-        Target::None,
-    );
-    report.add(
+    report.note("coordinator: memory a shard, resident", grown / pairs, "B");
+    report.note(
         "coordinator: memory at its most",
         after.resident_most as f64 / MIB,
         "MiB",
-        Target::None,
     );
     let stored = world.store_bytes()?.saturating_sub(stored) as f64;
-    report.add("store: file a shard", stored / pairs, "B", Target::None);
+    report.note("store: file a shard", stored / pairs, "B");
     coordinator.kill()?;
     restart(report, world, &mut agents, &job, load).await
 }
@@ -140,20 +127,10 @@ async fn restart(
         "s",
         Target::AtMost(2.0),
     );
-    report.add(
-        "the slowest",
-        times[KILLS - 1].as_secs_f64(),
-        "s",
-        Target::None,
-    );
+    report.note("the slowest", times[KILLS - 1].as_secs_f64(), "s");
     let usage = coordinator.usage()?;
-    report.add("processor time", usage.cpu.as_secs_f64(), "s", Target::None);
-    report.add(
-        "memory after it",
-        usage.resident as f64 / MIB,
-        "MiB",
-        Target::None,
-    );
+    report.note("processor time", usage.cpu.as_secs_f64(), "s");
+    report.note("memory after it", usage.resident as f64 / MIB, "MiB");
     finish(&coordinator, agents, job).await
 }
 
