@@ -24,7 +24,10 @@ build: setup ## the five binaries in target/release
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
 	@scripts/demo.sh
 
-test: build ## all tests; needs no network once the registries have been read
+# Everything is built at once: building the binaries first would build half of the libraries twice, since the tests ask for
+# more of their features.
+test: setup ## all tests; needs no network once the registries have been read
+	cargo build --release --locked --workspace --all-targets
 	cargo test --release --locked --workspace
 	cargo test --release --locked -p sim --features mutants --test mutants
 

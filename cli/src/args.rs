@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use types::SourceName;
-use values::{duration, loopback, metrics, source};
+use values::{duration, loopback, memory, metrics, source, until, when};
 pub(crate) use variables::{parse, tree};
 
 /// Scans whole music catalogues for machine-made recordings on the GPUs you own.
@@ -235,6 +235,8 @@ pub(crate) enum ImportFormat {
 pub(crate) enum Scan {
     /// Submit a job over a catalog.
     Submit(Submit),
+    /// Submit a job over the tracks of a published result that failed. Its result is the whole one, with the new rows in it.
+    Retry(Retry),
     /// List jobs, newest first.
     Ls,
     /// Show a job.
@@ -251,6 +253,23 @@ pub(crate) enum Scan {
     Wait {
         /// Job, its unique beginning, or `last`.
         job: String,
+    },
+    /// Grant nothing new of a job; what is in hand still counts.
+    Pause {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Let a paused job go on.
+    Resume {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+    },
+    /// Change where an open job stands in line; what is not given stays as it is.
+    Rank {
+        /// Job, its unique beginning, or `last`.
+        job: String,
+        #[command(flatten)]
+        rank: Rank,
     },
     /// Cancel a job that has not begun to publish.
     Cancel {
@@ -296,12 +315,76 @@ pub(crate) struct Submit {
     /// Tracks per shard; clamp(rows/256, 16, 1024) unless given.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) shard_tracks: Option<u32>,
+    #[command(flatten)]
+    pub(crate) rank: Rank,
+    /// Only nodes whose devices in service are all of this kind.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(crate) require_device: Option<DeviceKind>,
+    /// Only nodes each of whose devices in service has so much memory: `24GiB`, or a number of bytes.
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub(crate) require_memory: Option<u64>,
+    /// Only nodes that have the bundle loaded already.
+    #[arg(long)]
+    pub(crate) require_loaded: bool,
     /// Name of this request, so that repeating it submits nothing twice; random unless given.
     #[arg(long, value_name = "ID")]
     pub(crate) request_id: Option<String>,
     /// Wait until the job has ended, with progress; the exit code says how.
     #[arg(long)]
     pub(crate) wait: bool,
+}
+
+/// Flags of `scan retry`.
+#[derive(Debug, Args)]
+pub(crate) struct Retry {
+    /// Published job, its unique beginning, or `last`.
+    pub(crate) job: String,
+    /// The tracks that are `unscannable` there; for now the only choice.
+    #[arg(long, required = true)]
+    pub(crate) failed: bool,
+    #[command(flatten)]
+    pub(crate) rank: Rank,
+    /// Name of this request, so that repeating it submits nothing twice; random unless given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
+    /// Wait until the job has ended, with progress; the exit code says how.
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Where a job stands in line.
+#[derive(Debug, Args)]
+pub(crate) struct Rank {
+    /// How urgent it is, before all else; a new job is `batch` unless given.
+    #[arg(long, value_enum, value_name = "LANE")]
+    pub(crate) lane: Option<Lane>,
+    /// Within the lane of its tenant, higher goes first; a new job has 0 unless given.
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    pub(crate) priority: Option<i32>,
+    /// By when the result is wanted: a time such as 2026-12-01T18:00:00Z, or a span from now such as 6h. Among equals the
+    /// earlier goes first; nothing ends by it.
+    #[arg(long, value_name = "TIME", value_parser = until)]
+    pub(crate) deadline: Option<i64>,
+}
+
+/// How urgent a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lane {
+    /// One track, or few, that somebody waits for.
+    Interactive,
+    /// New arrivals of a catalog.
+    Ingest,
+    /// Whole catalogs.
+    Batch,
+}
+
+/// A kind of device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceKind {
+    /// The processor.
+    Cpu,
+    /// NVIDIA GPUs.
+    Cuda,
 }
 
 /// Which stages run.
@@ -373,11 +456,53 @@ pub(crate) enum ExportFormat {
 pub(crate) enum Node {
     /// List nodes.
     Ls,
-    /// Show a node with its devices and grants.
+    /// Show a node with its devices, its grants, and why it does no work.
     Get {
         /// The node.
         name: String,
     },
+    /// Let a node take nothing new; what it has it finishes.
+    Cordon {
+        /// The node.
+        name: String,
+    },
+    /// Let a cordoned or draining node take work again.
+    Uncordon {
+        /// The node.
+        name: String,
+    },
+    /// Let a node give back what it has not begun, finish the rest, and leave.
+    Drain {
+        /// The node.
+        name: String,
+    },
+    /// Let nothing count that a node's device made in a span of time; its tracks are scanned again. Published results stay
+    /// as they are.
+    Revoke(Revoke),
+    /// List revocations, newest first.
+    Revocations,
+}
+
+/// Flags of `node revoke`.
+#[derive(Debug, Args)]
+pub(crate) struct Revoke {
+    /// The node.
+    pub(crate) name: String,
+    /// Its device, such as cuda:1; all of its devices unless given.
+    #[arg(long, value_name = "DEVICE")]
+    pub(crate) device: Option<String>,
+    /// Begin of the span by the node's clock: a time such as 2026-12-01T18:00:00Z, or a span before now such as 6h.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) from: i64,
+    /// End of the span, itself included; now unless given.
+    #[arg(long, value_name = "TIME", value_parser = when)]
+    pub(crate) to: Option<i64>,
+    /// Why, for the record.
+    #[arg(long, default_value = "")]
+    pub(crate) reason: String,
+    /// Name of this revocation, so that repeating it with the same span changes nothing; random unless given.
+    #[arg(long, value_name = "ID")]
+    pub(crate) request_id: Option<String>,
 }
 
 /// Commands on bundles.

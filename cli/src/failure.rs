@@ -147,7 +147,11 @@ const fn exit_of(code: Code) -> Exit {
     }
     if matches!(
         code,
-        Code::JobClosed | Code::ResultNotPublished | Code::DataLocked | Code::AddressInUse
+        Code::JobClosed
+            | Code::ResultNotPublished
+            | Code::NothingToRetry
+            | Code::DataLocked
+            | Code::AddressInUse
     ) {
         return Exit::Conflict;
     }

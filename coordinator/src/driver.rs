@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
-use scheduler::{Action, Actions, Answer, CallId, Caller, Core, Event, Request, StepDown};
+use scheduler::{Action, Actions, Answer, CallId, Caller, Config, Core, Event, Request, StepDown};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -138,7 +138,7 @@ fn ended() -> Problem {
 impl Driver {
     /// A driver whose core begins its reign with the first turn of [`Driver::run`].
     #[must_use]
-    pub(crate) fn new(epoch: Epoch, effects: Effects) -> (Self, Handle) {
+    pub(crate) fn new(epoch: Epoch, policy: Config, effects: Effects) -> (Self, Handle) {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let (changes, ready) = (watch::Sender::new(0), watch::Sender::new(false));
         let handle = Handle {
@@ -147,7 +147,7 @@ impl Driver {
             ready: ready.subscribe(),
         };
         let driver = Self {
-            core: Core::new(),
+            core: Core::with_config(policy),
             epoch,
             effects,
             running: JoinSet::new(),

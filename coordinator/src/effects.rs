@@ -211,7 +211,7 @@ async fn put_manifest(
     storage: &Storage,
     plan: &ManifestPlan,
 ) -> Result<ManifestName, StorageError> {
-    let manifest = manifest(plan);
+    let manifest = manifest(storage, plan).await?;
     let (_, sha256) = manifest.path();
     let (path, _) = storage.put_manifest(&manifest).await?;
     let read = storage.get_manifest(&path).await?;
@@ -222,13 +222,42 @@ async fn put_manifest(
         });
     }
     Ok(ManifestName {
-        version: plan.version,
+        version: manifest.version,
         generation: plan.generation,
         sha256,
     })
 }
 
-fn manifest(plan: &ManifestPlan) -> Manifest {
+/// The manifest that a plan makes: a job's own parts, or for a retry the result whose tracks it scanned again with the new
+/// rows in it.
+async fn manifest(storage: &Storage, plan: &ManifestPlan) -> Result<Manifest, StorageError> {
+    let Some(retry) = &plan.spec.retry else {
+        let (of, parts) = own(plan);
+        return Ok(Manifest::new(of, parts, plan.totals.ledger));
+    };
+    let tenant = &plan.spec.tenant;
+    let path = paths::manifest(
+        tenant,
+        retry.generation,
+        &retry.job,
+        retry.version,
+        retry.manifest,
+    );
+    let base = storage.get_manifest(&path).await?;
+    let selection = storage
+        .get_selection(tenant, retry.list, plan.spec.list)
+        .await?;
+    let (of, parts) = own(plan);
+    Manifest::retried(&base, &selection, of, parts, plan.totals.ledger).map_err(|error| {
+        StorageError::Corrupt {
+            path: path.to_string(),
+            cause: error.to_string(),
+        }
+    })
+}
+
+/// What a plan says of the job, and its own parts.
+fn own(plan: &ManifestPlan) -> (ManifestOf, Vec<ManifestPart>) {
     let spec = &plan.spec;
     let part = |part: &scheduler::ManifestPart| ManifestPart {
         key: paths::part(
@@ -245,6 +274,7 @@ fn manifest(plan: &ManifestPlan) -> Manifest {
         tracks: part.tracks.clone(),
         rows: part.rows,
         sha256: part.sha256,
+        origin: None,
     };
     let of = ManifestOf {
         tenant: spec.tenant.clone(),
@@ -257,11 +287,7 @@ fn manifest(plan: &ManifestPlan) -> Manifest {
         bundle: spec.bundle,
         policy: spec.policy.clone(),
     };
-    Manifest::new(
-        of,
-        plan.parts.iter().map(part).collect(),
-        plan.totals.ledger,
-    )
+    (of, plan.parts.iter().map(part).collect())
 }
 
 /// How an effect on storage ended, for the core: anything but done may be tried again.

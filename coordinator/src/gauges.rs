@@ -1,15 +1,14 @@
-//! The cluster in a few numbers for Prometheus, taken from the core's views now and then. Labels are bounded: states,
-//! and the tenant of an installation that has one.
+//! The cluster in a few numbers for Prometheus, taken from the core's views now and then. They are of the whole
+//! installation, all tenants together; labels are bounded: states only.
 
 use scheduler::Core;
 use scheduler::record::JobState;
-use types::{Millis, TenantId};
+use types::Millis;
 
 /// Sets every gauge from the core as it stands.
 pub(crate) fn set(core: &Core, now: Millis) {
-    let tenant = TenantId::default();
     let (mut open, mut done, mut granted, mut queued) = (0u64, 0u64, 0u64, 0u64);
-    for job in core.jobs(&tenant).filter(|job| is_open(&job.record.state)) {
+    for job in core.all_jobs().filter(|job| is_open(&job.record.state)) {
         open += 1;
         done += job.totals.done;
         granted += job.totals.granted;
@@ -19,7 +18,7 @@ pub(crate) fn set(core: &Core, now: Millis) {
             .saturating_sub(job.totals.done + job.totals.granted);
     }
     let (live, silent): (Vec<bool>, Vec<bool>) = core
-        .nodes(now, &tenant)
+        .all_nodes(now)
         .map(|node| node.live)
         .partition(|live| *live);
     metrics::gauge!("scan_jobs_open").set(open as f64);

@@ -6,17 +6,19 @@
 //! about a grant or a commit (the core does), and lets nothing wire-shaped past its handlers.
 //!
 //! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `handlers` are its
-//! ears, `shelf` keeps what people name, `server` is the edge.
+//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `server` is the edge.
 
 mod app;
 mod audit;
 mod bridge;
 mod bundles;
 mod clock;
+mod collector;
 mod driver;
 mod effects;
 mod gauges;
 mod handlers;
+mod quotas;
 mod rpc;
 mod server;
 pub mod settings;

@@ -10,8 +10,11 @@ use bundle::Trust;
 use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
+use scheduler::Config;
 use serde::Deserialize;
-use types::{Code, Problem, SourceName, file_url};
+use types::{Code, Millis, Problem, SourceName, file_url};
+
+use crate::quotas::quotas;
 
 /// The coordinator's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
@@ -65,6 +68,26 @@ pub const PROGRAM: Program = Program {
             help: "Lowest accepted version of a bundle as NAME=VERSION",
         },
         Setting {
+            key: "quota",
+            kind: Kind::List,
+            help: "What a tenant may have at once, as TENANT:grants=N, TENANT:tracks=N or TENANT:jobs=N; * is every tenant that is not named",
+        },
+        Setting {
+            key: "share-window-seconds",
+            kind: Kind::Number(600),
+            help: "What a tenant missed longer ago than this is not made up for",
+        },
+        Setting {
+            key: "grant-millis",
+            kind: Kind::Number(120_000),
+            help: "Work that one answer to a pull aims at, by the node's measured rate",
+        },
+        Setting {
+            key: "collect-seconds",
+            kind: Kind::Number(600),
+            help: "Time between two looks for objects that nothing names; they go when seen twice",
+        },
+        Setting {
             key: "drain-seconds",
             kind: Kind::Number(10),
             help: "How long calls under way may take once the end was asked for",
@@ -95,6 +118,10 @@ pub struct Raw {
     default_bundle: Option<PathBuf>,
     trusted_key: Vec<String>,
     min_bundle: Vec<String>,
+    quota: Vec<String>,
+    share_window_seconds: u32,
+    grant_millis: u32,
+    collect_seconds: u32,
     drain_seconds: u32,
     log: String,
     log_format: LogFormat,
@@ -121,6 +148,10 @@ pub struct Settings {
     pub default_bundle: Option<PathBuf>,
     /// Whose bundles are accepted, and from which version on.
     pub trust: Trust,
+    /// The core's policy.
+    pub policy: Config,
+    /// Time between two looks for objects that nothing names.
+    pub collect: Duration,
     /// How long a drain may take.
     pub drain: Duration,
     /// Which events are logged.
@@ -157,10 +188,32 @@ impl Settings {
             default_bundle: raw.default_bundle.clone(),
             trust: Trust::configured(&raw.trusted_key, &raw.min_bundle)
                 .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
+            policy: policy(raw)?,
+            collect: Duration::from_secs(positive("collect-seconds", raw.collect_seconds)?.into()),
             drain: Duration::from_secs(raw.drain_seconds.into()),
             log: raw.log.clone(),
             log_format: raw.log_format,
         })
+    }
+}
+
+/// What the core is told of the operator's wishes; the rest is its default.
+fn policy(raw: &Raw) -> Result<Config, Problem> {
+    let quotas = quotas(&raw.quota)?;
+    let window = positive("share-window-seconds", raw.share_window_seconds)?;
+    Ok(Config {
+        share_window: Millis(u64::from(window) * 1_000),
+        grant_work: Millis(positive("grant-millis", raw.grant_millis)?.into()),
+        quota: quotas.others,
+        quotas: quotas.named,
+        ..Config::default()
+    })
+}
+
+fn positive(key: &str, value: u32) -> Result<u32, Problem> {
+    match value {
+        0 => Err(invalid(format!("setting `{key}` is 0"))),
+        _ => Ok(value),
     }
 }
 
@@ -214,6 +267,31 @@ mod tests {
             check_refused(&["--data", "/d", "--listen", listen], "is not on loopback");
         }
         assert!(check(&["--data", "/d", "--listen", "[::1]:0"]).is_ok());
+    }
+
+    #[test]
+    fn the_core_s_policy_is_the_operator_s() {
+        let args = [
+            "--data",
+            "/d",
+            "--share-window-seconds",
+            "10",
+            "--grant-millis",
+            "200",
+            "--quota",
+            "a:jobs=1",
+        ];
+        let policy = check(&args).unwrap().policy;
+        assert_eq!(policy.share_window, Millis(10_000));
+        assert_eq!(policy.grant_work, Millis(200));
+        assert_eq!(policy.quotas.len(), 1);
+        let default = check(&["--data", "/d"]).unwrap().policy;
+        assert_eq!(default, Config::default());
+        check_refused(
+            &["--data", "/d", "--grant-millis", "0"],
+            "`grant-millis` is 0",
+        );
+        check_refused(&["--data", "/d", "--quota", "a"], "setting `quota`: `a`");
     }
 
     #[test]

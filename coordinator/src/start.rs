@@ -19,6 +19,7 @@ use types::{Code, Epoch, Problem};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
 use crate::bundles::Bundles;
+use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
@@ -58,6 +59,7 @@ impl Coordinator {
         let closing = Shutdown::new();
         let (driver, handle) = Driver::new(
             epoch,
+            settings.policy.clone(),
             Effects::new(store, storage.clone(), shelf.generation()),
         );
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
@@ -121,6 +123,8 @@ impl Coordinator {
             .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
         let shutdown = self.app.shutdown.clone();
         let deadline = self.settings.drain;
+        let collecting = collector::run(self.app.clone(), self.settings.collect, shutdown.clone());
+        tokio::spawn(collecting);
         let routes = routes(self.app).await?;
         let asked = shutdown.clone();
         let serving = server::limited()

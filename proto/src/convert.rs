@@ -2,8 +2,8 @@
 //! From the wire they may fail and say on which field; to the wire they cannot.
 
 use types::{
-    ActorId, Device, DeviceKind, JobSpec, Ledger, Policy, Purpose, Range, ShardPlan, Stage,
-    StageUse, Stages, TenantId, TrackSet, UnixMillis, Verdict,
+    ActorId, Device, DeviceKind, Generation, JobSpec, Ledger, Policy, Purpose, Range, RetryOf,
+    ShardPlan, Stage, StageUse, Stages, TenantId, TrackSet, UnixMillis, Verdict,
 };
 
 use crate::field::{FieldError, enumerated, nested, parsed};
@@ -166,7 +166,7 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             tenant: parsed("tenant", &wire.tenant)?,
             actor: parsed("actor", &wire.actor)?,
             job: parsed("job", &wire.job)?,
-            generation: types::Generation(wire.generation),
+            generation: Generation(wire.generation),
             catalog: parsed("catalog", &wire.catalog)?,
             list: parsed("list", &wire.list)?,
             plan: ShardPlan {
@@ -176,7 +176,36 @@ impl TryFrom<v1::JobSpec> for JobSpec {
             bundle: parsed("bundle", &wire.bundle)?,
             policy: nested("policy", wire.policy)?,
             submitted_at: UnixMillis(wire.submitted_at_ms),
+            retry: wire
+                .retry
+                .map(|retry| nested("retry", Some(retry)))
+                .transpose()?,
         })
+    }
+}
+
+impl TryFrom<v1::RetryOf> for RetryOf {
+    type Error = FieldError;
+    fn try_from(wire: v1::RetryOf) -> Result<Self, FieldError> {
+        Ok(Self {
+            job: parsed("job", &wire.job)?,
+            version: wire.version,
+            generation: Generation(wire.generation),
+            manifest: parsed("manifest", &wire.manifest)?,
+            list: parsed("list", &wire.list)?,
+        })
+    }
+}
+
+impl From<RetryOf> for v1::RetryOf {
+    fn from(retry: RetryOf) -> Self {
+        Self {
+            job: retry.job.into(),
+            version: retry.version,
+            generation: retry.generation.0,
+            manifest: retry.manifest.to_string(),
+            list: retry.list.to_string(),
+        }
     }
 }
 
@@ -194,6 +223,7 @@ impl From<JobSpec> for v1::JobSpec {
             bundle: spec.bundle.to_string(),
             policy: Some(spec.policy.into()),
             submitted_at_ms: spec.submitted_at.0,
+            retry: spec.retry.map(Into::into),
         }
     }
 }

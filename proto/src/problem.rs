@@ -154,6 +154,7 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         Code::SourceDenied => tonic::Code::PermissionDenied,
         Code::JobClosed
         | Code::ResultNotPublished
+        | Code::NothingToRetry
         | Code::VersionMismatch
         | Code::SessionOld
         | Code::NodeUnknown

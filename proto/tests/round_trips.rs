@@ -42,13 +42,15 @@ fn policy() -> impl Strategy<Value = Policy> {
 fn spec() -> impl Strategy<Value = JobSpec> {
     let names = [name(), name(), name(), name()];
     let numbers = (any::<u32>(), any::<u32>(), 1..u32::MAX, any::<i64>());
-    (names, digest(), digest(), policy(), numbers).prop_map(
+    let retry = prop::option::of(retry_of());
+    (names, digest(), digest(), policy(), numbers, retry).prop_map(
         |(
             [tenant, actor, job, catalog],
             list,
             bundle,
             policy,
             (generation, rows, shard_tracks, at),
+            retry,
         )| JobSpec {
             tenant: tenant.parse().unwrap(),
             actor: actor.parse().unwrap(),
@@ -60,6 +62,20 @@ fn spec() -> impl Strategy<Value = JobSpec> {
             bundle,
             policy,
             submitted_at: UnixMillis(at),
+            retry,
+        },
+    )
+}
+
+fn retry_of() -> impl Strategy<Value = RetryOf> {
+    let numbers = (any::<u32>(), any::<u32>());
+    (name(), numbers, digest(), digest()).prop_map(
+        |(job, (version, generation), manifest, list)| RetryOf {
+            job: job.parse().unwrap(),
+            version,
+            generation: Generation(generation),
+            manifest,
+            list,
         },
     )
 }
@@ -333,6 +349,7 @@ fn some_spec() -> v1::JobSpec {
         bundle: Digest::of(b"bundle").to_string(),
         policy: Some(Policy::default().into()),
         submitted_at_ms: 0,
+        retry: None,
     }
 }
 

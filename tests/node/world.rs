@@ -272,6 +272,7 @@ pub(crate) async fn prepare(root: &Path, storage: &Storage) -> JobSpec {
         bundle: digest,
         policy: Policy::default(),
         submitted_at: UnixMillis(0),
+        retry: None,
     }
 }
 

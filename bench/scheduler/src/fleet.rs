@@ -275,6 +275,7 @@ fn submission(job: &JobKey, tracks: u32) -> anyhow::Result<Request> {
         bundle: Digest([3; 32]),
         policy: Policy::default(),
         submitted_at: UnixMillis(1_700_000_000_000),
+        retry: None,
     };
     Ok(Request::Submit(Submission {
         spec_sha256: Digest([4; 32]),

@@ -27,6 +27,54 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("`{text}` is too long"))
 }
 
+/// Reads a time, RFC 3339, or a span after now; in milliseconds since 1970.
+pub(super) fn until(text: &str) -> Result<i64, String> {
+    moment(text, 1)
+}
+
+/// Reads a time, RFC 3339, or a span before now; in milliseconds since 1970.
+pub(super) fn when(text: &str) -> Result<i64, String> {
+    moment(text, -1)
+}
+
+fn moment(text: &str, direction: i64) -> Result<i64, String> {
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(at.as_millisecond());
+    }
+    let span = duration(text).map_err(|_| {
+        format!("`{text}` is no time: write 2026-12-01T18:00:00Z, or a span such as 30m or 6h")
+    })?;
+    let span = i64::try_from(span.as_millis()).map_err(|_| format!("`{text}` is too long"))?;
+    let now = jiff::Timestamp::now().as_millisecond();
+    Ok(now.saturating_add(span.saturating_mul(direction)))
+}
+
+/// Reads a size: bytes, or a number with KiB, MiB, GiB or TiB.
+pub(super) fn memory(text: &str) -> Result<u64, String> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{text}` is no size: write 24GiB, or bytes"))?;
+    let shift = match unit {
+        "" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => {
+            return Err(format!(
+                "`{unit}` is no unit of size: use KiB, MiB, GiB or TiB"
+            ));
+        }
+    };
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("`{text}` is too large"))
+}
+
 /// Reads an address on loopback: until links are encrypted, nothing listens beyond this machine.
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address = address(text)?;
@@ -82,6 +130,27 @@ mod tests {
         }
         assert_eq!(metrics("off"), Ok("off".to_owned()));
         assert!(metrics("7701").is_err());
+    }
+
+    #[test]
+    fn a_moment_is_a_time_or_a_span_from_now() {
+        assert_eq!(until("1970-01-01T00:00:01Z"), Ok(1_000));
+        assert_eq!(when("1970-01-01T00:00:01Z"), Ok(1_000));
+        let (later, earlier) = (until("1h").unwrap(), when("1h").unwrap());
+        assert!((7_200_000 - 60_000..=7_200_000 + 60_000).contains(&(later - earlier)));
+        for bad in ["", "tomorrow", "2026-12-01", "99999999999999999999s"] {
+            assert!(until(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_bytes_or_a_number_with_a_binary_unit() {
+        for (text, bytes) in [("17", 17), ("2KiB", 2_048), ("24GiB", 24 << 30)] {
+            assert_eq!(memory(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "GiB", "1GB", "-1", "99999999999TiB"] {
+            assert!(memory(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -8,12 +8,14 @@ mod local;
 mod node;
 mod result;
 mod scan;
+mod steer;
 mod truth;
 
 use crate::args::{Bundle, Catalog, Cli, Command, Global, Node, Results, Scan};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, problem};
 use crate::up;
+use proto::v1;
 use std::future::Future;
 use types::Code;
 
@@ -83,12 +85,23 @@ async fn on_scan(global: &Global, command: Scan) -> Result<(), Failure> {
         Scan::Watch { job } => scan::watch(global, job).await,
         Scan::Wait { job } => scan::wait(global, job).await,
         Scan::Submit(flags) => scan::submit(global, &client().await?, flags).await,
+        Scan::Retry(flags) => scan::retry(global, &client().await?, flags).await,
         Scan::Ls => interruptible(async { scan::ls(global, &client().await?).await }).await,
         Scan::Get { job } => {
             interruptible(async { scan::get(global, &client().await?, job).await }).await
         }
+        Scan::Pause { job } => {
+            interruptible(async { steer::pause(global, &client().await?, job).await }).await
+        }
+        Scan::Resume { job } => {
+            interruptible(async { steer::resume(global, &client().await?, job).await }).await
+        }
+        Scan::Rank { job, rank } => {
+            interruptible(async { steer::rank(global, &client().await?, job, &rank).await }).await
+        }
         Scan::Cancel { job, reason } => {
-            interruptible(async { scan::cancel(global, &client().await?, job, reason).await }).await
+            interruptible(async { steer::cancel(global, &client().await?, job, reason).await })
+                .await
         }
         Scan::Explain { job, shard } => {
             interruptible(async { scan::explain(global, &client().await?, job, shard).await }).await
@@ -130,6 +143,11 @@ async fn on_node(global: &Global, command: Node) -> Result<(), Failure> {
         match command {
             Node::Ls => node::ls(global, &client).await,
             Node::Get { name } => node::get(global, &client, name).await,
+            Node::Cordon { name } => node::duty(global, &client, name, v1::Duty::Cordoned).await,
+            Node::Uncordon { name } => node::duty(global, &client, name, v1::Duty::Serving).await,
+            Node::Drain { name } => node::duty(global, &client, name, v1::Duty::Draining).await,
+            Node::Revoke(flags) => node::revoke(global, &client, flags).await,
+            Node::Revocations => node::revocations(global, &client).await,
         }
     })
     .await

@@ -1,9 +1,10 @@
-//! `scan submit|ls|get|watch|wait|cancel|explain`. Those that wait leave the waiting to `follow`; how the job ended becomes
+//! `scan submit|retry|ls|get|watch|wait|explain`; steering a job is in `steer`. Those that wait leave the waiting to `follow`; how the job ended becomes
 //! the exit code.
 
 use super::follow::{Show, follow, reach};
 use super::interruptible;
-use crate::args::{Global, Stages, Submit};
+use super::steer::wire_rank;
+use crate::args::{DeviceKind, Global, Retry, Stages, Submit};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
 use crate::output::print;
@@ -15,9 +16,7 @@ use types::Code;
 pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> Result<(), Failure> {
     let request = v1::SubmitJobRequest {
         caller: client.caller(),
-        request_id: flags
-            .request_id
-            .unwrap_or_else(|| uuid::Uuid::now_v7().to_string()),
+        request_id: request_id(flags.request_id),
         catalog: flags.catalog,
         snapshot: flags.snapshot.unwrap_or_default(),
         bundle: flags.bundle.unwrap_or_default(),
@@ -28,13 +27,44 @@ pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> R
             embeddings: flags.embeddings,
         }),
         shard_tracks: flags.shard_tracks.unwrap_or(0),
+        rank: Some(wire_rank(&flags.rank)),
+        requires: Some(v1::Requirements {
+            device: wire_device(flags.require_device).into(),
+            memory_bytes: flags.require_memory.unwrap_or(0),
+            bundle_loaded: flags.require_loaded,
+        }),
     };
     let answer = interruptible(client.call(client.jobs().submit_job(request))).await?;
-    let job = answer
-        .job
-        .ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
+    submitted(global, client, answer.job, answer.existing, flags.wait).await
+}
+
+pub(super) async fn retry(global: &Global, client: &Client, flags: Retry) -> Result<(), Failure> {
+    let request = v1::RetryJobRequest {
+        caller: client.caller(),
+        request_id: request_id(flags.request_id),
+        job: flags.job,
+        rank: Some(wire_rank(&flags.rank)),
+    };
+    let answer = interruptible(client.call(client.jobs().retry_job(request))).await?;
+    submitted(global, client, answer.job, answer.existing, flags.wait).await
+}
+
+fn request_id(given: Option<String>) -> String {
+    given.unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
+}
+
+/// Shows a job that was submitted; where it is waited for, as it ended.
+async fn submitted(
+    global: &Global,
+    client: &Client,
+    job: Option<v1::Job>,
+    existing: bool,
+    wait: bool,
+) -> Result<(), Failure> {
+    let job =
+        job.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
     let mut status = JobView::from(job);
-    let outcome = if flags.wait {
+    let outcome = if wait {
         if !global.quiet {
             eprintln!("job {} submitted; waiting for its end", status.job);
         }
@@ -46,10 +76,18 @@ pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> R
     };
     let view = Submitted {
         job: status.job.clone(),
-        existing: answer.existing,
+        existing,
         status,
     };
     after(print(global, &view), outcome)
+}
+
+const fn wire_device(device: Option<DeviceKind>) -> v1::DeviceKind {
+    match device {
+        None => v1::DeviceKind::Unspecified,
+        Some(DeviceKind::Cpu) => v1::DeviceKind::Cpu,
+        Some(DeviceKind::Cuda) => v1::DeviceKind::Cuda,
+    }
 }
 
 const fn wire_stages(stages: Stages) -> v1::Stages {
@@ -123,22 +161,6 @@ fn outcome(job: &JobView) -> Result<(), Failure> {
         _ if job.verdicts.unscannable > 0 => Err(Failure::Ended(Exit::FailedTracks)),
         _ => Ok(()),
     }
-}
-
-pub(super) async fn cancel(
-    global: &Global,
-    client: &Client,
-    job: String,
-    reason: String,
-) -> Result<(), Failure> {
-    let request = v1::CancelJobRequest {
-        caller: client.caller(),
-        job,
-        reason,
-    };
-    let answer = client.call(client.jobs().cancel_job(request)).await?;
-    let view = JobView::from(answer.job.unwrap_or_default());
-    print(global, &view)
 }
 
 pub(super) async fn explain(

@@ -1,7 +1,7 @@
-//! Views of jobs and of why they stand where they stand.
+//! Views of jobs.
 
-use super::{Verdicts, age, fields, purpose, short, span, time};
-use crate::output::{Paint, Records, View, table};
+use super::{Verdicts, age, fields, purpose, short, size, span, time};
+use crate::output::{Paint, Records, View};
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,6 +37,16 @@ pub(crate) struct JobView {
     pub(crate) shards_done: u32,
     /// Audio scanned, in seconds.
     pub(crate) audio_seconds: f64,
+    /// `interactive`, `ingest` or `batch`.
+    pub(crate) lane: String,
+    /// Within the lane of its tenant, higher goes first.
+    pub(crate) priority: i32,
+    /// By when it is wanted, RFC 3339; empty where it is wanted by no time.
+    pub(crate) deadline: String,
+    /// What its nodes must have.
+    pub(crate) requires: RequirementsView,
+    /// The job whose unscannable tracks it scans again; empty where it is none.
+    pub(crate) retry_of: String,
     /// Who submitted it.
     pub(crate) actor: String,
     /// RFC 3339.
@@ -55,6 +65,53 @@ pub(crate) struct JobView {
     submitted_at_ms: i64,
 }
 
+/// What a node must have to be given a job's tracks.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct RequirementsView {
+    /// `cpu` or `cuda`; empty for any.
+    device: String,
+    /// Bytes of memory of each of its devices in service.
+    memory_bytes: u64,
+    /// Whether it must have the bundle loaded already.
+    bundle_loaded: bool,
+}
+
+impl From<v1::Requirements> for RequirementsView {
+    fn from(wire: v1::Requirements) -> Self {
+        let device = match wire.device() {
+            v1::DeviceKind::Unspecified => "",
+            v1::DeviceKind::Cpu => "cpu",
+            v1::DeviceKind::Cuda => "cuda",
+        };
+        Self {
+            device: device.to_owned(),
+            memory_bytes: wire.memory_bytes,
+            bundle_loaded: wire.bundle_loaded,
+        }
+    }
+}
+
+impl RequirementsView {
+    /// As people read it; empty where any node will do.
+    fn words(&self) -> String {
+        let device = (!self.device.is_empty()).then(|| format!("{} only", self.device));
+        let memory =
+            (self.memory_bytes > 0).then(|| format!("{} a device", size(self.memory_bytes)));
+        let loaded = self.bundle_loaded.then(|| "bundle loaded".to_owned());
+        let words = [device, memory, loaded].into_iter().flatten();
+        words.collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn lane(rank: &v1::Rank) -> &'static str {
+    match rank.lane() {
+        v1::Lane::Interactive => "interactive",
+        v1::Lane::Ingest => "ingest",
+        v1::Lane::Batch => "batch",
+        v1::Lane::Unspecified => "unknown",
+    }
+}
+
 pub(crate) fn state(number: i32) -> &'static str {
     match v1::JobState::try_from(number) {
         Ok(v1::JobState::Running) => "running",
@@ -70,6 +127,7 @@ impl From<v1::Job> for JobView {
     fn from(wire: v1::Job) -> Self {
         let spec = wire.spec.unwrap_or_default();
         let manifest = wire.manifest.unwrap_or_default();
+        let rank = wire.rank.unwrap_or_default();
         Self {
             job: spec.job,
             state: state(wire.state).to_owned(),
@@ -85,6 +143,11 @@ impl From<v1::Job> for JobView {
             shards: wire.shards,
             shards_done: wire.shards_done,
             audio_seconds: wire.audio_ms as f64 / 1_000.0,
+            lane: lane(&rank).to_owned(),
+            priority: rank.priority(),
+            deadline: time(rank.deadline_ms()),
+            requires: wire.requires.unwrap_or_default().into(),
+            retry_of: spec.retry.unwrap_or_default().job,
             actor: spec.actor,
             submitted_at: time(spec.submitted_at_ms),
             ended_at: time(wire.ended_at_ms),
@@ -181,6 +244,10 @@ impl View for JobView {
                 "shards",
                 format!("{} of {} done", self.shards_done, self.shards),
             ),
+            ("rank", format!("{}, priority {}", self.lane, self.priority)),
+            ("wanted by", self.deadline.clone()),
+            ("requires", self.requires.words()),
+            ("retry of", self.retry_of.clone()),
             ("audio", span(self.audio_seconds as u64)),
             (
                 "submitted",
@@ -246,144 +313,5 @@ impl View for Submitted {
             "job/{} {verb}\n  {} tracks; scanctl scan wait {}",
             self.job, self.status.tracks, self.job
         )
-    }
-}
-
-/// Why work does not run.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct ReasonView {
-    /// Stable code.
-    code: String,
-    /// What it says about what.
-    cause: String,
-    /// What to do.
-    fix: String,
-    /// Tracks that it holds up.
-    tracks: u64,
-}
-
-/// A shard of a job.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct ShardDetail {
-    /// `17`, or `17.3-512`.
-    shard: String,
-    /// Tracks.
-    tracks: u64,
-    /// Tracks with a committed row.
-    tracks_done: u64,
-    /// Attempts taken.
-    attempts: u32,
-    /// Parts that count.
-    parts: u32,
-    /// Live grants as `attempt node [first,end)`.
-    grants: Vec<String>,
-    /// Tracks suspected of having ended a worker, as `[first,end) (deaths)`.
-    suspects: Vec<String>,
-}
-
-/// `scan explain`.
-#[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Explained {
-    /// The job.
-    status: JobView,
-    /// Heaviest first; empty where all runs.
-    reasons: Vec<ReasonView>,
-    /// Shards in hand or held up, bounded.
-    shards: Vec<ShardDetail>,
-}
-
-impl From<v1::ExplainJobResponse> for Explained {
-    fn from(wire: v1::ExplainJobResponse) -> Self {
-        let reason = |r: v1::Reason| ReasonView {
-            code: r.code,
-            cause: r.cause,
-            fix: r.fix,
-            tracks: r.tracks,
-        };
-        Self {
-            status: wire.job.unwrap_or_default().into(),
-            reasons: wire.reasons.into_iter().map(reason).collect(),
-            shards: wire.shards.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl From<v1::ShardView> for ShardDetail {
-    fn from(wire: v1::ShardView) -> Self {
-        let grant = |g: &v1::GrantView| {
-            let range = g.ordinals.unwrap_or_default();
-            format!("{} {} [{},{})", g.attempt, g.node, range.first, range.end)
-        };
-        let suspect = |s: &v1::Suspect| {
-            let tracks = s.tracks.unwrap_or_default();
-            format!("[{},{}) ({})", tracks.first, tracks.end, s.deaths)
-        };
-        Self {
-            tracks: wire.tracks,
-            tracks_done: wire.tracks_done,
-            attempts: wire.attempts,
-            parts: wire.parts,
-            grants: wire.grants.iter().map(grant).collect(),
-            suspects: wire.suspects.iter().map(suspect).collect(),
-            shard: wire.shard,
-        }
-    }
-}
-
-impl View for Explained {
-    fn names(&self) -> Vec<String> {
-        self.reasons.iter().map(|r| r.code.clone()).collect()
-    }
-
-    fn records(&self) -> Records {
-        let row = |r: &ReasonView| {
-            vec![
-                r.code.clone(),
-                r.tracks.to_string(),
-                r.cause.clone(),
-                r.fix.clone(),
-            ]
-        };
-        Records {
-            header: vec!["CODE", "TRACKS", "CAUSE", "FIX"],
-            rows: self.reasons.iter().map(row).collect(),
-        }
-    }
-
-    fn table(&self, _: Paint) -> String {
-        let head = format!(
-            "job {} is {}: {} of {} tracks done",
-            self.status.job, self.status.state, self.status.tracks_done, self.status.tracks
-        );
-        let reasons = if self.reasons.is_empty() {
-            "nothing holds it up".to_owned()
-        } else {
-            let line = |r: &ReasonView| {
-                format!(
-                    "{}: {}\n  tracks held up: {}\n  fix: {}",
-                    r.code, r.cause, r.tracks, r.fix
-                )
-            };
-            self.reasons.iter().map(line).collect::<Vec<_>>().join("\n")
-        };
-        if self.shards.is_empty() {
-            return format!("{head}\n{reasons}");
-        }
-        let row = |s: &ShardDetail| {
-            vec![
-                s.shard.clone(),
-                format!("{}/{}", s.tracks_done, s.tracks),
-                s.attempts.to_string(),
-                s.parts.to_string(),
-                s.grants.join("; "),
-                s.suspects.join("; "),
-            ]
-        };
-        let header = vec!["SHARD", "TRACKS", "ATTEMPTS", "PARTS", "GRANTS", "SUSPECTS"];
-        let shards = table(Records {
-            header,
-            rows: self.shards.iter().map(row).collect(),
-        });
-        format!("{head}\n{reasons}\n\n{shards}")
     }
 }

@@ -3,18 +3,22 @@
 
 mod bundle;
 mod catalog;
+mod explain;
 mod job;
 mod node;
 mod result;
+mod revocation;
 mod row;
 mod simple;
 mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
-pub(crate) use job::{Explained, JobList, JobView, Submitted};
+pub(crate) use explain::{Explained, ReasonView};
+pub(crate) use job::{JobList, JobView, Submitted};
 pub(crate) use node::{NodeDetail, NodeList};
 pub(crate) use result::{RowDetail, RowList, Verified};
+pub(crate) use revocation::{RevocationList, Revoked};
 pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
 pub(crate) use throughput::Summary;

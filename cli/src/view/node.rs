@@ -1,6 +1,6 @@
 //! Views of nodes.
 
-use super::{age, device, fields, size, time};
+use super::{ReasonView, age, device, fields, size, time};
 use crate::output::{Paint, Records, View, table};
 use proto::v1;
 use schemars::JsonSchema;
@@ -143,6 +143,8 @@ pub(crate) struct NodeDetail {
     node: NodeView,
     /// Its live grants as `job shard attempt [first,end)`.
     grants: Vec<String>,
+    /// Why it does no work, the heaviest first; empty where it does.
+    reasons: Vec<ReasonView>,
 }
 
 impl From<v1::GetNodeResponse> for NodeDetail {
@@ -157,6 +159,7 @@ impl From<v1::GetNodeResponse> for NodeDetail {
         Self {
             node: wire.node.unwrap_or_default().into(),
             grants: wire.grants.iter().map(grant).collect(),
+            reasons: wire.reasons.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -200,6 +203,11 @@ impl View for NodeDetail {
             ),
             ("grants", self.grants.join("; ")),
         ]);
-        format!("{head}\n\n{}", table(self.records()))
+        let devices = table(self.records());
+        let reasons: Vec<String> = self.reasons.iter().map(ReasonView::lines).collect();
+        match reasons.is_empty() {
+            true => format!("{head}\n\n{devices}"),
+            false => format!("{head}\n\n{devices}\n\n{}", reasons.join("\n")),
+        }
     }
 }

@@ -292,3 +292,6 @@ fn wire_enum<W: TryFrom<i32>>(path: &str, number: i32) -> Result<W, FieldError> 
 pub(crate) fn millis(span: Millis) -> u32 {
     u32::try_from(span.0).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use scheduler::record::{
 use scheduler::{JobView, NodeView, Reason, Revision, ShardView};
 use types::{Device, Millis, UnixMillis};
 
+use super::rank::{rank_out, requirements_out};
 use crate::shelf::BundleRecord;
 
 /// A job taken out of the core, so that the rest can be asked without holding it.
@@ -66,6 +67,8 @@ pub(crate) fn job(seen: &JobSeen, bundle: Option<&BundleRecord>) -> v1::Job {
             | JobState::Publishing
             | JobState::Published(_) => String::new(),
         },
+        rank: Some(rank_out(record)),
+        requires: Some(requirements_out(&record.requires)),
         spec: Some(record.spec.clone().into()),
     }
 }

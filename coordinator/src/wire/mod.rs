@@ -3,3 +3,4 @@
 
 pub(crate) mod agents;
 pub(crate) mod jobs;
+pub(crate) mod rank;

@@ -19,6 +19,7 @@ pub(crate) struct Agent {
     pub(crate) node: String,
     pub(crate) session: u64,
     pub(crate) nonce: u64,
+    pub(crate) stages: Vec<v1::Stage>,
     pull: u64,
     beat: u64,
 }
@@ -32,6 +33,7 @@ impl Agent {
             node: node.to_owned(),
             session: 0,
             nonce: 7,
+            stages: vec![v1::Stage::Decode, v1::Stage::Screen],
             pull: 0,
             beat: 0,
         }
@@ -54,7 +56,7 @@ impl Agent {
             node: self.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             devices: vec![device],
-            stages: vec![v1::Stage::Decode.into(), v1::Stage::Screen.into()],
+            stages: self.stages.iter().map(|stage| (*stage).into()).collect(),
             decoders: 1,
             sources: Vec::new(),
             accepts_sources: true,
@@ -89,6 +91,15 @@ impl Agent {
 
     /// Beats with these grants in hand.
     pub(crate) async fn beat(&mut self, grants: &[v1::Grant]) -> Result<v1::BeatResponse, Status> {
+        self.beat_as(grants, |_| {}).await
+    }
+
+    /// The same with something else said.
+    pub(crate) async fn beat_as(
+        &mut self,
+        grants: &[v1::Grant],
+        change: impl FnOnce(&mut v1::BeatRequest),
+    ) -> Result<v1::BeatResponse, Status> {
         self.beat += 1;
         let held = grants.iter().map(|grant| v1::Held {
             job: grant.job.clone(),
@@ -99,7 +110,7 @@ impl Agent {
             deaths: Vec::new(),
             unflushed: 0,
         });
-        let request = v1::BeatRequest {
+        let mut request = v1::BeatRequest {
             caller: caller(),
             node: self.node.clone(),
             session: self.session,
@@ -109,6 +120,7 @@ impl Agent {
             devices_out: Vec::new(),
             draining: false,
         };
+        change(&mut request);
         Ok(self.client.beat(request).await?.into_inner())
     }
 
@@ -278,7 +290,27 @@ pub(crate) fn verdict(ordinal: u32) -> Verdict {
     }
 }
 
+/// Whether an agent here finds a track unscannable: one that is called so, as long as it is not tried again.
+fn is_broken(spec: &JobSpec, row: &CatalogRow) -> bool {
+    row.key.starts_with("broken") && spec.retry.is_none()
+}
+
 fn scanned(spec: &JobSpec, row: &CatalogRow) -> TrackRow {
+    let heard = heard(spec, row);
+    if !is_broken(spec, row) {
+        return heard;
+    }
+    TrackRow {
+        verdict: Verdict::Unscannable,
+        code: Some(types::Code::SourceUnreadable),
+        screen: None,
+        timeline: Vec::new(),
+        features: Vec::new(),
+        ..heard
+    }
+}
+
+fn heard(spec: &JobSpec, row: &CatalogRow) -> TrackRow {
     let logit = if verdict(row.ordinal) == Verdict::LikelyAi {
         4.0
     } else {

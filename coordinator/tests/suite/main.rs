@@ -11,5 +11,8 @@ mod edge;
 mod full;
 mod path;
 mod people;
+mod reasons;
 mod refusals;
+mod retry;
+mod steer;
 mod world;

@@ -18,7 +18,7 @@ use tonic::transport::Channel;
 use types::Problem;
 
 /// How long a child may take to listen: a hundred times what it takes on an idle machine.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 pub(crate) struct World {
     root: TempDir,
@@ -66,9 +66,14 @@ impl World {
         self.root.path().join("bundle")
     }
 
+    /// The folder that storage is on.
+    pub(crate) fn storage_folder(&self) -> PathBuf {
+        self.root.path().join("data/storage")
+    }
+
     /// The same storage that the coordinator has, as an agent opens it.
     pub(crate) fn storage(&self) -> storage::Storage {
-        storage::Storage::open_folder(&self.root.path().join("data/storage")).unwrap()
+        storage::Storage::open_folder(&self.storage_folder()).unwrap()
     }
 
     /// Flags that every coordinator here gets: a free port, the sample bundle and trust in its key.

@@ -1,11 +1,13 @@
 //! What a beat says, and what its answer changes.
 
-use types::{Code, Millis, Session};
+use types::{Code, Millis, Session, TrackSet};
 
 use crate::action::{Action, Actions, BeatCall, Held};
+use crate::apart::Told;
 use crate::core::Core;
 use crate::device::Worker;
 use crate::event::{Beaten, CallError, Flush, GrantOrder, Order};
+use crate::grant::{Grant, one};
 use crate::session::{Link, SentBeat};
 use crate::{DeviceNo, GrantKey};
 
@@ -16,6 +18,7 @@ impl Core {
             at: now,
             released: self.released.len(),
             deaths: self.deaths,
+            apart: self.apart.clone(),
         };
         let Link::Joined(live) = &mut self.link else {
             return;
@@ -24,6 +27,10 @@ impl Core {
             return;
         };
         let session = live.session;
+        let known = self.apart.clone().map(Told::Alone);
+        if known.is_some_and(|known| known != self.told) {
+            self.told = Told::Perhaps;
+        }
         actions.push(Action::Beat(BeatCall {
             session,
             number,
@@ -37,12 +44,20 @@ impl Core {
     fn held(&self) -> Vec<Held> {
         let held = self.grants.values().map(|grant| Held {
             key: grant.key.clone(),
-            in_hand: grant.in_hand(),
+            in_hand: self.in_hand(grant),
             yielded_at: grant.yielded_at,
             deaths: grant.deaths.clone(),
             unflushed: grant.unflushed(),
         });
         held.collect()
+    }
+
+    /// What a grant has in hand, a suspect that is only about to run included.
+    fn in_hand(&self, grant: &Grant) -> TrackSet {
+        let mut in_hand = grant.in_hand();
+        let own = self.apart.iter().filter(|(key, _)| *key == grant.key);
+        own.for_each(|(_, ordinal)| in_hand.insert(one(*ordinal)));
+        in_hand
     }
 
     fn devices_out(&self) -> Vec<(DeviceNo, Code)> {
@@ -77,6 +92,7 @@ impl Core {
     }
 
     fn obey(&mut self, now: Millis, sent: SentBeat, beaten: Beaten, actions: &mut Actions) {
+        self.told = sent.apart.map_or(Told::Nothing, Told::Alone);
         self.released
             .drain(..sent.released.min(self.released.len()));
         for grant in self.grants.values_mut() {
@@ -118,7 +134,7 @@ impl Core {
         }
     }
 
-    fn hurry_beat(&mut self, now: Millis) {
+    pub(crate) fn hurry_beat(&mut self, now: Millis) {
         if let Link::Joined(live) = &mut self.link {
             live.hurry_beat(now);
         }

@@ -48,7 +48,8 @@ impl Core {
         };
         !device.proven
             && device.in_hand.is_empty()
-            && self.first_queued(number, bundle, true).is_some()
+            && (self.first_queued(number, bundle, true).is_some()
+                || self.suspect_on(number).is_some())
     }
 
     pub(crate) fn canary_sung(

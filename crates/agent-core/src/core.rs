@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use types::{Digest, Millis};
+use types::{Digest, JobId, Millis};
 
 use crate::action::{Actions, Released};
+use crate::apart::{Told, Trial};
 use crate::device::Device;
 use crate::event::Event;
 use crate::grant::Grant;
@@ -55,9 +56,21 @@ pub struct Core {
     pub(crate) tokens: u64,
     pub(crate) next_part: u64,
     pub(crate) nonces: u64,
-    /// Sources failed: no track is started before.
-    pub(crate) sources_from: Option<Millis>,
-    pub(crate) source_failures: u8,
+    /// Jobs of which a track was out of reach since one was last scored.
+    pub(crate) sources: BTreeMap<JobId, Source>,
+    /// How often in a row each bundle could not be had for the moment.
+    pub(crate) late_bundles: BTreeMap<Digest, u8>,
+    /// The suspect that has the node to itself, or is to have it.
+    pub(crate) apart: Option<Trial>,
+    pub(crate) told: Told,
+}
+
+/// What a job's tracks are read from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// None of its tracks is started before.
+    pub(crate) from: Option<Millis>,
+    pub(crate) failures: u8,
 }
 
 impl Core {
@@ -80,8 +93,10 @@ impl Core {
             tokens: 0,
             next_part: 0,
             nonces: 0,
-            sources_from: None,
-            source_failures: 0,
+            sources: BTreeMap::new(),
+            late_bundles: BTreeMap::new(),
+            apart: None,
+            told: Told::Nothing,
         }
     }
 
@@ -139,7 +154,7 @@ impl Core {
     #[cfg(test)]
     pub(crate) fn beat_out(&self) -> Option<u64> {
         match &self.link {
-            Link::Joined(live) => live.beat.map(|_| live.beats),
+            Link::Joined(live) => live.beat.as_ref().map(|_| live.beats),
             Link::Apart { .. } | Link::Joining | Link::Leaving { .. } | Link::Gone => None,
         }
     }
@@ -183,6 +198,7 @@ impl Core {
 
     fn advance(&mut self, now: Millis, actions: &mut Actions) {
         self.join(now, actions);
+        self.take_up(now);
         self.prepare(now, actions);
         self.load(now, actions);
         self.start(now, actions);

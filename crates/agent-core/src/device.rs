@@ -22,8 +22,7 @@ pub(crate) struct Device {
     pub(crate) song: Option<Song>,
     /// The living worker has passed a canary.
     pub(crate) proven: bool,
-    /// The one track in hand is run alone, on a proven device.
-    pub(crate) trial: bool,
+    pub(crate) alone: Alone,
     pub(crate) rate: Rate,
     faults: Vec<Millis>,
     /// Deaths with several tracks in hand, of which it is not known yet who did it.
@@ -48,6 +47,16 @@ pub(crate) enum Worker {
     Down { bundle: Digest, until: Millis },
     /// Out of service.
     Out(Code),
+}
+
+/// Whether the track in hand has the device to itself, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alone {
+    No,
+    /// It is a suspect, on a proven device.
+    Suspect,
+    /// It is under no suspicion: it tells whether the device dies of whatever it is given.
+    Probe,
 }
 
 /// Whose doing a worker's death is.
@@ -76,7 +85,7 @@ impl Device {
             in_hand: BTreeMap::new(),
             song: None,
             proven: false,
-            trial: false,
+            alone: Alone::No,
             rate: Rate::default(),
             faults: Vec::new(),
             open_faults: Vec::new(),
@@ -120,7 +129,7 @@ impl Device {
         self.slots.clear();
         self.song = None;
         self.proven = false;
-        self.trial = false;
+        self.alone = Alone::No;
         std::mem::take(&mut self.in_hand).into_values().collect()
     }
 

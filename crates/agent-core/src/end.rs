@@ -6,20 +6,19 @@ use types::{Code, Millis, Ordinal, TrackSet};
 
 use crate::action::{Action, Actions, Cause, WorkerDeath};
 use crate::core::Core;
-use crate::device::{Blame, Device};
+use crate::device::{Alone, Blame, Device};
 use crate::event::{Death, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, Trials, one};
 use crate::limits::{UNREADABLE_MAX, back_off};
 use crate::mutants::{self, Mutant};
-use crate::part::State;
-use crate::{DeviceNo, GrantKey, PartNo, Token};
+use crate::{DeviceNo, GrantKey, Token};
 
 impl Core {
     /// Forgets a try, wherever it runs.
     pub(crate) fn drop_token(&mut self, token: Token) -> Option<(DeviceNo, GrantKey, Ordinal)> {
         for (number, device) in (0..).zip(&mut self.devices) {
             if let Some((key, ordinal)) = device.in_hand.remove(&token) {
-                device.trial = false;
+                device.alone = Alone::No;
                 return Some((DeviceNo(number), key, ordinal));
             }
         }
@@ -64,7 +63,7 @@ impl Core {
         ordinal: Ordinal,
         actions: &mut Actions,
     ) {
-        self.source_failures = 0;
+        self.sources.remove(&key.job);
         self.made(key, ordinal, true);
         let Some(grant) = self.grants.get_mut(key) else {
             return;
@@ -102,9 +101,11 @@ impl Core {
         });
     }
 
+    /// The source of a job is out of reach: its tracks wait, other jobs' go on. After a few tries all of it goes back.
     fn unreachable(&mut self, now: Millis, key: &GrantKey, ordinal: Ordinal) {
-        self.source_failures = self.source_failures.saturating_add(1);
-        self.sources_from = Some(now + back_off(self.source_failures));
+        let source = self.sources.entry(key.job.clone()).or_default();
+        source.failures = source.failures.saturating_add(1);
+        source.from = Some(now + back_off(source.failures));
         let trials = self
             .grants
             .get_mut(key)
@@ -112,7 +113,10 @@ impl Core {
         let spent = trials.is_some_and(|trials| trials.out_of_reach());
         self.again(key, ordinal);
         if spent {
-            self.give_back(key, Cause::Storage);
+            let of_job = self.grants.keys().filter(|other| other.job == key.job);
+            for key in of_job.cloned().collect::<Vec<_>>() {
+                self.give_back(&key, Cause::Storage);
+            }
         }
     }
 
@@ -143,7 +147,9 @@ impl Core {
         }
     }
 
-    /// A worker died: one track that was alone on a proven device answers for it, several become suspects.
+    /// A worker died: one track that was alone on a proven device answers for it, several become suspects. What it scored
+    /// is run again where no canary has proved it: its successor's says nothing about it. A worker that somebody outside
+    /// killed was as sound as its device.
     pub(crate) fn worker_died(
         &mut self,
         now: Millis,
@@ -154,9 +160,17 @@ impl Core {
         let Some(device) = self.device(number).filter(|device| device.is_in_service()) else {
             return;
         };
-        let tried = (device.trial && device.is_believed()) || mutants::on(Mutant::ConvictsAtOnce);
-        let disbelieved = device.trial && !device.is_believed();
+        let (tried, disbelieved) = match device.alone {
+            Alone::No => (false, false),
+            Alone::Suspect => (device.is_believed(), !device.is_believed()),
+            Alone::Probe => (false, true),
+        };
+        let tried = tried || mutants::on(Mutant::ConvictsAtOnce);
         let lost = device.lose_worker();
+        match death {
+            Death::Own | Death::Hung => self.unmake(number),
+            Death::Killed => {}
+        }
         self.report(&lost, death);
         let (convicted, blame) = match lost.as_slice() {
             [(key, ordinal)] if tried => (self.judge(key, *ordinal, death, actions), Blame::Track),
@@ -259,36 +273,27 @@ impl Core {
             device: number,
             code,
         });
-        let unproven: Vec<PartNo> = self
-            .parts
-            .iter()
-            .filter(|(_, part)| part.device == Some(number) && part.state == State::Unsung)
-            .map(|(part, _)| *part)
-            .collect();
-        for part in &unproven {
-            self.parts.remove(part);
-        }
-        let lost = |stage: Stage| match stage {
-            Stage::Made { screened } => screened,
-            Stage::InPart(part) => unproven.contains(&part),
-            Stage::Queued | Stage::InHand(_) => false,
-        };
-        for grant in self
-            .grants
-            .values_mut()
-            .filter(|grant| grant.device == Some(number))
-        {
-            grant.requeue(lost);
-            grant.device = None;
-            if grant.giving_back.is_some() {
-                grant.drop_queued();
-            }
-        }
-        if self.draining {
-            self.drain();
+        self.unmake(number);
+        for grant in self.grants.values_mut() {
+            grant.device = grant.device.filter(|device| *device != number);
         }
         if !self.devices.iter().any(Device::is_in_service) {
             self.release_if(Cause::DeviceOut, Grant::has_queued, actions);
+        }
+    }
+
+    /// Runs again what a device scored and no canary proved; a draining node gives it back instead.
+    fn unmake(&mut self, number: DeviceNo) {
+        let unproven = self.unsung(number);
+        for part in &unproven {
+            self.parts.remove(part);
+        }
+        let mine = |grant: &&mut Grant| grant.device == Some(number);
+        for grant in self.grants.values_mut().filter(mine) {
+            grant.unmake(&unproven);
+            if self.draining || grant.giving_back.is_some() {
+                grant.drop_queued();
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use types::{Code, Millis, Session};
 
 use crate::action::{Action, Actions};
 use crate::core::Core;
-use crate::event::{CallError, CommitOutcome, Committed, Flush, Found, Order};
+use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
 use crate::limits::{COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, back_off};
 use crate::part::{Part, State};
@@ -55,8 +55,9 @@ impl Core {
     }
 
     pub(crate) fn flush_deadline(&self, grant: &Grant) -> Option<Millis> {
-        let made = grant.has_made();
-        let timed = made && grant.flush == Flush::AsConfigured && !self.is_clogged();
+        // What is written while a suspect has the node would be in hand beside it.
+        let may = grant.has_made() && !self.is_clogged() && self.apart.is_none();
+        let timed = may && grant.flush == Flush::AsConfigured;
         timed.then(|| grant.flushed + self.flush_every(grant))
     }
 
@@ -93,11 +94,13 @@ impl Core {
         }
     }
 
-    fn is_flush_due(&self, now: Millis, grant: &Grant) -> bool {
-        let made = grant.has_made();
+    /// Whether a grant's rows are to be written now: in time, at its end, or before a suspect may take them down with it.
+    pub(crate) fn is_flush_due(&self, now: Millis, grant: &Grant) -> bool {
+        let may = grant.has_made() && !self.is_clogged() && self.apart.is_none();
         let at_end = grant.open() == 0;
         let timed = self.flush_deadline(grant).is_some_and(|at| at <= now);
-        made && (at_end || timed) && !self.is_clogged()
+        let threatened = || grant.care != Care::Apart && self.is_wanted_apart();
+        may && (at_end || timed || threatened())
     }
 
     pub(crate) fn write(&mut self, now: Millis, actions: &mut Actions) {

@@ -117,6 +117,11 @@ impl Grant {
         queue.first().copied()
     }
 
+    /// Whether any track could be run now.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.tracks.queued.is_empty() || !self.tracks.suspects.is_empty()
+    }
+
     /// Whether any track waits to be run.
     pub(crate) fn has_queued(&self) -> bool {
         let tracks = &self.tracks;
@@ -261,11 +266,26 @@ impl Grant {
         (set_of(&made), any_screened)
     }
 
-    /// Puts tracks back into the queue whose rows no commit can carry.
-    pub(crate) fn requeue(&mut self, lost: impl Fn(Stage) -> bool) {
+    /// Queues the tracks again that the device scored and no canary proved: those whose rows are in no part, or in one of
+    /// these. Rows of these parts that no device made are in no part any more.
+    pub(crate) fn unmake(&mut self, unproven: &[PartNo]) {
         for ordinal in self.ordinals() {
-            if self.stage(ordinal).is_some_and(&lost) {
-                self.set(ordinal, Stage::Queued);
+            let screened = self.tracks.was_screened(ordinal);
+            let back = if screened {
+                Stage::Queued
+            } else {
+                Stage::Made { screened }
+            };
+            match self.stage(ordinal) {
+                Some(Stage::InPart(part)) if !unproven.contains(&part) => {}
+                Some(Stage::Made { .. } | Stage::InPart(_)) => {
+                    self.set(ordinal, back);
+                    // What is granted to be tried apart is never run otherwise.
+                    if screened && self.care == Care::Apart {
+                        self.set_suspect(ordinal, true);
+                    }
+                }
+                Some(Stage::Queued | Stage::InHand(_)) | None => {}
             }
         }
     }
@@ -315,6 +335,8 @@ struct Track {
     stage: Stage,
     /// Was in hand when a worker died; runs alone until it is cleared.
     suspect: bool,
+    /// Its last row was made by the device.
+    screened: bool,
     /// Not to be run before.
     from: Millis,
     trials: Trials,
@@ -325,6 +347,7 @@ impl Track {
         Self {
             stage: Stage::Queued,
             suspect: false,
+            screened: false,
             from: Millis(0),
             trials: Trials::default(),
         }
@@ -365,8 +388,16 @@ impl Tracks {
         };
         let (old, suspect, from) = (track.stage, track.suspect, track.from);
         track.stage = stage;
+        if let Stage::Made { screened } = stage {
+            track.screened = screened;
+        }
         self.leave(ordinal, old);
         self.enter(ordinal, stage, suspect, from);
+    }
+
+    /// Whether a track's last row was made by the device.
+    fn was_screened(&self, ordinal: Ordinal) -> bool {
+        self.all.get(&ordinal).is_some_and(|track| track.screened)
     }
 
     fn remove(&mut self, ordinal: Ordinal) {

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::device::Worker;
 use crate::event::Unready;
 use crate::grant::{Grant, Rows};
-use crate::limits::{PREPARES_MAX, back_off};
+use crate::limits::{BUNDLE_LATERS_MAX, PREPARES_MAX, back_off};
 use crate::{DeviceNo, GrantKey, PartNo};
 
 impl Core {
@@ -154,7 +154,8 @@ impl Core {
                 Worker::Down { until, .. } => Some(until),
                 Worker::None | Worker::Loading(_) | Worker::Ready(_) | Worker::Out(_) => None,
             });
-        restarts.chain(self.sources_from).min()
+        let sources = self.sources.values().filter_map(|source| source.from);
+        restarts.chain(sources).min()
     }
 
     pub(crate) fn bundle_unready(
@@ -171,14 +172,23 @@ impl Core {
         if state.worker != Worker::Loading(bundle) {
             return;
         }
-        match why {
-            Unready::Later => state.wait_for_bundle(now, bundle),
-            Unready::Never => {
-                state.lose_worker();
-                state.worker = Worker::None;
-                self.bad_bundles.push(bundle);
-                self.release_if(Cause::Bundle, |grant| grant.bundle == Some(bundle), actions);
+        let cause = match why {
+            Unready::Later => {
+                let failures = self.late_bundles.entry(bundle).or_default();
+                *failures = failures.saturating_add(1);
+                if *failures < BUNDLE_LATERS_MAX {
+                    return state.wait_for_bundle(now, bundle);
+                }
+                Cause::Storage
             }
-        }
+            Unready::Never => {
+                self.bad_bundles.push(bundle);
+                Cause::Bundle
+            }
+        };
+        state.lose_worker();
+        state.worker = Worker::None;
+        self.late_bundles.remove(&bundle);
+        self.release_if(cause, |grant| grant.bundle == Some(bundle), actions);
     }
 }

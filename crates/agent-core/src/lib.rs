@@ -10,10 +10,12 @@
 //! - each granted track ends in one row, each row in one part, each part in one commit that is repeated unchanged until
 //!   it is answered, and sent only while the grant is known to live or was renewed since it ran out;
 //! - a part counts only behind a good canary; a device whose canary fails goes out with what it made;
+//! - a suspect of a machine's death runs with nothing else on the node, and only once a beat has named it;
 //! - a worker's death is laid at a track's door only if that track killed it alone, twice, each time on a device that
 //!   had just passed its canary.
 
 mod action;
+mod apart;
 mod beat;
 mod canary;
 mod core;

@@ -34,8 +34,8 @@ pub const UNREACHABLE_MAX: u8 = 8;
 /// Times that a track's bytes may be out of reach, while others of its source are not, before it ends in a code: about a
 /// minute of tries, in which a share that came back half has come back whole.
 pub const UNREADABLE_MAX: u8 = 8;
-/// Tracks given up in a row on one device; after that its deaths are its own faults. Poisoned tracks come in small runs,
-/// a device that kills whatever it is given does so without end.
+/// Tracks given up in a row on one device; after that a track without suspicion is run first, and a death of that is the
+/// device's own fault. Poisoned tracks come in small runs, a device that kills whatever it is given does so without end.
 pub const CONVICTIONS_IN_A_ROW_MAX: u8 = 4;
 /// Faults of a device within [`FAULTS_WITHIN`] that take it out.
 pub const DEVICE_FAULTS_MAX: usize = 3;
@@ -49,6 +49,9 @@ pub const BACK_OFF_FIRST: Millis = Millis(500);
 pub const BACK_OFF_MAX: Millis = Millis(30_000);
 /// How often a grant's list may fail to be read before the grant is given back.
 pub const PREPARES_MAX: u8 = 8;
+/// How often in a row a bundle may be out of reach before its grants are given back: some eight seconds, in which every
+/// other job of the device waits.
+pub const BUNDLE_LATERS_MAX: u8 = 5;
 /// Farewells tried before the agent ends without an answer: the coordinator's time-out does the rest.
 pub const LEAVES_MAX: u8 = 3;
 /// Busy time after which the measured rate forgets half, so that it follows the catalogue.

@@ -2,6 +2,7 @@
 
 use types::{Millis, PullNo, Session};
 
+use crate::apart::Trial;
 use crate::event::{CallError, Joined};
 use crate::limits::back_off;
 use crate::mutants::{self, Mutant};
@@ -40,13 +41,15 @@ pub(crate) struct Live {
 }
 
 /// An unanswered beat.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct SentBeat {
     pub(crate) at: Millis,
     /// How many of the releases it told, from the front.
     pub(crate) released: usize,
     /// The highest number of a death that it told.
     pub(crate) deaths: u64,
+    /// The suspect that it named to be alone in hand.
+    pub(crate) apart: Option<Trial>,
 }
 
 impl Live {

@@ -1,10 +1,10 @@
 //! Which track runs where: loading bundles, starting tracks, trying suspects alone.
 
-use types::{Digest, Millis, Ordinal};
+use types::{Digest, JobId, Millis, Ordinal};
 
 use crate::action::{Action, Actions};
 use crate::core::Core;
-use crate::device::{Device, Worker};
+use crate::device::{Alone, Device, Worker};
 use crate::event::Care;
 use crate::grant::{CONVICTED, Grant, Rows, Stage};
 use crate::{DeviceNo, GrantKey, SlotNo, Token};
@@ -18,6 +18,8 @@ enum Next {
     Run(GrantKey, Ordinal),
     /// Run this suspect alone.
     Try(GrantKey, Ordinal),
+    /// Run this track, which is none, alone.
+    Probe(GrantKey, Ordinal),
 }
 
 impl Core {
@@ -75,18 +77,35 @@ impl Core {
             .unwrap_or(bundle)
     }
 
-    /// The bundle to change to: only when nothing here needs the loaded one any more.
+    /// The bundle to change to: only when nothing here needs the loaded one before another one's turn.
     fn other_bundle(&self, number: DeviceNo, loaded: Digest) -> Option<Digest> {
         let device = self.devices.get(number.0 as usize)?;
         let in_use = !device.in_hand.is_empty() || self.awaits_canary(number);
+        let turn = self.turn_ends(number, loaded);
         let needed = self
             .runnable(number)
-            .any(|grant| grant.bundle == Some(loaded));
+            .any(|grant| grant.bundle == Some(loaded) && grant.arrival < turn);
         if in_use || needed {
             None
         } else {
-            self.first_bundle(number)
+            self.first_bundle(number).filter(|first| *first != loaded)
         }
+    }
+
+    /// Bundles have their turns in the order in which their grants came: the arrival of the first grant here that needs
+    /// another one than is loaded, and that no other device has or gets. Later ones of the loaded bundle wait for theirs.
+    fn turn_ends(&self, number: DeviceNo, loaded: Digest) -> u64 {
+        let elsewhere = |bundle: Option<Digest>| {
+            let others = self.numbers().zip(&self.devices);
+            let mut others = others.filter(|(other, _)| *other != number);
+            others.any(|(_, device)| bundle.is_some() && device.bundle() == bundle)
+        };
+        let waits = |grant: &&Grant| {
+            let other = grant.bundle != Some(loaded);
+            other && (grant.device == Some(number) || !elsewhere(grant.bundle))
+        };
+        let first = self.runnable(number).filter(waits);
+        first.map(|grant| grant.arrival).min().unwrap_or(u64::MAX)
     }
 
     /// Whether the device made rows for which it has not sung yet.
@@ -106,7 +125,31 @@ impl Core {
         self.grants
             .values()
             .filter(free)
-            .filter(|grant| grant.rows == Rows::Here && grant.has_queued())
+            .filter(|grant| grant.rows == Rows::Here && grant.has_ready())
+            .filter(|grant| self.is_in_reach(grant))
+    }
+
+    /// Whether the source of the grant's job is not waited for.
+    pub(crate) fn is_in_reach(&self, grant: &Grant) -> bool {
+        let source = self.sources.get(&grant.key.job);
+        source.is_none_or(|source| source.from.is_none())
+    }
+
+    /// Ends the waits that are over, and forgets what no grant is concerned with any more.
+    pub(crate) fn take_up(&mut self, now: Millis) {
+        for grant in self.grants.values_mut() {
+            grant.take_up(now);
+        }
+        let held = |job: &JobId| self.grants.keys().any(|key| key.job == *job);
+        self.sources.retain(|job, _| held(job));
+        for source in self.sources.values_mut() {
+            source.from = source.from.filter(|from| *from > now);
+        }
+        let wanted = |bundle: &Digest| {
+            let mut grants = self.grants.values();
+            grants.any(|grant| grant.bundle == Some(*bundle))
+        };
+        self.late_bundles.retain(|bundle, _| wanted(bundle));
     }
 
     pub(crate) fn device_ready(&mut self, number: DeviceNo, bundle: Digest) {
@@ -114,6 +157,7 @@ impl Core {
             && device.worker == Worker::Loading(bundle)
         {
             device.worker = Worker::Ready(bundle);
+            self.late_bundles.remove(&bundle);
         }
     }
 
@@ -129,24 +173,19 @@ impl Core {
 
     /// Fills idle slots, as far as parts, sources and suspects allow.
     pub(crate) fn start(&mut self, now: Millis, actions: &mut Actions) {
-        for grant in self.grants.values_mut() {
-            grant.take_up(now);
-        }
-        if self.sources_from.is_some_and(|from| now < from) || self.is_clogged() {
+        self.choose_apart(now);
+        if self.is_clogged() {
             return;
         }
-        self.sources_from = None;
         for number in self.numbers() {
             while let Some(slot) = self.idle_slot(number) {
-                match self.next(number) {
+                let (alone, grant, ordinal) = match self.next(number) {
                     Next::Nothing => break,
-                    Next::Run(grant, ordinal) => {
-                        self.run(number, slot, &grant, ordinal, false, actions)
-                    }
-                    Next::Try(grant, ordinal) => {
-                        self.run(number, slot, &grant, ordinal, true, actions)
-                    }
-                }
+                    Next::Run(grant, ordinal) => (Alone::No, grant, ordinal),
+                    Next::Try(grant, ordinal) => (Alone::Suspect, grant, ordinal),
+                    Next::Probe(grant, ordinal) => (Alone::Probe, grant, ordinal),
+                };
+                self.run(number, slot, &grant, ordinal, alone, actions);
             }
         }
     }
@@ -162,30 +201,38 @@ impl Core {
         let Some(bundle) = device.loaded() else {
             return Next::Nothing;
         };
-        if let Some((grant, ordinal)) = self.first_queued(number, bundle, true) {
-            // A suspect waits until it is alone and the device has proven itself.
-            let alone = device.in_hand.is_empty() && device.proven && device.song.is_none();
-            return if alone {
-                Next::Try(grant, ordinal)
-            } else {
-                Next::Nothing
-            };
+        // A suspect waits until it is alone and the device has proven itself.
+        let ready = device.in_hand.is_empty() && device.proven && device.song.is_none();
+        if self.is_kept_apart() {
+            let trial = self.trial_for(number).filter(|_| ready);
+            return trial.map_or(Next::Nothing, |(grant, ordinal)| Next::Try(grant, ordinal));
         }
-        match self.first_queued(number, bundle, false) {
-            Some((grant, ordinal)) if !device.trial => Next::Run(grant, ordinal),
-            Some(_) | None => Next::Nothing,
+        let first = self.first_queued(number, bundle, false);
+        match (self.first_queued(number, bundle, true), first) {
+            (Some(_), _) if !ready => Next::Nothing,
+            (Some(_), Some((grant, ordinal))) if !device.is_believed() => {
+                Next::Probe(grant, ordinal)
+            }
+            (Some((grant, ordinal)), _) => Next::Try(grant, ordinal),
+            (None, Some((grant, ordinal))) if device.alone == Alone::No => {
+                Next::Run(grant, ordinal)
+            }
+            (None, _) => Next::Nothing,
         }
     }
 
+    /// The first track here to be run beside others, or the first suspect of a worker's death.
     pub(crate) fn first_queued(
         &self,
         number: DeviceNo,
         bundle: Digest,
         suspect: bool,
     ) -> Option<(GrantKey, Ordinal)> {
+        let turn = self.turn_ends(number, bundle);
         let fits = self
             .runnable(number)
-            .filter(|grant| grant.bundle == Some(bundle));
+            .filter(|grant| grant.bundle == Some(bundle) && grant.arrival < turn)
+            .filter(|grant| grant.care != Care::Apart);
         let queued =
             fits.filter_map(|grant| grant.next_queued(suspect).map(|ordinal| (grant, ordinal)));
         let first = queued.min_by_key(|(grant, _)| grant.arrival);
@@ -198,7 +245,7 @@ impl Core {
         slot: SlotNo,
         key: &GrantKey,
         ordinal: Ordinal,
-        alone: bool,
+        alone: Alone,
         actions: &mut Actions,
     ) {
         let token = Token(self.tokens);
@@ -210,7 +257,7 @@ impl Core {
         if let Some(device) = self.device(number) {
             device.slots.remove(&slot);
             device.in_hand.insert(token, (key.clone(), ordinal));
-            device.trial = alone;
+            device.alone = alone;
         }
         actions.push(Action::Start {
             token,

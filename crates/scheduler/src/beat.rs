@@ -30,12 +30,13 @@ impl Reign {
                 format!("beat of node `{}`: more than {most} grants", beat.node),
             );
         }
+        self.listen(now);
         let named = self.named(no, beat);
         if self.counts(no, beat) {
             self.note_beat(now, no, beat);
             self.renew(now, no, beat, &named);
             self.note_missing(no, beat);
-            self.take_back(no, beat);
+            self.take_back(now, no, beat);
             self.preempt(now, no);
         }
         Step::Answer(Ok(self.beat_answer(no, beat, &named)))
@@ -89,6 +90,7 @@ impl Reign {
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
+        let before = node.deaths_seen;
         let mut told = Vec::new();
         for (held, id) in beat.held.iter().zip(named) {
             let holding = id.as_ref().and_then(|id| node.holdings.get_mut(id));
@@ -104,55 +106,68 @@ impl Reign {
             if let Some(end) = held.yielded_at {
                 self.shrink(id, end);
             }
-            self.note_deaths(no, id, held);
+            self.note_deaths(no, id, held, before);
         }
     }
 
-    fn note_deaths(&mut self, no: NodeNo, id: GrantId, held: &Held) {
-        for death in held.deaths.iter().take(DEVICES_PER_NODE_MAX) {
-            let Some(node) = self.nodes.get_mut(&no) else {
-                return;
-            };
-            if death.number <= node.deaths_seen {
-                continue;
+    /// Takes the workers' deaths that came after number `told`, which earlier beats have told. One that took tracks of
+    /// several grants stands under one number in each.
+    fn note_deaths(&mut self, no: NodeNo, id: GrantId, held: &Held, told: u64) {
+        let news = held.deaths.iter().filter(|death| death.number > told);
+        for death in news.take(DEVICES_PER_NODE_MAX) {
+            if let Some(node) = self.nodes.get_mut(&no) {
+                node.deaths_seen = node.deaths_seen.max(death.number);
             }
-            node.deaths_seen = death.number;
             self.accuse(id, death.tracks.clone());
         }
     }
 
     /// Counts beats that did not name a grant. The first beat after it was stored may have begun before, so it
-    /// does not count.
+    /// does not count. The first beat of a new session names all that its agent has found of an earlier life: what is
+    /// missing from it is gone at once.
     fn note_missing(&mut self, no: NodeNo, beat: &Beat) {
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
-        let mut gone = Vec::new();
-        for (id, holding) in &mut node.holdings {
-            if holding.named == beat.number || holding.beats < 2 {
-                continue;
-            }
-            holding.missed = holding.missed.saturating_add(1);
-            if holding.missed >= MISSED_MAX {
-                gone.push(*id);
+        for holding in node.holdings.values_mut() {
+            if holding.named != beat.number
+                && (holding.beats >= 2 || holding.session < beat.session)
+            {
+                holding.missed = holding.missed.saturating_add(1);
             }
         }
-        if gone.is_empty() {
+        let Some(node) = self.nodes.get(&no) else {
             return;
-        }
-        let one = self.had_one_in_hand(no);
-        let node = self.nodes.get(&no);
-        let why = |id: &GrantId| {
-            let holding = node.and_then(|node| node.holdings.get(id))?;
-            Some((*id, why_missing(holding, beat.session, one)))
         };
-        for (id, why) in gone.iter().filter_map(why).collect::<Vec<_>>() {
+        let missing = |holding: &Holding| {
+            holding.missed >= MISSED_MAX || (holding.missed > 0 && holding.session < beat.session)
+        };
+        let gone = node.holdings.iter().filter(|(_, holding)| missing(holding));
+        let gone: Vec<(GrantId, Withdrawal)> = gone
+            .map(|(id, holding)| (*id, self.why_missing(node, *id, holding, beat.session)))
+            .collect();
+        for (id, why) in gone {
             self.withdraw(id, why);
         }
     }
 
+    /// Why a missing grant goes: its agent never took it up, or died with it in an earlier session.
+    fn why_missing(
+        &self,
+        node: &Node,
+        id: GrantId,
+        holding: &Holding,
+        session: Session,
+    ) -> Withdrawal {
+        if holding.session == session {
+            Withdrawal::Free
+        } else {
+            self.died(node, id, holding.death)
+        }
+    }
+
     /// Takes back what the node gives back.
-    fn take_back(&mut self, no: NodeNo, beat: &Beat) {
+    fn take_back(&mut self, now: Millis, no: NodeNo, beat: &Beat) {
         for released in &beat.released {
             let Released {
                 job,
@@ -163,8 +178,14 @@ impl Reign {
             let Some(id) = self.grant_id(no, job, *shard, *attempt) else {
                 continue;
             };
-            if *cause == Cause::Bundle {
-                self.refuse_bundle(no, id);
+            match cause {
+                Cause::Bundle => self.refuse_bundle(no, id),
+                Cause::Storage => self.shun(now, no, id),
+                Cause::Drain
+                | Cause::BackPressure
+                | Cause::Preempted
+                | Cause::WorkerLost
+                | Cause::DeviceOut => {}
             }
             let held = self
                 .nodes
@@ -184,6 +205,13 @@ impl Reign {
             .map(|r| r.spec.bundle);
         if let (Some(bundle), Some(node)) = (bundle, self.nodes.get_mut(&no)) {
             node.refused_bundles.insert(bundle);
+        }
+    }
+
+    fn shun(&mut self, now: Millis, no: NodeNo, id: GrantId) {
+        let job = self.jobs.get(&id.job).map(|job| &job.key);
+        if let (Some(job), Some(node)) = (job, self.nodes.get_mut(&no)) {
+            node.shun(now, job);
         }
     }
 
@@ -249,10 +277,13 @@ impl Reign {
 
     /// The stored live grant, where this node holds it.
     pub(crate) fn live_grant(&self, no: NodeNo, id: GrantId) -> Option<&Grant> {
+        self.grant_of(self.nodes.get(&no)?, id)
+    }
+
+    pub(crate) fn grant_of(&self, node: &Node, id: GrantId) -> Option<&Grant> {
         let shard = self.jobs.get(&id.job)?.shards.get(&id.shard)?;
         let grant = shard.stored.record.grant(id.attempt)?;
-        let key = &self.nodes.get(&no)?.key;
-        (grant.node == key.node && grant.tenant == key.tenant).then_some(grant)
+        (grant.node == node.key.node && grant.tenant == node.key.tenant).then_some(grant)
     }
 }
 
@@ -271,21 +302,9 @@ impl Holding {
         self.named = beat.number;
         self.session = beat.session;
         self.in_hand = Some(in_hand);
-        if held.yielded_at.is_some() {
-            self.yield_at = None;
+        if let Some(end) = held.yielded_at {
+            self.has_yielded(end < range.end);
         }
-    }
-}
-
-/// Why a missing grant goes: its agent never took it up, or died with it in an earlier session.
-fn why_missing(holding: &Holding, session: Session, alone: bool) -> Withdrawal {
-    if holding.session == session {
-        return Withdrawal::Free;
-    }
-    Withdrawal::Died {
-        in_hand: holding.in_hand.clone(),
-        alone,
-        death: holding.death,
     }
 }
 

@@ -87,7 +87,7 @@ pub enum Blocked {
     },
     /// The shard has as many live grants as a shard may have.
     ShardFull,
-    /// Suspect tracks wait until they are tried again.
+    /// Suspect tracks wait until they are tried again, or the job until the nodes that could not reach its source may.
     BackOff {
         /// Not before, by the core's clock.
         until: Millis,
@@ -271,7 +271,7 @@ impl fmt::Display for Blocked {
             ),
             Self::BackOff { until } => write!(
                 f,
-                "suspect tracks wait until {until} on the coordinator's clock"
+                "the tracks failed and wait until {until} on the coordinator's clock"
             ),
             Self::RetriesSpent { cause } => write!(
                 f,

@@ -49,6 +49,7 @@ impl Reign {
         entry.cancelling = Some(Cancelling {
             asked: Some(asked.clone()),
             also: Vec::new(),
+            closing: None,
         });
         turn.actions.push(Action::MarkCancelled {
             job: entry.key.clone(),
@@ -87,6 +88,20 @@ impl Reign {
         }
     }
 
+    /// Goes on with a cancel that waited for the job's shards.
+    pub(crate) fn close_cancelled(&mut self, turn: &mut Turn<'_>, no: JobNo) {
+        if self.desk.job_is_dirty(no) {
+            return;
+        }
+        let job = self.jobs.get_mut(&no);
+        let cancelling = job.and_then(|job| job.cancelling.as_mut());
+        if let Some(asked) = cancelling.and_then(|cancelling| cancelling.closing.take()) {
+            self.cancel_record(turn, no, asked);
+        }
+    }
+
+    /// Writes the job's record, with the totals of all that counts. A commit on its way may count yet: it is waited for,
+    /// and none is let in behind it.
     fn cancel_record(&mut self, turn: &mut Turn<'_>, no: JobNo, asked: Asked) {
         let slot = crate::state::Slot::Job(no);
         if self.desk.is_dirty(slot) {
@@ -98,6 +113,13 @@ impl Reign {
             }
             for call in also.into_iter().flat_map(|cancelling| cancelling.also) {
                 turn.answer(call, Err(crate::reign::overloaded()));
+            }
+            return;
+        }
+        if self.desk.job_is_dirty(no) {
+            let job = self.jobs.get_mut(&no);
+            if let Some(cancelling) = job.and_then(|job| job.cancelling.as_mut()) {
+                cancelling.closing = Some(asked);
             }
             return;
         }

@@ -3,10 +3,11 @@
 
 use crate::NodeKey;
 use crate::desk::UnitEnd;
-use crate::limits::{COUNT_NODES_EVERY, GRANTS_PER_SHARD_MAX};
-use crate::record::{AloneDeath, Death, Failure, FailureCause, Grant, JobState, ShardRecord};
+use crate::limits::{COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES, GRANTS_PER_SHARD_MAX};
+use crate::mutants::{self, Mutant};
+use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, JobState, ShardRecord};
 use crate::reign::Reign;
-use crate::state::{Chores, GrantId, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
+use crate::state::{Chores, GrantId, Holding, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
 use crate::suspects;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -53,7 +54,8 @@ impl Reign {
             self.chores.remove(&slot);
             return;
         }
-        if self.chores_hold.is_some() || !self.desk.is_free(slot) {
+        let closing = self.jobs.get(&no).is_some_and(Job::is_closing);
+        if self.chores_hold.is_some() || closing || !self.desk.is_free(slot) {
             return;
         }
         let Some(chores) = self.chores.remove(&slot) else {
@@ -100,24 +102,53 @@ impl Reign {
         }
     }
 
-    /// Withdraws the lapsed grants of other nodes for a node that found too little; whether there were any.
-    pub(crate) fn reclaim(&mut self, now: Millis, hungry: NodeNo) -> bool {
+    /// Withdraws the lapsed grants of other nodes before a node is served, whatever waits beside them: what the dead
+    /// hold may go first in line, or fill its tenant's quota. Whether there were any.
+    pub(crate) fn bury_the_silent(&mut self, now: Millis, asking: NodeNo) -> bool {
         let lately = |at: Millis| now.since(at) < COUNT_NODES_EVERY;
-        if self.reclaimed.is_some_and(lately) {
+        if self.buried.is_some_and(lately) || mutants::on(Mutant::SilentKept) {
             return false;
         }
-        self.reclaimed = Some(now);
+        self.buried = Some(now);
         let lapsed: Vec<NodeNo> = self
             .nodes
             .iter()
-            .filter(|(no, node)| **no != hungry && has_lapsed(node, now))
+            .filter(|(no, node)| **no != asking && has_lapsed(node, now))
             .map(|(no, _)| *no)
             .collect();
         let mut any = false;
         for no in lapsed {
             any |= self.bury(now, no);
         }
-        any || self.help_tail(now, hungry)
+        any
+    }
+
+    /// Looks, now and then, for work that others will not soon be through with, for a node that found too little; whether
+    /// any was taken away at once.
+    pub(crate) fn reclaim(&mut self, now: Millis, hungry: NodeNo) -> bool {
+        let lately = |at: Millis| now.since(at) < COUNT_NODES_EVERY;
+        if self.reclaimed.is_some_and(lately) || mutants::on(Mutant::SilentKept) {
+            return false;
+        }
+        self.reclaimed = Some(now);
+        self.help_tail(now, hungry)
+    }
+
+    /// An agent is heard. Where none was for some beats it was this coordinator that was deaf, and no node is to blame:
+    /// every grant gets a full life once, as under a new leader.
+    pub(crate) fn listen(&mut self, now: Millis) {
+        let silence = now.since(self.heard);
+        self.heard = now;
+        if silence < DEAF_AFTER {
+            return;
+        }
+        let holdings = self
+            .nodes
+            .values_mut()
+            .flat_map(|node| node.holdings.values_mut());
+        for holding in holdings {
+            holding.expires = holding.expires.max(now + GRANT_LIVES);
+        }
     }
 
     /// Takes all lapsed grants of a silent node away, with what it had in hand under suspicion.
@@ -125,54 +156,48 @@ impl Reign {
         let Some(node) = self.nodes.get(&no) else {
             return false;
         };
-        let alone = self.had_one_in_hand(no);
-        let lapsed: Vec<(GrantId, Option<TrackSet>)> = node
+        let lapsed = node
             .holdings
             .iter()
-            .filter(|(id, holding)| holding.expires <= now && self.is_grantable(id.job))
-            .map(|(id, holding)| (*id, holding.in_hand.clone()))
+            .filter(|(id, holding)| holding.expires <= now && self.is_grantable(id.job));
+        let lapsed: Vec<(GrantId, Withdrawal)> = lapsed
+            .map(|(id, _)| (*id, self.died(node, *id, Death::Silent)))
             .collect();
-        for (id, in_hand) in &lapsed {
-            let in_hand = in_hand.clone();
-            let death = Death::Silent;
-            self.withdraw(
-                *id,
-                Withdrawal::Died {
-                    in_hand,
-                    alone,
-                    death,
-                },
-            );
+        let any = !lapsed.is_empty();
+        for (id, why) in lapsed {
+            self.withdraw(id, why);
         }
-        !lapsed.is_empty()
+        any
     }
 
-    /// Whether a node had one track in hand and nothing else. What no beat has named yet is in hand whole: a track may
-    /// take its machine down before the first beat.
-    pub(crate) fn had_one_in_hand(&self, no: NodeNo) -> bool {
-        let Some(node) = self.nodes.get(&no) else {
-            return false;
-        };
-        let each = node.holdings.iter().map(|(id, holding)| {
-            let known = holding.in_hand.as_ref().map(TrackSet::len);
-            known.unwrap_or_else(|| self.uncovered(no, *id))
+    /// How a grant of a dead node ends: with what the last beat had in hand. A hand that was empty altogether says
+    /// nothing: a track that takes its machine down before the next beat is named by none, so that every track is
+    /// suspect that may have begun since.
+    pub(crate) fn died(&self, node: &Node, id: GrantId, death: Death) -> Withdrawal {
+        let idle = |holding: &Holding| holding.in_hand.as_ref().is_none_or(TrackSet::is_empty);
+        let all_idle = node.holdings.values().all(idle);
+        let known = node.holdings.get(&id).filter(|_| !all_idle);
+        Withdrawal::Died {
+            in_hand: known.and_then(|holding| holding.in_hand.clone()),
+            alone: self.was_tried_alone(node, id),
+            death,
+        }
+    }
+
+    /// Whether nothing ran on the node but one track that the grant is for. Beats are seconds old; this holds all the
+    /// same, since an agent names a suspect before it runs it, and nothing else begins until a later beat is answered.
+    fn was_tried_alone(&self, node: &Node, id: GrantId) -> bool {
+        let in_hand = |holding: &Holding| holding.in_hand.as_ref().map(TrackSet::len);
+        let only = node.holdings.iter().all(|(other, holding)| {
+            let mine = u64::from(*other == id);
+            in_hand(holding) == Some(mine)
         });
-        each.sum::<u64>() == 1
+        only && self.is_trial(node, id) && self.open_tracks(id.job, id.shard, id.attempt) == 1
     }
 
-    /// Tracks of a live grant without a row.
-    fn uncovered(&self, no: NodeNo, id: GrantId) -> u64 {
-        let grant = self.live_grant(no, id);
-        let shard = self
-            .jobs
-            .get(&id.job)
-            .and_then(|job| job.shards.get(&id.shard));
-        let extent = self.jobs.get(&id.job).and_then(|job| job.extent(id.shard));
-        let (Some(grant), Some(shard), Some(extent)) = (grant, shard, extent) else {
-            return 0;
-        };
-        let granted = extent.intersection(&TrackSet::from(grant.range));
-        granted.difference(&shard.covered).len()
+    fn is_trial(&self, node: &Node, id: GrantId) -> bool {
+        let grant = self.grant_of(node, id);
+        grant.is_some_and(|grant| grant.care == Care::Apart)
     }
 
     fn is_grantable(&self, job: JobNo) -> bool {
@@ -236,7 +261,8 @@ fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet) -> ShardRecord
             .position(|grant| grant.attempt == *attempt)
         {
             let grant = after.grants.remove(at);
-            blame(&mut after, &grant, why, &covered);
+            let open = extent.difference(&covered);
+            blame(&mut after, &grant, why, &open);
         }
     }
     after
@@ -251,7 +277,8 @@ pub(crate) fn has_work(grant: &Grant, extent: &TrackSet, covered: &TrackSet) -> 
     !granted.difference(covered).is_empty()
 }
 
-fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, covered: &TrackSet) {
+/// Notes why a grant ended; `open` is what the shard has left to do.
+fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, open: &TrackSet) {
     match why {
         Withdrawal::Free => {}
         Withdrawal::Failed(cause) => count(record, *cause),
@@ -261,17 +288,17 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, covered: &Tr
             death,
         } => {
             count(record, FailureCause::NodeLost);
-            let granted = TrackSet::from(grant.range);
-            let suspects = in_hand
-                .as_ref()
-                .map_or(granted.clone(), |set| set.intersection(&granted));
-            let open = suspects.difference(covered);
-            let alone = *alone && open.len() == 1;
+            let granted = open.intersection(&TrackSet::from(grant.range));
+            let suspects = match in_hand {
+                Some(in_hand) => granted.intersection(in_hand),
+                None => granted,
+            };
+            let alone = *alone && suspects.len() == 1;
             let alone = alone.then(|| AloneDeath {
                 node: grant.node.clone(),
                 death: *death,
             });
-            suspects::accuse(&mut record.suspects, &open, alone.as_ref());
+            suspects::accuse(&mut record.suspects, &suspects, alone.as_ref());
         }
     }
 }

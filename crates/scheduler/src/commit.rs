@@ -11,7 +11,7 @@ use crate::limits::{
 use crate::mutants::{self, Mutant};
 use crate::record::{Grant, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
-use crate::state::{GrantId, JobNo, NodeNo, Slot};
+use crate::state::{GrantId, Job, JobNo, NodeNo, Slot};
 use crate::suspects;
 use crate::{Answer, CommitAnswer, CommitOutcome, NodeKey, Order};
 use alloc::format;
@@ -39,6 +39,9 @@ impl Reign {
             if self.desk.is_dirty(slot) {
                 return Step::Wait(slot);
             }
+        }
+        if self.jobs.get(&job).is_some_and(Job::is_closing) {
+            return Step::Wait(Slot::Job(job));
         }
         self.judge_commit(no, job, commit)
     }
@@ -194,6 +197,10 @@ impl Reign {
         let job = self.job_of_agent(&node, &commit.job);
         let order = match (self.node_names.get(&node), job) {
             (Some(no), Some(job)) => {
+                let (entry, made) = (self.jobs.get(&job), self.nodes.get_mut(no));
+                if let (Some(entry), Some(made)) = (entry, made) {
+                    made.shunned.remove(&entry.key);
+                }
                 let id = GrantId {
                     job,
                     shard: commit.shard,

@@ -10,7 +10,7 @@ use crate::routing::works_for;
 use crate::state::{Held, Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
 use crate::{JobKey, NodeKey};
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use types::{Millis, ShardId, Stage, TrackSet};
@@ -67,14 +67,7 @@ impl Reign {
             .record()
             .is_some_and(|record| record.state == JobState::Running);
         if running {
-            let totals = job.tally.totals;
-            let open = totals
-                .tracks
-                .saturating_sub(job.tally.roots_covered + totals.granted);
-            let waiting = open + open_escalation_tracks(job);
-            if waiting > 0 {
-                reasons.extend(self.why_waiting(now, no, job, waiting));
-            }
+            reasons.extend(self.why_waiting(now, no, job));
             reasons.extend(self.why_held(now, no, None));
         }
         if reasons.is_empty() {
@@ -115,26 +108,45 @@ impl Reign {
     }
 
     /// Why tracks that nobody holds are not taken.
-    fn why_waiting(&self, now: Millis, no: JobNo, job: &Job, tracks: u64) -> Vec<Reason> {
-        if let Some(blocked) = self.why_no_node(now, job) {
-            return vec![Reason { blocked, tracks }];
-        }
+    fn why_waiting(&self, now: Millis, no: JobNo, job: &Job) -> Vec<Reason> {
         let mut by_reason: BTreeMap<Blocked, u64> = BTreeMap::new();
-        for (id, shard) in &job.shards {
-            for Reason { blocked, tracks } in self.why_free(now, no, job, *id, Some(shard)) {
+        for (stage, tracks) in waiting_by_stage(job) {
+            for Reason { blocked, tracks } in self.why_stage_waits(now, no, job, stage, tracks) {
                 *by_reason.entry(blocked).or_default() += tracks;
             }
-        }
-        let said: u64 = by_reason.values().sum();
-        let rest = tracks.saturating_sub(said);
-        if rest > 0 {
-            *by_reason.entry(self.why_not_taken(no)).or_default() += rest;
         }
         heaviest(by_reason)
     }
 
-    /// Why no node could take any track of the job.
-    fn why_no_node(&self, now: Millis, job: &Job) -> Option<Blocked> {
+    fn why_stage_waits(
+        &self,
+        now: Millis,
+        no: JobNo,
+        job: &Job,
+        stage: Stage,
+        tracks: u64,
+    ) -> Vec<Reason> {
+        if let Some(blocked) = self.why_no_node(now, job, stage) {
+            return vec![Reason { blocked, tracks }];
+        }
+        let shards = job.shards.iter().filter(|(id, _)| stage_of(**id) == stage);
+        let mut reasons: Vec<Reason> = shards
+            .flat_map(|(id, shard)| self.why_free(now, no, job, *id, Some(shard)))
+            .collect();
+        let said: u64 = reasons.iter().map(|reason| reason.tracks).sum();
+        let rest = tracks.saturating_sub(said);
+        if rest > 0 {
+            let blocked = self.why_not_taken(now, no);
+            reasons.push(Reason {
+                blocked,
+                tracks: rest,
+            });
+        }
+        reasons
+    }
+
+    /// Why no node could take any track of the job that waits for a stage.
+    fn why_no_node(&self, now: Millis, job: &Job, stage: Stage) -> Option<Blocked> {
         let ours = |node: &&Node| node.stored.is_some() && works_for(&node.key, &job.key);
         let joined = || self.nodes.values().filter(ours);
         if joined().next().is_none() {
@@ -144,28 +156,29 @@ impl Reign {
         if live.is_empty() {
             return Some(Blocked::NodesSilent);
         }
-        let serves = |node: &&&Node| node.serves(now);
-        let serving: Vec<&&Node> = live.iter().filter(serves).collect();
+        let serving: Vec<&Node> = live.into_iter().filter(|node| node.serves(now)).collect();
         if serving.is_empty() {
             return Some(Blocked::NodesNotServing);
         }
-        let stages: BTreeSet<Stage> = waiting_stages(job);
-        let runs = |stage: &Stage| {
-            serving
-                .iter()
-                .any(|node| node.record().is_some_and(|r| r.stages.contains(stage)))
-        };
-        if let Some(stage) = stages.iter().find(|stage| !runs(stage)) {
-            return Some(Blocked::NoNodeForStage { stage: *stage });
+        let running: Vec<&Node> = serving
+            .into_iter()
+            .filter(|node| node.runs(stage))
+            .collect();
+        if running.is_empty() {
+            return Some(Blocked::NoNodeForStage { stage });
         }
-        if serving.iter().all(|node| node.all_out().is_some()) {
+        let sound: Vec<&Node> = running
+            .into_iter()
+            .filter(|node| node.all_out().is_none())
+            .collect();
+        if sound.is_empty() {
             return Some(Blocked::DevicesOut);
         }
         let record = job.record()?;
-        let lacks = |node: &&&Node| node.meets(record).err();
-        let lacking: Vec<Blocked> = serving.iter().filter_map(lacks).collect();
+        let lacks = |node: &&Node| node.lacks(now, &job.key, record);
+        let lacking: Vec<Blocked> = sound.iter().filter_map(lacks).collect();
         // Where nodes lack different things, what the first one lacks is as good as any.
-        let none = lacking.len() == serving.len();
+        let none = lacking.len() == sound.len();
         lacking.into_iter().next().filter(|_| none)
     }
 
@@ -254,11 +267,11 @@ impl Reign {
         reasons
     }
 
-    fn why_not_taken(&self, no: JobNo) -> Blocked {
+    fn why_not_taken(&self, now: Millis, no: JobNo) -> Blocked {
         if let Some(quota) = self.quota_reached(no) {
             return quota;
         }
-        let order = self.in_order(&[]);
+        let order = self.in_order(now, None, &[]);
         let ahead = order.into_iter().take_while(|ahead| *ahead != no);
         let mut busy = ahead
             .filter_map(|ahead| Some((ahead, self.jobs.get(&ahead)?)))
@@ -356,13 +369,13 @@ impl Reign {
         id: ShardId,
         tracks: u64,
     ) -> Vec<Reason> {
-        if let Some(blocked) = self.why_no_node(now, job) {
+        if let Some(blocked) = self.why_no_node(now, job, stage_of(id)) {
             return vec![Reason { blocked, tracks }];
         }
         let own = self.why_free(now, no, job, id, job.shards.get(&id).map(Box::as_ref));
         if own.is_empty() {
             return vec![Reason {
-                blocked: self.why_not_taken(no),
+                blocked: self.why_not_taken(now, no),
                 tracks,
             }];
         }
@@ -399,20 +412,20 @@ impl Reign {
             reasons.push(whole(Blocked::NodeFull { node: name() }));
         }
         if reasons.is_empty() && node.holdings.is_empty() {
-            reasons.push(whole(self.why_idle(node)));
+            reasons.push(whole(self.why_idle(now, node)));
         }
         reasons
     }
 
     /// Why a sound node without grants has none.
-    fn why_idle(&self, node: &Node) -> Blocked {
+    fn why_idle(&self, now: Millis, node: &Node) -> Blocked {
         if let Some((code, _)) = &self.store_trouble {
             return Blocked::StoreTrouble { code: *code };
         }
         let waits = |no: &JobNo| {
             self.jobs
                 .get(no)
-                .is_some_and(|job| job.has_waiting() && node.may_take(job))
+                .is_some_and(|job| self.could_serve(now, node, *no, job))
         };
         let mut running = self.line.iter().map(|place| place.no);
         if running.any(|no| waits(&no)) {
@@ -442,11 +455,33 @@ fn open_escalation_tracks(job: &Job) -> u64 {
     job.open_escalations.iter().map(open).sum()
 }
 
-/// The stages that tracks wait for.
-fn waiting_stages(job: &Job) -> BTreeSet<Stage> {
-    let mut stages: BTreeSet<Stage> = job.ready.iter().map(|id| stage_of(*id)).collect();
-    if !job.fresh.is_empty() {
-        stages.insert(Stage::Screen);
-    }
-    stages
+/// Tracks that nobody holds, by the stage that they wait for.
+fn waiting_by_stage(job: &Job) -> BTreeMap<Stage, u64> {
+    let free = |(id, shard): (&ShardId, &Box<Shard>)| match id {
+        ShardId::Root(_) => shard.free(&job.extent(*id).unwrap_or_default()).len(),
+        ShardId::Escalation { .. } => 0,
+    };
+    let known: u64 = job.shards.iter().map(free).sum();
+    let waiting = [
+        (Stage::Screen, fresh_tracks(job) + known),
+        (Stage::Residual, open_escalation_tracks(job)),
+    ];
+    waiting
+        .into_iter()
+        .filter(|(_, tracks)| *tracks > 0)
+        .collect()
+}
+
+/// Tracks of root shards that have no key yet.
+fn fresh_tracks(job: &Job) -> u64 {
+    let Some(record) = job.record() else {
+        return 0;
+    };
+    let plan = record.spec.plan;
+    let rows =
+        |shard: u32| (u64::from(shard) * u64::from(plan.shard_tracks)).min(u64::from(plan.rows));
+    let ranges = job.fresh.ranges().iter();
+    ranges
+        .map(|range| rows(range.end) - rows(range.first))
+        .sum()
 }

@@ -16,7 +16,7 @@ use crate::revoking::made_shard;
 use crate::settle::doubled;
 use crate::state::{
     EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot,
-    Terms, Versioned,
+    Terms, Versioned, Withdrawal,
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
@@ -240,7 +240,28 @@ impl Reign {
             self.drop_holding(no, id, &grant);
         }
         for live in live {
-            self.note_holding(now, no, id, live);
+            self.note_holding(now, no, id, &live);
+            if live.begins {
+                self.return_if_late(no, id, &live.grant);
+            }
+        }
+    }
+
+    /// A pull's write may land after its node has left or begun another session: nobody knows of the grant, and it goes
+    /// back at no cost once the record is free. What recovery finds of an earlier session was answered, and may be worked on.
+    fn return_if_late(&mut self, job: JobNo, shard: ShardId, grant: &Grant) {
+        let key = NodeKey {
+            tenant: grant.tenant.clone(),
+            node: grant.node.clone(),
+        };
+        let node = self.node_names.get(&key).and_then(|no| self.nodes.get(no));
+        let late = node
+            .and_then(Node::record)
+            .is_some_and(|record| record.left || grant.session < record.session);
+        if late && matches!(self.phase, crate::reign::Phase::Leading) {
+            let chores = self.chores.entry(Slot::Shard(job, shard)).or_default();
+            let why = chores.withdraw.entry(grant.attempt);
+            why.or_insert(Withdrawal::Free);
         }
     }
 
@@ -276,7 +297,7 @@ impl Reign {
 
     /// A live grant was stored, or found by recovery: it lives from now on, whoever granted it. One that was there before
     /// lives on under the record's new terms.
-    fn note_holding(&mut self, now: Millis, job: JobNo, shard: ShardId, live: Live) {
+    fn note_holding(&mut self, now: Millis, job: JobNo, shard: ShardId, live: &Live) {
         let Live {
             grant,
             terms,
@@ -288,18 +309,18 @@ impl Reign {
             attempt: grant.attempt,
         };
         let key = NodeKey {
-            tenant: grant.tenant,
-            node: grant.node,
+            tenant: grant.tenant.clone(),
+            node: grant.node.clone(),
         };
         let no = self.node_entry(&key);
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
-        if begins {
-            let holding = new_holding(now, grant.session, terms);
+        if *begins {
+            let holding = new_holding(now, grant.session, *terms);
             node.holdings.insert(id, holding);
         } else if let Some(holding) = node.holdings.get_mut(&id) {
-            holding.terms = terms;
+            holding.terms = *terms;
         }
     }
 
@@ -331,6 +352,7 @@ const fn new_holding(now: Millis, session: Session, terms: Terms) -> Holding {
         in_hand: None,
         death: Death::Replaced,
         yield_at: None,
+        yield_told: 0,
         moved_at: now,
         unflushed: 0,
         open: 0,
@@ -387,11 +409,12 @@ fn hold(now: Millis, old: Option<&Shard>, new: &ShardRecord) -> Hold {
             .find(storage)
             .map_or(0, |failure| failure.count)
     };
-    let all = unreachable(&new.failures) > unreachable(was);
     let spent = new
         .failures
         .iter()
         .any(|failure| failure.count >= FAILURES_PER_CAUSE);
+    // The node that could not reach the source is passed over for a while; the others wait only once many could not.
+    let all = spent && unreachable(&new.failures) > unreachable(was);
     let span = if spent {
         BACK_OFF_SPENT
     } else {

@@ -3,7 +3,9 @@
 
 use crate::desk::Asked;
 use crate::event::AgentInfo;
-use crate::limits::{BEAT_EVERY, DEVICES_PER_NODE_MAX, GRANT_LIVES, IDENTITY_HELD, NODES_MAX};
+use crate::limits::{
+    BEAT_EVERY, DEAF_AFTER, DEVICES_PER_NODE_MAX, GRANT_LIVES, IDENTITY_HELD, NODES_MAX,
+};
 use crate::record::{Death, Duty, NodeRecord};
 use crate::reign::{Reign, Step};
 use crate::state::{Node, NodeNo, Slot};
@@ -73,6 +75,8 @@ impl Reign {
 
     /// A join is stored: everything that only the old session knew is forgotten, what it had in hand excepted.
     pub(crate) fn began(&mut self, now: Millis, key: &NodeKey) {
+        // Where nobody was heard the silence says nothing about this node.
+        let deaf = now.since(self.heard) >= DEAF_AFTER;
         let Some(node) = self
             .node_names
             .get(key)
@@ -80,9 +84,10 @@ impl Reign {
         else {
             return;
         };
-        let silent = node
-            .last_beat
-            .is_some_and(|at| now.since(at) >= GRANT_LIVES);
+        let silent = !deaf
+            && node
+                .last_beat
+                .is_some_and(|at| now.since(at) >= GRANT_LIVES);
         node.last_beat = Some(now);
         node.beat = 0;
         node.pulled = PullNo(0);
@@ -90,12 +95,14 @@ impl Reign {
         node.draining = false;
         node.devices_out.clear();
         node.refused_bundles.clear();
+        node.shunned.clear();
         node.deaths_seen = 0;
         for holding in node.holdings.values_mut() {
             holding.named = 0;
             holding.beats = 0;
             holding.missed = 0;
             holding.yield_at = None;
+            holding.yield_told = 0;
             holding.death = if silent {
                 Death::Silent
             } else {

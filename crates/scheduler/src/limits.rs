@@ -11,6 +11,8 @@ pub const SPLITS_MAX: usize = 64;
 pub const MARKED_MAX: usize = 16_384;
 /// Loaded bundles remembered of a node: more than its workers can hold.
 pub const BUNDLES_PER_NODE_MAX: usize = 64;
+/// Jobs that a node shuns: more than one holds grants of at once; beyond it the first to be over is forgotten.
+pub const SHUNNED_PER_NODE_MAX: usize = 64;
 /// Grants in one answer to a pull. Small shards must add up to two minutes of work on a fast node without an
 /// answer outgrowing one write group.
 pub const GRANTS_PER_PULL_MAX: usize = 64;
@@ -74,11 +76,17 @@ pub const REASONS_MAX: usize = 32;
 /// Shards of one job that one pull looks at before it goes on to the next job: bounds one call's work. Eight answers'
 /// worth, so that a few shards that wait hide nothing behind them.
 pub const SHARDS_SEEN_PER_PULL_MAX: usize = 512;
+/// Shards of all jobs that one pull looks at: sixteen jobs whose shards all wait hide nothing behind them, and a look at
+/// a shard is microseconds.
+pub const SHARDS_SEEN_IN_ALL_MAX: usize = 16 * SHARDS_SEEN_PER_PULL_MAX;
 
 /// Time between two beats of an agent.
 pub const BEAT_EVERY: Millis = Millis(2_000);
 /// A join is `IDENTITY_IN_USE` while the last session has beaten within this time: three beats.
 pub const IDENTITY_HELD: Millis = Millis(6_000);
+/// Where no agent was heard for this long the coordinator takes itself for the deaf one: three beats of the last node,
+/// and far below [`GRANT_LIVES`], so that a deafness that books nobody as dead is not waited out either.
+pub const DEAF_AFTER: Millis = Millis(6_000);
 /// A grant not renewed for this long may be withdrawn.
 pub const GRANT_LIVES: Millis = Millis(20_000);
 /// Work that one answer to a pull aims at.
@@ -100,6 +108,9 @@ pub const PREEMPT_COUNTS: Millis = Millis(10_000);
 /// A node that will be through with what it holds within this time is not asked to share it: a beat, a pull and the list
 /// to be read cost nearly as much.
 pub const SPLIT_WORTH: Millis = Millis(10_000);
+/// Answers that carry one wish to yield before an agent that gives no more is taken to have no more to give: one may be
+/// lost.
+pub const YIELD_TOLD_MAX: u8 = 2;
 /// What a track is taken to need on a node that has not measured itself.
 pub const TRACK_UNMEASURED: Millis = Millis(10_000);
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.

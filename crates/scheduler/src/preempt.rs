@@ -68,7 +68,8 @@ impl Reign {
         let urgent = before.filter_map(|place| self.jobs.get(&place.no).map(|job| (place, job)));
         let urgent = urgent.filter(|(place, job)| {
             let same = job.key.tenant == holder.key.tenant;
-            let by_lane = place.lane < mine.lane && (same || self.lanes_count(&job.key.tenant));
+            let by_lane =
+                place.lane < mine.lane && (same || self.lanes_count(now, node, &job.key.tenant));
             by_lane || (same && place.lane == mine.lane)
         });
         let takes = |job: &Job| {

@@ -25,6 +25,7 @@ const REMOVING_MAX: usize = 2 * (GROUP_OPS_MAX - 1);
 impl Reign {
     /// A record of the job has settled: publish if all is done, go on cleaning if it is closed.
     pub(crate) fn after_shard(&mut self, turn: &mut Turn<'_>, no: JobNo) {
+        self.close_cancelled(turn, no);
         let state = self
             .jobs
             .get(&no)

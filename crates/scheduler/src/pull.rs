@@ -8,8 +8,8 @@ use crate::event::Pull;
 use crate::grant::{self, Ground, Taker, Trial};
 use crate::limits::{
     BUNDLES_PER_NODE_MAX, COUNT_NODES_EVERY, GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX,
-    GRANTS_PER_SHARD_MAX, PULL_AGAIN, SHARDS_SEEN_PER_PULL_MAX, TRACKS_PER_PULL_MAX,
-    TRACKS_UNMEASURED,
+    GRANTS_PER_SHARD_MAX, PULL_AGAIN, SHARDS_SEEN_IN_ALL_MAX, SHARDS_SEEN_PER_PULL_MAX,
+    TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED,
 };
 use crate::mutants::{self, Mutant};
 use crate::quota::Room;
@@ -37,7 +37,9 @@ struct Plan<'a> {
     no: NodeNo,
     left: u32,
     grants: usize,
+    /// Shards looked at, of the job in hand and of all.
     seen: usize,
+    seen_in_all: usize,
     apart: bool,
     busy: bool,
     /// Nodes that live and take work.
@@ -57,7 +59,9 @@ impl Reign {
         if let Some(step) = self.pulled_before(no, asked, pull) {
             return step;
         }
+        self.listen(now);
         self.note_means(no, pull);
+        let buried = self.bury_the_silent(now, no);
         if let Some(reason) = self.takes_nothing(no) {
             self.note_pull(no, pull.number, true);
             return Step::Answer(Ok(self.nothing(pull.number, reason, PULL_AGAIN)));
@@ -65,7 +69,7 @@ impl Reign {
         let plan = self.plan_pull(now, no, pull);
         self.note_pull(no, pull.number, plan.left > 0);
         if plan.units.is_empty() {
-            let waits = plan.left > 0 && (self.reclaims(now, no) || plan.busy);
+            let waits = plan.left > 0 && (buried || self.reclaim(now, no) || plan.busy);
             let reason = self.idle_reason(now, no);
             let again = if waits { BUSY_AGAIN } else { PULL_AGAIN };
             return Step::Answer(Ok(self.nothing(pull.number, reason, again)));
@@ -165,6 +169,7 @@ impl Reign {
             left: wanted(pull, self.config.grant_work),
             grants: 0,
             seen: 0,
+            seen_in_all: 0,
             apart: self.tries_suspects(no),
             busy: false,
             serving: self.serving(now),
@@ -176,7 +181,7 @@ impl Reign {
             rooms: BTreeMap::new(),
         };
         self.note_backlog();
-        for job in self.in_order(&pull.bundles) {
+        for job in self.in_order(now, self.nodes.get(&no), &pull.bundles) {
             if plan.is_full() {
                 break;
             }
@@ -187,10 +192,6 @@ impl Reign {
             }
         }
         plan
-    }
-
-    fn reclaims(&mut self, now: Millis, no: NodeNo) -> bool {
-        !mutants::on(Mutant::SilentKept) && self.reclaim(now, no)
     }
 
     /// Whether the node has suspects to try: nothing else comes to it meanwhile, or nobody could be told apart.
@@ -208,18 +209,17 @@ impl Reign {
         let (Some(job), Some(node)) = (self.jobs.get(&no), self.nodes.get(&plan.no)) else {
             return;
         };
-        if !node.may_take(job) || self.is_beyond_quota(no) {
+        if !node.may_take_now(plan.now, job) || job.is_closing() || self.is_beyond_quota(no) {
             return;
         }
         let tenant = job.key.tenant.clone();
         let room = plan.rooms.get(&tenant).copied();
         plan.room = room.unwrap_or_else(|| self.room(&tenant));
         let mut left_here = plan.share(job);
-        let mut seen = 0;
-        loop {
-            let shards = self.shards_for(plan.no, no, seen);
-            seen += shards.len();
-            if shards.is_empty() || seen > SHARDS_SEEN_PER_PULL_MAX {
+        plan.seen = 0;
+        while plan.seen < SHARDS_SEEN_PER_PULL_MAX {
+            let shards = self.shards_for(plan.no, no, plan.seen);
+            if shards.is_empty() {
                 break;
             }
             for shard in shards {
@@ -270,6 +270,7 @@ impl Reign {
 
     fn plan_shard(&mut self, plan: &mut Plan<'_>, no: JobNo, shard: ShardId, want: u32) {
         plan.seen += 1;
+        plan.seen_in_all += 1;
         if self.desk.is_dirty(Slot::Shard(no, shard)) {
             plan.busy = true;
             return;
@@ -353,7 +354,7 @@ impl Plan<'_> {
 
     const fn is_full(&self) -> bool {
         let enough = self.left == 0 || self.grants >= GRANTS_PER_PULL_MAX;
-        enough || self.apart || self.seen >= SHARDS_SEEN_PER_PULL_MAX
+        enough || self.apart || self.seen_in_all >= SHARDS_SEEN_IN_ALL_MAX
     }
 
     fn took(&mut self, tracks: u32, care: Care) {

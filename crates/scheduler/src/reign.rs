@@ -82,7 +82,11 @@ pub(crate) struct Reign {
     pub(crate) shares: Shares,
     /// Grants that were asked back for something more urgent.
     pub(crate) preempted: BTreeMap<GrantId, preempt::Asked>,
+    /// When an agent was last heard.
+    pub(crate) heard: Millis,
     /// When lapsed grants were last looked for.
+    pub(crate) buried: Option<Millis>,
+    /// When the tail was last looked at.
     pub(crate) reclaimed: Option<Millis>,
     /// The store's last word where it refused to take writes.
     pub(crate) store_trouble: Option<(Code, String)>,
@@ -157,6 +161,7 @@ impl Core {
         }
         let mut reign = Reign::new(epoch, generation, self.last_id, self.config.clone());
         reign.began = turn.now;
+        reign.heard = turn.now;
         reign.read_first_page(turn);
         self.reign = Some(reign);
     }
@@ -238,6 +243,8 @@ impl Reign {
             job_ids: BTreeMap::new(),
             shares: Shares::default(),
             preempted: BTreeMap::new(),
+            heard: Millis(0),
+            buried: None,
             reclaimed: None,
             store_trouble: None,
             store_failures: 0,
@@ -362,7 +369,8 @@ impl Reign {
             .values_mut()
             .filter_map(|job| job.cancelling.take())
         {
-            calls.extend(cancelling.asked.map(|asked| asked.call));
+            let asked = cancelling.asked.into_iter().chain(cancelling.closing);
+            calls.extend(asked.map(|asked| asked.call));
             calls.extend(cancelling.also);
         }
         for entry in self.revocations.values_mut() {

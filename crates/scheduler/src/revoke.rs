@@ -11,6 +11,7 @@ use crate::key::RecordKey;
 use crate::limits::{DEVICE_NAME_BYTES_MAX, REVOCATIONS_MAX, REVOKED_JOBS_MAX};
 use crate::record::{self, Progress, RevocationRecord, ShardRecord};
 use crate::reign::{Reign, Step, Turn, overloaded};
+use crate::routing::works_for;
 use crate::state::{Job, JobNo, RevNo, RevStep, Revocation, Slot};
 use crate::{Action, Answer, JobKey, NodeKey, RevocationKey};
 use alloc::boxed::Box;
@@ -18,7 +19,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use types::{Code, Problem};
+use types::{Code, Problem, TenantId};
 
 /// Calls that may ask for one revocation while its intent is on its way: more than people do, fewer than a loop.
 const SAME_REVOCATIONS_MAX: usize = 16;
@@ -36,7 +37,7 @@ impl Reign {
         if let Some(no) = self.revocation_names.get(&key).copied() {
             return self.revoked_before(no, asked, &record);
         }
-        if record.jobs.is_empty() && !self.node_names.contains_key(&record.node) {
+        if !self.may_be_revoked(&record) {
             return Step::refuse(Code::NotFound, format!("find node `{}`", record.node));
         }
         if record.jobs.len() > REVOKED_JOBS_MAX || self.revocations.len() >= REVOCATIONS_MAX {
@@ -69,7 +70,15 @@ impl Reign {
         record
     }
 
-    /// Open jobs that hold a part or grant which the revocation ends, or may hold one by a write under way.
+    /// Whether the node is the caller's: one that is known, or one of the fleet that was dropped and left parts. Parts do
+    /// not say whose node made them, so that a tenant may not name one that it never had.
+    fn may_be_revoked(&self, record: &RevocationRecord) -> bool {
+        let fleet = record.node.tenant == TenantId::default();
+        self.node_names.contains_key(&record.node) || (fleet && !record.jobs.is_empty())
+    }
+
+    /// Open jobs that the node works for and that hold a part or grant which the revocation ends, or may hold one by a
+    /// write under way.
     fn jobs_touched(&self, record: &RevocationRecord) -> Vec<JobKey> {
         let pending = self.desk.pending_shards();
         let pending = pending.filter(|(_, shard)| touches(record, shard));
@@ -79,7 +88,10 @@ impl Reign {
             let held = shards.any(|shard| touches(record, &shard.stored.record));
             pending.contains(no) || held
         };
-        let open = self.jobs.iter().filter(|(_, job)| job.is_open());
+        let open = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.is_open() && works_for(&record.node, &job.key));
         let touched = open.filter(|(no, job)| holds(no, job));
         touched.map(|(_, job)| job.key.clone()).collect()
     }

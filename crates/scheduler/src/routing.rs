@@ -2,14 +2,15 @@
 //! pull and for each explanation, so that the two cannot drift.
 
 use crate::blocked::Blocked;
-use crate::limits::OTHER_NODE_WAIT;
+use crate::limits::{BACK_OFF_FIRST, BACK_OFF_SPENT, OTHER_NODE_WAIT, SHUNNED_PER_NODE_MAX};
 use crate::pull::stage_of;
 use crate::record::JobRecord;
 use crate::reign::Reign;
-use crate::state::{Job, JobNo, Node};
+use crate::settle::doubled;
+use crate::state::{Job, JobNo, Node, Shunned};
 use crate::{JobKey, NodeKey};
 use alloc::vec::Vec;
-use types::{Device, Millis, NodeId, ShardId, TenantId};
+use types::{Device, Millis, NodeId, ShardId, Stage, TenantId};
 
 /// Nodes of the default tenant are the operator's fleet and work for everybody; a tenant's own nodes work for it alone.
 pub(crate) fn works_for(node: &NodeKey, job: &JobKey) -> bool {
@@ -45,11 +46,58 @@ impl Reign {
     /// Whether a node could take tracks of a shard if it asked.
     pub(crate) fn is_able(&self, now: Millis, node: &Node, job: &Job, shard: ShardId) -> bool {
         let free = node.serves(now) && !self.is_revoked(node) && node.all_out().is_none();
-        free && node.runs(stage_of(shard)) && node.may_take(job)
+        free && node.runs(stage_of(shard)) && node.may_take_now(now, job)
+    }
+
+    /// Whether a job has tracks waiting that a node could take now, within what its tenant may have.
+    pub(crate) fn could_serve(&self, now: Millis, node: &Node, no: JobNo, job: &Job) -> bool {
+        let waits = |stage| job.waits_for(stage) && node.runs(stage);
+        let waits = waits(Stage::Screen) || waits(Stage::Residual);
+        waits && node.may_take_now(now, job) && self.quota_reached(no).is_none()
+    }
+}
+
+impl Job {
+    /// Whether it has tracks for a stage that nobody holds: roots come first among the shards that are ready.
+    fn waits_for(&self, stage: Stage) -> bool {
+        let ends = [self.ready.first(), self.ready.last()];
+        let ready = ends.into_iter().flatten().any(|id| stage_of(*id) == stage);
+        ready || (stage == stage_of(ShardId::Root(0)) && !self.fresh.is_empty())
     }
 }
 
 impl Node {
+    /// Whether the job may be given to it at this time, whatever the shard.
+    pub(crate) fn may_take_now(&self, now: Millis, job: &Job) -> bool {
+        self.may_take(job) && self.shuns(now, &job.key).is_none()
+    }
+
+    /// Until when it gets nothing of a job whose source it could not reach.
+    pub(crate) fn shuns(&self, now: Millis, job: &JobKey) -> Option<Millis> {
+        let shunned = self.shunned.get(job);
+        shunned
+            .map(|shunned| shunned.until)
+            .filter(|until| *until > now)
+    }
+
+    /// It could not reach what a job is read from or written to: its other work goes on, and other nodes may try.
+    pub(crate) fn shun(&mut self, now: Millis, job: &JobKey) {
+        if self.shuns(now, job).is_some() {
+            return;
+        }
+        let times = self
+            .shunned
+            .get(job)
+            .map_or(1, |shunned| shunned.times.saturating_add(1));
+        let until = now + doubled(BACK_OFF_FIRST, BACK_OFF_SPENT, times);
+        self.shunned.insert(job.clone(), Shunned { until, times });
+        if self.shunned.len() > SHUNNED_PER_NODE_MAX {
+            let first = self.shunned.iter().min_by_key(|(_, shunned)| shunned.until);
+            let first = first.map(|(job, _)| job.clone());
+            first.and_then(|job| self.shunned.remove(&job));
+        }
+    }
+
     /// Whether the job may be given to it, whatever the shard.
     pub(crate) fn may_take(&self, job: &Job) -> bool {
         works_for(&self.key, &job.key)
@@ -79,6 +127,13 @@ impl Node {
             return Err(Blocked::NoNodeWithBundle);
         }
         Ok(())
+    }
+
+    /// The same, or why it gets none of a job that it could take at another time.
+    pub(crate) fn lacks(&self, now: Millis, job: &JobKey, record: &JobRecord) -> Option<Blocked> {
+        let until = self.shuns(now, job);
+        let waits = until.map(|until| Blocked::BackOff { until });
+        self.meets(record).err().or(waits)
     }
 
     fn each_device(&self, fits: impl Fn(&Device) -> bool) -> bool {

@@ -8,10 +8,10 @@
 
 use crate::record::{Lane, ShardRecord};
 use crate::reign::Reign;
-use crate::state::{InLine, Job, JobNo};
+use crate::state::{InLine, Job, JobNo, Node};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use types::{Digest, Ledger, TenantId};
+use types::{Digest, Ledger, Millis, TenantId};
 
 /// What a track is taken to cost before any of a job is done: a second of a device.
 const COST_UNKNOWN_US: u64 = 1_000_000;
@@ -38,6 +38,8 @@ struct Share {
 struct Place {
     lane: Lane,
     had_us: u64,
+    /// The lane that it has, where a tenant that is ahead has none.
+    own_lane: Lane,
     priority: core::cmp::Reverse<i32>,
     deadline: types::UnixMillis,
     /// Its bundle is to be loaded first.
@@ -95,10 +97,15 @@ impl Job {
 }
 
 impl Reign {
-    /// Running jobs in the order in which a node is served that has these bundles loaded.
-    pub(crate) fn in_order(&self, loaded: &[Digest]) -> Vec<JobNo> {
+    /// Running jobs in the order in which a node is served that has these bundles loaded; without a node, as any would be.
+    pub(crate) fn in_order(
+        &self,
+        now: Millis,
+        node: Option<&Node>,
+        loaded: &[Digest],
+    ) -> Vec<JobNo> {
         let had = self.had();
-        let least = self.least_had(&had);
+        let least = self.least_had(now, node, &had);
         let lead = self.lead_us();
         let place = |line: &InLine| {
             let job = self.jobs.get(&line.no)?;
@@ -107,6 +114,7 @@ impl Reign {
             Some(Place {
                 lane: if ahead { Lane::Batch } else { line.lane },
                 had_us,
+                own_lane: line.lane,
                 priority: line.priority,
                 deadline: line.deadline,
                 loads: !loaded.contains(&job.record()?.spec.bundle),
@@ -118,11 +126,11 @@ impl Reign {
         places.into_iter().map(|place| place.line.no).collect()
     }
 
-    /// Whether a tenant's lanes count: it is not too far ahead of the one that waits longest.
-    pub(crate) fn lanes_count(&self, tenant: &TenantId) -> bool {
+    /// Whether a tenant's lanes count for a node: it is not too far ahead of the one that waits longest for it.
+    pub(crate) fn lanes_count(&self, now: Millis, node: &Node, tenant: &TenantId) -> bool {
         let had = self.had();
         let mine = had.get(tenant).copied().unwrap_or_default();
-        mine.saturating_sub(self.least_had(&had)) <= self.lead_us()
+        mine.saturating_sub(self.least_had(now, Some(node), &had)) <= self.lead_us()
     }
 
     /// What each tenant in line has had and will have by its live grants.
@@ -142,13 +150,19 @@ impl Reign {
         had
     }
 
-    fn least_had(&self, had: &BTreeMap<TenantId, u64>) -> u64 {
-        let backlog = |tenant: &TenantId| {
-            let share = self.shares.by_tenant.get(tenant);
-            share.is_some_and(|share| share.backlog)
+    /// What the tenant has had that waits longest: among those with work that the node could take, since one that waits
+    /// for another node or for its own quota gains nothing when others stand back.
+    fn least_had(&self, now: Millis, node: Option<&Node>, had: &BTreeMap<TenantId, u64>) -> u64 {
+        let waits = |line: &InLine| {
+            let job = self.jobs.get(&line.no)?;
+            let served = match node {
+                Some(node) => self.could_serve(now, node, line.no, job),
+                None => job.has_waiting() && self.quota_reached(line.no).is_none(),
+            };
+            served.then(|| had.get(&job.key.tenant).copied())?
         };
-        let waiting = had.iter().filter(|(tenant, _)| backlog(tenant));
-        waiting.map(|(_, had)| *had).min().unwrap_or_default()
+        let waiting = self.line.iter().filter_map(waits);
+        waiting.min().unwrap_or_default()
     }
 
     fn window_us(&self) -> u64 {

@@ -88,6 +88,8 @@ pub(crate) struct Cancelling {
     pub(crate) asked: Option<Asked>,
     /// Calls that ask the same.
     pub(crate) also: Vec<CallId>,
+    /// The call that began it, once the marker is put: the job's totals are taken when nothing of it is on its way.
+    pub(crate) closing: Option<Asked>,
 }
 
 /// How far a revocation has come.
@@ -233,6 +235,12 @@ impl Job {
         self.record().is_some_and(|record| record.state.is_open())
     }
 
+    /// Whether its cancel waits for changes of its shards, so that none may begin.
+    pub(crate) fn is_closing(&self) -> bool {
+        let cancelling = self.cancelling.as_ref();
+        cancelling.is_some_and(|cancelling| cancelling.closing.is_some())
+    }
+
     /// The tracks of a shard that exists.
     pub(crate) fn extent(&self, shard: ShardId) -> Option<TrackSet> {
         match shard {
@@ -325,6 +333,8 @@ pub(crate) struct Node {
     pub(crate) draining: bool,
     /// Bundles that it could not load in this session.
     pub(crate) refused_bundles: BTreeSet<Digest>,
+    /// Jobs whose source or storage it could not reach in this session.
+    pub(crate) shunned: BTreeMap<JobKey, Shunned>,
     /// Bundles that its workers had loaded at its last pull.
     pub(crate) bundles: Vec<Digest>,
     /// What it does in 1,000 seconds, by its last pull.
@@ -343,6 +353,13 @@ pub(crate) struct Terms {
     pub(crate) open: u64,
     pub(crate) care: Care,
     pub(crate) flush: Flush,
+}
+
+/// A job that a node gets nothing of for a while: longer each time, until it commits to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shunned {
+    pub(crate) until: Millis,
+    pub(crate) times: u32,
 }
 
 /// What liveness knows of a live grant.
@@ -365,6 +382,8 @@ pub(crate) struct Holding {
     pub(crate) death: Death,
     /// What is wanted back.
     pub(crate) yield_at: Option<Ordinal>,
+    /// Answers that carried this wish since the agent last gave something back.
+    pub(crate) yield_told: u8,
     /// When beats last showed progress: other tracks in hand, rows made, tracks counted.
     pub(crate) moved_at: Millis,
     pub(crate) unflushed: u32,
@@ -385,6 +404,7 @@ impl Node {
             devices_out: Vec::new(),
             draining: false,
             refused_bundles: BTreeSet::new(),
+            shunned: BTreeMap::new(),
             bundles: Vec::new(),
             rate: None,
             deaths_seen: 0,

@@ -2,7 +2,7 @@
 //! are asked, by `yield at`, for half of what they have not begun; a grant that makes no progress is withdrawn, and that
 //! costs. Nothing is done twice for speed alone. Looked for only when a node asks in vain, and seldom.
 
-use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED};
+use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
 use crate::record::{FailureCause, JobState};
 use crate::reign::Reign;
@@ -29,7 +29,8 @@ impl Reign {
             let still =
                 |holding: &Holding| holding.has_stood(now, after) || node.has_stood(now, after);
             let own = node.holdings.iter();
-            let own = own.filter(|(id, holding)| still(holding) && self.could_take(hungry, **id));
+            let own =
+                own.filter(|(id, holding)| still(holding) && self.could_run(now, hungry, **id));
             stalled.extend(own.map(|(id, _)| *id));
         }
         for id in &stalled {
@@ -54,7 +55,7 @@ impl Reign {
             .collect();
         slow.sort_unstable();
         for (_, no) in slow.into_iter().take(most) {
-            if let Some((id, at)) = self.half_of(no, hungry) {
+            if let Some((id, at)) = self.half_of(now, no, hungry) {
                 self.want_back(no, id, at);
             }
         }
@@ -74,7 +75,7 @@ impl Reign {
     }
 
     /// The node's grant with most tracks that it has not begun, and the ordinal from which on they are wanted back.
-    fn half_of(&self, no: NodeNo, hungry: NodeNo) -> Option<(GrantId, Ordinal)> {
+    fn half_of(&self, now: Millis, no: NodeNo, hungry: NodeNo) -> Option<(GrantId, Ordinal)> {
         let node = self.nodes.get(&no)?;
         if node
             .holdings
@@ -86,7 +87,7 @@ impl Reign {
         let own = node
             .holdings
             .keys()
-            .filter(|id| self.could_take(hungry, **id));
+            .filter(|id| self.could_take(now, hungry, **id));
         let id = *own.max_by_key(|id| (self.not_begun(no, **id), **id))?;
         let left = self.tracks_not_begun(no, id)?;
         let kept = usize::try_from(left.len() / 2).ok()?;
@@ -113,8 +114,13 @@ impl Reign {
         }
     }
 
-    /// Whether a node could take what another one holds.
-    fn could_take(&self, no: NodeNo, id: GrantId) -> bool {
+    /// Whether a node could take what another one holds beside what its tenant has.
+    fn could_take(&self, now: Millis, no: NodeNo, id: GrantId) -> bool {
+        self.could_run(now, no, id) && self.quota_reached(id.job).is_none()
+    }
+
+    /// Whether a node could take what another one loses: the quota that it fills is free again then.
+    fn could_run(&self, now: Millis, no: NodeNo, id: GrantId) -> bool {
         let (Some(node), Some(job)) = (self.nodes.get(&no), self.jobs.get(&id.job)) else {
             return false;
         };
@@ -122,12 +128,26 @@ impl Reign {
             job.record()
                 .is_some_and(|record| record.state == JobState::Running)
         };
-        let able = node.may_take(job) && node.runs(stage_of(id.shard));
-        running(job) && able && self.quota_reached(id.job).is_none()
+        let able = node.may_take_now(now, job) && node.runs(stage_of(id.shard));
+        running(job) && able
     }
 }
 
 impl Holding {
+    /// The agent says from where on it has nothing in hand, as it does in every beat from the first time on. A wish that
+    /// came later is answered by a lesser end only, or by none once two answers have carried it in vain.
+    pub(crate) fn has_yielded(&mut self, more: bool) {
+        if self.yield_at.is_none() {
+            return;
+        }
+        if more || self.yield_told >= YIELD_TOLD_MAX {
+            self.yield_at = None;
+            self.yield_told = 0;
+        } else {
+            self.yield_told += 1;
+        }
+    }
+
     /// Notes what a beat says of its progress.
     pub(crate) fn note_progress(&mut self, now: Millis, in_hand: &TrackSet, unflushed: u32) {
         let open = self.terms.open;

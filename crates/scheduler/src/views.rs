@@ -91,11 +91,15 @@ pub struct HeldView<'a> {
 impl Core {
     /// The jobs of a tenant, by name.
     pub fn jobs<'a>(&'a self, tenant: &'a TenantId) -> impl Iterator<Item = JobView<'a>> + 'a {
+        self.all_jobs().filter(move |job| job.key.tenant == *tenant)
+    }
+
+    /// The jobs of every tenant, by name: for what looks after the whole installation, never for an answer.
+    pub fn all_jobs(&self) -> impl Iterator<Item = JobView<'_>> {
         let reign = self.leading();
         let names = reign.into_iter().flat_map(|reign| reign.job_names.values());
         let jobs = names.filter_map(move |no| reign?.jobs.get(no));
-        jobs.filter(move |job| job.key.tenant == *tenant)
-            .filter_map(job_view)
+        jobs.filter_map(job_view)
     }
 
     /// One job.
@@ -126,14 +130,18 @@ impl Core {
         now: Millis,
         tenant: &'a TenantId,
     ) -> impl Iterator<Item = NodeView<'a>> + 'a {
+        self.all_nodes(now)
+            .filter(move |node| node.key.tenant == *tenant)
+    }
+
+    /// The nodes of every tenant, by name: for what looks after the whole installation, never for an answer.
+    pub fn all_nodes(&self, now: Millis) -> impl Iterator<Item = NodeView<'_>> {
         let reign = self.leading();
         let names = reign
             .into_iter()
             .flat_map(|reign| reign.node_names.values());
         let nodes = names.filter_map(move |no| reign?.nodes.get(no));
-        nodes
-            .filter(move |node| node.key.tenant == *tenant)
-            .filter_map(move |node| reign?.node_view(now, node))
+        nodes.filter_map(move |node| reign?.node_view(now, node))
     }
 
     /// One node.

@@ -135,5 +135,6 @@ fn spec(key: &JobKey, plan: ShardPlan, bundle: Digest, both: bool) -> JobSpec {
             ..Policy::default()
         },
         submitted_at: UnixMillis(1),
+        retry: None,
     }
 }

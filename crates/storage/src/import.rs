@@ -4,6 +4,8 @@
 //! and the objects. Memory stays bounded whatever the number of rows. Nothing is put into storage before the whole manifest
 //! has been read.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read, Write};
@@ -11,20 +13,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use catalog::{
-    Duplicates, DuplicatesFound, ManifestError, Parsed, Playlist, ROWS_MAX, Rejected,
-    RejectedWriter, Rules, Scratch, ScratchFile, Table, listing,
+    Duplicates, DuplicatesFound, Parsed, Playlist, ROWS_MAX, Rejected, RejectedWriter, Rules,
+    Scratch, ScratchFile, Table, listing,
 };
 use parquet::errors::ParquetError;
 use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 use types::{Code, Digest, SourceName, TenantId};
 
 use crate::objects::{run_blocking, sha256_of};
 use crate::snapshot::SnapshotWriter;
 use crate::sources::Place;
-use crate::{
-    ImportProgress, ObjectPath, Source, SourceError, Sources, Storage, StorageError, paths,
-};
+use crate::{ImportProgress, ObjectPath, Source, Sources, Storage, StorageError, paths};
+pub use error::ImportError;
 
 /// What is imported: always something within a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,74 +73,6 @@ pub struct Imported {
 
 /// Most rejected rows in an answer; the file has them all.
 pub const REJECTED_SHOWN_MAX: usize = 20;
-
-/// Why nothing was imported.
-#[derive(Debug, Error)]
-pub enum ImportError {
-    /// The source, or what was named in it, cannot be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The manifest as a whole was given up.
-    #[error(transparent)]
-    Manifest(#[from] ManifestError),
-    /// The key names neither a folder nor a manifest of a known kind.
-    #[error("`{key}` is neither a folder nor a `.csv`, `.m3u8` or `.m3u`")]
-    Kind {
-        /// As given.
-        key: String,
-    },
-    /// The manifest was written between the two passes.
-    #[error("`{key}` changed while it was read")]
-    Changed {
-        /// The manifest.
-        key: String,
-    },
-    /// More rows than [`ROWS_MAX`].
-    #[error("more than {ROWS_MAX} rows")]
-    TooLarge,
-    /// No row was accepted.
-    #[error("no row was accepted; {rejected} were rejected")]
-    Empty {
-        /// Rejected rows.
-        rejected: u64,
-        /// How many rows each code rejected.
-        by_code: BTreeMap<Code, u64>,
-        /// The first of them.
-        first: Vec<Rejected>,
-    },
-    /// Whoever asked for it wants it no longer.
-    #[error("the import was stopped")]
-    Stopped,
-    /// A scratch file could not be written or read.
-    #[error("write a scratch file in `{folder}`")]
-    Scratch {
-        /// The folder.
-        folder: PathBuf,
-        /// What failed.
-        source: io::Error,
-    },
-    /// Storage failed.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-impl ImportError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        match self {
-            Self::Source(error) => error.code(),
-            Self::Manifest(ManifestError::Unreadable { code, .. }) => *code,
-            Self::Manifest(ManifestError::Io(_)) => Code::StorageUnavailable,
-            Self::Kind { .. } => Code::ManifestUnknown,
-            Self::Changed { .. } => Code::SourceChanged,
-            Self::TooLarge => Code::CatalogTooLarge,
-            Self::Empty { .. } => Code::CatalogEmpty,
-            Self::Stopped => Code::DeadlineExceeded,
-            Self::Scratch { .. } => Code::StorageUnavailable,
-            Self::Storage(error) => error.code(),
-        }
-    }
-}
 
 impl ImportFrom {
     /// Tells by what stands under `key` and by its suffix how it is to be imported.

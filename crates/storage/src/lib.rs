@@ -6,6 +6,7 @@
 //! changed, and checked against the digest in their name when they are read. Which part counts is not decided here.
 
 mod bundles;
+mod collect;
 mod columns;
 mod error;
 mod export;
@@ -18,21 +19,24 @@ pub mod paths;
 mod pieces;
 mod progress;
 mod rejected;
+mod selection;
 mod snapshot;
 mod sources;
 mod verify;
 
 pub use bundles::{BUNDLE_FILES_MAX, BundleIndex, remove_unfinished_bundles};
+pub use collect::PartObject;
 pub use error::StorageError;
 pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
 pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
 pub use job::{Cancelled, Revoked, spec_sha256};
-pub use manifest::{Manifest, ManifestOf, ManifestPart};
+pub use manifest::{Manifest, ManifestOf, ManifestPart, Origin, RetriedError};
 pub use objects::{Put, Storage};
 pub use parts::{EncodedPart, Part, PartFooter, PartKind, StageSpan};
 pub use paths::ObjectPath;
 pub use progress::ImportProgress;
 pub use rejected::{RejectedPage, RejectedRow};
+pub use selection::Selection;
 pub use snapshot::Snapshot;
 pub use sources::{FOLDER_ENTRIES_MAX, Listing, Source, SourceError, SourceFile, Sources};
 pub use verify::{FINDINGS_MAX, Finding, VerifyReport};

@@ -1,7 +1,10 @@
-//! Manifests: what a published job consists of. Readers start here and never list.
+//! Manifests: what a published job consists of. Readers start here and never list. How a later manifest takes over
+//! another's rows is in `retried`.
 //!
 //! Written by the coordinator when every track is covered. The bytes are a function of the records alone, so that two
 //! coordinators, or one twice, write the same object under the same name; the name carries their digest.
+
+mod retried;
 
 use serde::{Deserialize, Serialize};
 use types::{
@@ -12,14 +15,19 @@ use crate::job::to_json;
 use crate::parts::tracks_text;
 use crate::{ObjectPath, Put, Storage, StorageError, paths};
 
+pub use retried::RetriedError;
+
 /// The version of the manifest's form.
 const FORMAT: u32 = 1;
+
+/// The version of the form of a manifest that takes rows from parts of other jobs, which older versions do not read.
+const FORMAT_BY_REFERENCE: u32 = 2;
 
 /// What a published job consists of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The version of this form; 1.
+    /// The version of this form; 1, or 2 where a part has an origin.
     pub format: u32,
     /// Whose it is.
     pub tenant: TenantId,
@@ -41,7 +49,7 @@ pub struct Manifest {
     pub policy: Policy,
     /// The terminal parts, in the order of their first tracks.
     pub parts: Vec<ManifestPart>,
-    /// What all parts cost together, those of the screen that escalated among them.
+    /// What the job's own parts cost together, those of the screen that escalated among them.
     pub ledger: Ledger,
 }
 
@@ -63,6 +71,23 @@ pub struct ManifestPart {
     pub rows: u32,
     /// The digest of its bytes.
     pub sha256: Digest,
+    /// Where its rows are of another job or list than the manifest's: what its footer says, and which of its rows count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// A part of another job, or over another list, that a manifest takes rows from by reference.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The job that made it.
+    pub job: JobId,
+    /// The list over which it made it.
+    pub list: Digest,
+    /// The rows that count, by that list's ordinals: the first of them is the row of the first of the part's `tracks`, and
+    /// so on.
+    #[serde(with = "tracks_text")]
+    pub tracks: TrackSet,
 }
 
 mod path_text {
@@ -113,8 +138,13 @@ impl Manifest {
             bundle,
             policy,
         } = of;
+        let by_reference = parts.iter().any(|part| part.origin.is_some());
         Self {
-            format: FORMAT,
+            format: if by_reference {
+                FORMAT_BY_REFERENCE
+            } else {
+                FORMAT
+            },
             tenant,
             generation,
             job,
@@ -189,14 +219,14 @@ impl Storage {
         } = &manifest;
         let expected = paths::manifest(tenant, *generation, job, *version, Digest::of(&bytes));
         match (manifest.format, expected == *path) {
-            (FORMAT, true) => Ok(manifest),
-            (FORMAT, false) => Err(StorageError::corrupt(
+            (FORMAT | FORMAT_BY_REFERENCE, true) => Ok(manifest),
+            (FORMAT | FORMAT_BY_REFERENCE, false) => Err(StorageError::corrupt(
                 path,
                 format!("what it says leads to {expected}"),
             )),
             (other, _) => Err(StorageError::corrupt(
                 path,
-                format!("format {other} is not {FORMAT}"),
+                format!("format {other} is not {FORMAT} or {FORMAT_BY_REFERENCE}"),
             )),
         }
     }

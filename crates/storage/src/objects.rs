@@ -215,6 +215,12 @@ impl Storage {
         }
     }
 
+    /// Removes an object.
+    pub(crate) async fn remove(&self, path: &ObjectPath) -> Result<(), StorageError> {
+        let removed = self.store.delete(&path.to_store()).await;
+        removed.map_err(|error| StorageError::from_store("remove", path.as_str(), error))
+    }
+
     /// Length of an object in bytes.
     pub(crate) async fn len(&self, path: &ObjectPath) -> Result<u64, StorageError> {
         let head = self.store.head(&path.to_store()).await;

@@ -4,6 +4,7 @@
 //! ```text
 //! {tenant}/snapshots/{list}.parquet                                  a list, named by its digest
 //! {tenant}/snapshots/{list}.rejected-{sha}.csv                       what an import of it rejected
+//! {tenant}/snapshots/{list}.selection-{list}.json                    which tracks of another list it has
 //! {tenant}/bundles/{digest}/index.json, …/{sha}                      a bundle's files by digest
 //! {tenant}/{generation}/{job}/spec.json, …/cancelled.json
 //! {tenant}/{generation}/_revocations/{revocation}-{sha}.json         no job's name begins with `_`
@@ -78,6 +79,14 @@ fn path(text: String) -> ObjectPath {
 /// A snapshot.
 pub fn snapshot(tenant: &TenantId, list: Digest) -> ObjectPath {
     path(format!("{tenant}/snapshots/{list}.parquet"))
+}
+
+/// Which tracks of the list `of` the list `list` is a selection of.
+pub fn selection(tenant: &TenantId, list: Digest, of: Digest) -> ObjectPath {
+    path(format!(
+        "{tenant}/snapshots/{list}.selection-{}.json",
+        of.short()
+    ))
 }
 
 /// The rejected rows of one import whose accepted rows came to `list`.

@@ -108,4 +108,30 @@ pub struct JobSpec {
     /// When it was submitted, for display.
     #[n(9)]
     pub submitted_at: UnixMillis,
+    /// The published result whose unscannable tracks it scans again; its list is then a selection of that result's.
+    #[n(10)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryOf>,
+}
+
+/// A published result, of which a later job scans some tracks again.
+#[derive(
+    Debug, Clone, PartialEq, Eq, Serialize, Deserialize, minicbor::Encode, minicbor::Decode,
+)]
+pub struct RetryOf {
+    /// The job that published it.
+    #[n(0)]
+    pub job: JobId,
+    /// The version of its manifest; the later job's is the next one.
+    #[n(1)]
+    pub version: u32,
+    /// The generation in which it was published.
+    #[n(2)]
+    pub generation: Generation,
+    /// SHA-256 of its manifest.
+    #[n(3)]
+    pub manifest: Digest,
+    /// The list that it is the result of.
+    #[n(4)]
+    pub list: Digest,
 }

@@ -22,7 +22,7 @@ pub use id::{
     ActorId, Attempt, CatalogName, Epoch, Generation, IdError, JobId, NodeId, PullNo, RevocationId,
     Session, SourceName, TenantId, TrackId,
 };
-pub use job::{JobSpec, Policy, Requirements, Stages};
+pub use job::{JobSpec, Policy, Requirements, RetryOf, Stages};
 pub use ledger::{Ledger, StageUse};
 pub use range::{Ordinal, Range, RangeError, TrackSet};
 pub use report::Report;

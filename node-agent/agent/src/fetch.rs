@@ -79,22 +79,20 @@ impl Fetcher {
         Ok(snapshot)
     }
 
-    /// A bundle on this disk, verified against the trusted keys each time: what lies on a disk may have been changed.
+    /// A bundle on this disk, verified against the trusted keys each time: what lies on a disk may have been changed. Bundles
+    /// are the installation's and stand under its first tenant; jobs of all tenants use them.
     ///
     /// # Errors
     /// Whether waiting may help; a bundle that is refused never will be accepted.
-    pub(crate) async fn bundle(
-        &self,
-        tenant: &TenantId,
-        bundle: Digest,
-    ) -> Result<Arc<Bundle>, Unready> {
+    pub(crate) async fn bundle(&self, bundle: Digest) -> Result<Arc<Bundle>, Unready> {
         let _one_at_a_time = self.fetching.lock().await;
         let folder = self.bundles.join(bundle.to_string());
         if let Ok(opened) = self.open(&folder, bundle).await {
             return Ok(opened);
         }
         let _nothing_there = std::fs::remove_dir_all(&folder);
-        let get = self.storage.get_bundle(tenant, bundle, &folder);
+        let installation = TenantId::default();
+        let get = self.storage.get_bundle(&installation, bundle, &folder);
         within_deadline(get)
             .await
             .map_err(|error| unready("get a bundle", bundle, &error))?;

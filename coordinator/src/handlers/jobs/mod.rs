@@ -1,10 +1,7 @@
-//! The jobs' service: submitting (in `submit`), and looking at, watching, cancelling and explaining jobs.
+//! The jobs' service: submitting (in `submit` and `retry`), steering (in `steer`), and looking at, watching and explaining jobs.
 
-#![expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "an answer of any other kind than was asked for is one and the same fault"
-)]
-
+mod retry;
+mod steer;
 mod submit;
 
 use std::cmp::Reverse;
@@ -13,14 +10,13 @@ use std::time::Duration;
 
 use proto::v1;
 use proto::v1::jobs_server::Jobs;
-use scheduler::record::{Closing, JobState};
-use scheduler::{Answer, Core, JobKey, Request, ShardView};
+use scheduler::record::JobState;
+use scheduler::{Core, JobKey, ShardView};
 use tonic::{Request as Call, Response, Status};
 use types::{Code, JobId, Problem, ShardId, TenantId, UnixMillis};
 
 use super::pages;
-use crate::app::{App, core_caller, unexpected};
-use crate::audit;
+use crate::app::App;
 use crate::rpc::{self, Answers, Sender};
 use crate::wire::jobs::{self as wire, JobSeen};
 
@@ -53,6 +49,15 @@ impl Jobs for JobsService {
         rpc::changing("SubmitJob", work).await
     }
 
+    async fn retry_job(
+        &self,
+        call: Call<v1::RetryJobRequest>,
+    ) -> Result<Response<v1::RetryJobResponse>, Status> {
+        let app = self.0.clone();
+        let work = async move { retry::retry(&app, call.into_inner()).await };
+        rpc::changing("RetryJob", work).await
+    }
+
     async fn get_job(
         &self,
         call: Call<v1::GetJobRequest>,
@@ -79,9 +84,36 @@ impl Jobs for JobsService {
         &self,
         call: Call<v1::CancelJobRequest>,
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
-        let service = self.clone();
-        let work = async move { service.cancel(call.into_inner()).await };
+        let app = self.0.clone();
+        let work = async move { steer::cancel(&app, call.into_inner()).await };
         rpc::changing("CancelJob", work).await
+    }
+
+    async fn pause_job(
+        &self,
+        call: Call<v1::PauseJobRequest>,
+    ) -> Result<Response<v1::PauseJobResponse>, Status> {
+        let app = self.0.clone();
+        let work = async move { steer::pause(&app, call.into_inner()).await };
+        rpc::changing("PauseJob", work).await
+    }
+
+    async fn resume_job(
+        &self,
+        call: Call<v1::ResumeJobRequest>,
+    ) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        let app = self.0.clone();
+        let work = async move { steer::resume(&app, call.into_inner()).await };
+        rpc::changing("ResumeJob", work).await
+    }
+
+    async fn rank_job(
+        &self,
+        call: Call<v1::RankJobRequest>,
+    ) -> Result<Response<v1::RankJobResponse>, Status> {
+        let app = self.0.clone();
+        let work = async move { steer::set_rank(&app, call.into_inner()).await };
+        rpc::changing("RankJob", work).await
     }
 
     async fn explain_job(
@@ -108,28 +140,6 @@ impl JobsService {
             .list_jobs(tenant, wire.page_size, &wire.page, |_| true)
             .await?;
         Ok(v1::ListJobsResponse { jobs, next_page })
-    }
-
-    async fn cancel(&self, wire: v1::CancelJobRequest) -> Result<v1::CancelJobResponse, Problem> {
-        let caller = proto::caller(wire.caller)?;
-        let key = key_of(&self.0.find_job(caller.tenant.clone(), wire.job).await?);
-        let reason = shorten(wire.reason, Closing::REASON_BYTES_MAX);
-        let request = Request::Cancel {
-            job: key.job.clone(),
-            reason,
-        };
-        let answer = self.0.driver.call(core_caller(&caller), request).await;
-        audit::line(&caller, "CancelJob", key.job.as_str(), &answer);
-        match answer? {
-            Answer::Changed { existing, .. } => {
-                let seen = self.0.find_job(caller.tenant, key.job.into()).await?;
-                Ok(v1::CancelJobResponse {
-                    job: Some(self.0.job_out(&seen)),
-                    existing,
-                })
-            }
-            other => Err(unexpected("CancelJob", &other)),
-        }
     }
 
     async fn explain(
@@ -322,12 +332,6 @@ fn is_unfinished(view: &ShardView<'_>) -> bool {
     view.covered < view.extent.len()
 }
 
-/// A text cut to a number of bytes, at the end of a character.
-fn shorten(mut text: String, bytes_max: usize) -> String {
-    text.truncate(text.floor_char_boundary(bytes_max));
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -340,11 +344,5 @@ mod tests {
         for bad in ["17", "x-j", "17-", "17-a/b"] {
             assert_eq!(cursor(bad).unwrap_err().code, Code::InvalidRequest, "{bad}");
         }
-    }
-
-    #[test]
-    fn a_reason_is_cut_at_the_end_of_a_character() {
-        assert_eq!(shorten("äää".to_owned(), 3), "ä");
-        assert_eq!(shorten("abc".to_owned(), 512), "abc");
     }
 }

@@ -4,16 +4,16 @@
 
 use proto::field::{nested, parsed};
 use proto::{Caller, v1};
-use scheduler::record::Lane;
 use scheduler::{Answer, Request, Submission};
 use storage::StorageError;
 use types::{
     CatalogName, Code, Digest, JobId, JobSpec, Policy, Problem, Requirements, SHARD_TRACKS_MAX,
-    ShardPlan, Stages, TenantId,
+    ShardPlan, Stages,
 };
 
 use crate::app::{App, core_caller, storage_problem, unexpected};
 use crate::bundles::check_trusted;
+use crate::wire::rank::{Rank, rank, requirements};
 use crate::{audit, clock};
 
 /// Longest id of a request.
@@ -25,7 +25,6 @@ pub(super) async fn submit(
     mut wire: v1::SubmitJobRequest,
 ) -> Result<v1::SubmitJobResponse, Problem> {
     let caller = proto::caller(wire.caller.take())?;
-    check_tenant(&caller.tenant)?;
     check_request_id(&wire.request_id)?;
     let job = job_of(&caller, &wire.request_id);
     let outcome = submit_as(app, &caller, job.clone(), wire).await;
@@ -45,14 +44,25 @@ async fn submit_as(
     wire: v1::SubmitJobRequest,
 ) -> Result<bool, Problem> {
     let asked = Asked::check(wire)?;
-    let (spec, spec_sha256) = specify(app, caller, job, &asked).await?;
+    let spec = specify(app, caller, job, &asked).await?;
+    hand_over(app, caller, spec, asked.rank, asked.requires).await
+}
+
+/// Hands a specification that storage holds to the core; whether it had it before.
+pub(super) async fn hand_over(
+    app: &App,
+    caller: &Caller,
+    spec: JobSpec,
+    rank: Rank,
+    requires: Requirements,
+) -> Result<bool, Problem> {
     let submission = Submission {
+        spec_sha256: storage::spec_sha256(&spec),
         spec,
-        spec_sha256,
-        lane: Lane::Batch,
-        priority: 0,
-        deadline: None,
-        requires: Requirements::default(),
+        lane: rank.lane.unwrap_or_default(),
+        priority: rank.priority.unwrap_or_default(),
+        deadline: rank.deadline,
+        requires,
     };
     match app
         .driver
@@ -71,6 +81,8 @@ struct Asked {
     bundle: String,
     policy: Policy,
     shard_tracks: Option<u32>,
+    rank: Rank,
+    requires: Requirements,
 }
 
 impl Asked {
@@ -83,6 +95,8 @@ impl Asked {
             bundle: wire.bundle,
             policy,
             shard_tracks: shard_tracks(wire.shard_tracks)?,
+            rank: rank("rank", wire.rank)?,
+            requires: requirements("requires", wire.requires)?,
         })
     }
 
@@ -110,6 +124,7 @@ impl Asked {
             bundle: bundle.digest,
             policy: self.policy.clone(),
             submitted_at: clock::wall(),
+            retry: None,
         })
     }
 
@@ -122,6 +137,7 @@ impl Asked {
             .map(|bundle| bundle.name)
             .unwrap_or_default();
         spec.actor == caller.actor
+            && spec.retry.is_none()
             && spec.catalog == self.catalog
             && spec.policy == self.policy
             && spec.list.to_string().starts_with(&self.snapshot)
@@ -138,13 +154,13 @@ async fn specify(
     caller: &Caller,
     job: JobId,
     asked: &Asked,
-) -> Result<(JobSpec, Digest), Problem> {
+) -> Result<JobSpec, Problem> {
     if let Some(found) = specified(app, caller, &job, asked).await? {
         return Ok(found);
     }
     let spec = asked.specification(app, caller, job.clone()).await?;
     match app.storage.put_spec(&spec).await {
-        Ok(_) => Ok(with_digest(spec)),
+        Ok(_) => Ok(spec),
         // The same request came twice at once, and the other one was first.
         Err(StorageError::Corrupt { path, cause }) => {
             let found = specified(app, caller, &job, asked).await?;
@@ -165,13 +181,23 @@ async fn specified(
     caller: &Caller,
     job: &JobId,
     asked: &Asked,
-) -> Result<Option<(JobSpec, Digest)>, Problem> {
+) -> Result<Option<JobSpec>, Problem> {
+    left_over(app, caller, job, |spec| asked.made(app, caller, spec)).await
+}
+
+/// The specification that storage has under this job's name, where it is of the same request.
+pub(super) async fn left_over(
+    app: &App,
+    caller: &Caller,
+    job: &JobId,
+    is_same: impl FnOnce(&JobSpec) -> bool,
+) -> Result<Option<JobSpec>, Problem> {
     let found = app
         .storage
         .get_spec(&caller.tenant, app.shelf.generation(), job)
         .await;
     match found {
-        Ok(spec) if asked.made(app, caller, &spec) => Ok(Some(with_digest(spec))),
+        Ok(spec) if is_same(&spec) => Ok(Some(spec)),
         Ok(_) => {
             let message =
                 format!("submit job `{job}`: its `request_id` was used with other content");
@@ -182,28 +208,13 @@ async fn specified(
     }
 }
 
-fn with_digest(spec: JobSpec) -> (JobSpec, Digest) {
-    let sha256 = storage::spec_sha256(&spec);
-    (spec, sha256)
-}
-
 /// The job's name: a digest of tenant and request id, so that it can be found again without a record.
-fn job_of(caller: &Caller, request_id: &str) -> JobId {
+pub(super) fn job_of(caller: &Caller, request_id: &str) -> JobId {
     let digest = Digest::of(format!("{}/{request_id}", caller.tenant).as_bytes());
     JobId::new(format!("j{}", digest.short())).expect("a letter and hexadecimal digits are a name")
 }
 
-/// Agents of this version work for the default tenant alone; a job of another would wait for ever.
-fn check_tenant(tenant: &TenantId) -> Result<(), Problem> {
-    if *tenant == TenantId::default() {
-        return Ok(());
-    }
-    let message =
-        format!("submit a job of tenant `{tenant}`, for which no agent of this version works");
-    Err(Problem::new(Code::InvalidRequest, message))
-}
-
-fn check_request_id(id: &str) -> Result<(), Problem> {
+pub(super) fn check_request_id(id: &str) -> Result<(), Problem> {
     let spelt = id
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));

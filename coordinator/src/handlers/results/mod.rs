@@ -3,6 +3,7 @@
 mod rows;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -10,9 +11,9 @@ use proto::v1;
 use proto::v1::results_server::Results;
 use scheduler::JobKey;
 use scheduler::record::{JobState, ManifestName};
-use storage::{ExportFormat, Finding, Manifest, ObjectPath, VerifyReport};
+use storage::{ExportFormat, Finding, Manifest, ManifestPart, ObjectPath, VerifyReport};
 use tonic::{Request as Call, Response, Status};
-use types::{Code, FindingCode, Problem, Purpose, TenantId, Verdict};
+use types::{Code, Digest, FindingCode, Problem, Purpose, TenantId, Verdict};
 
 use super::pages;
 use crate::app::{App, storage_problem};
@@ -201,7 +202,7 @@ impl App {
         Ok(Published { manifest, purpose })
     }
 
-    /// What a published job's parts cost, by their footers; where those are too many, by its total.
+    /// What a published job's own parts cost, by their footers; where those are too many, by its total.
     async fn measure_published(&self, seen: &JobSeen) -> Result<Measured, Problem> {
         let path = manifest_path(seen)?;
         let what = format!("read the result of job `{}`", seen.record.spec.job);
@@ -212,7 +213,7 @@ impl App {
             measured.add_total(&manifest.ledger);
             return Ok(measured);
         }
-        for part in &manifest.parts {
+        for part in own_parts(&manifest).values() {
             let part = self
                 .storage
                 .get_part(&part.key, part.sha256)
@@ -222,6 +223,21 @@ impl App {
         }
         Ok(measured)
     }
+}
+
+/// The parts that a manifest's job made itself, each once.
+fn own_parts(manifest: &Manifest) -> BTreeMap<&str, &ManifestPart> {
+    let own = manifest.parts.iter().filter(|part| {
+        let origin = part.origin.as_ref();
+        origin.is_none_or(|origin| origin.job == manifest.job)
+    });
+    own.map(|part| (part.key.as_str(), part)).collect()
+}
+
+/// The list that a job's result is of: of a retry, that of the result whose tracks it scanned again.
+fn result_list(seen: &JobSeen) -> Digest {
+    let spec = &seen.record.spec;
+    spec.retry.as_ref().map_or(spec.list, |retry| retry.list)
 }
 
 /// Where the manifest of a published job stands.
@@ -304,7 +320,7 @@ async fn verify(
     let seen = app.find_job(tenant, wire.job).await?;
     let path = manifest_path(&seen)?;
     let what = format!("verify the result of job `{}`", seen.record.spec.job);
-    let verifying = app.storage.verify(&path, seen.record.spec.list);
+    let verifying = app.storage.verify(&path, result_list(&seen));
     let report = tokio::select! {
         report = verifying => report.map_err(|error| storage_problem(&what, &error))?,
         () = answers.gone() => return Ok(()),

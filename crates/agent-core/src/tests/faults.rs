@@ -337,29 +337,6 @@ fn a_rejecting_grant_runs_nothing_and_says_why() {
 }
 
 #[test]
-fn suspects_of_other_nodes_run_one_at_a_time_on_a_proven_device() {
-    let mut node = Node::joined();
-    node.grant(Granted {
-        care: Care::Apart,
-        ..granted(1, 2)
-    });
-    node.tell(Event::Prepared {
-        grant: key(1),
-        outcome: Ok(()),
-    });
-    assert_eq!(
-        node.tell(Event::DeviceReady {
-            device: DEVICE,
-            bundle: BUNDLE
-        }),
-        [sing(0)]
-    );
-    node.slot(0);
-    node.slot(1);
-    assert_eq!(node.sung(0, true), [start(0, 0, 0)]);
-}
-
-#[test]
 fn a_bundle_that_cannot_be_had_gives_its_grants_back() {
     let mut node = Node::joined();
     node.grant(granted(1, 2));
@@ -408,4 +385,86 @@ fn work_that_comes_to_a_node_whose_devices_are_all_out_goes_back() {
     };
     let beat = node.beat_call();
     assert_eq!((beat.held, beat.released), (vec![], vec![back(1), back(2)]));
+}
+
+#[test]
+fn what_a_dead_worker_scored_is_not_vouched_for_by_its_successor() {
+    for (death, kept) in [
+        (Death::Own, false),
+        (Death::Hung, false),
+        (Death::Killed, true),
+    ] {
+        let mut node = Node::at_work(3, 2);
+        node.end(0, TrackOutcome::Scored);
+        node.die(death);
+        node.revive();
+        node.sung(0, true);
+        node.end(2, TrackOutcome::Scored);
+        let next = node.told(Event::SlotReady {
+            device: DEVICE,
+            slot: SlotNo(0),
+        });
+        let again = Action::Start {
+            token: Token(3),
+            device: DEVICE,
+            slot: SlotNo(0),
+            grant: key(1),
+            ordinal: if kept { 2 } else { 0 },
+        };
+        assert_eq!(next, [again], "{death:?}");
+    }
+}
+
+#[test]
+fn a_part_that_waits_for_its_canary_falls_with_its_worker() {
+    let mut node = Node::at_work(1, 1);
+    assert_eq!(node.end(0, TrackOutcome::Scored), [sing(0)]);
+    node.die(Death::Own);
+    assert_eq!(node.revive(), [start(1, 0, 0)]);
+    assert_eq!(
+        node.sung(0, true),
+        [],
+        "nothing of its predecessor is written"
+    );
+}
+
+#[test]
+fn poisoned_tracks_in_a_row_do_not_take_a_sound_device_out() {
+    let mut node = Node::at_work(7, 1);
+    let mut rejects = 0;
+    let mut nonce = 0;
+    let mut running = vec![(0, 0)];
+    // Tracks 0 to 5 kill every worker that runs them, track 6 is sound.
+    for _ in 0..100 {
+        let Some((token, ordinal)) = running.pop() else {
+            break;
+        };
+        let mut actions = if ordinal < 6 {
+            let mut actions = node.die(Death::Own);
+            actions.extend(node.revive());
+            actions
+        } else {
+            let mut actions = node.end(token, TrackOutcome::Scored);
+            actions.extend(node.told(Event::SlotReady {
+                device: DEVICE,
+                slot: SlotNo(0),
+            }));
+            actions
+        };
+        while let Some(action) = actions.pop() {
+            match action {
+                Action::Sing { nonce: asked, .. } => {
+                    assert_eq!(asked, nonce);
+                    nonce += 1;
+                    actions.extend(node.sung(asked, true));
+                }
+                Action::Start { token, ordinal, .. } => running.push((token.0, ordinal)),
+                Action::Reject { .. } => rejects += 1,
+                Action::TakeOut { .. } => panic!("the device is sound"),
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(rejects, 6);
+    assert_eq!(node.beat_call().devices_out, []);
 }

@@ -1,8 +1,10 @@
 //! Exact actions for exact events. A `Node` answers what is not the matter of a test.
 
+mod apart;
 mod faults;
 mod parts;
 mod session;
+mod turns;
 mod work;
 
 use super::*;

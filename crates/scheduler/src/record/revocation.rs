@@ -53,8 +53,8 @@ pub struct RevocationRecord {
 }
 
 impl RevocationRecord {
-    /// Whether a part falls under it. A part's record names its node without the tenant: a namesake's part goes too,
-    /// which costs work and no result.
+    /// Whether a part of one of its jobs falls under it. A part's record names its node without the tenant: a namesake's
+    /// part goes too, which costs work and no result. Its jobs are those that the node works for, never another tenant's.
     #[must_use]
     pub fn covers(&self, part: &Part) -> bool {
         part.node == self.node.node && part.made.iter().any(|made| self.covers_made(made))

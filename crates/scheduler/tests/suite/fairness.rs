@@ -258,3 +258,111 @@ proptest! {
         prop_assert!(invariants::shares_are_even(&had, grant).is_ok(), "{:?} at {:?}", had, costs);
     }
 }
+
+#[test]
+fn a_tenant_whose_work_no_node_can_take_does_not_switch_lanes_off_for_others() {
+    let mut world = World::new();
+    world.submit_as("a", "hard", 8, |submission| {
+        submission.requires.memory_bytes = u64::MAX;
+    });
+    for tenant in ["b", "c"] {
+        world.submit_as(tenant, &format!("bulk-{tenant}"), 200, |submission| {
+            submission.spec.plan.shard_tracks = 200;
+        });
+    }
+    let mut agent = Agent::joined(&mut world, "n");
+    assert_eq!(
+        agent.pull(&mut world, 60).grants[0].job.tenant.as_str(),
+        "b"
+    );
+    assert_eq!(
+        agent.pull(&mut world, 50).grants[0].job.tenant.as_str(),
+        "c"
+    );
+    world.submit_as("b", "urgent", 1, |submission| {
+        submission.lane = Lane::Interactive;
+    });
+    let next = agent.pull(&mut world, 1).grants[0].job.clone();
+    assert_eq!(next.job.as_str(), "urgent");
+}
+
+#[test]
+fn a_tenant_that_is_ahead_of_others_still_goes_by_lane_among_its_own_jobs() {
+    let mut world = World::new();
+    let submit = |world: &mut World, tenant: &str, job: &str, lane, priority, rows: u32| {
+        world.submit_as(tenant, job, rows, |submission| {
+            submission.lane = lane;
+            submission.priority = priority;
+            submission.spec.plan.shard_tracks = rows;
+        })
+    };
+    submit(&mut world, "b", "bulk", Lane::Batch, 9, 200);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 60);
+    submit(&mut world, "a", "small", Lane::Batch, 0, 8);
+    submit(&mut world, "b", "urgent", Lane::Interactive, 0, 1);
+    let mut served: Vec<String> = Vec::new();
+    for _ in 0..3 {
+        let grants = agent.pull(&mut world, 9).grants;
+        served.extend(grants.iter().map(|granted| granted.job.job.to_string()));
+    }
+    let at = |name: &str| served.iter().position(|job| job == name);
+    assert!(
+        at("urgent") < at("bulk") && at("urgent").is_some(),
+        "{served:?}"
+    );
+}
+
+#[test]
+fn a_node_that_cannot_reach_a_jobs_source_goes_on_with_others_and_another_node_takes_the_job_at_once()
+ {
+    let mut world = World::new();
+    let unreachable = world.submit("x", 8, 8);
+    let other = world.submit("y", 8, 8);
+    let mut blind = Agent::joined(&mut world, "blind");
+    let mut seeing = Agent::joined(&mut world, "seeing");
+    let granted = blind.pull(&mut world, 1).grants[0].clone();
+    assert_eq!(granted.job, unreachable);
+    blind.beat += 1;
+    let Request::Beat(mut beat) = blind.beat_request(|granted| granted.tracks.clone()) else {
+        panic!("a beat is a beat");
+    };
+    beat.held.clear();
+    beat.released = vec![scheduler::Released {
+        job: granted.job.job.clone(),
+        shard: granted.shard,
+        attempt: granted.attempt,
+        cause: scheduler::Cause::Storage,
+    }];
+    blind.grants.clear();
+    blind.send_beat(&mut world, Request::Beat(beat)).unwrap();
+    assert_eq!(blind.pull(&mut world, 1).grants[0].job, other);
+    assert_eq!(seeing.pull(&mut world, 1).grants[0].job, unreachable);
+    blind.beats_for(&mut world, Millis(1_000));
+    assert_eq!(
+        blind.pull(&mut world, 1).grants[0].job,
+        unreachable,
+        "it is tried again"
+    );
+}
+
+#[test]
+fn a_job_whose_shards_are_all_busy_hides_no_other() {
+    let mut world = World::new();
+    world.submit_as("default", "wide", 2_048, |submission| {
+        submission.spec.plan.shard_tracks = 1;
+    });
+    let other = world.submit("other", 8, 8);
+    let names = (0..9).map(|n| format!("n{n}"));
+    let mut agents: Vec<Agent> = names.map(|name| Agent::joined(&mut world, &name)).collect();
+    let mut last = agents.pop().unwrap();
+    for agent in &mut agents {
+        agent.pull += 1;
+        world.call(agent.pull_request(64));
+    }
+    last.pull += 1;
+    let call = world.call(last.pull_request(8));
+    world.settle();
+    let answer = world.answers.remove(&call).unwrap().unwrap();
+    assert_eq!(last.take_pull(&answer).grants[0].job, other);
+}

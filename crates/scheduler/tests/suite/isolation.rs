@@ -5,7 +5,7 @@ use crate::world::World;
 use crate::world::agent::{Agent, BOTH, SCREEN, SILENCE, tracks};
 use scheduler::record::{Care, FailureCause, PartKind};
 use scheduler::{Granted, Request};
-use types::{Millis, Ordinal, ShardId, TrackSet};
+use types::{Millis, Ordinal, ShardId, Stage, TrackSet};
 
 /// What a cluster of one-by-one dying nodes came to.
 struct End {
@@ -14,7 +14,7 @@ struct End {
 }
 
 /// Runs a job whose `poison` kills the node that runs it, until it is published. A node that is `told` beats between
-/// taking work and dying of it.
+/// taking work and dying of it; one that tries suspects always does.
 fn run(nodes: usize, rows: u32, poison: &[Ordinal], told: bool) -> End {
     let mut world = World::new();
     let job = world.submit("j", rows, rows);
@@ -50,10 +50,15 @@ fn round(world: &mut World, agent: &mut Agent, poison: &[Ordinal], told: bool, e
         agent.pull(world, 64);
         agent.pull(world, 64);
     }
+    let apart = agent
+        .grants
+        .iter()
+        .any(|granted| granted.care == Care::Apart);
     let kills = |granted: &Granted| poison.iter().any(|track| granted.tracks.contains(*track));
     let runs = |granted: &Granted| granted.care != Care::Reject && kills(granted);
     if agent.grants.iter().any(runs) {
-        if told {
+        // A suspect is named in hand before it runs.
+        if told || apart {
             agent.beat(world).expect("a living session is heard");
         }
         agent.kill();
@@ -179,8 +184,8 @@ fn a_worker_death_makes_its_tracks_suspect_and_counts_once_however_often_it_is_t
 }
 
 #[test]
-fn a_silent_nodes_one_track_in_hand_is_a_death_alone_and_an_empty_hand_accuses_nobody() {
-    for (in_hand, alone, suspects) in [(1, 1, 1), (0, 0, 0), (2, 0, 1)] {
+fn a_silent_node_accuses_what_its_last_beat_had_in_hand_and_everything_where_that_was_nothing() {
+    for (in_hand, suspects) in [(1, 1), (2, 2), (0, 8)] {
         let mut world = World::new();
         let job = world.submit("j", 8, 8);
         let mut silent = Agent::joined(&mut world, "silent");
@@ -188,16 +193,122 @@ fn a_silent_nodes_one_track_in_hand_is_a_death_alone_and_an_empty_hand_accuses_n
         silent
             .beat_with(&mut world, |_| tracks(3, 3 + in_hand))
             .unwrap();
-        world.pass(SILENCE);
         let mut other = Agent::joined(&mut world, "other");
+        other.beats_for(&mut world, SILENCE);
         other.pull(&mut world, 8);
         let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
-        assert_eq!(record.suspects.len(), suspects);
-        let names: usize = record
+        let named: u32 = record
             .suspects
             .iter()
-            .map(|suspect| suspect.alone.len())
+            .map(|suspect| suspect.tracks.len())
             .sum();
-        assert_eq!(names, alone);
+        assert_eq!(named, suspects);
+        let alone = record
+            .suspects
+            .iter()
+            .any(|suspect| !suspect.alone.is_empty());
+        assert!(!alone, "others of the grant may have begun since the beat");
+    }
+}
+
+/// Tries the one track of a job on one node after the other, each of which falls silent; gives what each beat had in hand.
+fn trials(hands: &[TrackSet]) -> scheduler::record::ShardRecord {
+    let mut world = World::new();
+    let job = world.submit("j", 1, 1);
+    let mut watch = Agent::new("watch", &[]);
+    watch.join(&mut world).unwrap();
+    for (life, hand) in hands.iter().enumerate() {
+        let mut node = Agent::joined(&mut world, &format!("n{life}"));
+        while node.pull(&mut world, 1).grants.is_empty() {
+            watch.beats_for(&mut world, Millis(1_000));
+            node.beat(&mut world).unwrap();
+        }
+        node.beat_with(&mut world, |_| hand.clone()).unwrap();
+        watch.beats_for(&mut world, SILENCE);
+    }
+    watch.pull(&mut world, 1);
+    world.store.shard(&job, ShardId::Root(0)).unwrap()
+}
+
+#[test]
+fn only_a_suspect_that_was_named_in_hand_by_itself_died_alone() {
+    let (empty, one) = (TrackSet::new(), tracks(0, 1));
+    for (hands, alone) in [
+        (vec![one.clone()], 0),
+        (vec![one.clone(), empty.clone()], 0),
+        (vec![one.clone(), one.clone()], 1),
+        (vec![empty, one.clone(), one], 2),
+    ] {
+        let record = trials(&hands);
+        let suspect = &record.suspects[0];
+        assert_eq!(usize::from(suspect.deaths), hands.len());
+        assert_eq!(suspect.alone.len(), alone, "{hands:?}");
+    }
+}
+
+#[test]
+fn a_track_that_kills_before_the_beat_that_would_name_it_waits_longer_each_time() {
+    let mut world = World::new();
+    world.submit("j", 1, 1);
+    let mut watch = Agent::new("watch", &[]);
+    watch.join(&mut world).unwrap();
+    let mut waits = Vec::new();
+    for life in 0..6 {
+        let mut node = Agent::joined(&mut world, &format!("n{life}"));
+        let from = world.now;
+        while node.pull(&mut world, 1).grants.is_empty() {
+            watch.beats_for(&mut world, Millis(250));
+            node.beat(&mut world).unwrap();
+        }
+        waits.push(world.now.since(from));
+        node.beat_with(&mut world, |_| TrackSet::new()).unwrap();
+        watch.beats_for(&mut world, SILENCE);
+    }
+    assert!(waits.is_sorted_by(|a, b| a < b), "{waits:?}");
+}
+
+#[test]
+fn suspects_that_lie_far_apart_are_tried_one_at_a_time_after_one_death_too() {
+    let mut world = World::new();
+    let job = world.submit("j", 1_000, 1_000);
+    let mut screen = Agent::new("screen", SCREEN);
+    screen.join(&mut world).unwrap();
+    let granted = screen.pull(&mut world, 1_000).grants[0].clone();
+    let unsure: TrackSet = [0, 999].into_iter().collect();
+    let request = screen.commit_request(&granted, &unsure, PartKind::Escalation);
+    world.ask(request).unwrap();
+    let mut residual = Agent::new("residual", &[Stage::Decode, Stage::Residual]);
+    residual.join(&mut world).unwrap();
+    let below = residual.pull(&mut world, 1_000).grants[0].clone();
+    assert_eq!(below.tracks, unsure);
+    screen.beats_for(&mut world, SILENCE);
+    screen.pull(&mut world, 1);
+    let record = world.store.shard(&job, below.shard).unwrap();
+    let named: Vec<_> = record
+        .suspects
+        .iter()
+        .map(|suspect| (suspect.tracks.first, suspect.tracks.end, suspect.together))
+        .collect();
+    assert_eq!(named, [(0, 1, 1), (999, 1_000, 1)]);
+}
+
+#[test]
+fn a_worker_death_is_counted_in_every_grant_whose_tracks_it_took() {
+    let mut world = World::new();
+    let job = world.submit("j", 16, 8);
+    let mut agent = Agent::joined(&mut world, "n");
+    assert_eq!(agent.pull(&mut world, 16).grants.len(), 2);
+    agent.beat += 1;
+    let Request::Beat(mut beat) = agent.beat_request(|granted| granted.tracks.clone()) else {
+        panic!("a beat is a beat");
+    };
+    for (held, first) in beat.held.iter_mut().zip([2, 9]) {
+        let tracks = tracks(first, first + 1);
+        held.deaths = vec![scheduler::WorkerDeath { number: 1, tracks }];
+    }
+    agent.send_beat(&mut world, Request::Beat(beat)).unwrap();
+    for (root, first) in [(0, 2), (1, 9)] {
+        let record = world.store.shard(&job, ShardId::Root(root)).unwrap();
+        assert_eq!(record.suspects[0].tracks.first, first);
     }
 }

@@ -326,3 +326,41 @@ fn what_makes_no_sense_is_refused() {
     let other = world.ask(revoke("r", "n", 1, 2)).unwrap_err();
     assert_eq!(other.code, Code::AlreadyExists);
 }
+
+#[test]
+fn a_tenant_revokes_nothing_of_another_ones_and_nothing_that_the_fleet_made() {
+    let (mut world, mut agent, granted) = setting();
+    agent.commit(&mut world, &granted, &tracks(2, 4)).unwrap();
+    agent.grants.clear();
+    world.submit_as("b", "own", 8, |submission| {
+        submission.lane = scheduler::record::Lane::Interactive;
+    });
+    assert_eq!(agent.pull(&mut world, 4).grants[0].job.job.as_str(), "own");
+    agent.finish(&mut world);
+    let before = world.store.all();
+    let refused = world.ask_as("b", revoke("r", "n", 0, 99)).unwrap_err();
+    assert_eq!(refused.code, Code::NotFound);
+    let same = |a: &scheduler::StoredEntry, b: &scheduler::StoredEntry| a.revision == b.revision;
+    let after = world.store.all();
+    assert!(before.iter().zip(&after).all(|(a, b)| same(a, b)) && before.len() == after.len());
+    // Even with a node of that name it reaches its own jobs alone.
+    let join = agent.join_request();
+    world.ask_as("b", join).unwrap();
+    let answer = world.ask_as("b", revoke("r", "n", 0, 99)).unwrap();
+    assert!(
+        matches!(answer, Answer::Revoked { jobs: 1, .. }),
+        "{answer:?}"
+    );
+    assert_eq!(world.core.job(&key("j")).unwrap().totals.done, 4);
+}
+
+#[test]
+fn the_fleets_owner_revokes_what_a_node_made_for_anybody() {
+    let mut world = World::new();
+    let own = world.submit_as("b", "own", 8, |_| {});
+    let mut agent = Agent::joined(&mut world, "n");
+    let granted = agent.pull(&mut world, 8).grants[0].clone();
+    agent.commit(&mut world, &granted, &tracks(0, 2)).unwrap();
+    world.ask(revoke("r", "n", 0, 9)).unwrap();
+    assert_eq!(world.core.job(&own).unwrap().totals.done, 0);
+}

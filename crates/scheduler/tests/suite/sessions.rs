@@ -57,6 +57,52 @@ fn leaving_returns_everything_at_no_cost_and_a_join_need_not_wait() {
 }
 
 #[test]
+fn a_grant_that_is_stored_after_its_node_has_left_or_come_back_returns_at_no_cost() {
+    for leaves in [true, false] {
+        let mut world = World::new();
+        let j = world.submit("j", 4, 4);
+        let mut agent = Agent::joined(&mut world, "n");
+        agent.pull += 1;
+        world.call(agent.pull_request(4));
+        let (id, txn) = world.next_write();
+        if leaves {
+            let (node, session) = (node("n"), agent.session);
+            world.ask(Request::Leave { node, session }).unwrap();
+        } else {
+            agent.kill();
+            world.pass(Millis(7_000));
+            agent.join(&mut world).unwrap();
+        }
+        let outcome = world.store.write(&txn);
+        world.feed(scheduler::Event::Written { id, outcome });
+        world.settle();
+        let record = world.store.shard(&j, types::ShardId::Root(0)).unwrap();
+        assert!(record.grants.is_empty(), "leaves: {leaves}");
+        assert!(record.failures.is_empty() && record.suspects.is_empty());
+    }
+}
+
+#[test]
+fn the_first_beat_of_a_new_session_ends_what_it_does_not_name_of_an_earlier_one() {
+    let mut world = World::new();
+    let j = world.submit("j", 8, 4);
+    let mut agent = Agent::joined(&mut world, "n");
+    let granted = agent.pull(&mut world, 8).grants;
+    agent.beat(&mut world).unwrap();
+    agent.kill();
+    world.pass(Millis(7_000));
+    agent.join(&mut world).unwrap();
+    // A part of the first grant was found on disk.
+    agent.grants = vec![granted[0].clone()];
+    agent.beat(&mut world).unwrap();
+    let grants = |root| {
+        let record = world.store.shard(&j, types::ShardId::Root(root)).unwrap();
+        record.grants.len()
+    };
+    assert_eq!((grants(0), grants(1)), (1, 0));
+}
+
+#[test]
 fn a_grant_missing_from_two_later_beats_returns_to_the_queue_at_no_cost() {
     let mut world = World::new();
     let j = world.submit("j", 4, 4);
@@ -83,14 +129,14 @@ fn a_silent_nodes_grants_stay_until_another_node_asks_for_more() {
     let mut silent = Agent::joined(&mut world, "silent");
     silent.pull(&mut world, 4);
     silent.beat_with(&mut world, |_| tracks(1, 3)).unwrap();
-    world.pass(SILENCE);
+    let mut other = Agent::joined(&mut world, "other");
+    other.beats_for(&mut world, SILENCE);
     let shard = types::ShardId::Root(0);
     assert_eq!(
         world.store.shard(&j, shard).unwrap().grants.len(),
         1,
         "expiry alone withdraws nothing"
     );
-    let mut other = Agent::joined(&mut world, "other");
     assert!(other.pull(&mut world, 4).grants.is_empty());
     let record = world.store.shard(&j, shard).unwrap();
     assert!(record.grants.is_empty());
@@ -99,6 +145,49 @@ fn a_silent_nodes_grants_stay_until_another_node_asks_for_more() {
         (record.suspects[0].deaths, record.suspects[0].together),
         (1, 1)
     );
+}
+
+#[test]
+fn what_a_dead_node_holds_goes_first_to_a_node_that_is_never_short_of_other_work() {
+    let mut world = World::new();
+    let urgent = world.submit_as("default", "urgent", 1, |submission| {
+        submission.lane = scheduler::record::Lane::Interactive;
+    });
+    let mut dead = Agent::joined(&mut world, "dead");
+    assert_eq!(dead.pull(&mut world, 1).grants[0].job, urgent);
+    world.submit("bulk", 100_000, 8);
+    let mut other = Agent::joined(&mut world, "other");
+    for _ in 0..13 {
+        other.beats_for(&mut world, Millis(2_000));
+        let pulled = other.pull(&mut world, 4);
+        if pulled.grants.iter().any(|granted| granted.job == urgent) {
+            return;
+        }
+        assert!(!pulled.grants.is_empty(), "there is always other work");
+    }
+    panic!(
+        "the urgent track stays with the dead: {:?}",
+        world.core.explain(world.now, &urgent, None)
+    );
+}
+
+#[test]
+fn a_coordinator_that_heard_nobody_for_longer_than_a_grant_lives_books_no_node_as_dead() {
+    let mut world = World::new();
+    let j = world.submit("j", 1, 1);
+    let mut busy = Agent::joined(&mut world, "busy");
+    busy.pull(&mut world, 1);
+    busy.beat(&mut world).unwrap();
+    let mut other = Agent::joined(&mut world, "other");
+    other.beat(&mut world).unwrap();
+    for _ in 0..3 {
+        world.pass(Millis(25_000));
+        assert!(other.pull(&mut world, 1).grants.is_empty());
+        let order = busy.beat(&mut world).unwrap().orders[0].order;
+        assert_eq!(order, scheduler::Order::Continue);
+    }
+    let record = world.store.shard(&j, types::ShardId::Root(0)).unwrap();
+    assert!(record.suspects.is_empty() && record.failures.is_empty());
 }
 
 #[test]

@@ -62,6 +62,34 @@ fn half_of_what_a_slow_node_has_not_begun_goes_to_an_idle_one() {
 }
 
 #[test]
+fn a_grant_that_was_split_is_split_again_though_its_agent_repeats_its_old_answer() {
+    let (mut world, mut slow, mut idle) = setting(200);
+    idle.pull(&mut world, 16);
+    beat(&mut world, &mut slow, &tracks(0, 4), None);
+    beat(&mut world, &mut slow, &tracks(0, 4), Some(10));
+    idle.pull(&mut world, 16);
+    idle.finish(&mut world);
+    world.pass(Millis(600));
+    assert!(idle.pull(&mut world, 16).grants.is_empty());
+    let order = beat(&mut world, &mut slow, &tracks(0, 4), Some(10));
+    assert_eq!(order, Order::YieldAt { at: 7 });
+    let order = beat(&mut world, &mut slow, &tracks(0, 4), Some(7));
+    assert_eq!(order, Order::Continue);
+    assert_eq!(idle.pull(&mut world, 16).grants[0].tracks, tracks(7, 10));
+}
+
+#[test]
+fn a_wish_that_two_answers_have_carried_in_vain_is_given_up() {
+    let (mut world, mut slow, mut idle) = setting(200);
+    idle.pull(&mut world, 16);
+    beat(&mut world, &mut slow, &tracks(0, 16), None);
+    for expected in [true, true, false] {
+        let order = beat(&mut world, &mut slow, &tracks(0, 16), Some(16));
+        assert_eq!(order != Order::Continue, expected);
+    }
+}
+
+#[test]
 fn what_will_soon_be_done_is_not_split() {
     let (mut world, mut slow, mut idle) = setting(16_000);
     idle.pull(&mut world, 16);
@@ -119,4 +147,26 @@ fn progress_of_any_kind_keeps_a_grant() {
     }
     let record = world.store.shard(&crate::world::key("j"), ROOT).unwrap();
     assert_eq!(record.grants.len(), 1);
+}
+
+#[test]
+fn a_stalled_grant_that_fills_its_tenants_quota_is_withdrawn_all_the_same() {
+    let mut world = World::with_config(Config {
+        stalled_after: STALLED,
+        quota: scheduler::Quota {
+            grants_max: Some(1),
+            ..scheduler::Quota::default()
+        },
+        ..Config::default()
+    });
+    world.submit("j", 16, 16);
+    let mut slow = Agent::joined(&mut world, "slow");
+    slow.pull(&mut world, 16);
+    let mut idle = Agent::joined(&mut world, "idle");
+    for _ in 0..12 {
+        slow.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+        idle.beats_for(&mut world, Millis(6_000));
+    }
+    assert!(idle.pull(&mut world, 16).grants.is_empty());
+    assert!(idle.pull(&mut world, 16).grants[0].tracks.contains(0));
 }

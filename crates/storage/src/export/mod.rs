@@ -6,13 +6,13 @@
 
 mod formats;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
-use types::{Purpose, Range, TrackRow, TrackSet};
+use types::{Ordinal, Purpose, Range, TrackRow, TrackSet};
 
-use crate::{Manifest, ManifestPart, Storage, StorageError};
+use crate::{Manifest, ManifestPart, Part, Storage, StorageError};
 use formats::Encoder;
 
 /// In what form rows leave.
@@ -97,25 +97,53 @@ impl Storage {
         listed: &ManifestPart,
     ) -> Result<Vec<TrackRow>, StorageError> {
         let part = self.get_part(&listed.key, listed.sha256).await?;
-        let footer = &part.footer;
-        let fits = footer.kind == crate::PartKind::Terminal
-            && footer.tenant == manifest.tenant
-            && footer.job == manifest.job
-            && footer.list == manifest.list
-            && footer.bundle == manifest.bundle
-            && footer.policy == manifest.policy
-            && footer.shard == listed.shard
-            && footer.attempt == listed.attempt
-            && footer.tracks == listed.tracks
-            && part.rows.len() == listed.rows as usize;
-        match fits {
-            true => Ok(part.rows),
+        match fits(&part, manifest, listed) {
+            true => Ok(counted(part.rows, listed)),
             false => Err(StorageError::corrupt(
                 &listed.key,
                 "its footer is not what the manifest says",
             )),
         }
     }
+}
+
+/// Whether a part's footer says what a manifest says of it.
+fn fits(part: &Part, manifest: &Manifest, listed: &ManifestPart) -> bool {
+    let footer = &part.footer;
+    let of_job = match &listed.origin {
+        None => {
+            footer.job == manifest.job
+                && footer.list == manifest.list
+                && footer.tracks == listed.tracks
+        }
+        Some(origin) => {
+            footer.job == origin.job
+                && footer.list == origin.list
+                && origin.tracks.difference(&footer.tracks).is_empty()
+                && origin.tracks.len() == listed.tracks.len()
+        }
+    };
+    of_job
+        && footer.kind == crate::PartKind::Terminal
+        && footer.tenant == manifest.tenant
+        && footer.bundle == manifest.bundle
+        && footer.policy == manifest.policy
+        && footer.shard == listed.shard
+        && footer.attempt == listed.attempt
+        && part.rows.len() == listed.rows as usize
+}
+
+/// The rows that count, with their ordinals in the manifest's list.
+fn counted(rows: Vec<TrackRow>, listed: &ManifestPart) -> Vec<TrackRow> {
+    let Some(origin) = &listed.origin else {
+        return rows;
+    };
+    let here: BTreeMap<Ordinal, Ordinal> = origin.tracks.iter().zip(listed.tracks.iter()).collect();
+    let counted = rows.into_iter().filter_map(|row| {
+        let ordinal = *here.get(&row.ordinal)?;
+        Some(TrackRow { ordinal, ..row })
+    });
+    counted.collect()
 }
 
 /// Parts whose tracks interleave, together: those of one shard and of its escalation shards. In a manifest's order, so that

@@ -172,6 +172,7 @@ fn groups_hold_together_what_interleaves_and_nothing_more() {
         tracks: ordinals.iter().copied().collect(),
         rows: ordinals.len() as u32,
         sha256: types::Digest::of(b""),
+        origin: None,
     };
     let parts: Vec<_> = GROUPS
         .iter()

@@ -14,6 +14,7 @@ fn part(first: u32, shard: u32) -> ManifestPart {
         tracks: [first, first + 2].into_iter().collect(),
         rows: 2,
         sha256: Digest::of(&first.to_le_bytes()),
+        origin: None,
     }
 }
 
@@ -98,6 +99,7 @@ async fn a_specification_is_put_once_and_another_under_its_name_is_refused() {
         bundle: of.bundle,
         policy: Policy::default(),
         submitted_at: UnixMillis(7),
+        retry: None,
     };
     assert_eq!(storage.put_spec(&spec).await.unwrap(), Put::Written);
     assert_eq!(storage.put_spec(&spec).await.unwrap(), Put::AlreadyThere);

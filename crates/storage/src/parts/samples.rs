@@ -197,6 +197,7 @@ pub(crate) async fn put_result(
             tracks,
             rows: part.rows,
             sha256: part.sha256,
+            origin: None,
         });
     }
     let manifest = Manifest::new(manifest_of(list, rows), parts, Ledger::default());

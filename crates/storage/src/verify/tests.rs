@@ -168,6 +168,7 @@ async fn a_track_with_two_rows_or_none_is_found() {
                 tracks: [2, 3].into_iter().collect(),
                 rows: 2,
                 sha256: part.sha256,
+                origin: None,
             });
         })
         .await;
@@ -209,6 +210,7 @@ async fn a_row_of_another_track_than_the_snapshot_s_is_foreign() {
         tracks: [0, 1].into_iter().collect(),
         rows: 2,
         sha256: part.sha256,
+        origin: None,
     };
     let manifest = Manifest::new(manifest_of(list, 2), vec![listed], Ledger::default());
     let (path, _) = storage.put_manifest(&manifest).await.unwrap();

@@ -215,9 +215,7 @@ fn transaction_fault(error: redb::TransactionError) -> Fault {
 
 fn open_database(backend: impl StorageBackend, cache: usize) -> Result<Database, Fault> {
     let mut builder = Builder::new();
-    let opened = builder
-        .set_cache_size(cache)
-        .create_with_backend(backend);
+    let opened = builder.set_cache_size(cache).create_with_backend(backend);
     opened.map_err(database_fault)
 }
 

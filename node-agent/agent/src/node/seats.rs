@@ -40,19 +40,12 @@ impl Node {
 
     pub(super) fn load(&mut self, device: DeviceNo, bundle: Digest) {
         self.vacate(device);
-        let tenant = self
-            .books
-            .values()
-            .find(|book| book.info.spec.bundle == bundle);
-        let tenant = tenant
-            .map(|book| book.info.spec.tenant.clone())
-            .unwrap_or_default();
         if let Some(seat) = self.seat(device) {
             seat.state = State::Fetching(bundle);
         }
         let fetcher = Arc::clone(&self.fetcher);
         self.spawn_news(async move {
-            let outcome = fetcher.bundle(&tenant, bundle).await;
+            let outcome = fetcher.bundle(bundle).await;
             News::Fetched {
                 device,
                 bundle,

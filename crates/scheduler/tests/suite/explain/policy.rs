@@ -3,8 +3,9 @@
 use super::{check, check_node, job, pair, why};
 use crate::world::World;
 use crate::world::agent::{Agent, revoke};
+use scheduler::record::PartKind;
 use scheduler::{Blocked, Config, Quota, Request};
-use types::{DeviceKind, Requirements};
+use types::{DeviceKind, Requirements, ShardId, Stage};
 
 /// A world with such a quota for everybody, a job of 32 tracks in shards of 8, and a node.
 fn under(quota: Quota) -> (World, scheduler::JobKey, Agent) {
@@ -146,4 +147,98 @@ fn job_and_node_under_revocation() {
     check_node(&world, "n", &[Blocked::NodeRevoked { node }]);
     world.settle();
     check(&world, &job, &Blocked::NotYetPulled);
+}
+
+/// A job of 24 tracks in three shards, one of which goes on to the residual, on a node that screens only.
+fn escalated(requires: Requirements) -> (World, scheduler::JobKey) {
+    let mut world = World::new();
+    let job = world.submit_as("default", "j", 24, |submission| {
+        submission.requires = requires
+    });
+    let mut agent = Agent::new("screen", crate::world::agent::SCREEN);
+    agent.join(&mut world).unwrap();
+    let granted = agent.pull(&mut world, 8).grants[0].clone();
+    let request = agent.commit_request(&granted, &granted.tracks, PartKind::Escalation);
+    world.ask(request).unwrap();
+    (world, job)
+}
+
+#[test]
+fn a_stage_that_no_node_runs_holds_up_its_own_tracks_alone() {
+    let (world, job) = escalated(Requirements::default());
+    let reasons = world.core.explain(world.now, &job, None).unwrap();
+    let said: Vec<(Blocked, u64)> = reasons.into_iter().map(|r| (r.blocked, r.tracks)).collect();
+    let stage = Stage::Residual;
+    assert_eq!(
+        said,
+        [
+            (Blocked::NotYetPulled, 16),
+            (Blocked::NoNodeForStage { stage }, 8)
+        ]
+    );
+    let fresh = world
+        .core
+        .explain(world.now, &job, Some(ShardId::Root(1)))
+        .unwrap();
+    assert_eq!(fresh[0].blocked, Blocked::NotYetPulled);
+}
+
+#[test]
+fn a_node_that_runs_the_stage_must_also_meet_the_job() {
+    let bytes = 1 << 30;
+    let (mut world, job) = escalated(Requirements {
+        memory_bytes: bytes,
+        ..Requirements::default()
+    });
+    let mut small = crate::world::agent_info("small", 1, crate::world::agent::BOTH);
+    small.devices[0].memory_bytes = 1 << 20;
+    world.ask(Request::Join(small)).unwrap();
+    check(&world, &job, &Blocked::NoNodeWithMemory { bytes });
+    check(&world, &job, &Blocked::NotYetPulled);
+}
+
+#[test]
+fn a_node_has_nothing_to_do_where_the_stage_or_the_quota_keeps_it_from_what_waits() {
+    let (mut world, _) = escalated(Requirements::default());
+    let mut both = Agent::joined(&mut world, "both");
+    while both
+        .pull(&mut world, 8)
+        .grants
+        .iter()
+        .any(|g| matches!(g.shard, ShardId::Root(_)))
+    {}
+    let mut screen = Agent::new("other", crate::world::agent::SCREEN);
+    screen.join(&mut world).unwrap();
+    world
+        .ask(Request::Leave {
+            node: crate::world::node("both"),
+            session: both.session,
+        })
+        .unwrap();
+    while !screen.pull(&mut world, 8).grants.is_empty() {}
+    check_node(&world, "screen", &[Blocked::NothingToDo]);
+    let (mut world, _, mut agent) = under(Quota {
+        grants_max: Some(1),
+        ..Quota::default()
+    });
+    Agent::joined(&mut world, "idle");
+    agent.pull(&mut world, 1);
+    check_node(&world, "idle", &[Blocked::NothingToDo]);
+}
+
+#[test]
+fn a_job_whose_source_no_node_reaches_waits_until_one_may_try_again() {
+    let (mut world, name, mut agent) = pair();
+    let granted = agent.pull(&mut world, 8).grants[0].clone();
+    super::beat(&mut world, &mut agent, |beat| {
+        beat.held.clear();
+        beat.released = vec![scheduler::Released {
+            job: job("j"),
+            shard: granted.shard,
+            attempt: granted.attempt,
+            cause: scheduler::Cause::Storage,
+        }];
+    });
+    let until = world.now + scheduler::limits::BACK_OFF_FIRST;
+    check(&world, &name, &Blocked::BackOff { until });
 }

@@ -142,6 +142,15 @@ impl Agent {
         self.send_beat(world, request)
     }
 
+    /// Beats every second or so for that long, while others are silent.
+    pub(crate) fn beats_for(&mut self, world: &mut World, span: Millis) {
+        let until = world.now + span;
+        while world.now < until {
+            world.pass(Millis(until.since(world.now).0.min(1_000)));
+            self.beat(world).expect("a living session is heard");
+        }
+    }
+
     pub(crate) fn send_beat(
         &mut self,
         world: &mut World,

@@ -296,6 +296,7 @@ pub(crate) fn spec(job: &str, rows: u32, shard_tracks: u32) -> JobSpec {
         bundle: Digest::of(b"bundle"),
         policy: Policy::default(),
         submitted_at: UnixMillis(1),
+        retry: None,
     }
 }
 
