@@ -1,5 +1,5 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, RECORD=file, DEVICE=cpu|cuda and KEY=file are read where the list says so.
+# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, RECORD=file, JSON=file, DEVICE=cpu|cuda and KEY=file are read where the list says so.
 
 DEVICE ?= cpu
 RUNS ?= 20
@@ -7,10 +7,11 @@ CATALOG ?=
 SEEDS ?= 2000
 FROM ?= 0
 RECORD ?= docs/reference/simulation-record.txt
-export DEVICE CATALOG
+JSON ?=
+export DEVICE CATALOG JSON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench crash bad-input sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo test bench bench-scheduler crash bad-input sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,6 +34,9 @@ test: setup ## all tests; needs no network once the registries have been read
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh
+
+bench-scheduler: ## the scheduler's targets: core alone, pairs over gRPC, restart after kill -9; a table, and JSON in JSON=file
+	@scripts/bench-scheduler.sh
 
 crash: build ## kill -9 every process in turn during RUNS=20 scans and recount the results
 	CRASH_RUNS=$(RUNS) cargo test --release --locked -p tests --test crash -- --nocapture --test-threads=1

@@ -9,6 +9,7 @@ mod agent;
 mod bundles;
 mod crash;
 mod edge;
+mod full;
 mod journal;
 mod path;
 mod people;

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -117,12 +118,20 @@ impl World {
     }
     /// Starts a coordinator as a process and waits until it listens.
     pub(crate) fn spawn(&self, more: &[&str]) -> Process {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_coordinator"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
+        command
             .args(self.flags(more))
             .args(["--log-format", "json"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::piped());
+        // SAFETY: between fork and exec one signal is set to be ignored, which is async-signal-safe. By default it ends a
+        // process that writes past `limit_files`, which no full disk does.
+        unsafe {
+            command.pre_exec(|| {
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                Ok(())
+            });
+        }
+        let mut child = command.spawn().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (found, address) = mpsc::channel();
         let (stderr, kept) = (child.stderr.take().unwrap(), lines.clone());
@@ -185,6 +194,18 @@ impl Process {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Lets the process write no file beyond so many bytes, or lets it write again.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let pid = i32::try_from(self.child.id()).unwrap();
+        let limit = libc::rlimit {
+            rlim_cur: bytes.unwrap_or(libc::RLIM_INFINITY),
+            rlim_max: libc::RLIM_INFINITY,
+        };
+        // SAFETY: the limit outlives the call, and nothing is asked for in return.
+        let set = unsafe { libc::prlimit(pid, libc::RLIMIT_FSIZE, &limit, std::ptr::null_mut()) };
+        assert_eq!(set, 0, "{}", std::io::Error::last_os_error());
     }
 
     /// SIGTERM, and whether it then ended well.

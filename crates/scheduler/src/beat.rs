@@ -7,12 +7,10 @@ use crate::limits::{
     DEVICE_NAME_BYTES_MAX, DEVICES_PER_NODE_MAX, GRANT_LIVES, GRANTS_PER_NODE_MAX,
 };
 use crate::mutants::{self, Mutant};
-use crate::pulled::flush;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
-use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
+use crate::state::{GrantId, Holding, Job, JobNo, Node, NodeNo, Withdrawal};
 use crate::{Answer, BeatAnswer, Flush, GrantOrder, Order};
-use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 use types::{Attempt, Code, JobId, Millis, Session, ShardId, TrackSet};
@@ -34,16 +32,38 @@ impl Reign {
             );
         }
         self.listen(now);
+        let named = self.named(no, beat);
         if self.counts(no, beat) {
             self.note_beat(now, no, beat);
-            self.renew(now, no, beat);
+            self.renew(now, no, beat, &named);
             self.note_missing(no, beat);
             self.take_back(now, no, beat);
             self.preempt(now, no);
         } else if mutants::on(Mutant::YieldExtends) {
-            self.renew(now, no, beat);
+            self.renew(now, no, beat, &named);
         }
-        Step::Answer(Ok(self.beat_answer(no, beat)))
+        Step::Answer(Ok(self.beat_answer(no, beat, &named)))
+    }
+
+    /// The grants that a beat names, in its order; `None` where their job is not there for the node.
+    fn named(&self, no: NodeNo, beat: &Beat) -> Vec<Option<GrantId>> {
+        // Grants of one job stand together as a rule: its name is looked up once.
+        let mut last: Option<(&JobId, Option<JobNo>)> = None;
+        let node = self.nodes.get(&no);
+        let mut named = Vec::with_capacity(beat.held.len());
+        for held in &beat.held {
+            let job = match last {
+                Some((same, job)) if *same == held.job => job,
+                Some(_) | None => node.and_then(|node| self.job_of_agent(&node.key, &held.job)),
+            };
+            last = Some((&held.job, job));
+            named.push(job.map(|job| GrantId {
+                job,
+                shard: held.shard,
+                attempt: held.attempt,
+            }));
+        }
+        named
     }
 
     /// A late or repeated beat is answered but changes nothing.
@@ -69,29 +89,27 @@ impl Reign {
     }
 
     /// Renews what the beat names, and takes its answers to `yield at` and its dead workers.
-    fn renew(&mut self, now: Millis, no: NodeNo, beat: &Beat) {
-        let told = self.nodes.get(&no).map_or(0, |node| node.deaths_seen);
-        for held in &beat.held {
-            let Some(id) = self.grant_id(no, &held.job, held.shard, held.attempt) else {
+    fn renew(&mut self, now: Millis, no: NodeNo, beat: &Beat, named: &[Option<GrantId>]) {
+        let Some(node) = self.nodes.get_mut(&no) else {
+            return;
+        };
+        let before = node.deaths_seen;
+        let mut told = Vec::new();
+        for (held, id) in beat.held.iter().zip(named) {
+            let holding = id.as_ref().and_then(|id| node.holdings.get_mut(id));
+            let (Some(id), Some(holding)) = (id, holding) else {
                 continue;
             };
-            // Only what lies in the grant is kept, so that no message makes this grow.
-            let granted = self.live_grant(no, id).map(|grant| grant.range);
-            let in_hand = held
-                .in_hand
-                .intersection(&granted.map(TrackSet::from).unwrap_or_default());
-            let open = self.open_tracks(id.job, id.shard, id.attempt);
-            let node = self.nodes.get_mut(&no);
-            let Some(holding) = node.and_then(|node| node.holdings.get_mut(&id)) else {
-                continue;
-            };
-            holding.note_progress(now, &in_hand, held.unflushed, open);
-            renew(holding, now, beat.session, in_hand);
+            holding.renew(now, beat, held);
+            if held.yielded_at.is_some() || !held.deaths.is_empty() {
+                told.push((*id, held));
+            }
+        }
+        for (id, held) in told {
             if let Some(end) = held.yielded_at {
-                holding.has_yielded(granted.is_some_and(|range| end < range.end));
                 self.shrink(id, end);
             }
-            self.note_deaths(no, id, held, told);
+            self.note_deaths(no, id, held, before);
         }
     }
 
@@ -114,16 +132,13 @@ impl Reign {
         if mutants::on(Mutant::LostGrantKept) {
             return;
         }
-        let named: BTreeSet<GrantId> = beat
-            .held
-            .iter()
-            .filter_map(|held| self.grant_id(no, &held.job, held.shard, held.attempt))
-            .collect();
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
-        for (id, holding) in &mut node.holdings {
-            if !named.contains(id) && (holding.beats >= 2 || holding.session < beat.session) {
+        for holding in node.holdings.values_mut() {
+            if holding.named != beat.number
+                && (holding.beats >= 2 || holding.session < beat.session)
+            {
                 holding.missed = holding.missed.saturating_add(1);
             }
         }
@@ -221,30 +236,29 @@ impl Reign {
         })
     }
 
-    fn beat_answer(&self, no: NodeNo, beat: &Beat) -> Answer {
-        let order = |held: &Held| {
-            let id = self.grant_id(no, &held.job, held.shard, held.attempt);
-            let order = id.map_or(Order::Stop, |id| self.order(no, id));
-            let order = match order {
-                Order::Stop if mutants::on(Mutant::WithdrawnRenewed) => Order::Continue,
-                Order::Stop | Order::Continue | Order::YieldAt { .. } => order,
-            };
+    fn beat_answer(&self, no: NodeNo, beat: &Beat, named: &[Option<GrantId>]) -> Answer {
+        let node = self.nodes.get(&no);
+        let order = |(held, id): (&Held, &Option<GrantId>)| {
+            let holding = id.and_then(|id| Some((id.job, node?.holdings.get(&id)?)));
             GrantOrder {
                 job: held.job.clone(),
                 shard: held.shard,
                 attempt: held.attempt,
-                order,
-                flush: id.map_or(Flush::AsConfigured, |id| self.flush_of(id)),
+                order: match holding {
+                    Some((job, holding)) => self.order_of(job, holding),
+                    None if mutants::on(Mutant::WithdrawnRenewed) => Order::Continue,
+                    None => Order::Stop,
+                },
+                flush: holding.map_or(Flush::AsConfigured, |(_, holding)| holding.terms.flush),
             }
         };
-        let node = self.nodes.get(&no);
         let hungry = node.and_then(|node| node.hungry_since);
         let drain = node
             .and_then(Node::record)
             .is_some_and(|r| r.duty == Duty::Draining);
         Answer::Beaten(BeatAnswer {
             epoch: self.epoch,
-            orders: beat.held.iter().map(order).collect(),
+            orders: beat.held.iter().zip(named).map(order).collect(),
             pull_now: hungry.is_some_and(|since| since < self.work),
             drain,
         })
@@ -252,29 +266,23 @@ impl Reign {
 
     /// What a node is to do with a grant, by the stored records.
     pub(crate) fn order(&self, no: NodeNo, id: GrantId) -> Order {
-        let Some(grant) = self.live_grant(no, id) else {
-            return Order::Stop;
-        };
-        let state = self
-            .jobs
-            .get(&id.job)
-            .and_then(Job::record)
-            .map(|r| &r.state);
+        let holding = self.nodes.get(&no).and_then(|node| node.holdings.get(&id));
+        holding.map_or(Order::Stop, |holding| self.order_of(id.job, holding))
+    }
+
+    fn order_of(&self, job: JobNo, holding: &Holding) -> Order {
+        let state = self.jobs.get(&job).and_then(Job::record).map(|r| &r.state);
         match state {
-            Some(JobState::Running) => self.yield_order(no, id),
+            Some(JobState::Running) => holding
+                .yield_at
+                .map_or(Order::Continue, |at| Order::YieldAt { at }),
             Some(JobState::Paused) => Order::YieldAt {
-                at: grant.range.first,
+                at: holding.terms.range.first,
             },
             Some(JobState::Publishing | JobState::Published(_) | JobState::Cancelled(_)) | None => {
                 Order::Stop
             }
         }
-    }
-
-    fn yield_order(&self, no: NodeNo, id: GrantId) -> Order {
-        let holding = self.nodes.get(&no).and_then(|node| node.holdings.get(&id));
-        let wanted = holding.and_then(|holding| holding.yield_at);
-        wanted.map_or(Order::Continue, |at| Order::YieldAt { at })
     }
 
     /// The stored live grant, where this node holds it.
@@ -287,21 +295,27 @@ impl Reign {
         let grant = shard.stored.record.grant(id.attempt)?;
         (grant.node == node.key.node && grant.tenant == node.key.tenant).then_some(grant)
     }
-
-    fn flush_of(&self, id: GrantId) -> Flush {
-        let shard = self
-            .jobs
-            .get(&id.job)
-            .and_then(|job| job.shards.get(&id.shard));
-        shard.map_or(Flush::AsConfigured, |shard| flush(&shard.stored.record))
-    }
 }
 
-fn renew(holding: &mut Holding, now: Millis, session: Session, in_hand: TrackSet) {
-    holding.expires = now + GRANT_LIVES;
-    holding.missed = 0;
-    holding.session = session;
-    holding.in_hand = Some(in_hand);
+impl Holding {
+    /// A beat names it: it lives on.
+    fn renew(&mut self, now: Millis, beat: &Beat, held: &Held) {
+        // Only what lies in the grant is kept, so that no message makes this grow.
+        let range = self.terms.range;
+        let in_hand = match held.in_hand.len_within(range) == held.in_hand.len() {
+            true => held.in_hand.clone(),
+            false => held.in_hand.intersection(&TrackSet::from(range)),
+        };
+        self.note_progress(now, &in_hand, held.unflushed);
+        self.expires = now + GRANT_LIVES;
+        self.missed = 0;
+        self.named = beat.number;
+        self.session = beat.session;
+        self.in_hand = Some(in_hand);
+        if let Some(end) = held.yielded_at {
+            self.has_yielded(end < range.end);
+        }
+    }
 }
 
 const fn withdrawal(cause: Cause) -> Withdrawal {

@@ -9,6 +9,7 @@ use crate::reign::{Core, Reign};
 use crate::routing::works_for;
 use crate::state::{Held, Job, JobNo, ManifestStep, Node, NodeNo, Shard, Slot};
 use crate::{JobKey, NodeKey};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -371,7 +372,7 @@ impl Reign {
         if let Some(blocked) = self.why_no_node(now, job, stage_of(id)) {
             return vec![Reason { blocked, tracks }];
         }
-        let own = self.why_free(now, no, job, id, job.shards.get(&id));
+        let own = self.why_free(now, no, job, id, job.shards.get(&id).map(Box::as_ref));
         if own.is_empty() {
             return vec![Reason {
                 blocked: self.why_not_taken(now, no),
@@ -456,7 +457,7 @@ fn open_escalation_tracks(job: &Job) -> u64 {
 
 /// Tracks that nobody holds, by the stage that they wait for.
 fn waiting_by_stage(job: &Job) -> BTreeMap<Stage, u64> {
-    let free = |(id, shard): (&ShardId, &Shard)| match id {
+    let free = |(id, shard): (&ShardId, &Box<Shard>)| match id {
         ShardId::Root(_) => shard.free(&job.extent(*id).unwrap_or_default()).len(),
         ShardId::Escalation { .. } => 0,
     };

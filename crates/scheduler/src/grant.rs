@@ -102,6 +102,9 @@ impl Ground<'_> {
             .filter(|start| *start > first)
             .min()
             .unwrap_or(Ordinal::MAX);
+        if self.record.suspects.is_empty() {
+            return alike_end(free, first, fence, most);
+        }
         let same = |ordinal: &Ordinal| {
             *ordinal < fence && self.kind(*ordinal) == (care, self.together(first))
         };
@@ -118,6 +121,24 @@ impl Ground<'_> {
     fn together(&self, ordinal: Ordinal) -> Option<u16> {
         suspects::of(&self.record.suspects, ordinal).map(|suspect| suspect.together)
     }
+}
+
+/// Where `most` free tracks from `first` on end that all are of one kind, or before the fence.
+fn alike_end(free: &TrackSet, first: Ordinal, fence: Ordinal, most: u32) -> Ordinal {
+    let (mut left, mut end) = (most, first.saturating_add(1));
+    for range in free.ranges().iter().filter(|range| range.end > first) {
+        let from = range.first.max(first);
+        let run = range.end.min(fence).saturating_sub(from);
+        if run >= left {
+            return from + left;
+        }
+        if run == 0 {
+            break;
+        }
+        left -= run;
+        end = from + run;
+    }
+    end
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::limits::{
     GRANTS_PER_SHARD_MAX,
 };
 use crate::mutants::{self, Mutant};
+use crate::pulled::flush;
 use crate::record::{
     Death, Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind,
     RevocationRecord, ShardRecord, Standing,
@@ -16,10 +17,11 @@ use crate::revoking::made_shard;
 use crate::settle::doubled;
 use crate::state::{
     EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot,
-    Versioned, Withdrawal,
+    Terms, Versioned, Withdrawal,
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
 use alloc::vec::Vec;
@@ -186,26 +188,32 @@ impl Reign {
         now: Millis,
         no: JobNo,
         id: ShardId,
-        record: ShardRecord,
+        mut record: ShardRecord,
         revision: Revision,
     ) {
+        // A hundred thousand of these are kept: without room to grow.
+        record.grants.shrink_to_fit();
+        record.parts.shrink_to_fit();
         let Some(job) = self.jobs.get_mut(&no) else {
             return;
         };
         let extent = job.extent(id).unwrap_or_default();
         let covered = record.covered();
-        let waiting = (job.ready.len(), job.free(id, &extent));
+        let before = (job.ready.len(), job.waiting(id, &extent));
         let old = job.shards.remove(&id);
         if matches!(self.phase, crate::reign::Phase::Leading) {
             let before = old.as_ref().map(|old| &old.stored.record);
             self.shares.charge(&job.key.tenant, before, &record);
         }
-        let hold = hold(now, old.as_ref(), &record);
         if let Some(old) = &old {
-            job.tally
-                .remove(&tally::contribution(id, &old.stored.record, &extent));
+            let (was, granted) = (&old.stored.record, old.granted);
+            let had = tally::contribution(id, was, &extent, &old.covered, granted);
+            job.tally.remove(&had);
         }
-        job.tally.add(&tally::contribution(id, &record, &extent));
+        let live = live_grants(old.as_deref(), &record, &extent, &covered);
+        let granted = live.iter().map(|live| live.terms.open).sum();
+        let adds = tally::contribution(id, &record, &extent, &covered, granted);
+        job.tally.add(&adds);
         if let ShardId::Root(root) = id {
             job.fresh.remove(Range {
                 first: root,
@@ -213,29 +221,32 @@ impl Reign {
             });
             job.note_escalations(root, &record);
         }
-        let ended = ended_grants(old.as_ref(), &record);
-        let begun: Vec<Grant> = begun_grants(old.as_ref(), &record);
+        let ended = ended_grants(old.as_deref(), &record);
         self.note_revoked(no, id, &record);
         let Some(job) = self.jobs.get_mut(&no) else {
             return;
         };
         let shard = Shard {
+            hold: hold(now, old.as_deref(), &record),
+            granted,
+            waiting: extent.len().saturating_sub(covered.len() + granted),
             stored: Versioned { record, revision },
             covered,
-            hold,
         };
-        job.shards.insert(id, shard);
+        job.shards.insert(id, Box::new(shard));
         job.note_ready(id, &extent);
-        let (shards, tracks) = waiting;
-        if job.ready.len() > shards || job.free(id, &extent) > tracks {
+        let (shards, tracks) = before;
+        if job.ready.len() > shards || job.waiting(id, &extent) > tracks {
             self.work += 1;
         }
         for grant in ended {
             self.drop_holding(no, id, &grant);
         }
-        for grant in begun {
-            self.add_holding(now, no, id, &grant);
-            self.return_if_late(no, id, &grant);
+        for live in live {
+            self.note_holding(now, no, id, &live);
+            if live.begins {
+                self.return_if_late(no, id, &live.grant);
+            }
         }
     }
 
@@ -287,8 +298,14 @@ impl Reign {
         }
     }
 
-    /// A live grant was stored, or found by recovery: it lives from now on, whoever granted it.
-    fn add_holding(&mut self, now: Millis, job: JobNo, shard: ShardId, grant: &Grant) {
+    /// A live grant was stored, or found by recovery: it lives from now on, whoever granted it. One that was there before
+    /// lives on under the record's new terms.
+    fn note_holding(&mut self, now: Millis, job: JobNo, shard: ShardId, live: &Live) {
+        let Live {
+            grant,
+            terms,
+            begins,
+        } = live;
         let id = GrantId {
             job,
             shard,
@@ -299,8 +316,14 @@ impl Reign {
             node: grant.node.clone(),
         };
         let no = self.node_entry(&key);
-        if let Some(node) = self.nodes.get_mut(&no) {
-            node.holdings.insert(id, new_holding(now, grant.session));
+        let Some(node) = self.nodes.get_mut(&no) else {
+            return;
+        };
+        if *begins {
+            let holding = new_holding(now, grant.session, *terms);
+            node.holdings.insert(id, holding);
+        } else if let Some(holding) = node.holdings.get_mut(&id) {
+            holding.terms = *terms;
         }
     }
 
@@ -313,8 +336,18 @@ impl Reign {
     }
 }
 
-const fn new_holding(now: Millis, session: Session) -> Holding {
+/// A live grant of a record that was stored.
+struct Live {
+    grant: Grant,
+    terms: Terms,
+    /// It was not there before.
+    begins: bool,
+}
+
+const fn new_holding(now: Millis, session: Session, terms: Terms) -> Holding {
     Holding {
+        terms,
+        named: 0,
         expires: Millis(now.0.saturating_add(GRANT_LIVES.0)),
         beats: 0,
         missed: 0,
@@ -337,14 +370,25 @@ fn ended_grants(old: Option<&Shard>, new: &ShardRecord) -> Vec<Grant> {
     old.iter().filter(gone).cloned().collect()
 }
 
-fn begun_grants(old: Option<&Shard>, new: &ShardRecord) -> Vec<Grant> {
+fn live_grants(
+    old: Option<&Shard>,
+    new: &ShardRecord,
+    extent: &TrackSet,
+    covered: &TrackSet,
+) -> Vec<Live> {
     let had =
         |grant: &Grant| old.is_some_and(|old| old.stored.record.grant(grant.attempt).is_some());
-    new.grants
-        .iter()
-        .filter(|grant| !had(grant))
-        .cloned()
-        .collect()
+    let live = |grant: &Grant| Live {
+        begins: !had(grant),
+        terms: Terms {
+            range: grant.range,
+            open: tally::open(grant, extent, covered),
+            care: grant.care,
+            flush: flush(new),
+        },
+        grant: grant.clone(),
+    };
+    new.grants.iter().map(live).collect()
 }
 
 /// What waits after a change: longer with each failure that costs.
@@ -409,9 +453,9 @@ fn failures(failures: &[Failure]) -> u32 {
 
 impl Job {
     /// Tracks of a shard that are neither covered nor granted.
-    fn free(&self, id: ShardId, extent: &TrackSet) -> u64 {
+    fn waiting(&self, id: ShardId, extent: &TrackSet) -> u64 {
         let known = self.shards.get(&id);
-        known.map_or(extent.len(), |shard| shard.free(extent).len())
+        known.map_or(extent.len(), |shard| shard.waiting)
     }
 
     /// Notes whether a shard has tracks to grant, and whether an escalation shard is done.
@@ -422,7 +466,7 @@ impl Job {
         let record = &shard.stored.record;
         let room = record.grants.len() < GRANTS_PER_SHARD_MAX && record.standing == Standing::Live;
         let lost = mutants::on(Mutant::YieldLost) && !record.grants.is_empty();
-        if room && !lost && !shard.free(extent).is_empty() {
+        if room && !lost && shard.waiting > 0 {
             self.ready.insert(id);
         } else {
             self.ready.remove(&id);
@@ -474,11 +518,12 @@ impl Job {
             }
             self.escalations.insert(id, made);
             self.open_escalations.insert(id);
-            match self.shards.contains_key(&id) {
-                true => self.note_ready(id, &part.tracks),
-                false => {
-                    self.ready.insert(id);
+            match self.shards.get_mut(&id) {
+                Some(shard) => {
+                    shard.waiting = shard.free(&part.tracks).len();
+                    self.note_ready(id, &part.tracks);
                 }
+                None => _ = self.ready.insert(id),
             }
         }
     }

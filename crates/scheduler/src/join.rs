@@ -98,6 +98,7 @@ impl Reign {
         node.shunned.clear();
         node.deaths_seen = 0;
         for holding in node.holdings.values_mut() {
+            holding.named = 0;
             holding.beats = 0;
             holding.missed = 0;
             holding.yield_at = None;

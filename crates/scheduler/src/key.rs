@@ -1,7 +1,6 @@
 //! Where records stand in the store: `/{generation}/{tenant}/{job|node|revocation|shard}/...`. Numbers are written with a
 //! fixed width, so that keys sort as their shards do. Keys are made and read here and nowhere else.
 
-use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 use types::{Attempt, Generation, JobId, NodeId, RevocationId, ShardId, TenantId};
@@ -32,6 +31,21 @@ pub struct JobKey {
 impl fmt::Display for JobKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.tenant, self.job)
+    }
+}
+
+impl JobKey {
+    /// The key of the job's record.
+    pub(crate) fn path(&self, generation: Generation) -> String {
+        path(generation, &self.tenant, "job", self.job.as_str())
+    }
+
+    /// The key of a shard's record.
+    pub(crate) fn shard_path(&self, generation: Generation, shard: ShardId) -> String {
+        let mut path = path(generation, &self.tenant, "shard", self.job.as_str());
+        path.push('/');
+        put_shard(&mut path, shard);
+        path
     }
 }
 
@@ -102,28 +116,24 @@ pub struct KeyError(pub String);
 /// The prefix of every key of a generation.
 #[must_use]
 pub(crate) fn prefix(generation: Generation) -> String {
-    format!("/{:010}/", generation.0)
+    let mut prefix = String::from("/");
+    put_number(&mut prefix, generation.0);
+    prefix.push('/');
+    prefix
 }
 
 impl RecordKey {
     /// The key as the store knows it.
     #[must_use]
     pub fn path(&self, generation: Generation) -> String {
-        let prefix = prefix(generation);
         match self {
-            Self::Job(key) => format!("{prefix}{}/job/{}", key.tenant, key.job),
-            Self::Node(key) => format!("{prefix}{}/node/{}", key.tenant, key.node),
+            Self::Job(key) => key.path(generation),
+            Self::Node(key) => path(generation, &key.tenant, "node", key.node.as_str()),
             Self::Revocation(key) => {
-                format!("{prefix}{}/revocation/{}", key.tenant, key.revocation)
+                let name = key.revocation.as_str();
+                path(generation, &key.tenant, "revocation", name)
             }
-            Self::Shard(key, shard) => {
-                format!(
-                    "{prefix}{}/shard/{}/{}",
-                    key.tenant,
-                    key.job,
-                    shard_text(*shard)
-                )
-            }
+            Self::Shard(key, shard) => key.shard_path(generation, *shard),
         }
     }
 
@@ -167,14 +177,34 @@ fn parse_rest(rest: &str) -> Option<RecordKey> {
     }
 }
 
-fn shard_text(shard: ShardId) -> String {
-    match shard {
-        ShardId::Root(root) => format!("{root:010}"),
-        ShardId::Escalation {
-            root,
-            attempt,
-            first,
-        } => format!("{root:010}.{:010}-{first:010}", attempt.0),
+/// Room for a key of names in common use: longer ones grow.
+const KEY_BYTES: usize = 96;
+
+fn path(generation: Generation, tenant: &TenantId, kind: &str, name: &str) -> String {
+    let mut path = String::with_capacity(KEY_BYTES);
+    path.push('/');
+    put_number(&mut path, generation.0);
+    for piece in ["/", tenant.as_str(), "/", kind, "/", name] {
+        path.push_str(piece);
+    }
+    path
+}
+
+fn put_shard(path: &mut String, shard: ShardId) {
+    put_number(path, shard.root());
+    if let ShardId::Escalation { attempt, first, .. } = shard {
+        path.push('.');
+        put_number(path, attempt.0);
+        path.push('-');
+        put_number(path, first);
+    }
+}
+
+/// Ten digits, which every 32-bit number has.
+fn put_number(path: &mut String, number: u32) {
+    for place in (0..10).rev() {
+        let digit = u64::from(number) / 10u64.pow(place) % 10;
+        path.extend(char::from_digit(digit as u32, 10));
     }
 }
 
@@ -230,6 +260,20 @@ mod tests {
             assert_eq!(RecordKey::parse(Generation(4), &path), Ok(key));
             assert!(RecordKey::parse(Generation(5), &path).is_err());
         }
+    }
+
+    #[test]
+    fn a_key_is_written_as_the_documents_say() {
+        let expected = [
+            "/0000000004/default/job/j.1",
+            "/0000000004/default/node/n-1",
+            "/0000000004/default/revocation/r-1",
+            "/0000000004/default/shard/j.1/0000000017",
+            "/0000000004/default/shard/j.1/0000000017.0000000003-0000000512",
+        ];
+        assert_eq!(keys().map(|key| key.path(Generation(4))), expected);
+        let last = RecordKey::Shard(job(), ShardId::Root(u32::MAX)).path(Generation(0));
+        assert_eq!(last, "/0000000000/default/shard/j.1/4294967295");
     }
 
     #[test]

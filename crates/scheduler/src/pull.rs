@@ -27,6 +27,9 @@ const SAME_PULLS_MAX: usize = 8;
 /// How soon to ask again where records that may hold work were busy: a synced write or two.
 const BUSY_AGAIN: Millis = Millis(100);
 
+/// Shards of a job that are looked up together: few pulls need more, and those come back for the next ones.
+const SHARDS_AT_ONCE: usize = 16;
+
 /// What one pull is being given.
 struct Plan<'a> {
     pull: &'a Pull,
@@ -194,12 +197,8 @@ impl Reign {
     /// Whether the node has suspects to try: nothing else comes to it meanwhile, or nobody could be told apart.
     fn tries_suspects(&self, no: NodeNo) -> bool {
         let node = self.nodes.get(&no);
-        let mut held = node.iter().flat_map(|node| node.holdings.keys());
-        !mutants::on(Mutant::SuspectsMixed)
-            && held.any(|id| {
-                let grant = self.live_grant(no, *id);
-                grant.is_some_and(|grant| grant.care == Care::Apart)
-            })
+        let mut held = node.iter().flat_map(|node| node.holdings.values());
+        !mutants::on(Mutant::SuspectsMixed) && held.any(|holding| holding.terms.care == Care::Apart)
     }
 
     fn plan_job(&mut self, plan: &mut Plan<'_>, no: JobNo) {
@@ -218,21 +217,34 @@ impl Reign {
         plan.room = room.unwrap_or_else(|| self.room(&tenant));
         let mut left_here = plan.share(job);
         plan.seen = 0;
-        let ready = job.ready.iter().copied();
-        let fresh = job.fresh.iter().map(ShardId::Root);
-        let runs = |shard: &ShardId| node.runs(stage_of(*shard));
-        let shards = ready.filter(runs).chain(fresh.filter(runs));
-        let shards: Vec<ShardId> = shards.take(SHARDS_SEEN_PER_PULL_MAX).collect();
-        for shard in shards {
-            let seen = plan.seen >= SHARDS_SEEN_PER_PULL_MAX;
-            if plan.is_full() || seen || left_here == 0 || plan.room.is_empty() {
+        while plan.seen < SHARDS_SEEN_PER_PULL_MAX {
+            let shards = self.shards_for(plan.no, no, plan.seen);
+            if shards.is_empty() {
                 break;
             }
-            let before = plan.left;
-            self.plan_shard(plan, no, shard, left_here);
-            left_here -= before - plan.left;
+            for shard in shards {
+                if plan.is_full() || left_here == 0 || plan.room.is_empty() {
+                    plan.rooms.insert(tenant, plan.room);
+                    return;
+                }
+                let before = plan.left;
+                self.plan_shard(plan, no, shard, left_here);
+                left_here -= before - plan.left;
+            }
         }
         plan.rooms.insert(tenant, plan.room);
+    }
+
+    /// The next shards of a job that may have tracks for a node, after those that were looked at.
+    fn shards_for(&self, node: NodeNo, job: JobNo, seen: usize) -> Vec<ShardId> {
+        let (Some(node), Some(job)) = (self.nodes.get(&node), self.jobs.get(&job)) else {
+            return Vec::new();
+        };
+        let runs = |shard: &ShardId| node.runs(stage_of(*shard));
+        let ready = job.ready.iter().copied();
+        let fresh = job.fresh.iter().map(ShardId::Root);
+        let shards = ready.filter(runs).chain(fresh.filter(runs));
+        shards.skip(seen).take(SHARDS_AT_ONCE).collect()
     }
 
     /// Nodes that live and take work, counted anew now and then: only shares of work rest on it.

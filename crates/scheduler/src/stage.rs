@@ -17,7 +17,7 @@ impl Reign {
         let job = self.jobs.get(&no)?;
         Some(JobGuard {
             job: no,
-            path: RecordKey::Job(job.key.clone()).path(self.generation),
+            path: job.key.path(self.generation),
             revision: job.stored.as_ref()?.revision,
         })
     }
@@ -27,7 +27,7 @@ impl Reign {
         let job = self.jobs.get(&no)?;
         let change = Change {
             slot: Slot::Job(no),
-            path: RecordKey::Job(job.key.clone()).path(self.generation),
+            path: job.key.path(self.generation),
             guard: job.stored.as_ref().map(|stored| stored.revision),
             value: Some(record::encode(&record)),
             record: Record::Job(Box::new(record)),
@@ -88,7 +88,7 @@ impl Reign {
         }
         let change = Change {
             slot: Slot::Shard(no, shard),
-            path: RecordKey::Shard(job.key.clone(), shard).path(self.generation),
+            path: job.key.shard_path(self.generation, shard),
             guard: stored.map(|stored| stored.revision),
             value: Some(record::encode(&record)),
             record: Record::Shard(Box::new(record)),
@@ -102,7 +102,7 @@ impl Reign {
         let job = self.jobs.get(&no)?;
         let change = Change {
             slot: Slot::Shard(no, shard),
-            path: RecordKey::Shard(job.key.clone(), shard).path(self.generation),
+            path: job.key.shard_path(self.generation, shard),
             guard: Some(job.shards.get(&shard)?.stored.revision),
             value: None,
             record: Record::Gone,

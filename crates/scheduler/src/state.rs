@@ -7,10 +7,11 @@ use crate::desk::Asked;
 use crate::key::{JobKey, NodeKey, RevocationKey};
 use crate::mutants::{self, Mutant};
 use crate::record::{
-    Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
+    Care, Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
 };
 use crate::tally::Tally;
-use crate::{CallId, Revision};
+use crate::{CallId, Flush, Revision};
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -175,7 +176,8 @@ pub(crate) struct Job {
     pub(crate) key: JobKey,
     /// `None` while its first write is under way.
     pub(crate) stored: Option<Versioned<JobRecord>>,
-    pub(crate) shards: BTreeMap<ShardId, Shard>,
+    /// Those that have a key; boxed, since a map keeps room for nearly as many as it holds.
+    pub(crate) shards: BTreeMap<ShardId, Box<Shard>>,
     /// Root shards that have no key yet, as ranges of their numbers.
     pub(crate) fresh: TrackSet,
     /// Shards with a key, and escalation shards, that have tracks neither covered nor granted.
@@ -276,6 +278,10 @@ pub(crate) struct Shard {
     pub(crate) stored: Versioned<ShardRecord>,
     /// What its parts cover: derived.
     pub(crate) covered: TrackSet,
+    /// Tracks in live grants that no part covers: derived.
+    pub(crate) granted: u64,
+    /// Tracks that are neither covered nor granted: derived.
+    pub(crate) waiting: u64,
     /// What waits, and until when, after a failure that costs.
     pub(crate) hold: Hold,
 }
@@ -340,6 +346,16 @@ pub(crate) struct Node {
     pub(crate) doubted: bool,
 }
 
+/// What the stored record says of a live grant, kept where each beat finds it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) range: Range,
+    /// Tracks of it without a row.
+    pub(crate) open: u64,
+    pub(crate) care: Care,
+    pub(crate) flush: Flush,
+}
+
 /// A job that a node gets nothing of for a while: longer each time, until it commits to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Shunned {
@@ -350,6 +366,9 @@ pub(crate) struct Shunned {
 /// What liveness knows of a live grant.
 #[derive(Debug, Clone)]
 pub(crate) struct Holding {
+    pub(crate) terms: Terms,
+    /// The number of the last beat of its node's session that named it; 0 for none.
+    pub(crate) named: u64,
     /// May be withdrawn from then on.
     pub(crate) expires: Millis,
     /// Beats received since it was stored.

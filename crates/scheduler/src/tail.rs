@@ -154,13 +154,8 @@ impl Holding {
     }
 
     /// Notes what a beat says of its progress.
-    pub(crate) fn note_progress(
-        &mut self,
-        now: Millis,
-        in_hand: &TrackSet,
-        unflushed: u32,
-        open: u64,
-    ) {
+    pub(crate) fn note_progress(&mut self, now: Millis, in_hand: &TrackSet, unflushed: u32) {
+        let open = self.terms.open;
         let same = self.in_hand.as_ref() == Some(in_hand);
         if !same || self.unflushed != unflushed || self.open != open {
             self.moved_at = now;

@@ -1,7 +1,7 @@
 //! What the records of a job add up to. Derived from them alone: a change of a record replaces what that record
 //! contributed, and the tests hold the running sum against a fresh count.
 
-use crate::record::{PartKind, ShardRecord, Totals, VerdictCounts};
+use crate::record::{Grant, PartKind, ShardRecord, Totals, VerdictCounts};
 use types::{Ledger, ShardId, StageUse, TrackSet};
 
 /// Running totals of a job.
@@ -14,12 +14,20 @@ pub(crate) struct Tally {
     pub(crate) live_grants: u64,
 }
 
-/// What one shard adds.
-pub(crate) fn contribution(shard: ShardId, record: &ShardRecord, extent: &TrackSet) -> Tally {
-    let mut tally = Tally::default();
-    let covered = record.covered();
-    tally.live_grants = record.grants.len() as u64;
+/// What one shard adds: a record whose parts cover `covered` of the extent, and `granted` tracks that they do not.
+pub(crate) fn contribution(
+    shard: ShardId,
+    record: &ShardRecord,
+    extent: &TrackSet,
+    covered: &TrackSet,
+    granted: u64,
+) -> Tally {
+    let mut tally = Tally {
+        live_grants: record.grants.len() as u64,
+        ..Tally::default()
+    };
     let totals = &mut tally.totals;
+    totals.granted = granted;
     for part in &record.parts {
         totals.parts += 1;
         totals.ledger = totals.ledger.plus(part.ledger);
@@ -28,7 +36,6 @@ pub(crate) fn contribution(shard: ShardId, record: &ShardRecord, extent: &TrackS
             totals.verdicts = totals.verdicts.plus(part.verdicts);
         }
     }
-    totals.granted = granted(record, extent, &covered);
     if matches!(shard, ShardId::Root(_)) {
         tally.roots_covered = covered.len();
         totals.shards_done = u32::from(covered.len() == extent.len());
@@ -36,14 +43,10 @@ pub(crate) fn contribution(shard: ShardId, record: &ShardRecord, extent: &TrackS
     tally
 }
 
-/// Tracks in live grants that no part covers.
-fn granted(record: &ShardRecord, extent: &TrackSet, covered: &TrackSet) -> u64 {
-    let mut held = TrackSet::new();
-    record
-        .grants
-        .iter()
-        .for_each(|grant| held.insert(grant.range));
-    held.intersection(extent).difference(covered).len()
+/// Tracks of a live grant that no part covers; what parts cover lies in the extent.
+pub(crate) fn open(grant: &Grant, extent: &TrackSet, covered: &TrackSet) -> u64 {
+    let granted = extent.len_within(grant.range);
+    granted.saturating_sub(covered.len_within(grant.range))
 }
 
 impl Tally {

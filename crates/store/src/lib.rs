@@ -15,7 +15,7 @@ mod error;
 mod modelled;
 mod txn;
 
-pub use embedded::{Embedded, OpenError};
+pub use embedded::{Damage, Embedded, OpenError};
 pub use error::{LeadError, NotAppliedCause, Outcome, ReadError, Refusal};
 pub use modelled::Modelled;
 pub use txn::{Compare, KEY_BYTES_MAX, OPERATIONS_MAX, Op, REQUEST_BYTES_MAX, Txn, TxnError};

@@ -1,7 +1,9 @@
-//! Names and numbers that identify things. Names are checked once, at the door; inside they are trusted.
+//! Names and numbers that identify things. Names are checked once, at the door; inside they are trusted, and a copy of
+//! one shares its text: a scheduler's state names the same few nodes and tenants in every record.
 //! Nothing here generates an id: generators live with whoever issues them.
 
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Why a name was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +64,7 @@ macro_rules! name_type {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Longest accepted name in bytes; names stand in store keys and object paths, which are bounded.
@@ -75,7 +77,7 @@ macro_rules! name_type {
             pub fn new(name: impl Into<String>) -> Result<Self, IdError> {
                 let name = name.into();
                 check_name($what, &name, $max)?;
-                Ok(Self(name))
+                Ok(Self(name.into()))
             }
 
             /// The name as text.
@@ -107,7 +109,7 @@ macro_rules! name_type {
 
         impl From<$name> for String {
             fn from(name: $name) -> String {
-                name.0
+                name.0.as_ref().to_owned()
             }
         }
 
@@ -143,14 +145,14 @@ name_type!(/** One revocation of what a device made in a span of time. Issued by
 impl Default for TenantId {
     /// The tenant of an installation that has only one.
     fn default() -> Self {
-        Self("default".to_owned())
+        Self("default".into())
     }
 }
 
 impl Default for ActorId {
     /// The actor of an installation without accounts: whoever sits at this machine.
     fn default() -> Self {
-        Self("local".to_owned())
+        Self("local".into())
     }
 }
 

@@ -187,16 +187,40 @@ impl TrackSet {
             .is_some_and(|r| r.first <= range.first && range.end <= r.end)
     }
 
+    /// Number of its tracks that lie in the range.
+    #[must_use]
+    pub fn len_within(&self, range: Range) -> u64 {
+        let after = self.ranges.partition_point(|r| r.end <= range.first);
+        let within = self.ranges[after..].iter();
+        let within = within.take_while(|r| r.first < range.end);
+        within.map(|r| u64::from(r.intersect(&range).len())).sum()
+    }
+
+    /// Whether every track of it is in `other` too.
+    #[must_use]
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.ranges.iter().all(|range| other.contains_range(*range))
+    }
+
     /// Whether any track is in both.
     #[must_use]
     pub fn intersects(&self, other: &Self) -> bool {
-        !self.intersection(other).is_empty()
+        let mut theirs = other.ranges.as_slice();
+        self.ranges.iter().any(|range| {
+            while theirs.first().is_some_and(|their| their.end <= range.first) {
+                theirs = &theirs[1..];
+            }
+            theirs.first().is_some_and(|their| their.first < range.end)
+        })
     }
 
     /// Adds a range; tracks already there stay.
     pub fn insert(&mut self, range: Range) {
         if range.is_empty() {
             return;
+        }
+        if self.ranges.last().is_none_or(|last| last.end < range.first) {
+            return self.ranges.push(range);
         }
         let from = self.ranges.partition_point(|r| r.end < range.first);
         let to = self.ranges.partition_point(|r| r.first <= range.end);
@@ -212,24 +236,21 @@ impl TrackSet {
         if range.is_empty() {
             return;
         }
-        let kept = |r: &Range| {
-            let before = Range {
-                first: r.first,
-                end: r.end.min(range.first).max(r.first),
-            };
-            let after = Range {
-                first: r.first.max(range.end).min(r.end),
-                end: r.end,
-            };
-            let apart = r.end <= range.first || range.end <= r.first;
-            let pieces = if apart {
-                [*r, Range { first: 0, end: 0 }]
-            } else {
-                [before, after]
-            };
-            pieces.into_iter().filter(|piece| !piece.is_empty())
+        let from = self.ranges.partition_point(|r| r.end <= range.first);
+        let to = self.ranges.partition_point(|r| r.first < range.end);
+        if from >= to {
+            return;
+        }
+        let before = Range {
+            first: self.ranges[from].first,
+            end: range.first,
         };
-        self.ranges = self.ranges.iter().flat_map(kept).collect();
+        let after = Range {
+            first: range.end,
+            end: self.ranges[to - 1].end,
+        };
+        let kept = [before, after].into_iter().filter(|r| !r.is_empty());
+        self.ranges.splice(from..to, kept);
     }
 
     /// Everything in either set.
@@ -291,9 +312,12 @@ impl From<TrackSet> for Vec<Range> {
 
 impl From<Range> for TrackSet {
     fn from(range: Range) -> Self {
-        let mut set = Self::new();
-        set.insert(range);
-        set
+        let ranges = if range.is_empty() {
+            Vec::new()
+        } else {
+            vec![range]
+        };
+        Self { ranges }
     }
 }
 

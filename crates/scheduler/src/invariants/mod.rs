@@ -16,7 +16,7 @@ pub use evidence::{
 use crate::action::ManifestPlan;
 use crate::limits;
 use crate::record::{
-    Care, Grant, Part, PartKind, RevocationRecord, ShardRecord, Standing, disjoint,
+    Care, Grant, Part, PartKind, RevocationRecord, ShardRecord, Standing, grants_apart, parts_apart,
 };
 use crate::routing::works_for;
 use crate::{JobKey, NodeKey};
@@ -249,9 +249,8 @@ pub fn parts_were_granted(
     let granted = |part: &Part| {
         let grant = before.grant(part.attempt);
         grant.is_some_and(|grant| {
-            let mut outside = part.tracks.clone();
-            outside.remove(grant.range);
-            grant.node == part.node && outside.is_empty()
+            let inside = part.tracks.len_within(grant.range) == part.tracks.len();
+            grant.node == part.node && inside
         })
     };
     for part in new_parts(before, after) {
@@ -362,11 +361,7 @@ pub fn attempts_rise(before: &ShardRecord, after: &ShardRecord) -> Result<(), Vi
 /// # Errors
 /// When one does.
 pub fn grants_are_disjoint(record: &ShardRecord) -> Result<(), Violation> {
-    let ranges = record
-        .grants
-        .iter()
-        .map(|grant| TrackSet::from(grant.range));
-    hold(disjoint(ranges), Invariant::I4, || {
+    hold(grants_apart(&record.grants), Invariant::I4, || {
         format!("live grants overlap: {:?}", record.grants)
     })
 }
@@ -390,7 +385,7 @@ pub fn grants_lie_inside(record: &ShardRecord, extent: &TrackSet) -> Result<(), 
 /// Names the part that is not.
 pub fn tracks_add_up(record: &ShardRecord, extent: &TrackSet) -> Result<(), Violation> {
     for part in &record.parts {
-        let inside = part.tracks.difference(extent).is_empty();
+        let inside = part.tracks.is_within(extent);
         hold(inside, Invariant::I8, || {
             format!("part {:?} has tracks outside the shard", part.sha256)
         })?;
@@ -407,8 +402,7 @@ pub fn tracks_add_up(record: &ShardRecord, extent: &TrackSet) -> Result<(), Viol
             },
         )?;
     }
-    let sets = record.parts.iter().map(|part| part.tracks.clone());
-    hold(disjoint(sets), Invariant::I8, || {
+    hold(parts_apart(&record.parts), Invariant::I8, || {
         "two parts cover one track".to_string()
     })
 }

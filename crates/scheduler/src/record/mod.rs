@@ -11,11 +11,11 @@ mod shard;
 pub use job::{Closing, JobRecord, JobState, Lane, ManifestName, Totals};
 pub use node::{Duty, NodeRecord};
 pub use revocation::{Progress, RevocationRecord};
-pub(crate) use shard::disjoint;
 pub use shard::{
     AloneDeath, Care, Death, Failure, FailureCause, Grant, Made, Part, PartKind, ShardRecord,
     Standing, Suspect, VerdictCounts,
 };
+pub(crate) use shard::{grants_apart, parts_apart};
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -46,10 +46,29 @@ pub enum RecordError {
 /// The stored form of a record.
 #[must_use]
 pub fn encode<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256);
-    bytes.push(VERSION);
+    let mut bytes = Bytes(Vec::with_capacity(RECORD_BYTES));
+    bytes.0.push(VERSION);
     minicbor::encode(record, &mut bytes).expect("a vector takes every byte");
-    bytes
+    bytes.0
+}
+
+/// Room for a shard's record with two parts and a grant: few are larger, and those grow once.
+const RECORD_BYTES: usize = 512;
+
+/// Bytes as they are encoded: records consist of small numbers, so that a byte or two at a time is the rule.
+struct Bytes(Vec<u8>);
+
+impl minicbor::encode::Write for &mut Bytes {
+    type Error = core::convert::Infallible;
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        match bytes {
+            [one] => self.0.push(*one),
+            more => self.0.extend_from_slice(more),
+        }
+        Ok(())
+    }
 }
 
 /// Reads the stored form.

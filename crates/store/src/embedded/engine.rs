@@ -10,13 +10,18 @@ use std::time::{Duration, Instant};
 
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend};
 
+use super::autopsy;
 use super::medium::{Live, Medium, Rehearsal};
 use super::record::Head;
-use super::tables::{self, Fault, structure};
+use super::tables::{self, Damage, Fault, structure};
 use crate::{ReadError, Revision};
 
 /// Memory for redb's page cache: the live state of ten million tracks is near 50 MB.
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Memory for it while a file is rehearsed: every page is read a few times in order, and what was taken for it is seldom
+/// given back to the system.
+const REHEARSAL_CACHE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Revisions kept for readers that are between two pages. Each pins the pages of its revision in the file; the
 /// coordinator has one long reading at a time, at the start of its reign, and a few short ones for people.
@@ -68,7 +73,7 @@ impl Engine {
 
     /// Makes a new, empty store on an empty medium.
     pub(super) fn create(medium: Arc<dyn Medium>, cluster: u64) -> Result<(), Fault> {
-        let database = open_database(Live(medium))?;
+        let database = open_database(Live(medium), CACHE_BYTES)?;
         let writing = begin_write(&database)?;
         tables::create(&writing, cluster)?;
         writing
@@ -106,7 +111,7 @@ impl Engine {
                 .forget_cache()
                 .map_err(|error| Fault::Medium(error.to_string()))?;
             rehearse(&self.medium)?;
-            *database = Some(open_database(Live(self.medium.clone()))?);
+            *database = Some(open_database(Live(self.medium.clone()), CACHE_BYTES)?);
         }
         Ok(())
     }
@@ -208,11 +213,9 @@ fn transaction_fault(error: redb::TransactionError) -> Fault {
     Fault::Medium(error.to_string())
 }
 
-fn open_database(backend: impl StorageBackend) -> Result<Database, Fault> {
+fn open_database(backend: impl StorageBackend, cache: usize) -> Result<Database, Fault> {
     let mut builder = Builder::new();
-    let opened = builder
-        .set_cache_size(CACHE_BYTES)
-        .create_with_backend(backend);
+    let opened = builder.set_cache_size(cache).create_with_backend(backend);
     opened.map_err(database_fault)
 }
 
@@ -223,10 +226,23 @@ fn database_fault(error: DatabaseError) -> Fault {
     structure(error.to_string())
 }
 
-/// Opens and checks the medium without changing it: redb's own page checksums and allocation, then every record.
+/// Opens and checks the medium without changing it: redb's own page checksums and allocation, then every record. Where the
+/// former find damage, the record that it lies in is looked for.
 fn rehearse(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
     let checked = catch_unwind(AssertUnwindSafe(|| check_everything(medium)));
-    checked.unwrap_or_else(|panic| Err(structure(panic_text(panic.as_ref()))))
+    let checked = checked.unwrap_or_else(|panic| Err(structure(panic_text(panic.as_ref()))));
+    checked.map_err(|fault| match fault {
+        Fault::Damaged(damage) => Fault::Damaged(closer(medium.as_ref(), damage)),
+        Fault::Medium(cause) => Fault::Medium(cause),
+    })
+}
+
+/// The damage with its place in the file, and its key where that was not known.
+fn closer(medium: &dyn Medium, damage: Damage) -> Damage {
+    match autopsy::find(medium) {
+        Some(found) if damage.key.is_none() || damage.key == found.key => found,
+        Some(_) | None => damage,
+    }
 }
 
 fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
@@ -235,7 +251,7 @@ fn check_everything(medium: &Arc<dyn Medium>) -> Result<Head, Fault> {
     if StorageBackend::len(&overlay).map_err(|error| Fault::Medium(error.to_string()))? == 0 {
         return Err(structure("the file is empty".to_owned()));
     }
-    let mut database = open_database(overlay)?;
+    let mut database = open_database(overlay, REHEARSAL_CACHE_BYTES)?;
     match database.check_integrity() {
         Ok(true) => tables::verify(&begin_read(&database)?),
         Ok(false) => Err(structure(

@@ -5,6 +5,7 @@
 //! torn; what does not check out is refused by name and left as it was found. Each opening ends the reign of
 //! whoever led before.
 
+mod autopsy;
 mod engine;
 mod medium;
 mod record;
@@ -26,6 +27,7 @@ use types::Epoch;
 
 use self::engine::Engine;
 use self::medium::Medium;
+pub use self::tables::Damage;
 use self::tables::Fault;
 use self::writer::Request;
 use crate::txn::check_key;
@@ -59,15 +61,13 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
-    /// The state is damaged or gone. It is not repaired: restore the folder from a copy.
-    #[error("store file `{path}` is damaged at `{key}`: {cause}")]
+    /// The state is damaged or gone. It is not repaired.
+    #[error("store file `{path}` is damaged at {damage}; restore the folder from a copy")]
     Damaged {
-        /// The state file.
+        /// The file.
         path: PathBuf,
-        /// The damaged key, or `the file's own structure`.
-        key: String,
-        /// What does not fit.
-        cause: String,
+        /// Where in it, and what does not fit.
+        damage: Damage,
     },
 }
 
@@ -95,7 +95,7 @@ impl Embedded {
         if !path.try_exists().map_err(io_error("look for", &path))? {
             match known {
                 None => create_state(folder)?,
-                Some(_) => return Err(damaged(&path, "the file", "it is gone".to_owned())),
+                Some(_) => return Err(damaged(&path, "the file is gone".to_owned())),
             }
         }
         let file = OpenOptions::new().read(true).write(true).open(&path);
@@ -109,7 +109,7 @@ impl Embedded {
                     "store {:016x} stands where {cluster:016x} stood",
                     store.cluster
                 );
-                return Err(damaged(&path, "the file", cause));
+                return Err(damaged(&path, cause));
             }
         }
         store._lock = Some(lock);
@@ -269,17 +269,22 @@ fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> O
     }
 }
 
-fn damaged(path: &Path, key: &str, cause: String) -> OpenError {
+fn damaged(path: &Path, cause: String) -> OpenError {
     OpenError::Damaged {
         path: path.to_owned(),
-        key: key.to_owned(),
-        cause,
+        damage: Damage {
+            cause,
+            ..Damage::default()
+        },
     }
 }
 
 fn refused(path: &Path, fault: Fault) -> OpenError {
     match fault {
-        Fault::Damaged { key, cause } => damaged(path, &key, cause),
+        Fault::Damaged(damage) => OpenError::Damaged {
+            path: path.to_owned(),
+            damage,
+        },
         Fault::Medium(cause) => io_error("read", path)(io::Error::other(cause)),
     }
 }
@@ -326,7 +331,7 @@ fn read_cluster(lock: &mut File, folder: &Path) -> Result<Option<u64>, OpenError
     match (text.is_empty(), u64::from_str_radix(text.trim_end(), 16)) {
         (true, _) => Ok(None),
         (false, Ok(cluster)) => Ok(Some(cluster)),
-        (false, Err(error)) => Err(damaged(&path, "the number of the store", error.to_string())),
+        (false, Err(error)) => Err(damaged(&path, format!("the number of the store: {error}"))),
     }
 }
 

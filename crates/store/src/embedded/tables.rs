@@ -3,6 +3,9 @@
 //!
 //! Called by the writer thread and by readers; holds no state and never commits.
 
+use std::fmt;
+use std::io::ErrorKind;
+
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::record::{self, Head, Leader};
@@ -11,25 +14,67 @@ use crate::{
     Revision, Txn,
 };
 
-const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("records");
-const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("head");
-const HEAD_NAME: &str = "head";
+pub(super) const RECORDS_TABLE: &str = "records";
+pub(super) const HEAD_TABLE: &str = "head";
+/// The one key of the head's table.
+pub(super) const HEAD_NAME: &str = "head";
+const RECORDS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new(RECORDS_TABLE);
+const HEAD: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(HEAD_TABLE);
+
+/// What is damaged, as closely as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    /// The table; `None` where it is the file's own structure.
+    pub table: Option<&'static str>,
+    /// The key within the table.
+    pub key: Option<String>,
+    /// Where the damaged value begins in the file, in bytes.
+    pub offset: Option<u64>,
+    /// What does not fit.
+    pub cause: String,
+}
+
+/// What stands for the place of damage below the records.
+pub(super) const STRUCTURE: &str = "the file's own structure";
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.table, &self.key) {
+            (Some(table), Some(key)) => write!(f, "key `{key}` of table `{table}`")?,
+            (Some(table), None) => write!(f, "table `{table}`")?,
+            (None, _) => f.write_str(STRUCTURE)?,
+        }
+        if let Some(offset) = self.offset {
+            write!(f, ", byte {offset}")?;
+        }
+        write!(f, ": {}", self.cause)
+    }
+}
 
 /// Why a table could not be used.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// The medium failed; what it holds is unknown until it is opened again.
     Medium(String),
-    /// A record is damaged.
-    Damaged { key: String, cause: String },
+    /// A record is damaged, or what lies below the records.
+    Damaged(Damage),
 }
 
 impl From<redb::StorageError> for Fault {
     fn from(error: redb::StorageError) -> Self {
-        if let redb::StorageError::Corrupted(cause) = error {
-            return structure(cause);
+        match error {
+            redb::StorageError::Corrupted(cause) => structure(cause),
+            // The file is no such file, or something in it points past its end.
+            redb::StorageError::Io(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+                ) =>
+            {
+                structure(error.to_string())
+            }
+            other => Self::Medium(other.to_string()),
         }
-        Self::Medium(error.to_string())
     }
 }
 
@@ -44,33 +89,47 @@ impl From<TableError> for Fault {
 
 /// Damage below the records, where no key can be named.
 pub(super) fn structure(cause: String) -> Fault {
-    Fault::Damaged {
-        key: "the file's own structure".to_owned(),
+    Fault::Damaged(Damage {
         cause,
-    }
+        ..Damage::default()
+    })
 }
 
 impl From<Fault> for ReadError {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Medium(cause) => Self::Unavailable { cause },
-            Fault::Damaged { key, cause } => Self::Damaged { key, cause },
+            Fault::Damaged(Damage { key, cause, .. }) => Self::Damaged {
+                key: key.unwrap_or_else(|| STRUCTURE.to_owned()),
+                cause,
+            },
         }
     }
 }
 
 fn damaged(key: &[u8], cause: String) -> Fault {
-    Fault::Damaged {
-        key: String::from_utf8_lossy(key).into_owned(),
+    Fault::Damaged(Damage {
+        table: Some(RECORDS_TABLE),
+        key: Some(String::from_utf8_lossy(key).into_owned()),
+        offset: None,
         cause,
-    }
+    })
+}
+
+fn damaged_head(cause: String) -> Fault {
+    Fault::Damaged(Damage {
+        table: Some(HEAD_TABLE),
+        key: Some(HEAD_NAME.to_owned()),
+        offset: None,
+        cause,
+    })
 }
 
 fn parse_head(stored: Option<&[u8]>) -> Result<Head, Fault> {
     let parsed = stored
         .ok_or_else(|| "missing".to_owned())
         .and_then(Head::from_bytes);
-    parsed.map_err(|cause| damaged(HEAD_NAME.as_bytes(), cause))
+    parsed.map_err(damaged_head)
 }
 
 /// The head as of a read transaction.
@@ -286,5 +345,5 @@ pub(super) fn verify(reading: &ReadTransaction) -> Result<Head, Fault> {
         "{} keys with sum {:016x} stored, {} with {:016x} found",
         expected.keys, expected.sum, found.keys, found.sum
     );
-    Err(damaged(HEAD_NAME.as_bytes(), cause))
+    Err(damaged_head(cause))
 }

@@ -424,8 +424,8 @@ async fn check_damage(image: Vec<u8>, what: &str) -> bool {
             }
             false
         }
-        Err(Fault::Damaged { key, cause }) => {
-            assert!(!key.is_empty() && !cause.is_empty());
+        Err(Fault::Damaged(damage)) => {
+            assert!(!damage.cause.is_empty());
             assert_eq!(
                 disk.0.lock().unwrap().cached,
                 image,

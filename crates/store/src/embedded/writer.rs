@@ -193,7 +193,7 @@ impl Failure {
     fn before_sync(fault: Fault) -> Self {
         let cause = match fault {
             Fault::Medium(cause) => cause,
-            Fault::Damaged { key, cause } => format!("damaged at `{key}`: {cause}"),
+            Fault::Damaged(damage) => format!("damaged at {damage}"),
         };
         Self {
             synced: Synced::Never,

@@ -70,13 +70,18 @@ fn as_ranges(set: &TrackSet) -> Vec<u8> {
     out
 }
 
-fn as_bitmap(set: &TrackSet) -> Option<Vec<u8>> {
+/// The bitmap, where it is shorter than `len` bytes.
+fn as_bitmap(set: &TrackSet, len: usize) -> Option<Vec<u8>> {
     let first = set.first()?;
     let span = set.ranges().last()?.end - first;
     let mut out = vec![FORM_BITMAP];
     put(&mut out, first);
     let start = out.len();
-    out.resize(start + span.div_ceil(8) as usize, 0);
+    let end = start + span.div_ceil(8) as usize;
+    if end >= len {
+        return None;
+    }
+    out.resize(end, 0);
     for ordinal in set.iter() {
         let bit = ordinal - first;
         out[start + (bit / 8) as usize] |= 1 << (bit % 8);
@@ -96,10 +101,7 @@ fn encode(set: &TrackSet) -> Vec<u8> {
     if span > BITMAP_SPAN_MAX {
         return ranges;
     }
-    match as_bitmap(set) {
-        Some(bitmap) if bitmap.len() < ranges.len() => bitmap,
-        _ => ranges,
-    }
+    as_bitmap(set, ranges.len()).unwrap_or(ranges)
 }
 
 fn decode(bytes: &[u8]) -> Option<TrackSet> {

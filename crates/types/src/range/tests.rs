@@ -38,6 +38,7 @@ proptest! {
         prop_assert_eq!(set.iter().collect::<Vec<_>>(), plain.iter().copied().collect::<Vec<_>>());
         prop_assert_eq!(set.len(), plain.len() as u64);
         prop_assert_eq!(set.contains_range(probe), probe.iter().all(|o| plain.contains(&o)));
+        prop_assert_eq!(set.len_within(probe), probe.iter().filter(|o| plain.contains(o)).count() as u64);
         prop_assert!(TrackSet::from_ranges(set.ranges().to_vec()).is_ok());
     }
 
@@ -47,6 +48,8 @@ proptest! {
         prop_assert_eq!(a.union(&b), pa.union(&pb).copied().collect());
         prop_assert_eq!(a.difference(&b), pa.difference(&pb).copied().collect());
         prop_assert_eq!(a.intersection(&b), pa.intersection(&pb).copied().collect());
+        prop_assert_eq!(a.is_within(&b), pa.is_subset(&pb));
+        prop_assert_eq!(a.intersects(&b), pa.intersection(&pb).next().is_some());
     }
 
     #[test]
