@@ -8,17 +8,17 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tests::cluster::scanctl;
 use tests::music;
 use tests::process::{self, wait_for};
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
-/// Seconds of each track: one window of the stub.
-const TRACK_SECONDS: f32 = 1.0;
-/// Time that the stub takes for a window.
-const WINDOW_MS: &str = "60";
+/// Seconds of each track: more than one window of the stub, and less than two.
+const TRACK_SECONDS: f32 = 1.2;
+/// Time that the stub takes for a window: with two of them a track, a few hundred tracks last half a minute.
+const WINDOW_MS: &str = "40";
 
 /// A cluster; dropping it ends its processes.
 pub(crate) struct World {
@@ -160,10 +160,17 @@ impl World {
     /// Looks until it is so.
     ///
     /// # Panics
-    /// When it is not within [`PATIENCE`].
+    /// When it is not within [`PATIENCE`]; what coordinator and agents said is in the message.
     pub(crate) fn wait(&self, what: &str, so: impl Fn(&Self) -> bool) {
-        let what = format!("{what}; logs are in {}", self.root().display());
-        wait_for(&what, PATIENCE, || so(self).then_some(()));
+        let until = Instant::now() + PATIENCE;
+        while !so(self) {
+            assert!(
+                Instant::now() < until,
+                "waited {PATIENCE:?} for {what}:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until that agent's process has ended by itself.

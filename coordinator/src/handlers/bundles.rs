@@ -51,9 +51,9 @@ impl BundlesService {
     }
 
     async fn get(&self, wire: v1::GetBundleRequest) -> Result<v1::GetBundleResponse, Problem> {
-        let tenant = proto::caller(wire.caller)?.tenant;
+        proto::caller(wire.caller)?;
         let record = self.0.bundles.find(&wire.bundle)?;
-        let opened = fetch(&self.0, &tenant, &record).await?;
+        let opened = fetch(&self.0, &record).await?;
         let texts = blocking("read a bundle", move || {
             let bundle = Bundle::open_pinned(opened.path(), record.digest)
                 .map_err(|error| error.problem())?;
@@ -84,9 +84,9 @@ impl BundlesService {
         &self,
         wire: v1::VerifyBundleRequest,
     ) -> Result<v1::VerifyBundleResponse, Problem> {
-        let tenant = proto::caller(wire.caller)?.tenant;
+        proto::caller(wire.caller)?;
         let record = self.0.bundles.find(&wire.bundle)?;
-        let findings = match verify(&self.0, &tenant, &record).await {
+        let findings = match verify(&self.0, &record).await {
             Ok(()) => Vec::new(),
             Err(problem) => vec![problem.into()],
         };
@@ -116,12 +116,9 @@ impl BundlesService {
     }
 }
 
-/// Copies a bundle out of storage, every file checked against its digest.
-async fn fetch(
-    app: &App,
-    tenant: &TenantId,
-    record: &BundleRecord,
-) -> Result<tempfile::TempDir, Problem> {
+/// Copies a bundle out of storage, every file checked against its digest. Bundles are the installation's and stand under its
+/// first tenant; all tenants use them.
+async fn fetch(app: &App, record: &BundleRecord) -> Result<tempfile::TempDir, Problem> {
     let folder = tempfile::Builder::new()
         .prefix(SCRATCH_PREFIX)
         .tempdir_in(&app.scratch);
@@ -133,7 +130,7 @@ async fn fetch(
     })?;
     let fetched = app
         .storage
-        .get_bundle(tenant, record.digest, folder.path())
+        .get_bundle(&TenantId::default(), record.digest, folder.path())
         .await;
     let what = format!(
         "read bundle `{}` version {} from storage",
@@ -144,8 +141,8 @@ async fn fetch(
 }
 
 /// Checks a bundle as an agent would before it loads it.
-async fn verify(app: &App, tenant: &TenantId, record: &BundleRecord) -> Result<(), Problem> {
-    let folder = fetch(app, tenant, record).await?;
+async fn verify(app: &App, record: &BundleRecord) -> Result<(), Problem> {
+    let folder = fetch(app, record).await?;
     let (trust, digest) = (app.trust.clone(), record.digest);
     blocking("verify a bundle", move || {
         let bundle = Bundle::open(folder.path(), &trust).map_err(|error| error.problem())?;

@@ -61,3 +61,31 @@ async fn the_bundle_that_ships_is_the_default_of_an_empty_shelf_and_must_be_soun
     let coordinator = world.try_start_bare(&flags).await.unwrap();
     assert_eq!(registered(coordinator).await, ["sample*"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_tenant_can_read_and_verify_the_installations_bundles() {
+    let world = World::new(0);
+    let coordinator = world.start(&[]).await;
+    let mut people = People::new(coordinator.channel().await);
+    let caller = || {
+        Some(v1::Caller {
+            tenant: "another".to_owned(),
+            actor: "tester".to_owned(),
+        })
+    };
+    let bundle = String::new();
+    let request = v1::GetBundleRequest {
+        caller: caller(),
+        bundle: bundle.clone(),
+    };
+    let read = people.bundles.get_bundle(request).await.unwrap();
+    assert!(read.into_inner().manifest.contains("\"sample\""));
+    let request = v1::VerifyBundleRequest {
+        caller: caller(),
+        bundle,
+    };
+    let verified = people.bundles.verify_bundle(request).await.unwrap();
+    assert_eq!(verified.into_inner().findings, []);
+    drop(people);
+    coordinator.stop().await.unwrap();
+}
