@@ -91,7 +91,7 @@ pub enum Mutant {
     YieldLost,
     /// A rebuild takes parts that a revocation object covers.
     RestoreTakesRevoked,
-    /// A rebuild takes parts of an escalation shard by its name alone.
+    /// A rebuild takes parts of any escalation shard of a root for each of them, whatever they were made for.
     RestoreUnmatched,
     /// A rebuild does not look for manifests.
     RestoreForgetsManifest,

@@ -146,7 +146,8 @@ impl Rebuilt {
             let (Some((extent, sha256)), Some(parts)) = (ground, by_shard.get(&shard)) else {
                 continue;
             };
-            let record = shard_record(parts, &extent, sha256, revocations);
+            let parts = unmatched(shard, &by_shard).unwrap_or_else(|| parts.clone());
+            let record = shard_record(&parts, &extent, sha256, revocations);
             for part in &record.parts {
                 if let Some(made) = made_shard(shard, part) {
                     escalations.insert(made, (part.tracks.clone(), part.sha256));
@@ -174,6 +175,26 @@ impl Rebuilt {
         let path = RecordKey::Shard(job.clone(), shard).path(new);
         self.records.insert(path, encode(record));
     }
+}
+
+/// The parts of all escalation shards of a root, where a planted bug does not tell them apart.
+fn unmatched<'a>(
+    shard: ShardId,
+    by_shard: &BTreeMap<ShardId, Vec<&'a FoundPart>>,
+) -> Option<Vec<&'a FoundPart>> {
+    let ShardId::Escalation { root: of, .. } = shard else {
+        return None;
+    };
+    let siblings = by_shard.iter().filter(|(shard, _)| match shard {
+        ShardId::Escalation { root, .. } => *root == of,
+        ShardId::Root(_) => false,
+    });
+    let parts = || {
+        siblings
+            .flat_map(|(_, parts)| parts.iter().copied())
+            .collect()
+    };
+    mutants::on(Mutant::RestoreUnmatched).then(parts)
 }
 
 /// What one shard's record becomes. Its last attempt is the highest that left an object, taken or not.

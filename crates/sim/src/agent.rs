@@ -44,6 +44,8 @@ pub(crate) struct Agent {
     pub(crate) clock: Clock,
     pub(crate) core: Core,
     pub(crate) nonce: u64,
+    /// Since when it keeps what it has no device for.
+    pub(crate) idle_since: Option<Millis>,
     /// The coordinator that is asked first.
     guess: usize,
     waits: BTreeMap<u64, Wait>,
@@ -96,6 +98,7 @@ impl Agent {
             clock,
             core: Core::new(Config::default()),
             nonce: 0,
+            idle_since: None,
             guess: 0,
             waits: BTreeMap::new(),
             wake: None,
@@ -330,6 +333,7 @@ impl World {
 
     fn beat(&mut self, who: usize, call: &BeatCall) {
         self.agents[who].note_named(call);
+        self.judge_held(who, call);
         let one = &self.agents[who];
         let wait = Wait::Beat(call.session, call.number, one.shown(self.now));
         let request = asks::beat(one, call);

@@ -85,6 +85,29 @@ mod planted {
         }
     }
 
+    /// The rules of the protocol that a model of it showed to be needed, each with the bug that switches it off: by the id of the
+    /// rule, as in docs/reference/simulation.md.
+    #[must_use]
+    pub fn of_protocol() -> Vec<(&'static str, Planted)> {
+        use scheduler::mutants::Mutant::{
+            EscalationKeyDeleted, IntentAlone, ManifestUnasked, NotLiveIsOrphan, PartsCapped,
+            RestoreTakesRevoked, RestoreUnmatched, RevokedGrantKept, YieldExtends,
+        };
+        vec![
+            ("H1", Planted::Scheduler(RevokedGrantKept)),
+            ("H2", Planted::Scheduler(IntentAlone)),
+            ("H3", Planted::Scheduler(EscalationKeyDeleted)),
+            ("H4", Planted::Scheduler(NotLiveIsOrphan)),
+            ("H5", Planted::Scheduler(ManifestUnasked)),
+            ("H6", Planted::Shell(ShellMutant::PathsKept)),
+            ("H7", Planted::Scheduler(RestoreTakesRevoked)),
+            ("H8", Planted::Scheduler(RestoreUnmatched)),
+            ("H9", Planted::Scheduler(PartsCapped)),
+            ("A1", Planted::Scheduler(YieldExtends)),
+            ("A2", Planted::Shell(ShellMutant::SupersededDeleted)),
+        ]
+    }
+
     /// Plants a bug for the runs of this thread, or none.
     pub fn plant(planted: Option<Planted>) {
         scheduler::mutants::plant(None);
@@ -106,7 +129,7 @@ mod planted {
 #[cfg(feature = "mutants")]
 pub(crate) use planted::on;
 #[cfg(feature = "mutants")]
-pub use planted::{Planted, plant};
+pub use planted::{Planted, of_protocol, plant};
 
 /// Whether a bug is planted.
 #[cfg(not(feature = "mutants"))]

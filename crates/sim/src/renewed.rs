@@ -10,7 +10,27 @@ use crate::world::World;
 /// asks again, by the slowest clock.
 const KNOWN_WITHIN: Millis = Millis(30_000);
 
+/// How long an agent may name a grant that it can do nothing for: a few beats, by the slowest clock, and the wait for a
+/// coordinator that does not answer.
+const IDLE_WITHIN: Millis = Millis(120_000);
+
 impl World {
+    /// An agent beats: where all its devices are out, it keeps nothing that it has neither made nor in hand.
+    pub(crate) fn judge_held(&mut self, who: usize, call: &agent_core::BeatCall) {
+        let one = &self.agents[who];
+        let out = one.bench.iter().all(|bench| bench.out);
+        let mut held = call.held.iter();
+        let idle = held.find(|held| held.in_hand.is_empty() && held.unflushed == 0);
+        let Some(idle) = idle.filter(|_| out && self.calm) else {
+            self.agents[who].idle_since = None;
+            return;
+        };
+        let what = format!("a{who} keeps {:?} and has no device", idle.key);
+        let since = *self.agents[who].idle_since.get_or_insert(self.now);
+        let long = self.now.since(since) > IDLE_WITHIN;
+        self.hold(!long, "I15", || what);
+    }
+
     /// Notes the attempts that a change ends.
     pub(crate) fn note_ended(
         &mut self,

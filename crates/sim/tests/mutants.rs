@@ -1,6 +1,8 @@
 //! The simulator bites: bugs planted in the cores and in the shells are found, each by a promise that it breaks.
 
-use sim::mutants::{Planted, ShellMutant, plant};
+use std::collections::BTreeSet;
+
+use sim::mutants::{Planted, ShellMutant, of_protocol, plant};
 use sim::{Origin, run};
 
 /// Seeds within which each must be found: many times what any has needed.
@@ -25,9 +27,25 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
         (Planted::Scheduler(Scheduler::AttemptReused), "I3"),
         (Planted::Shell(ShellMutant::EpochUnchecked), "I11"),
         (Planted::Agent(Agent::CanaryIgnored), "H7"),
+        (Planted::Scheduler(Scheduler::RevokedGrantKept), "I1"),
+        (Planted::Scheduler(Scheduler::ShareIgnored), "I14"),
     ] {
         assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");
     }
+}
+
+#[test]
+fn every_rule_of_the_protocol_has_a_bug_that_switches_it_off_and_there_are_forty_bugs() {
+    let rules: Vec<&str> = of_protocol().iter().map(|(rule, _)| *rule).collect();
+    let needed = [
+        "H1", "H2", "H3", "H4", "H5", "H6", "H7", "H8", "H9", "A1", "A2",
+    ];
+    assert_eq!(rules, needed);
+    let all: BTreeSet<String> = Planted::all().iter().map(Planted::name).collect();
+    let of_rules: BTreeSet<String> = of_protocol().iter().map(|(_, one)| one.name()).collect();
+    assert_eq!(of_rules.len(), needed.len(), "each rule has its own");
+    assert!(of_rules.is_subset(&all), "each is run by `make mutants`");
+    assert!(all.len() >= 40, "{} bugs", all.len());
 }
 
 #[test]
