@@ -22,7 +22,7 @@ use anyhow::Context;
 use clap::{Parser, ValueEnum};
 
 use crate::coordinator::World;
-use crate::report::{Report, Target};
+use crate::report::Report;
 use crate::wire::Load;
 
 /// What can be measured.

@@ -1,7 +1,7 @@
 //! What a task scheduler of another kind does on a machine like this one, as context. These figures were measured on two cores
 //! of the same kind with HyperQueue 0.22.0, one worker, and are not measured again by this program.
 
-use crate::report::{Report, Target};
+use crate::report::Report;
 
 /// The figures, each with its unit.
 const HYPERQUEUE: [(&str, f64, &str); 6] = [

@@ -145,6 +145,7 @@ fn alike_end(free: &TrackSet, first: Ordinal, fence: Ordinal, most: u32) -> Ordi
 mod tests {
     use super::*;
     use crate::record::{AloneDeath, Death, Grant};
+    use proptest::prelude::*;
     use types::{Attempt, PullNo, Session, TenantId};
 
     fn range(first: u32, end: u32) -> Range {
@@ -261,5 +262,22 @@ mod tests {
         );
         case.others = vec![NodeId::new("other").unwrap()];
         case.check(4, Some((range(100, 101), 1, Care::Reject)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_of_sound_tracks_ends_where_counting_them_ends(
+            tracks in prop::collection::btree_set(100u32..160, 1..40),
+            nth in 0usize..40,
+            beyond in 1u32..70,
+            most in 1u32..50,
+        ) {
+            let free: TrackSet = tracks.iter().copied().collect();
+            let first = *tracks.iter().nth(nth % tracks.len()).unwrap();
+            let fence = first + beyond;
+            let run = tracks.range(first..fence).take(most as usize);
+            let expected = run.last().unwrap() + 1;
+            prop_assert_eq!(alike_end(&free, first, fence, most), expected);
+        }
     }
 }
