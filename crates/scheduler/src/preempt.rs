@@ -66,10 +66,11 @@ impl Reign {
             .iter()
             .take_while(|place| (place.lane, place.priority) < (mine.lane, mine.priority));
         let urgent = before.filter_map(|place| self.jobs.get(&place.no).map(|job| (place, job)));
+        let taken = (holder, self.not_begun(no, id));
         let urgent = urgent.filter(|(place, job)| {
             let same = job.key.tenant == holder.key.tenant;
-            let by_lane =
-                place.lane < mine.lane && (same || self.lanes_count(now, node, &job.key.tenant));
+            let by_lane = place.lane < mine.lane
+                && (same || self.lanes_count(now, node, &job.key.tenant, taken));
             by_lane || (same && place.lane == mine.lane)
         });
         let takes = |job: &Job| {
