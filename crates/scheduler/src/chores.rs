@@ -140,7 +140,7 @@ impl Reign {
     pub(crate) fn listen(&mut self, now: Millis) {
         let silence = now.since(self.heard);
         self.heard = now;
-        if silence < DEAF_AFTER {
+        if silence <= DEAF_AFTER {
             return;
         }
         let holdings = self

@@ -76,7 +76,7 @@ impl Reign {
     /// A join is stored: everything that only the old session knew is forgotten, what it had in hand excepted.
     pub(crate) fn began(&mut self, now: Millis, key: &NodeKey) {
         // Where nobody was heard the silence says nothing about this node.
-        let deaf = now.since(self.heard) >= DEAF_AFTER;
+        let deaf = now.since(self.heard) > DEAF_AFTER;
         let Some(node) = self
             .node_names
             .get(key)

@@ -3,7 +3,7 @@
 //! at no cost, and its next pull gets what waits. No more is asked back, over all nodes, than waits.
 
 use crate::limits::{PREEMPT_COUNTS, SHARDS_SEEN_PER_PULL_MAX};
-use crate::record::JobState;
+use crate::record::{Care, JobState};
 use crate::reign::Reign;
 use crate::state::{GrantId, InLine, Job, NodeNo};
 use types::{Millis, ShardId};
@@ -33,13 +33,18 @@ impl Reign {
         }
     }
 
-    /// The node's grant that stands last in line and has tracks that it has not begun.
+    /// The node's grant that stands last in line and has tracks that it has not begun. Suspects are tried where they are:
+    /// asked back each time before one of them has run, they would be through nowhere.
     fn least_urgent(&self, no: NodeNo) -> Option<(GrantId, InLine)> {
         let node = self.nodes.get(&no)?;
         let own = node
             .holdings
             .iter()
-            .filter(|(id, holding)| holding.yield_at.is_none() && self.not_begun(no, **id) > 0);
+            .filter(|(id, holding)| holding.yield_at.is_none() && self.not_begun(no, **id) > 0)
+            .filter(|(id, _)| {
+                let grant = self.grant_of(node, **id);
+                grant.is_some_and(|grant| grant.care != Care::Apart)
+            });
         let placed = own.filter_map(|(id, _)| {
             let job = self.jobs.get(&id.job)?;
             let running = job.record()?.state == JobState::Running;
@@ -66,10 +71,11 @@ impl Reign {
             .iter()
             .take_while(|place| (place.lane, place.priority) < (mine.lane, mine.priority));
         let urgent = before.filter_map(|place| self.jobs.get(&place.no).map(|job| (place, job)));
+        let taken = (holder, self.not_begun(no, id));
         let urgent = urgent.filter(|(place, job)| {
             let same = job.key.tenant == holder.key.tenant;
-            let by_lane =
-                place.lane < mine.lane && (same || self.lanes_count(now, node, &job.key.tenant));
+            let by_lane = place.lane < mine.lane
+                && (same || self.lanes_count(now, node, &job.key.tenant, taken));
             by_lane || (same && place.lane == mine.lane)
         });
         let takes = |job: &Job| {

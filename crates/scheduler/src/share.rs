@@ -137,9 +137,19 @@ impl Reign {
         places.into_iter().map(|place| place.line.no).collect()
     }
 
-    /// Whether a tenant's lanes count for a node: it is not too far ahead of the one that waits longest for it.
-    pub(crate) fn lanes_count(&self, now: Millis, node: &Node, tenant: &TenantId) -> bool {
-        let had = self.had();
+    /// Whether a tenant's lanes count for a node, once so many tracks of another job are taken back: it is not too far
+    /// ahead of the one that waits longest for it then. Judged before, the same tracks would go to and fro for ever.
+    pub(crate) fn lanes_count(
+        &self,
+        now: Millis,
+        node: &Node,
+        tenant: &TenantId,
+        (holder, taken): (&Job, u64),
+    ) -> bool {
+        let mut had = self.had();
+        if let Some(had) = had.get_mut(&holder.key.tenant) {
+            *had = had.saturating_sub(taken.saturating_mul(holder.track_us()));
+        }
         let mine = had.get(tenant).copied().unwrap_or_default();
         mine.saturating_sub(self.least_had(now, Some(node), &had)) <= self.lead_us()
     }

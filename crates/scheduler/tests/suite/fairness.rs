@@ -326,23 +326,27 @@ fn a_tenant_that_is_ahead_of_others_still_goes_by_lane_among_its_own_jobs() {
             submission.lane = lane;
             submission.priority = priority;
             submission.spec.plan.shard_tracks = rows;
+            submission.requires.memory_bytes = if tenant == "a" { 1 << 31 } else { 0 };
         })
     };
-    submit(&mut world, "b", "bulk", Lane::Batch, 9, 200);
-    let mut agent = Agent::joined(&mut world, "n");
-    agent.pull(&mut world, 60);
     submit(&mut world, "a", "small", Lane::Batch, 0, 8);
+    submit(&mut world, "b", "bulk", Lane::Batch, 9, 400);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 150);
     submit(&mut world, "b", "urgent", Lane::Interactive, 0, 1);
-    let mut served: Vec<String> = Vec::new();
-    for _ in 0..3 {
-        let grants = agent.pull(&mut world, 9).grants;
-        served.extend(grants.iter().map(|granted| granted.job.job.to_string()));
-    }
-    let at = |name: &str| served.iter().position(|job| job == name);
-    assert!(
-        at("urgent") < at("bulk") && at("urgent").is_some(),
-        "{served:?}"
-    );
+    // A node comes on which the other tenant's job runs too.
+    let mut large = Agent::new("large", crate::world::agent::BOTH);
+    let mut info = crate::world::agent_info("large", 1, crate::world::agent::BOTH);
+    info.devices[0].memory_bytes = 1 << 32;
+    let joined = world.ask(Request::Join(info)).unwrap();
+    large.take_join(&joined);
+    let grants = large.pull(&mut world, 9).grants;
+    let served = |name: &str| {
+        grants
+            .iter()
+            .any(|granted| granted.job.job.as_str() == name)
+    };
+    assert!(served("small") && served("urgent"), "{grants:?}");
 }
 
 #[test]
