@@ -2,6 +2,7 @@
 //! in memory.
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
+mod doubt;
 mod explain;
 mod fairness;
 mod isolation;
