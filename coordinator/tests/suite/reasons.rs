@@ -174,6 +174,25 @@ fn requiring(request_id: &str, requires: v1::Requirements) -> v1::SubmitJobReque
     }
 }
 
+/// A worker dies with the grant's track in hand, which is given back.
+async fn dies(agent: &mut Agent, grant: &v1::Grant, number: u64) {
+    let held = [grant.clone()];
+    agent.beat(&held).await.unwrap();
+    let died = v1::WorkerDeath {
+        number,
+        tracks: grant.tracks.clone(),
+    };
+    let said = agent
+        .beat_as(&held, |beat| beat.held[0].deaths.push(died))
+        .await;
+    said.unwrap();
+    let gives_back = released(grant, v1::ReleaseCause::WorkerLost);
+    let said = agent
+        .beat_as(&[], |beat| beat.released.push(gives_back))
+        .await;
+    said.unwrap();
+}
+
 fn released(grant: &v1::Grant, cause: v1::ReleaseCause) -> v1::Released {
     v1::Released {
         job: grant.job.clone(),
@@ -374,20 +393,26 @@ async fn of_shards_that_are_full_failed_too_often_or_have_suspects() {
     let second = scene.job(second).await;
     let pulled = agent.pull(1).await.unwrap();
     assert_eq!(pulled.grants[0].job, second);
-    let tracks = pulled.grants[0].tracks.clone();
-    let died = v1::WorkerDeath { number: 1, tracks };
-    let said = agent
-        .beat_as(&pulled.grants, |beat| {
-            beat.held[0].deaths.push(died);
-        })
-        .await;
-    said.unwrap();
-    let gives_back = released(&pulled.grants[0], v1::ReleaseCause::WorkerLost);
-    let said = agent
-        .beat_as(&[], |beat| beat.released.push(gives_back))
-        .await;
-    said.unwrap();
+    dies(&mut agent, &pulled.grants[0], 1).await;
     scene.comes_to(&second, "0", Blocking::BackOff).await;
+    // Tried alone, it dies again: from here on another node's turn is waited for.
+    let until = Instant::now() + START_TIMEOUT;
+    let alone = loop {
+        let pulled = agent.pull(1).await.unwrap();
+        let apart = |grant: &&v1::Grant| grant.job == second && grant.care() == v1::Care::Apart;
+        if let Some(grant) = pulled.grants.iter().find(apart) {
+            break grant.clone();
+        }
+        let gives_back = pulled.grants.iter();
+        let gives_back = gives_back
+            .map(|grant| released(grant, v1::ReleaseCause::BackPressure))
+            .collect();
+        let said = agent.beat_as(&[], |beat| beat.released = gives_back).await;
+        said.unwrap();
+        assert!(Instant::now() < until, "the suspect is not tried alone");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    dies(&mut agent, &alone, 2).await;
     let mut other = scene.agent("n2").await;
     other.beat(&[]).await.unwrap();
     scene

@@ -5,6 +5,7 @@ use crate::desk::Asked;
 use crate::event::AgentInfo;
 use crate::limits::{
     BEAT_EVERY, DEAF_AFTER, DEVICES_PER_NODE_MAX, GRANT_LIVES, IDENTITY_HELD, NODES_MAX,
+    SESSIONS_PER_GENERATION,
 };
 use crate::record::{Death, Duty, NodeRecord};
 use crate::reign::{Reign, Step};
@@ -12,7 +13,7 @@ use crate::state::{Node, NodeNo, Slot};
 use crate::{Answer, JoinAnswer, NodeKey};
 use alloc::format;
 use alloc::vec;
-use types::{Code, Millis, NodeId, PullNo, Session};
+use types::{Code, Generation, Millis, NodeId, PullNo, Session};
 
 /// Longest text or list in what an agent says of itself, beyond its devices: sources and a version.
 const SAID_MAX: usize = 256;
@@ -58,7 +59,8 @@ impl Reign {
         if before.is_some_and(|record| !record.left) && beaten_lately(node, now) {
             return Step::refuse(Code::IdentityInUse, format!("join node `{key}`"));
         }
-        let record = new_session(before, asked, info);
+        let first = first_session(self.generation);
+        let record = new_session(first, before, asked, info);
         Step::Write(self.node_unit(no, record).into_iter().collect())
     }
 
@@ -203,9 +205,21 @@ fn beaten_lately(node: &Node, now: Millis) -> bool {
         .is_some_and(|at| now.since(at) < IDENTITY_HELD)
 }
 
-fn new_session(before: Option<&NodeRecord>, asked: &Asked, info: &AgentInfo) -> NodeRecord {
+/// A node's first session in a generation: above all of the generations before it, so that a message of an agent that a
+/// restore left behind is never taken for one of the session that has its number now.
+const fn first_session(generation: Generation) -> Session {
+    let before = generation.0.saturating_sub(1) as u64;
+    Session(before * SESSIONS_PER_GENERATION + 1)
+}
+
+fn new_session(
+    first: Session,
+    before: Option<&NodeRecord>,
+    asked: &Asked,
+    info: &AgentInfo,
+) -> NodeRecord {
     NodeRecord {
-        session: before.map_or(Session(1), |record| record.session.next()),
+        session: before.map_or(first, |record| record.session.next()),
         nonce: info.nonce,
         duty: before.map_or(Duty::Serving, |record| record.duty),
         left: false,

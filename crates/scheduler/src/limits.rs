@@ -39,6 +39,8 @@ pub const ALONE_SILENT_MAX: usize = 2;
 pub const ALONE_DEATHS_MAX: usize = 5;
 /// Failures of one cause in one shard after which it is tried only now and then; see [`BACK_OFF_SPENT`].
 pub const FAILURES_PER_CAUSE: u16 = 16;
+/// Sessions that one node may have in one generation: a join each second for a century.
+pub const SESSIONS_PER_GENERATION: u64 = 1 << 32;
 /// Devices of one node: twice what one machine holds today.
 pub const DEVICES_PER_NODE_MAX: usize = 32;
 /// Bytes of a device's name on its node, such as `cuda:0`: it stands in every part's record.

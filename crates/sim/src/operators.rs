@@ -30,6 +30,8 @@ pub(crate) struct Operators {
     pub(crate) seen: BTreeSet<JobKey>,
     /// Revocations asked for so far.
     pub(crate) revocations: u32,
+    /// When the store is to be lost, since much was revoked and made again.
+    pub(crate) restore_at: Option<Millis>,
     guess: usize,
     calm_since: Option<Millis>,
 }
@@ -55,6 +57,10 @@ impl World {
     pub(crate) fn operate(&mut self) {
         if self.calm {
             return self.round();
+        }
+        if self.operators.restore_at.is_some_and(|at| at <= self.now) {
+            self.operators.restore_at = None;
+            self.restore();
         }
         self.look_at_results();
         let left = self.truths.len() > self.operators.submitted;

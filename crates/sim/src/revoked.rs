@@ -97,6 +97,11 @@ impl World {
             rows.retain(|_, by| *by != part.sha256);
         }
         self.tally.dropped += dropped.len() as u64;
+        let escalated = dropped.iter().any(|part| part.kind == PartKind::Escalation);
+        if escalated && self.dice.happens(3_000) {
+            let later = Millis(self.dice.between(3_000, 20_000));
+            self.operators.restore_at = Some(self.now + later);
+        }
     }
 
     /// What falls with an escalation part: its shard, in the same transaction.

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
 mod cancels;
+mod doubt;
 mod explain;
 mod fairness;
 mod isolation;

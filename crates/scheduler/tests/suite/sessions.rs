@@ -250,3 +250,43 @@ fn what_an_operator_cordons_takes_nothing_until_it_serves_again() {
     assert!(agent.beat(&mut world).unwrap().pull_now);
     assert_eq!(agent.pull(&mut world, 8).grants.len(), 1);
 }
+
+#[test]
+fn no_session_of_a_new_generation_has_a_number_of_an_older_one() {
+    let joined = |generation| {
+        let mut core = scheduler::Core::new();
+        let mut actions = scheduler::Actions::new();
+        let mut tell = |event| core.handle(Millis(1), event, &mut actions);
+        let epoch = types::Epoch(1);
+        tell(scheduler::Event::Led { epoch, generation });
+        tell(scheduler::Event::Read {
+            id: scheduler::ReadId(1),
+            outcome: scheduler::ReadOutcome::Page {
+                entries: Vec::new(),
+                next: None,
+                revision: scheduler::Revision(1),
+            },
+        });
+        let info = crate::world::agent_info("n", 7, &[types::Stage::Screen]);
+        tell(scheduler::Event::Call {
+            call: scheduler::CallId(1),
+            caller: scheduler::Caller::default(),
+            at: types::UnixMillis(1),
+            request: Box::new(Request::Join(info)),
+        });
+        let put = actions.iter().find_map(|action| {
+            let scheduler::Action::Write { txn, .. } = action else {
+                return None;
+            };
+            txn.ops.first().cloned()
+        });
+        let Some(scheduler::Op::Put { value, .. }) = put else {
+            panic!("a join is written: {actions:?}");
+        };
+        let record: scheduler::record::NodeRecord = scheduler::record::decode(&value).unwrap();
+        record.session.0
+    };
+    assert_eq!(joined(types::Generation(1)), 1);
+    assert!(joined(types::Generation(2)) > 1_000_000_000);
+    assert!(joined(types::Generation(3)) > joined(types::Generation(2)) + 1_000_000_000);
+}
