@@ -68,6 +68,16 @@ impl Live {
         }
     }
 
+    /// Numbers rise for as long as the agent lives: between two coordinators, one of which does not know yet that its state
+    /// was restored elsewhere, an agent may come back to a session that it had with the other.
+    pub(crate) fn numbered_after(self, before: &Self) -> Self {
+        Self {
+            beats: before.beats,
+            pull: before.pull.next(),
+            ..self
+        }
+    }
+
     /// The same session, joined again: its numbers go on, for the coordinator goes on with them.
     pub(crate) fn resumed(self, now: Millis) -> Self {
         Self {

@@ -30,6 +30,26 @@ fn a_join_is_followed_by_a_pull_and_a_beat() {
 }
 
 #[test]
+fn numbers_rise_from_session_to_session() {
+    let mut node = Node::at_work(2, 1);
+    let (session, number) = node.next_beat();
+    let answer = Err(CallError::Refused(Code::GenerationOld));
+    node.tell(Event::Beaten {
+        session,
+        number,
+        answer,
+    });
+    node.tell(Event::Tick);
+    let actions = node.tell(Event::Joined(Ok(joined(7))));
+    let pull = actions.iter().find_map(|action| match action {
+        Action::Pull(call) => Some((call.session, call.number)),
+        _ => None,
+    });
+    assert!(pull.is_some_and(|(session, pull)| session == Session(7) && pull > PullNo(1)));
+    assert!(node.core.beat_out() > Some(number));
+}
+
+#[test]
 fn a_refused_join_is_tried_again_later() {
     let mut node = Node {
         core: Core::new(Config::default()),
