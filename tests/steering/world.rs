@@ -134,8 +134,8 @@ impl World {
 
     pub(crate) fn node(&self, node: &str) -> Value {
         let nodes = self.json("node ls");
-        let nodes = nodes["nodes"].as_array().expect("nodes").iter();
-        let found = nodes.filter(|one| one["name"] == node).last();
+        let mut nodes = nodes["nodes"].as_array().expect("nodes").iter();
+        let found = nodes.find(|one| one["name"] == node);
         found.cloned().unwrap_or_default()
     }
 
