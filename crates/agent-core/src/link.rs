@@ -33,11 +33,10 @@ impl Core {
                 self.join_failures = 0;
                 self.bad_bundles.clear();
                 let before = self.before.take();
-                let goes_on = |before: &Live| {
-                    before.session == joined.session && !mutants::on(Mutant::NumbersRestart)
-                };
-                let live = match before.filter(goes_on) {
-                    Some(before) => before.resumed(now),
+                let live = match before {
+                    _ if mutants::on(Mutant::NumbersRestart) => self.begun(joined, now),
+                    Some(before) if before.session == joined.session => before.resumed(now),
+                    Some(before) => self.begun(joined, now).after(&before),
                     None => self.begun(joined, now),
                 };
                 self.link = Link::Joined(live);

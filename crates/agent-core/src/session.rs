@@ -77,6 +77,15 @@ impl Live {
         }
     }
 
+    /// A later session of the same process: its numbers lie above those of the one before, which may yet come back.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        Self {
+            beats: before.beats,
+            pull: before.pull.next(),
+            ..self
+        }
+    }
+
     /// The number of the beat to send now, if one is due.
     pub(crate) fn next_beat(&mut self, now: Millis, sent: SentBeat) -> Option<u64> {
         if self.beat.is_some() || now < self.beat_due {
