@@ -11,8 +11,9 @@ use prost::Message;
 use proto::{Caller, FieldError, v1};
 use types::{
     Attempt, Code, DeclaredAi, Device, DeviceKind, Digest, Generation, InconclusiveReason, JobSpec,
-    Ledger, Policy, Provenance, Purpose, Range, Score, ShardId, ShardPlan, Stage, StageUse, Stages,
-    Thumbnail, TimelinePoint, TrackId, TrackRow, TrackSet, UnixMillis, Verdict, Warning,
+    Ledger, Policy, Provenance, Purpose, Range, RetryOf, Score, ShardId, ShardPlan, Stage,
+    StageUse, Stages, Thumbnail, TimelinePoint, TrackId, TrackRow, TrackSet, UnixMillis, Verdict,
+    Warning,
 };
 
 fn name() -> impl Strategy<Value = String> {

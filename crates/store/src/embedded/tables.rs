@@ -61,6 +61,10 @@ pub(super) enum Fault {
 }
 
 impl From<redb::StorageError> for Fault {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library's errors are not a closed set; what is not known as damage may pass"
+    )]
     fn from(error: redb::StorageError) -> Self {
         match error {
             redb::StorageError::Corrupted(cause) => structure(cause),
