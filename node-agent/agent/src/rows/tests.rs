@@ -32,6 +32,7 @@ fn spec(bundle: &Bundle, policy: Policy) -> JobSpec {
         bundle: bundle.digest,
         policy,
         submitted_at: UnixMillis(0),
+        retry: None,
     }
 }
 
