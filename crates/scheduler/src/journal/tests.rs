@@ -1,3 +1,5 @@
+//! What a journal says, what is refused of a damaged one, and that a core led by it knows the same.
+
 use super::*;
 use crate::{Actions, CallId, Caller, Outcome, ReadId, ReadOutcome, Request, Revision};
 use alloc::boxed::Box;
