@@ -191,10 +191,6 @@ pub enum ReadOutcome {
 
 /// What a call asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a request is boxed where it is kept, and a submission is seldom"
-)]
 pub enum Request {
     /// Make a job of a specification that storage holds already.
     Submit(Submission),

@@ -457,11 +457,11 @@ fn open_escalation_tracks(job: &Job) -> u64 {
 
 /// Tracks that nobody holds, by the stage that they wait for.
 fn waiting_by_stage(job: &Job) -> BTreeMap<Stage, u64> {
-    let free = |(id, shard): (&ShardId, &Box<Shard>)| match id {
-        ShardId::Root(_) => shard.free(&job.extent(*id).unwrap_or_default()).len(),
+    let free = |id: ShardId, shard: &Shard| match id {
+        ShardId::Root(_) => shard.free(&job.extent(id).unwrap_or_default()).len(),
         ShardId::Escalation { .. } => 0,
     };
-    let known: u64 = job.shards.iter().map(free).sum();
+    let known: u64 = job.shards.iter().map(|(id, shard)| free(*id, shard)).sum();
     let waiting = [
         (Stage::Screen, fresh_tracks(job) + known),
         (Stage::Residual, open_escalation_tracks(job)),

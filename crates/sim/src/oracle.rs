@@ -132,7 +132,11 @@ impl World {
             None => match Claim::of(caller, request) {
                 // An agent of the fleet names a job without saying whose it is.
                 Claim::Commit(job, parts) => Claim::Commit(self.job_key(&job.job), parts),
-                claim => claim,
+                claim @ (Claim::Cancel(_)
+                | Claim::Submit(_)
+                | Claim::Pull(_)
+                | Claim::Foreign(_)
+                | Claim::Other) => claim,
             },
         }
     }

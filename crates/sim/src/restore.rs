@@ -9,7 +9,7 @@ use scheduler::record::{
     Closing, JobRecord, JobState, Part, RevocationRecord, ShardRecord, decode,
 };
 use scheduler::{JobKey, RecordKey, invariants};
-use store_model::{Model, Op, Txn};
+use store_model::{Op, Txn};
 use types::{ActorId, Digest, Epoch, Generation, Millis, ShardId, TrackSet, UnixMillis};
 
 use crate::agenda::Who;
@@ -45,7 +45,7 @@ impl World {
         self.stop_coordinators();
         let lost = self.dice.happens(LOST);
         let backup = self.shelf.backup.clone().filter(|_| !lost);
-        self.shelf.model = backup.unwrap_or_else(Model::new);
+        self.shelf.model = backup.unwrap_or_default();
         self.shelf.late.clear();
         let old = self.generation;
         let kept = mutants::on(ShellMutant::GenerationKept);

@@ -35,7 +35,7 @@ async fn fill(store: &Embedded, from: usize, most: usize) -> (usize, Option<NotA
         match store.write(txn).await {
             Outcome::Applied { .. } => {}
             Outcome::NotApplied(cause) => return (n, Some(cause)),
-            other => panic!("{other:?}"),
+            other @ (Outcome::Refused(_) | Outcome::Unknown { .. }) => panic!("{other:?}"),
         }
     }
     (from + most, None)
