@@ -72,8 +72,14 @@ impl World {
         if most == 0 {
             return;
         }
+        let open = |job: &JobKey| {
+            let record = self.oracle.jobs.get(job);
+            record.is_some_and(|record| record.state.is_open())
+        };
         let mut held: BTreeMap<&TenantId, u64> = BTreeMap::new();
-        for ((job, _), record) in &self.oracle.shards {
+        // What a closed job's records still list ended with the job.
+        let shards = self.oracle.shards.iter().filter(|((job, _), _)| open(job));
+        for ((job, _), record) in shards {
             *held.entry(&job.tenant).or_default() += record.grants.len() as u64;
         }
         let beyond = held.into_iter().find(|(_, grants)| *grants > most);
