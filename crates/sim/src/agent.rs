@@ -467,10 +467,10 @@ impl World {
                 escalation: granted.escalation.map(|part| part.sha256),
             };
             let key = wire::key(granted);
-            if !one.held.contains_key(&key) {
-                one.renewed.insert(key.clone(), asked);
-                one.held.insert(key, held);
-            }
+            // An answer that is given again names only what still lives.
+            let renewed = one.renewed.entry(key.clone()).or_insert(asked);
+            *renewed = asked.max(*renewed);
+            one.held.entry(key).or_insert(held);
         }
     }
 

@@ -6,7 +6,7 @@ use scheduler::{Listed, PartName};
 use types::{Generation, Millis};
 
 use crate::agenda::{Timer, Who};
-use crate::depot::{DepotAsk, PartPath};
+use crate::depot::{DepotAsk, PartPath, path_generation};
 use crate::mutants::{self, ShellMutant};
 use crate::world::World;
 
@@ -90,6 +90,8 @@ impl World {
                 let plan = self.depot.manifest(&path.job, *name);
                 plan.is_some_and(|plan| plan.parts.iter().any(|part| part.sha256 == path.sha256))
             }
+            // Records of a new generation name copies at paths of its own.
+            Some(_) if path.generation != path_generation(self.generation) => false,
             Some(JobState::Running | JobState::Paused | JobState::Publishing) => {
                 let key = (path.job.clone(), path.shard);
                 let record = self.oracle.shards.get(&key);
