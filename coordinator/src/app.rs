@@ -7,9 +7,10 @@ use bundle::Trust;
 use proto::Caller;
 use runtime::shutdown::Shutdown;
 use scheduler::Answer;
-use storage::Storage;
+use scheduler::record::{JobRecord, JobState};
+use storage::{ObjectPath, Storage};
 use tokio::sync::Semaphore;
-use types::{Code, Digest, Problem, TenantId, chain};
+use types::{Code, Digest, JobSpec, Problem, TenantId, chain};
 
 use crate::bundles::Bundles;
 use crate::driver::Handle;
@@ -42,6 +43,22 @@ impl App {
     pub(crate) fn list_object(&self, tenant: &TenantId, list: Digest) -> String {
         storage::paths::snapshot(tenant, list).to_string()
     }
+}
+
+/// Where the manifest of a published job stands; nothing for a job that is not published.
+pub(crate) fn manifest_path(record: &JobRecord) -> Option<ObjectPath> {
+    let JobState::Published(name) = record.state else {
+        return None;
+    };
+    let JobSpec { tenant, job, .. } = &record.spec;
+    let (version, sha256) = (name.version, name.sha256);
+    Some(storage::paths::manifest(
+        tenant,
+        name.generation,
+        job,
+        version,
+        sha256,
+    ))
 }
 
 /// A caller in the core's words.

@@ -10,12 +10,11 @@ use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use runtime::shutdown::Shutdown;
-use scheduler::record::{JobState, ManifestName};
 use scheduler::{Collector, JobKey, Listed, PartName};
-use storage::{PartObject, StorageError, paths};
+use storage::{ObjectPath, PartObject, StorageError};
 use types::{Generation, Millis, Problem};
 
-use crate::app::App;
+use crate::app::{App, manifest_path};
 
 /// Objects that the core is asked about at once: a few milliseconds of its time.
 const PAGE: usize = 512;
@@ -52,7 +51,7 @@ struct Place {
     job: JobKey,
     generation: Generation,
     /// Of a published one.
-    manifest: Option<ManifestName>,
+    manifest: Option<ObjectPath>,
     closed: bool,
 }
 
@@ -117,13 +116,7 @@ impl Sweeper {
             let place = |view: scheduler::JobView<'_>| Place {
                 job: view.key.clone(),
                 generation: view.record.spec.generation,
-                manifest: match view.record.state {
-                    JobState::Published(name) => Some(name),
-                    JobState::Running
-                    | JobState::Paused
-                    | JobState::Publishing
-                    | JobState::Cancelled(_) => None,
-                },
+                manifest: manifest_path(view.record),
                 closed: view.record.state.is_closed(),
             };
             core.all_jobs().map(place).collect()
@@ -168,12 +161,10 @@ impl Sweeper {
 
     /// The objects that a published job's manifest names; nothing for a job that has none.
     async fn named(&self, place: &Place) -> Result<Option<BTreeSet<String>>, StorageError> {
-        let Some(name) = &place.manifest else {
+        let Some(path) = &place.manifest else {
             return Ok(None);
         };
-        let JobKey { tenant, job } = &place.job;
-        let path = paths::manifest(tenant, name.generation, job, name.version, name.sha256);
-        let manifest = self.app.storage.get_manifest(&path).await?;
+        let manifest = self.app.storage.get_manifest(path).await?;
         let keys = manifest.parts.into_iter().map(|part| part.key.to_string());
         Ok(Some(keys.collect()))
     }

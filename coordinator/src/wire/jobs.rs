@@ -1,13 +1,12 @@
 //! The core's views of jobs, shards and nodes as people see them.
 
 use proto::v1;
-use scheduler::record::{
-    Duty, FailureCause, JobRecord, JobState, ManifestName, Totals, VerdictCounts,
-};
+use scheduler::record::{Duty, FailureCause, JobRecord, JobState, Totals, VerdictCounts};
 use scheduler::{JobView, NodeView, Reason, Revision, ShardView};
 use types::{Device, Millis, UnixMillis};
 
 use super::rank::{rank_out, requirements_out};
+use crate::app::manifest_path;
 use crate::shelf::BundleRecord;
 
 /// A job taken out of the core, so that the rest can be asked without holding it.
@@ -84,20 +83,13 @@ const fn state(state: &JobState) -> v1::JobState {
 }
 
 fn manifest(record: &JobRecord) -> Option<v1::Manifest> {
-    let JobState::Published(ManifestName {
-        version,
-        generation,
-        sha256,
-    }) = record.state
-    else {
+    let JobState::Published(name) = record.state else {
         return None;
     };
-    let spec = &record.spec;
-    let object = storage::paths::manifest(&spec.tenant, generation, &spec.job, version, sha256);
     Some(v1::Manifest {
-        object: object.to_string(),
-        sha256: sha256.to_string(),
-        version,
+        object: manifest_path(record)?.to_string(),
+        sha256: name.sha256.to_string(),
+        version: name.version,
     })
 }
 

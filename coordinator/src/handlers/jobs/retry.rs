@@ -8,7 +8,7 @@ use storage::{Manifest, StorageError};
 use types::{Code, JobId, JobSpec, Problem, RetryOf, ShardPlan};
 
 use super::submit::{check_request_id, hand_over, job_of, left_over};
-use crate::app::{App, storage_problem};
+use crate::app::{App, manifest_path, storage_problem};
 use crate::bundles::check_trusted;
 use crate::wire::jobs::JobSeen;
 use crate::wire::rank::rank;
@@ -99,19 +99,13 @@ async fn specify(
 async fn published(app: &App, base: &JobSeen) -> Result<(ManifestName, Manifest), Problem> {
     let spec = &base.record.spec;
     let what = format!("retry job `{}`", spec.job);
-    let JobState::Published(name) = base.record.state else {
+    let (JobState::Published(name), Some(path)) = (&base.record.state, manifest_path(&base.record))
+    else {
         return Err(Problem::new(Code::ResultNotPublished, what));
     };
-    let path = storage::paths::manifest(
-        &spec.tenant,
-        name.generation,
-        &spec.job,
-        name.version,
-        name.sha256,
-    );
     let manifest = app.storage.get_manifest(&path).await;
     let manifest = manifest.map_err(|error| storage_problem(&what, &error))?;
-    Ok((name, manifest))
+    Ok((*name, manifest))
 }
 
 fn closing(what: &str) -> Problem {

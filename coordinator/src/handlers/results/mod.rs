@@ -10,13 +10,13 @@ use futures::TryStreamExt;
 use proto::v1;
 use proto::v1::results_server::Results;
 use scheduler::JobKey;
-use scheduler::record::{JobState, ManifestName};
+use scheduler::record::JobState;
 use storage::{ExportFormat, Finding, Manifest, ManifestPart, ObjectPath, VerifyReport};
 use tonic::{Request as Call, Response, Status};
 use types::{Code, Digest, FindingCode, Problem, Purpose, TenantId, Verdict};
 
 use super::pages;
-use crate::app::{App, storage_problem};
+use crate::app::{self, App, storage_problem};
 use crate::clock;
 use crate::rpc::{self, Answers, Sender};
 use crate::wire::jobs::JobSeen;
@@ -240,27 +240,10 @@ fn result_list(seen: &JobSeen) -> Digest {
     spec.retry.as_ref().map_or(spec.list, |retry| retry.list)
 }
 
-/// Where the manifest of a published job stands.
+/// Where the manifest of a job stands, which must be published.
 fn manifest_path(seen: &JobSeen) -> Result<ObjectPath, Problem> {
-    let spec = &seen.record.spec;
-    let JobState::Published(ManifestName {
-        version,
-        generation,
-        sha256,
-    }) = seen.record.state
-    else {
-        return Err(Problem::new(
-            Code::ResultNotPublished,
-            format!("read the result of job `{}`", spec.job),
-        ));
-    };
-    Ok(storage::paths::manifest(
-        &spec.tenant,
-        generation,
-        &spec.job,
-        version,
-        sha256,
-    ))
+    let what = || format!("read the result of job `{}`", seen.record.spec.job);
+    app::manifest_path(&seen.record).ok_or_else(|| Problem::new(Code::ResultNotPublished, what()))
 }
 
 async fn export(
