@@ -14,6 +14,9 @@ else: what the path spends on import, protocol, parts and commits is its own.
 Both sides run on one and the same core, since a processor second is not worth the same on a machine whose cores share what they compute with:
 the path decodes and screens at once, its stages run one after the other, so that a ratio taken on all cores measures the cores as well. That
 ratio is printed too, with what a second is worth while another core is busy; only the pinned one is held against the target.
+
+*Stages side by side*: the same stages, each measured while the other runs on the same core and has nothing to do with it. Two programs that
+take turns on a core empty each other's caches, whoever wrote them; what the path takes beyond this sum is its own doing.
 """
 
 import json
@@ -54,6 +57,8 @@ THREADS = 1
 """Threads of an operation, as the worker has them on up to seven cores."""
 WINDOWS = 64
 """Windows of one pass over the screen alone; there are as many passes as the job's windows fill."""
+ENDLESS = 1_000
+"""Rounds of a stage that runs beside another: more than the other takes."""
 PATIENCE_S = 120
 """How long a cluster may take to come up."""
 
@@ -66,7 +71,7 @@ class Cluster:
             listener.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{listener.getsockname()[1]}"
         self.scanctl = str(binaries / "scanctl")
-        self.environment = {**os.environ, "SCANCTL_ADDRESS": f"http://{address}", "TRACKSCAN_METRICS": "off", "SCANCTL_QUIET": "true"}
+        self.environment = {**os.environ, "SCANCTL_ADDRESS": f"http://{address}", "SCANCTL_QUIET": "true"}
         self.log = data / "up.log"
         with self.log.open("w") as log:
             command = [self.scanctl, "up", "--data", str(data), "--device", "cpu", "--listen", address]
@@ -119,9 +124,28 @@ def windows_of(running: Cluster, job: str) -> int:
     return sum(len(row["timeline"]) for row in rows["rows"])
 
 
+def decoding(binaries: Path, files: list[Path], rate_hz: int, rounds: int = 2) -> list:
+    return [binaries / "examples/decode_bench", binaries / "trackscan-decoder", str(rounds), "--mono", str(rate_hz), *files]
+
+
+def screening(binaries: Path, pcm: Path, rounds: int) -> list:
+    return [binaries / "examples/screen_bench", BUNDLE, pcm, str(BATCH), str(THREADS), str(rounds)]
+
+
+@contextmanager
+def beside(command: list):
+    """Keeps a command running meanwhile; it is stopped before it could end by itself."""
+    neighbour = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
+        assert neighbour.poll() is None, f"the neighbour ended: {command}"
+    finally:
+        os.killpg(neighbour.pid, signal.SIGKILL)
+        neighbour.wait()
+
+
 def decoded(binaries: Path, files: list[Path], rate_hz: int) -> Counter:
-    command = [binaries / "examples/decode_bench", binaries / "trackscan-decoder", "2", "--mono", str(rate_hz), *files]
-    lines = [json.loads(line) for line in cpu.run(command)[0].splitlines()]
+    lines = [json.loads(line) for line in cpu.run(decoding(binaries, files, rate_hz))[0].splitlines()]
     warm = [line for line in lines if line["round"] == 1]
     decode = sum(line["decoder_s"] + line["parent_s"] for line in warm)
     return Counter({"decode": decode, "hash": sum(line["hash_s"] for line in warm)})
@@ -129,8 +153,7 @@ def decoded(binaries: Path, files: list[Path], rate_hz: int) -> Counter:
 
 def screened(binaries: Path, pcm: Path, windows: int) -> float:
     rounds = -(-windows // WINDOWS)
-    command = [binaries / "examples/screen_bench", BUNDLE, pcm, str(BATCH), str(THREADS), str(rounds)]
-    return json.loads(cpu.run(command)[0])["cpu_seconds"] / WINDOWS * windows
+    return json.loads(cpu.run(screening(binaries, pcm, rounds))[0])["cpu_seconds"] / WINDOWS * windows
 
 
 def windows_file(path: Path, screen: dict) -> Path:
@@ -175,16 +198,25 @@ class Bench:
         alone["screen"] = screened(self.binaries, self.pcm, windows)
         return alone
 
-    def pairs(self, name: str, count: int) -> tuple[list[Counter], list[Counter]]:
-        """Paths and stages alone in turn, on a cluster of their own."""
-        paths, stages = [], []
+    def side_by_side(self, windows: int) -> Counter:
+        with beside(screening(self.binaries, self.pcm, ENDLESS)):
+            shared = decoded(self.binaries, self.files, self.rate_hz)
+        with beside(decoding(self.binaries, self.files, self.rate_hz, ENDLESS)):
+            shared["screen"] = screened(self.binaries, self.pcm, windows)
+        return shared
+
+    def pairs(self, name: str, count: int) -> tuple[list[Counter], list[Counter], list[Counter]]:
+        """Paths, stages alone and stages side by side in turn, on a cluster of their own."""
+        paths, stages, shared = [], [], []
         with cluster(self.binaries, self.folder / name) as running:
             running.scan("short", self.folder / "short")
             for pair in range(count):
                 job, spent = running.scan(f"tracks-{pair}", self.folder / "tracks")
                 paths.append(spent)
-                stages.append(self.alone(windows_of(running, job)))
-        return paths, stages
+                windows = windows_of(running, job)
+                stages.append(self.alone(windows))
+                shared.append(self.side_by_side(windows))
+        return paths, stages, shared
 
 
 def ratio_of(paths: list[Counter], stages: list[Counter]) -> tuple[float, str]:
@@ -204,9 +236,12 @@ def main() -> int:
     print(f"{TRACKS} tracks of {SECONDS} s, {' and '.join(CODECS)}; {PAIRS} pairs on one core, medians")
     show("path, all processes", pinned[0])
     show("stages alone", pinned[1])
-    ratio, spread = ratio_of(*pinned)
+    show("stages side by side", pinned[2])
+    ratio, spread = ratio_of(pinned[0], pinned[1])
     print(f"ratio {ratio:.3f} ({spread}), target {TARGET:.2f}")
-    ratio_free, spread = ratio_of(*free)
+    ratio_shared, spread = ratio_of(pinned[0], pinned[2])
+    print(f"for comparison, against the stages side by side: ratio {ratio_shared:.3f} ({spread})")
+    ratio_free, spread = ratio_of(free[0], free[1])
     print(f"for comparison, on {len(cores)} cores: ratio {ratio_free:.3f} ({spread}), {FREE_PAIRS} pairs")
     if len(cores) > 1:
         print(f"the same work costs {cpu.crowding(cores):.2f} times the processor seconds while another core is busy with it too")

@@ -129,7 +129,7 @@ pub(crate) fn screen(
 
 /// Root mean square in dB against full scale; minus infinity for digital silence.
 fn rms_db(pcm: &[f32]) -> f32 {
-    let power = sums::sum(pcm, |x| x * x) / pcm.len().max(1) as f64;
+    let power = sums::squares(pcm) / pcm.len().max(1) as f64;
     (10.0 * power.log10()) as f32
 }
 

@@ -19,14 +19,16 @@ impl Moments {
             return;
         }
         let n = pcm.len() as f64;
-        let mean = sums::sum(pcm, |x| x) / n;
-        let squares = sums::sum(pcm, |x| (x - mean) * (x - mean));
+        let sums = sums::sums(pcm);
+        let mean = sums.values / n;
+        // A piece is short: what an offset costs here is far below single precision.
+        let squares = (sums.squares - mean * sums.values).max(0.0);
         let before = self.samples as f64;
         let step = mean - self.mean;
         self.mean += step * n / (before + n);
         self.squares += squares + step * step * before * n / (before + n);
         self.samples += pcm.len() as u64;
-        self.peak = self.peak.max(sums::peak(pcm));
+        self.peak = self.peak.max(sums.peak);
     }
 
     /// What the pieces so far come to.
