@@ -62,6 +62,11 @@ impl World {
         self.root.path()
     }
 
+    /// The folder that a coordinator here has as its storage.
+    pub(crate) fn storage(&self) -> PathBuf {
+        self.root.path().join("data/storage")
+    }
+
     /// Bytes of the store's files.
     ///
     /// # Errors

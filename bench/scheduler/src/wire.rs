@@ -1,7 +1,8 @@
-//! The coordinator over real gRPC: agents with a connection each pull shards of one track and commit a part for each that
-//! nobody made. Every answer rests on a synced commit of the embedded store.
+//! The coordinator over real gRPC: agents with a connection each pull shards of one track and commit a part for each, whose
+//! object holds nothing. Every answer rests on a synced commit of the embedded store.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use futures::future::try_join_all;
 use futures::stream::{self, StreamExt};
 use proto::v1;
 use tonic::transport::Channel;
-use types::Digest;
+use types::{Attempt, Digest, Generation, TenantId};
 use v1::agents_client::AgentsClient;
 use v1::catalogs_client::CatalogsClient;
 use v1::jobs_client::JobsClient;
@@ -23,6 +24,9 @@ const MIB: f64 = 1_048_576.0;
 
 /// Time between two beats: the product's default.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
+
+/// Size of a part's object.
+const PART_BYTES: usize = 300;
 
 /// How the agents go about it.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +67,7 @@ async fn pairs(report: &mut Report, world: &World, load: Load) -> anyhow::Result
     );
     let coordinator = world.start()?;
     let job = submit(coordinator.address).await?;
-    let mut agents = join(coordinator.address, load).await?;
+    let mut agents = join(world, coordinator.address, load).await?;
     let (before, stored) = (coordinator.usage()?, world.store_bytes()?);
     let (begun, own) = (Instant::now(), machine::usage(std::process::id())?.cpu);
     // The last shard stays open, so that the job does not publish and its records stay.
@@ -192,8 +196,8 @@ async fn submit(address: SocketAddr) -> anyhow::Result<String> {
     Ok(job.context("a submitted job has a specification")?.job)
 }
 
-async fn join(address: SocketAddr, load: Load) -> anyhow::Result<Vec<Agent>> {
-    let agents = (0..load.agents).map(|number| Agent::join(address, number));
+async fn join(world: &World, address: SocketAddr, load: Load) -> anyhow::Result<Vec<Agent>> {
+    let agents = (0..load.agents).map(|number| Agent::join(world.storage(), address, number));
     try_join_all(agents).await
 }
 
@@ -208,6 +212,8 @@ async fn work(agents: &mut [Agent], load: Load) -> anyhow::Result<u32> {
 struct Agent {
     client: AgentsClient<Channel>,
     node: String,
+    /// The folder that is the coordinator's storage.
+    storage: PathBuf,
     session: u64,
     pulls: u64,
     beats: u64,
@@ -217,7 +223,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn join(address: SocketAddr, number: usize) -> anyhow::Result<Self> {
+    async fn join(storage: PathBuf, address: SocketAddr, number: usize) -> anyhow::Result<Self> {
         let mut client = AgentsClient::new(channel(address).await?);
         let node = format!("node-{number:04}");
         let device = v1::Device {
@@ -241,6 +247,7 @@ impl Agent {
         Ok(Self {
             client,
             node,
+            storage,
             session,
             pulls: 0,
             beats: 0,
@@ -323,6 +330,7 @@ impl Agent {
     fn commit(&self, grant: v1::Grant) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let mut client = self.client.clone();
         let part = part(&self.node, &grant);
+        let put = put_object(&self.storage, &grant, &part);
         let request = v1::CommitRequest {
             caller: caller(),
             node: self.node.clone(),
@@ -334,6 +342,7 @@ impl Agent {
             parts: vec![part],
         };
         async move {
+            put?;
             let answer = client.commit(request).await.context("commit")?.into_inner();
             let outcome = answer.outcome();
             anyhow::ensure!(
@@ -344,6 +353,22 @@ impl Agent {
             Ok(())
         }
     }
+}
+
+/// Puts the object that a part's name leads to: as many zeros as the part says it has bytes. The coordinator looks for it.
+fn put_object(storage: &Path, grant: &v1::Grant, part: &v1::Part) -> anyhow::Result<()> {
+    let path = storage::paths::part(
+        &TenantId::default(),
+        Generation(grant.generation),
+        &grant.job.parse()?,
+        grant.shard.parse()?,
+        Attempt(grant.attempt),
+        grant.tracks.first().context("a grant has tracks")?.first,
+        part.sha256.parse()?,
+    );
+    let path = storage.join(path.as_str());
+    std::fs::create_dir_all(path.parent().context("a part lies in a folder")?)?;
+    std::fs::write(&path, vec![0; PART_BYTES]).with_context(|| format!("write {}", path.display()))
 }
 
 /// A claim such as a flush makes: decode and screen of one device, and its canary.
@@ -374,7 +399,7 @@ fn part(node: &str, grant: &v1::Grant) -> v1::Part {
         tracks: grant.tracks.clone(),
         sha256: Digest::of(named.as_bytes()).to_string(),
         rows,
-        bytes: 300,
+        bytes: PART_BYTES as u64,
         verdicts: Some(v1::VerdictCounts {
             no_evidence: rows.into(),
             ..v1::VerdictCounts::default()

@@ -15,6 +15,7 @@ use scheduler::{Answer, Request};
 use tonic::{Request as Call, Response, Status};
 use types::{Code, Problem, Session};
 
+use super::offered;
 use crate::app::{App, core_caller, unexpected};
 use crate::wire::agents as wire;
 use crate::{audit, rpc};
@@ -139,7 +140,11 @@ impl AgentsService {
             "{}: {} shard {} attempt {}",
             commit.node, commit.job, commit.shard, commit.attempt
         );
-        let answer = self.ask(&caller, Request::Commit(commit)).await;
+        let found = offered::check(&self.0, &core_caller(&caller), &commit).await;
+        let answer = match found {
+            Ok(()) => self.ask(&caller, Request::Commit(commit)).await,
+            Err(problem) => Err(problem),
+        };
         audit::line(&caller, "Commit", &what, &answer);
         match answer? {
             Answer::Committed(committed) => Ok(wire::committed(committed)),

@@ -7,6 +7,7 @@ mod catalogs;
 mod import;
 mod jobs;
 mod nodes;
+mod offered;
 mod pages;
 mod results;
 

@@ -462,14 +462,25 @@ async fn of_a_job_whose_manifest_cannot_be_written_until_it_can() {
             commits.push(agent.make(&pulled.jobs[0], grant).await);
         }
     }
+    // While it is paused all of it is done, and nothing is written of it.
+    let pause = v1::PauseJobRequest {
+        caller: caller(),
+        job: job.clone(),
+    };
+    scene.people.jobs.pause_job(pause).await.unwrap();
+    for commit in commits {
+        agent.commit(commit).await.unwrap();
+    }
     // A file stands where the job's objects are to be.
     let folder = scene.world.storage_folder().join("default/1").join(&job);
     let aside = folder.with_extension("aside");
     std::fs::rename(&folder, &aside).unwrap();
     std::fs::write(&folder, "in the way").unwrap();
-    for commit in commits {
-        agent.commit(commit).await.unwrap();
-    }
+    let resume = v1::ResumeJobRequest {
+        caller: caller(),
+        job: job.clone(),
+    };
+    scene.people.jobs.resume_job(resume).await.unwrap();
     scene.comes_to(&job, "", Blocking::ManifestFails).await;
     std::fs::remove_file(&folder).unwrap();
     std::fs::rename(&aside, &folder).unwrap();

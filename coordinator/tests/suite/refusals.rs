@@ -264,6 +264,40 @@ async fn a_session_that_another_join_ended_is_refused_everywhere() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_that_storage_does_not_hold_as_it_is_named_never_counts() {
+    let world = World::new(40);
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    people.imported(&world.music()).await;
+    people.submit("r-1").await;
+    let mut agent = Agent::new(coordinator.channel().await, world.storage(), "n1");
+    agent.join().await.unwrap();
+    let pulled = agent.pull(16).await.unwrap();
+    let sound = agent.make(&pulled.jobs[0], &pulled.grants[0]).await;
+    let change = |change: fn(&mut v1::Part)| {
+        let mut changed = sound.clone();
+        change(&mut changed.parts[0]);
+        changed
+    };
+    let wrong = [
+        change(|part| part.sha256 = types::Digest::of(b"another").to_string()),
+        change(|part| part.bytes += 1),
+        change(|part| part.tracks[0].first += 1),
+    ];
+    for commit in wrong {
+        let refused = agent.commit(commit).await.unwrap_err();
+        assert_eq!(code(&refused), "COMMIT_INVALID", "{refused:?}");
+    }
+    let counted = agent.commit(sound).await.unwrap();
+    assert_eq!(
+        counted.outcome(),
+        v1::CommitOutcome::Counted,
+        "nothing was lost by it"
+    );
+    coordinator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_pull_gets_the_same_grants_and_an_identity_in_use_is_refused() {
     let world = World::new(40);
     let coordinator = world.start(&["--folder-sources"]).await;

@@ -6,7 +6,7 @@ use crate::key::RecordKey;
 use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals, encode};
 use crate::reign::{Core, Reign};
 use crate::state::{Job, Node};
-use crate::{JobKey, NodeKey, Revision, RevocationKey};
+use crate::{Caller, Commit, JobKey, NodeKey, Revision, RevocationKey};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -123,6 +123,20 @@ impl Core {
     pub fn shard(&self, key: &JobKey, shard: ShardId) -> Option<ShardView<'_>> {
         let reign = self.leading()?;
         shard_view(reign.jobs.get(&reign.job_no(key)?)?, shard)
+    }
+
+    /// The tenant of the job that a commit names, where its node holds the attempt that it names: only such a commit can count.
+    #[must_use]
+    pub fn committing(&self, caller: &Caller, commit: &Commit) -> Option<&TenantId> {
+        let reign = self.leading()?;
+        let node = NodeKey {
+            tenant: caller.tenant.clone(),
+            node: commit.node.clone(),
+        };
+        let job = reign.jobs.get(&reign.job_of_agent(&node, &commit.job)?)?;
+        let record = &job.shards.get(&commit.shard)?.stored.record;
+        let grant = record.grant(commit.attempt)?;
+        (grant.tenant == node.tenant && grant.node == node.node).then_some(&job.key.tenant)
     }
 
     /// The nodes of a tenant, by name.

@@ -229,6 +229,18 @@ impl Storage {
         self.put(&part.path, part.bytes.clone()).await
     }
 
+    /// The length in bytes of the part at `path`; none where no object has this name.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn part_bytes(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
+        match self.len(path).await {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// Gets and checks the part at `path`, whose bytes must have this digest and whose footer must lead to this path.
     ///
     /// # Errors
