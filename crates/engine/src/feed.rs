@@ -15,7 +15,7 @@ use crate::moments::Moments;
 use crate::tally::Sound;
 use crate::windows::Cutter;
 
-/// Samples read from a ring at once: a quarter of the default ring, so that its decoder soon has space again.
+/// Samples read from a ring at once: they stay in a core's cache until they are cut and summed.
 pub(crate) const PIECE_SAMPLES: usize = 1 << 16;
 
 /// Seconds of sound that buy a decoder one second for which its ring may be empty, beyond its patience and its excuses. The
@@ -99,9 +99,10 @@ impl Slot {
 
     /// Counts time that has passed against a decoder that leaves its ring empty. Gives its track up where that was too long.
     pub(crate) fn wait(&mut self, time: Duration) -> Option<Step> {
-        let (ring, wanted) = self.waiting()?;
+        let (ring, _) = self.waiting()?;
+        let piece = PIECE_SAMPLES.min(ring.capacity() / 2);
         // A lie is found by the next step.
-        let hungry = ring.available().is_ok_and(|there| there < wanted);
+        let hungry = ring.available().is_ok_and(|there| there < piece);
         let feed = self.feed.as_mut().filter(|_| hungry)?;
         feed.hunger = feed.hunger.saturating_add(time);
         let (token, hunger) = (feed.token, feed.hunger);
@@ -156,14 +157,15 @@ impl Slot {
         }
     }
 
-    /// The ring of a slot whose track waits for its decoder, with the samples it waits for.
+    /// The ring of a slot whose track waits for its decoder, with the samples it waits for: half of the ring. Where worker and
+    /// decoder share a core they take turns, and each turn begins with the other's data in the cache: few long ones cost less.
     pub(crate) fn waiting(&mut self) -> Option<(&mut Reader, usize)> {
         let feed = self.feed.as_ref()?;
         if feed.announced.is_some() {
             return None;
         }
         let ring = self.ring.as_mut()?;
-        let wanted = PIECE_SAMPLES.min(ring.capacity() / 2);
+        let wanted = ring.capacity() / 2;
         Some((ring, wanted))
     }
 

@@ -218,7 +218,7 @@ pub struct NodeSettings {
     pub drain: Duration,
 }
 
-/// Most decoders: each is a process with a ring of a megabyte, and no machine has more cores to feed.
+/// Most decoders: each is a process with a ring of four megabytes, and no machine has more cores to feed.
 const DECODERS_MAX: u32 = 256;
 
 impl Settings {

@@ -15,8 +15,9 @@ use rustix::mm::{MapFlags, ProtFlags};
 pub const SAMPLES_MIN: usize = 1 << 12;
 /// The largest ring, in samples (64 MiB): a node with 64 decoders must still fit its rings in memory.
 pub const SAMPLES_MAX: usize = 1 << 24;
-/// A good size, in samples (1 MiB): six seconds of mono at 44.1 kHz decoded ahead, and still inside a core's cache.
-pub const SAMPLES_DEFAULT: usize = 1 << 18;
+/// A good size, in samples (4 MiB): 24 seconds of mono at 44.1 kHz decoded ahead. Of a ring of 1 MiB decoder and worker on one core
+/// take turns so often that both run a tenth slower; 16 MiB no longer fit the cache that cores share (`bench/path.py`).
+pub const SAMPLES_DEFAULT: usize = 1 << 20;
 
 /// One page for the shared words, so that the samples behind it are page aligned.
 pub(super) const HEADER_BYTES: usize = 4096;
