@@ -58,6 +58,31 @@ fn a_decoder_that_turns_on_its_ring_costs_its_track_and_nothing_else() {
 }
 
 #[test]
+fn what_a_decoder_says_is_stored_as_short_lines_of_visible_text() {
+    let tracks = [("gush.wav", tone(1)), ("slander.wav", tone(2))];
+    let mut world = World::new(&tracks, Options::default());
+    let rows = world.rows(2);
+    let (gush, slander) = (&rows["gush.wav"], &rows["slander.wav"]);
+    assert_eq!(gush.warnings, [types::Warning::Truncated]);
+    let codec = gush.codec.as_deref().unwrap();
+    let detail = slander.detail.as_deref().unwrap();
+    assert!(codec.len() <= 32 && detail.len() <= 512, "{codec} {detail}");
+    for row in [gush, slander] {
+        assert!(row.provenance.len() <= 24, "{}", row.provenance.len());
+        let texts = row
+            .provenance
+            .iter()
+            .flat_map(|claim| [&claim.tag, &claim.value]);
+        for text in texts.map(String::as_str).chain([codec, detail]) {
+            assert!(
+                text.len() <= 512 && !text.contains(char::is_control),
+                "{text:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_decoder_that_sleeps_or_takes_nothing_of_what_it_asked_for_costs_its_track_and_nothing_else() {
     let (long, good) = (tone(1).repeat(8), tone(2));
     let tracks = [

@@ -13,6 +13,7 @@ use minicbor::{Decode as CborDecode, Encode as CborEncode};
 use types::{Code, Provenance, Warning};
 
 use crate::limits::Limits;
+use crate::tags;
 
 /// Raised when an older side would misread a newer one.
 pub const VERSION: u32 = 2;
@@ -22,6 +23,8 @@ pub const FRAME_BYTES_MAX: usize = 256 * 1024;
 pub const READ_BYTES_MAX: u32 = 1 << 20;
 /// Longest detail of a failure, bytes.
 pub const DETAIL_BYTES_MAX: usize = 512;
+/// Longest name of a codec, characters: `adpcm_ima_qt` is a long one.
+const CODEC_CHARS_MAX: usize = 32;
 
 /// What the agent says.
 #[derive(Clone, Debug, PartialEq, Eq, CborEncode, CborDecode)]
@@ -196,6 +199,30 @@ pub struct Failure {
     /// As in [`Summary`].
     #[n(7)]
     pub room_us: u64,
+}
+
+impl Summary {
+    /// The same with its texts as they may be stored, whatever the decoder did to them: a file may have taken it over.
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        self.codec = tags::clean(&self.codec, CODEC_CHARS_MAX);
+        self.provenance = tags::cleaned(&self.provenance);
+        self.warnings.sort_unstable();
+        self.warnings.dedup();
+        self
+    }
+}
+
+impl Failure {
+    /// As [`Summary::cleaned`].
+    #[must_use]
+    pub fn cleaned(mut self) -> Self {
+        self.detail = tags::clean(&self.detail, DETAIL_BYTES_MAX);
+        self.detail
+            .truncate(self.detail.floor_char_boundary(DETAIL_BYTES_MAX));
+        self.provenance = tags::cleaned(&self.provenance);
+        self
+    }
 }
 
 /// Why a socket is of no more use.

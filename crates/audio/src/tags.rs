@@ -156,6 +156,15 @@ pub(crate) fn clean(text: &str, limit: usize) -> String {
     visible.take(limit).collect::<String>().trim().to_owned()
 }
 
+/// Claims as they may be stored, from whom they may come.
+pub(crate) fn cleaned(claims: &[Provenance]) -> Vec<Provenance> {
+    let clean = |claim: &Provenance| Provenance {
+        tag: clean(&claim.tag, NAME_CHARS_MAX),
+        value: clean(&claim.value, TEXT_CHARS_MAX),
+    };
+    claims.iter().take(KEPT_MAX).map(clean).collect()
+}
+
 fn is_hidden(c: char) -> bool {
     let reorders = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
     c.is_control() || reorders || matches!(c, '\u{feff}' | '\u{fff0}'..='\u{ffff}')

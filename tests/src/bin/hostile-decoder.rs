@@ -1,6 +1,6 @@
 //! A decoder that a file has taken over. It speaks the decoder's protocol, decodes plain WAV honestly, and turns on its
 //! ring when the file's name tells it how: `truncate`, `rewind`, `overrun`, `race`, `poison`, `surplus`, `shortfall`,
-//! `babble`, `overread`, `sleep`, `deaf`, `dribble` or `die`; `slow` is honest and takes its time. Suites start it in the
+//! `babble`, `overread`, `sleep`, `deaf`, `dribble`, `gush`, `slander` or `die`; `slow` is honest and takes its time. Suites start it in the
 //! place of `trackscan-decoder`; it has no sandbox.
 
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use audio::Channel;
 use audio::child::{CONTROL_FD, DATA_FD, MEMORY_FD, SPACE_FD};
-use audio::protocol::{Decode, FromDecoder, Summary, ToDecoder, VERSION};
+use audio::protocol::{Decode, Failure, FromDecoder, Summary, ToDecoder, VERSION};
 use audio::ring::{RingFds, Writer};
 use rustix::mm::{MapFlags, ProtFlags};
+use types::{Code, Provenance, Warning};
 
 /// Bytes of a WAV file before its samples, as this repository writes them.
 const WAV_HEAD: usize = 44;
 /// How long a slow track takes: much longer than its windows.
 const SLOWNESS: Duration = Duration::from_secs(1);
+/// What sets the title of a terminal's window, and breaks the line.
+const ESCAPE: &str = "\u{1b}]0;mine\u{7}\n";
 /// Between two signs of a dribbling decoder's progress.
 const DRIBBLE_EVERY: Duration = Duration::from_millis(100);
 
@@ -109,6 +112,7 @@ impl Hostile {
                 std::thread::sleep(SLOWNESS);
                 0
             }
+            "slander" => return self.slander(job),
             "die" => std::process::abort(),
             _ => 0,
         };
@@ -116,7 +120,36 @@ impl Hostile {
             frames += 1;
         }
         self.writer.write(second, self.peer.as_fd())?;
-        self.done(job, frames)
+        match trick {
+            "gush" => self.gush(job, frames),
+            _ => self.done(job, frames),
+        }
+    }
+
+    /// Ends as it should, with texts as long as a message may be and made for a terminal.
+    fn gush(&mut self, job: &Decode, frames: u64) -> anyhow::Result<()> {
+        self.writer.finish();
+        let summary = Summary {
+            codec: ESCAPE.repeat(1_000),
+            provenance: claims(),
+            warnings: vec![Warning::Truncated; 1_000],
+            ..self.summary(job, frames)?
+        };
+        Ok(self.channel.send(&FromDecoder::Done(summary))?)
+    }
+
+    /// Gives up with such texts.
+    fn slander(&mut self, job: &Decode) -> anyhow::Result<()> {
+        Ok(self.channel.send(&FromDecoder::Failed(Failure {
+            token: job.token,
+            code: Code::Damaged,
+            detail: ESCAPE.repeat(10_000),
+            samples: 0,
+            cpu_us: 0,
+            retire: false,
+            provenance: claims(),
+            room_us: 0,
+        }))?)
     }
 
     /// Progress, now and then and without end: a sample for the ring and a question for the agent.
@@ -199,8 +232,13 @@ impl Hostile {
 
     fn done(&mut self, job: &Decode, frames: u64) -> anyhow::Result<()> {
         self.writer.finish();
+        let summary = self.summary(job, frames)?;
+        Ok(self.channel.send(&FromDecoder::Done(summary))?)
+    }
+
+    fn summary(&self, job: &Decode, frames: u64) -> anyhow::Result<Summary> {
         let rate_hz = job.output.rate_hz.unwrap_or(16_000);
-        Ok(self.channel.send(&FromDecoder::Done(Summary {
+        Ok(Summary {
             token: job.token,
             frames,
             rate_hz,
@@ -214,8 +252,16 @@ impl Hostile {
             cpu_us: 0,
             retire: false,
             room_us: u64::try_from((self.writer.waited() - self.waited).as_micros())?,
-        }))?)
+        })
     }
+}
+
+fn claims() -> Vec<Provenance> {
+    let claim = Provenance {
+        tag: ESCAPE.repeat(100),
+        value: ESCAPE.repeat(100),
+    };
+    vec![claim; 100]
 }
 
 /// The ring's memory behind the writer's back.

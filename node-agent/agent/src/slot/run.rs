@@ -276,8 +276,10 @@ impl Thread {
                         let _its_end_is_heard_of_soon = link.say_as(ear, &excuse);
                     }
                 }
-                Ok(Some(FromDecoder::Done(summary))) => return Talk::Done(Box::new(summary)),
-                Ok(Some(FromDecoder::Failed(failure))) => return Talk::Failed(failure),
+                Ok(Some(FromDecoder::Done(summary))) => {
+                    return Talk::Done(Box::new(summary.cleaned()));
+                }
+                Ok(Some(FromDecoder::Failed(failure))) => return Talk::Failed(failure.cleaned()),
                 Ok(Some(FromDecoder::Hello { .. })) => {
                     return Talk::Nonsense("a second hello".to_owned());
                 }
