@@ -20,12 +20,12 @@ use super::decoder::{Decoder, TRAINED};
 use super::logistic::Logistic;
 use super::positives;
 use super::recipe::Recipe;
-use super::report::{GUARD_LIMIT, GUARD_TRACKS, Report, Rule, report};
+use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, Scored, score_all};
 use crate::canary::{CanaryError, known_scores};
 
 /// Training tracks that the guards and the coarse baseline are fitted on, from the start of the train split: as many as they are scored on.
-pub const GUARD_FIT_TRACKS: usize = 2 * GUARD_TRACKS;
+pub const GUARD_FIT_TRACKS: usize = 2 * GUARD_PIECES;
 
 /// Operating points: name and the share of human tracks of the calibrate split that reach them.
 const TIERS: [(&str, f64); 3] = [("fpr_1e-1", 0.10), ("fpr_3e-2", 0.03), ("fpr_1e-2", 0.01)];
@@ -63,7 +63,7 @@ pub enum CalibrateError {
     Slope(f64),
     /// The data let a shortcut tell the classes apart.
     #[error(
-        "the bundle is refused: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_TRACKS} tracks a class were held out\n{table}"
+        "the bundle is refused: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_PIECES} pieces a class were held out\n{table}"
     )]
     Guards {
         /// The report as text.

@@ -16,7 +16,7 @@ use super::decoder::{self, Architecture, FitError};
 use super::fitting::{self, TrainError};
 use super::labelled::{self, Amounts, LabelledError};
 use super::recipe::Recipe;
-use super::report::{GUARD_LIMIT, GUARD_TRACKS, Report, Rule, report};
+use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, score_all};
 
 /// Making, training, calibrating, evaluating.
@@ -215,7 +215,7 @@ pub enum CommandError {
     },
     /// A guard of the table that was printed failed.
     #[error(
-        "the table is not to be believed: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_TRACKS} tracks a class were held out"
+        "the table is not to be believed: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_PIECES} pieces a class were held out"
     )]
     Guards,
     /// No decoder has this name.

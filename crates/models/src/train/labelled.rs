@@ -64,6 +64,18 @@ pub enum LabelledError {
     /// The manifest could not be written.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The folder holds music of another seed or length.
+    #[error(
+        "the folder `{folder}` holds music made from {found}, not {wanted}: name another folder"
+    )]
+    OtherMusic {
+        /// The folder.
+        folder: String,
+        /// What its files were made from.
+        found: String,
+        /// What was asked for.
+        wanted: String,
+    },
     /// A folder or file could not be made.
     #[error("making `{path}`")]
     Io {
@@ -94,6 +106,8 @@ pub fn make(
     seed: u64,
 ) -> Result<PathBuf, LabelledError> {
     let plans = plan(amounts, seed);
+    create(folder)?;
+    stamp(folder, amounts, seed)?;
     for split in [Split::Train, Split::Calibrate, Split::Test] {
         create(&folder.join(split_folder(split)))?;
     }
@@ -129,6 +143,31 @@ pub fn make(
     let manifest = folder.join(MANIFEST);
     Manifest::write(&entries, &manifest)?;
     Ok(manifest)
+}
+
+/// Notes what a folder's files are made from, beside them.
+const STAMP: &str = "made-from";
+
+/// Claims the folder for this seed and length: files are told by their names alone, which hold neither.
+fn stamp(folder: &Path, amounts: Amounts, seed: u64) -> Result<(), LabelledError> {
+    let path = folder.join(STAMP);
+    let wanted = format!("seed {seed}, {} s a piece\n", amounts.seconds);
+    let failed = |source| LabelledError::Io {
+        path: path.display().to_string(),
+        source,
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(found) if found == wanted => Ok(()),
+        Ok(found) => Err(LabelledError::OtherMusic {
+            folder: folder.display().to_string(),
+            found: found.trim().to_owned(),
+            wanted: wanted.trim().to_owned(),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            std::fs::write(&path, wanted).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Workers of [`make`]: each holds about 200 MB, and two keep a machine of two cores busy. What they make does not depend on
@@ -304,6 +343,26 @@ fn plan_split(split: Split, count: usize, seed: u64) -> Vec<PiecePlan> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_of_other_music_is_refused_and_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let amounts = Amounts::default();
+        let longer = Amounts {
+            seconds: 7.0,
+            ..amounts
+        };
+        stamp(folder.path(), amounts, 1).unwrap();
+        stamp(folder.path(), amounts, 1).unwrap();
+        for (amounts, seed) in [(amounts, 2), (longer, 1)] {
+            let refused = stamp(folder.path(), amounts, seed).unwrap_err();
+            assert!(
+                matches!(refused, LabelledError::OtherMusic { .. }),
+                "{refused}"
+            );
+        }
+        stamp(folder.path(), amounts, 1).unwrap();
+    }
 
     #[test]
     fn training_never_meets_the_held_out_decoder_or_bitrates() {
