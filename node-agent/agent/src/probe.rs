@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use audio::child::Spawner;
 use types::{Code, Device, Problem};
 
 /// How long the worker may take to look: a driver that must be woken takes some seconds.
@@ -30,7 +31,11 @@ pub fn devices(worker: &Path) -> Result<Vec<Device>, Problem> {
         .arg("devices")
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
-    let mut child = command.spawn().map_err(|error| failed(error.to_string()))?;
+    // A driver may hang for long: whatever ends this process ends the child too.
+    let spawner = Spawner::start().map_err(|error| failed(error.to_string()))?;
+    let mut child = spawner
+        .spawn(command, Vec::new())
+        .map_err(|error| failed(error.to_string()))?;
     let mut list = Vec::new();
     let out = child
         .stdout

@@ -13,14 +13,15 @@ use anyhow::Context;
 use args::{Args, Command};
 use clap::Parser;
 use runtime::telemetry::{self, LogFormat};
+use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let args = Args::parse();
-    match run(args) {
+    match run(Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            // Whatever the log's filter lets through, whoever started this sees why it ended. Nobody may be left to see it.
+            let _unheard = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
