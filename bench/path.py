@@ -74,7 +74,9 @@ class Cluster:
         self.environment = {**os.environ, "SCANCTL_ADDRESS": f"http://{address}", "SCANCTL_QUIET": "true"}
         self.log = data / "up.log"
         with self.log.open("w") as log:
-            command = [self.scanctl, "up", "--data", str(data), "--device", "cpu", "--listen", address]
+            # The committed bundle, wherever the binaries were built.
+            bundle = ["--default-bundle", str(BUNDLE), "--trusted-key", BUNDLE.with_suffix(".pub").read_text().strip()]
+            command = [self.scanctl, "up", "--data", str(data), "--device", "cpu", "--listen", address, *bundle]
             self.up = subprocess.Popen(command, env=self.environment, stdout=subprocess.DEVNULL, stderr=log)
 
     def say(self, *words: str, **options) -> tuple[dict, float]:

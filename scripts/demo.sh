@@ -12,6 +12,9 @@ data=${DATA:-$PWD/trackscan-demo}
 device=auto
 [ "${DEVICE:-cpu}" = cpu ] && device=cpu
 scanctl=${CARGO_TARGET_DIR:-target}/release/scanctl
+# The committed bundle, wherever the binaries were built. The committed tracks are a source of their own, so that their keys are those of
+# truth.csv whatever folder around them was imported before.
+own=(--default-bundle bundles/demo --trusted-key "$(cat bundles/demo.pub)" --source "demo=demo/tracks")
 
 # A port that is free now; another process may take it before `up` does, which then says so.
 port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
@@ -21,7 +24,7 @@ say() { printf '\n%s\n' "$*" >&2; }
 
 start() {
     mkdir -p "$data"
-    "$scanctl" up --data "$data" --device "$device" --listen "127.0.0.1:$port" 2>"$data/up.log" &
+    "$scanctl" up --data "$data" --device "$device" --listen "127.0.0.1:$port" "${own[@]}" 2>"$data/up.log" &
     up=$!
     trap 'kill -TERM "$up" 2>/dev/null; wait "$up" || true' EXIT
     # A minute and a half: the coordinator may have to recover its store, the agent to load libtorch from a cold disk.
@@ -70,4 +73,4 @@ say "== throughput"
 "$scanctl" result summary "$job"
 say "== recount"
 "$scanctl" result verify "$job"
-say "The cluster's data stays in $data. To look around: $scanctl up --data $data, and in another terminal $scanctl result get $job"
+say "The cluster's data stays in $data. To look around: $scanctl up --data $data ${own[*]}, and in another terminal $scanctl result get $job"

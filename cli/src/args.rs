@@ -9,6 +9,7 @@ mod variables;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use misuse::misuse;
 pub(crate) use scan::{DeviceKind, Lane, Rank, Retry, Scan, Stages, Submit};
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -127,11 +128,14 @@ pub(crate) enum Command {
     Version,
 }
 
+/// Where `up` keeps its data unless told.
+const DATA: &str = "trackscan-data";
+
 /// Flags of `up`.
 #[derive(Debug, Args)]
 pub(crate) struct Up {
-    /// Folder for state, results and logs; made where there is none.
-    #[arg(long, value_name = "DIR", default_value = "trackscan-data")]
+    /// Folder for state, results and logs; `up` makes it where there is none.
+    #[arg(long, value_name = "DIR", default_value = DATA)]
     pub(crate) data: PathBuf,
     /// Compute device.
     #[arg(long, value_enum, default_value_t = Device::Auto)]
@@ -190,6 +194,9 @@ pub(crate) struct Doctor {
     /// Check this machine only; call no coordinator.
     #[arg(long)]
     pub(crate) client: bool,
+    /// Folder for state, results and logs; `up` makes it where there is none.
+    #[arg(long, value_name = "DIR", default_value = DATA)]
+    pub(crate) data: PathBuf,
 }
 
 /// Commands on catalogs.
@@ -200,7 +207,7 @@ pub(crate) enum Catalog {
         /// Name of the catalog; made where there is none.
         name: String,
         /// A path on the coordinator's machine, or a key within --source.
-        path: String,
+        path: OsString,
         /// Source by name; without it, the one that holds the path.
         #[arg(long)]
         source: Option<String>,
@@ -266,7 +273,7 @@ pub(crate) enum Results {
         /// File format.
         #[arg(long, value_enum, default_value_t = ExportFormat::Csv)]
         format: ExportFormat,
-        /// File to write; stdout unless given.
+        /// File to write, which is replaced once the new one is whole; stdout unless given.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },

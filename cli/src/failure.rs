@@ -1,6 +1,7 @@
 //! How a command ends: the exit codes, and the one place where a failure is printed, as code, cause and fix on stderr.
 
 use crate::args::misuse;
+use crate::output::say;
 use std::process::ExitCode;
 use types::{Code, Problem};
 
@@ -119,7 +120,7 @@ impl From<std::io::Error> for Failure {
             return Self::PipeClosed;
         }
         Problem::new(
-            Code::Internal,
+            Code::OutputUnwritable,
             format!("could not write the output: {error}"),
         )
         .into()
@@ -211,7 +212,7 @@ pub(crate) fn exit(ended: Result<(), Failure>) -> ExitCode {
         Ok(()) | Err(Failure::PipeClosed) => return ExitCode::SUCCESS,
         Err(Failure::Ended(exit)) => exit,
         Err(failure @ Failure::Problem { exit, .. }) => {
-            eprintln!("{failure}");
+            say(&failure);
             exit
         }
     };

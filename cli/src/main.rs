@@ -1,12 +1,19 @@
 //! scanctl, the operator's command line. Parses, calls the coordinator over gRPC, prints, and ends with a stable exit
 //! code. It holds no storage credentials, reads no audio and lists no folder: the coordinator does that.
 
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these macros panic where the reader went away; `output` writes both streams"
+)]
+
 mod args;
 mod client;
 mod commands;
 mod failure;
 mod output;
 mod progress;
+mod sink;
 mod timeline;
 mod up;
 mod view;

@@ -1,9 +1,10 @@
-//! Printing: one view, five formats. stdout is for data; nothing else writes to it.
+//! Printing: one view, five formats. stdout is for data, stderr for talk; nothing else writes to either.
 
 use crate::args::{Color, Format, Global};
 use crate::failure::{Failure, problem};
 use comfy_table::{Table, presets};
 use serde::Serialize;
+use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use types::Code;
 
@@ -71,15 +72,25 @@ pub(crate) fn print(global: &Global, view: &impl View) -> Result<(), Failure> {
     write_line(&text)
 }
 
+/// Says a line to whoever sits there, on stderr. Where nobody reads it the command goes on: talk is no part of its outcome.
+pub(crate) fn say(line: impl Display) {
+    let mut err = std::io::stderr().lock();
+    let _ = writeln!(err, "{line}").and_then(|()| err.flush());
+}
+
 /// Writes text and one line end to stdout.
 pub(crate) fn write_line(text: &str) -> Result<(), Failure> {
     let text = text.trim_end_matches('\n');
-    let mut out = std::io::stdout().lock();
-    if !text.is_empty() {
-        out.write_all(text.as_bytes())?;
-        out.write_all(b"\n")?;
+    if text.is_empty() {
+        return Ok(());
     }
-    Ok(out.flush()?)
+    write_bytes(format!("{text}\n").as_bytes())
+}
+
+/// Writes bytes to stdout as they are.
+pub(crate) fn write_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    Ok(out.write_all(bytes).and_then(|()| out.flush())?)
 }
 
 fn to_json(view: &impl Serialize) -> Result<String, Failure> {

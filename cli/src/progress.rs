@@ -2,6 +2,7 @@
 //! what counts is printed by the command.
 
 use crate::args::Global;
+use crate::output::say;
 use crate::view::{JobView, span};
 use indicatif::{ProgressBar, ProgressStyle};
 use proto::v1;
@@ -72,15 +73,15 @@ impl Progress {
             .is_none_or(|at| at.elapsed() >= PLAIN_INTERVAL);
         if self.plain && due {
             self.last_line = Some(Instant::now());
-            eprintln!("{}", text());
+            say(text());
         }
     }
 
     /// Says a line that is no progress, beside the bar where there is one.
     pub(crate) fn say(&self, line: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{line}")),
-            None => eprintln!("{line}"),
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
         }
     }
 

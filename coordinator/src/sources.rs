@@ -1,9 +1,10 @@
 //! Sources by name: those of the configuration, and folders that imports registered. Answers where a name lies and
-//! which source holds a path; reads nothing in them.
+//! which source holds a path; reads nothing in them. A registered folder that is not there at this moment keeps its name:
+//! whoever reads it finds it once it is there again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use proto::v1;
 use types::{Digest, Problem, SourceName};
@@ -33,13 +34,27 @@ impl Sources {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a folder under a name that the configuration has not taken.
+    /// Adds a folder that is there, under a name that the configuration has not taken. Blocks while it is looked for.
     pub(crate) fn add(&self, name: SourceName, folder: &Path) -> Result<(), storage::SourceError> {
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.get(&name).is_ok() {
-            return Ok(());
+        // Before the lock: a folder on a disk that does not answer must keep nobody from the other sources.
+        let found = storage::Source::found(name, folder)?;
+        let mut known = self.write();
+        if known.get(found.name()).is_err() {
+            known.insert(found);
         }
-        known.add(name, folder)
+        Ok(())
+    }
+
+    /// Keeps a folder that an earlier life registered, be it there or not, under a name that the configuration has not taken.
+    pub(crate) fn keep(&self, name: SourceName, folder: &Path) {
+        let mut known = self.write();
+        if known.get(&name).is_err() {
+            known.define(name, folder);
+        }
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, storage::Sources> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// All of them as they are now; cheap.
@@ -92,6 +107,27 @@ mod tests {
             one.path().canonicalize().unwrap()
         );
         assert_eq!(sources.definitions().len(), 1);
+    }
+
+    #[test]
+    fn a_registered_folder_that_is_not_there_keeps_its_name_and_is_told_to_agents() {
+        let folder = tempfile::tempdir().unwrap();
+        let (there, absent) = (folder.path(), folder.path().join("unmounted"));
+        let name = |name: &str| SourceName::new(name).unwrap();
+        let configured = [(name("taken"), there.to_owned())].into();
+        let sources = Sources::new(&configured).unwrap();
+        sources.keep(name("taken"), &absent);
+        sources.keep(name("kept"), &absent);
+        let told: Vec<_> = sources
+            .definitions()
+            .into_iter()
+            .map(|one| (one.name, PathBuf::from(one.folder)))
+            .collect();
+        let root = there.canonicalize().unwrap();
+        assert_eq!(
+            told,
+            [("kept".to_owned(), absent), ("taken".to_owned(), root)]
+        );
     }
 
     #[test]

@@ -71,9 +71,7 @@ impl Coordinator {
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
         let sources = Sources::new(&settings.sources)?;
         for record in shelf.folders().await? {
-            if let Err(error) = sources.add(record.name, record.folder.as_ref()) {
-                tracing::warn!(%error, "a registered folder is gone; its tracks cannot be read");
-            }
+            sources.keep(record.name, record.folder.as_ref());
         }
         let scratch = make_scratch(&settings.scratch)?;
         let bundles = Bundles::new(shelf.bundles().await?);
@@ -180,9 +178,10 @@ impl Coordinator {
 }
 
 async fn bind(address: SocketAddr) -> Result<Listener, Problem> {
-    Listener::bind(address)
-        .await
-        .map_err(|error| Problem::new(Code::AddressInUse, format!("listen on {address}: {error}")))
+    Listener::bind(address).await.map_err(|error| {
+        let code = runtime::process::bind_code(error.kind());
+        Problem::new(code, format!("listen on {address}: {error}"))
+    })
 }
 
 async fn open_store(settings: &Settings) -> Result<Embedded, Problem> {

@@ -173,6 +173,7 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::ChildDied
         | Code::BinaryMissing
         | Code::AddressInUse
+        | Code::OutputUnwritable
         | Code::DeviceAbsent
         | Code::SandboxUnavailable
         | Code::UnsupportedCodec

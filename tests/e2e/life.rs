@@ -139,6 +139,23 @@ fn a_free_port_a_key_of_ones_own_and_a_folder_of_any_name_are_no_hindrance() {
 }
 
 #[test]
+fn an_agent_that_a_signal_ended_is_started_again_and_no_operator_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::start(folder.path(), &options());
+    let agent = cluster.processes("node-agent")[0].pid;
+    process::signal(agent, Signal::TERM);
+    wait_for("another agent", PATIENCE, || {
+        let agents = cluster.processes("node-agent");
+        agents.iter().any(|seen| seen.pid != agent).then_some(())
+    });
+    cluster.wait_ready();
+    let log = cluster.log();
+    assert!(log.contains("`node-agent` ended with"), "{log}");
+    assert!(!log.contains("was drained"), "{log}");
+    assert_eq!(cluster.stop(), Some(0), "{}", cluster.log());
+}
+
+#[test]
 fn a_drained_node_leaves_and_up_goes_on_without_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::start(folder.path(), &options());

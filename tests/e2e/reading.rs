@@ -138,6 +138,24 @@ fn every_export_has_the_same_rows_and_a_file_has_what_stdout_has() {
     assert_eq!(read_parquet(&file), expected);
 }
 
+#[test]
+fn an_export_of_no_job_leaves_the_file_that_stands_there_and_nothing_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.csv");
+    fs::write(&file, "of last week").unwrap();
+    let (code, _, said) = run(&["result", "export", "no-such-job", "--to", text(&file)]);
+    assert_eq!(code, Some(5), "{said}");
+    assert_eq!(fs::read(&file).unwrap(), b"of last week");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let (code, rows, said) = run(&["result", "export", &world().job, "--to", "/dev/stdout"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(rows.lines().count(), 14);
+    let (code, printed, said) = run(&["result", "export", &world().job, "--to", text(&file)]);
+    assert_eq!((code, printed.as_str()), (Some(0), ""), "{said}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), rows);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 /// Verdicts by key in a Parquet file, read by the columns' names.
 fn read_parquet(file: &std::path::Path) -> BTreeMap<String, String> {
     let reader = SerializedFileReader::new(fs::File::open(file).unwrap()).unwrap();

@@ -64,6 +64,7 @@ impl Cluster {
             .args(["up", "--data"])
             .arg(data)
             .args(["--listen", &listen])
+            .args(committed_bundle(&options.arguments))
             .args(&options.arguments);
         command.envs(options.variables.iter().cloned());
         command
@@ -218,6 +219,21 @@ impl Drop for Cluster {
             let _ = self.up.wait();
         }
     }
+}
+
+/// The flags by which the committed bundle is found where the binaries were built elsewhere than in the tree, unless a suite
+/// names bundles or keys of its own.
+fn committed_bundle(given: &[String]) -> Vec<String> {
+    let names_its_own = |flag: &String| flag == "--default-bundle" || flag == "--trusted-key";
+    let found_by_itself = crate::binaries().join("../../bundles/demo.pub").is_file();
+    if found_by_itself || given.iter().any(names_its_own) {
+        return Vec::new();
+    }
+    let bundles = crate::tree().join("bundles");
+    let key = std::fs::read_to_string(bundles.join("demo.pub")).expect("the key is committed");
+    let demo = bundles.join("demo").display().to_string();
+    let flags = ["--default-bundle", &demo, "--trusted-key", key.trim()];
+    flags.map(str::to_owned).into()
 }
 
 /// Runs scanctl against an address.

@@ -6,7 +6,9 @@ use types::Code;
 
 /// The failure that clap's report is.
 pub(crate) fn misuse(said: &clap::Error) -> Failure {
-    let help = format!("see `{} --help`", meant(std::env::args().skip(1)));
+    let arguments = std::env::args_os().skip(1);
+    let texts = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let help = format!("see `{} --help`", meant(texts));
     let (cause, tips) = parts(&said.render().to_string());
     let fix = tips.into_iter().chain([help]);
     Failure::Problem {

@@ -18,8 +18,23 @@ const PER_COMMAND: [(&str, &str); 7] = [
 /// The command tree with a `SCANCTL_*` variable for each long flag.
 pub(crate) fn tree() -> clap::Command {
     with_variables(Cli::command(), |variable| {
-        std::env::var_os(variable).is_some()
+        match std::env::var_os(variable) {
+            None => Holds::Nothing,
+            Some(text) if text.is_empty() => Holds::Empty,
+            Some(_) => Holds::Text,
+        }
     })
+}
+
+/// What a variable holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// It is not set.
+    Nothing,
+    /// It is set to nothing, as scripts switch it off: as good as not set.
+    Empty,
+    /// It is set.
+    Text,
 }
 
 /// Parses the process's arguments.
@@ -27,14 +42,18 @@ pub(crate) fn parse() -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&tree().try_get_matches()?)
 }
 
-fn with_variables(command: clap::Command, is_set: fn(&str) -> bool) -> clap::Command {
+fn with_variables(command: clap::Command, holds: fn(&str) -> Holds) -> clap::Command {
     let name = command.get_name().to_owned();
     let named = command.mut_args(|arg| match arg.get_long() {
         None | Some("help" | "version") => arg,
         Some(long) => {
             let variable = variable(&name, long);
+            let holds = holds(&variable);
+            if holds == Holds::Empty {
+                return arg;
+            }
             // Only a variable's text is split: a flag is repeated, and a folder's name may have a comma.
-            let list = matches!(arg.get_action(), ArgAction::Append) && is_set(&variable);
+            let list = matches!(arg.get_action(), ArgAction::Append) && holds == Holds::Text;
             let flag = matches!(arg.get_action(), ArgAction::SetTrue);
             let arg = arg.env(variable).hide_env_values(true);
             match (flag, list) {
@@ -44,7 +63,7 @@ fn with_variables(command: clap::Command, is_set: fn(&str) -> bool) -> clap::Com
             }
         }
     });
-    named.mut_subcommands(|command| with_variables(command, is_set))
+    named.mut_subcommands(|command| with_variables(command, holds))
 }
 
 fn variable(command: &str, long: &str) -> String {
@@ -86,8 +105,8 @@ mod tests {
 
     #[test]
     fn a_variable_holds_a_list_and_a_flag_does_not() {
-        let sources = |is_set: fn(&str) -> bool| {
-            let tree = with_variables(Cli::command(), is_set);
+        let sources = |holds: fn(&str) -> Holds| {
+            let tree = with_variables(Cli::command(), holds);
             let line = ["scanctl", "up", "--source", "a=/x,b=/y"];
             let cli = Cli::from_arg_matches(&tree.get_matches_from(line)).expect("it parses");
             let Command::Up(flags) = cli.command else {
@@ -95,6 +114,23 @@ mod tests {
             };
             flags.sources.len()
         };
-        assert_eq!((sources(|_| true), sources(|_| false)), (2, 1));
+        let (set, unset) = (sources(|_| Holds::Text), sources(|_| Holds::Nothing));
+        assert_eq!((set, unset), (2, 1));
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_good_as_none() {
+        let tree = with_variables(Cli::command(), |_| Holds::Empty);
+        assert_eq!(variables_of(&tree), 0);
+        let cli = tree.try_get_matches_from(["scanctl", "version"]);
+        assert!(cli.is_ok());
+    }
+
+    fn variables_of(command: &clap::Command) -> usize {
+        let own = command
+            .get_arguments()
+            .filter(|arg| arg.get_env().is_some());
+        let below = command.get_subcommands().map(variables_of);
+        own.count() + below.sum::<usize>()
     }
 }

@@ -7,20 +7,22 @@ use crate::output::print;
 use crate::progress::Progress;
 use crate::view::{CatalogDetail, CatalogList, Imported, RejectedList};
 use proto::v1::{self, import_event::Event};
+use std::ffi::OsString;
+use std::path::Path;
 use types::Code;
 
 pub(super) async fn import(
     global: &Global,
     client: &Client,
     name: String,
-    path: String,
+    path: OsString,
     source: Option<String>,
     format: ImportFormat,
 ) -> Result<(), Failure> {
     let path = if source.is_some() {
-        path
+        text(path)?
     } else {
-        absolute(&path)?
+        absolute(Path::new(&path))?
     };
     let request = v1::ImportRequest {
         caller: client.caller(),
@@ -73,15 +75,19 @@ fn outcome(imported: &Imported) -> Result<(), Failure> {
     }
 }
 
-fn absolute(path: &str) -> Result<String, Failure> {
-    let full = std::path::absolute(path)
-        .map_err(|why| problem(Code::InvalidRequest, format!("`{path}` is no path: {why}")))?;
-    let text = full.into_os_string().into_string();
-    text.map_err(|_| {
-        problem(
-            Code::InvalidRequest,
-            format!("the path `{path}` is not UTF-8"),
-        )
+fn absolute(path: &Path) -> Result<String, Failure> {
+    let full = std::path::absolute(path).map_err(|why| {
+        let said = format!("`{}` is no path: {why}", path.display());
+        problem(Code::InvalidRequest, said)
+    })?;
+    text(full.into_os_string())
+}
+
+/// A path as the coordinator is told it: keys and requests are text.
+fn text(path: OsString) -> Result<String, Failure> {
+    path.into_string().map_err(|path| {
+        let said = format!("the path `{}` is not UTF-8", path.display());
+        problem(Code::InvalidRequest, said)
     })
 }
 
@@ -152,6 +158,24 @@ pub(super) async fn rejected(
         page = answer.next_page;
         if page.is_empty() {
             return print(global, &RejectedList::from(rows));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn a_path_that_is_not_utf_8_is_refused_by_the_command_with_and_without_a_source() {
+        let odd = || OsString::from_vec(b"/music/\xff".to_vec());
+        for refused in [text(odd()), absolute(Path::new(&odd()))] {
+            let Err(Failure::Problem { code, cause, .. }) = refused else {
+                panic!("it is no text");
+            };
+            assert_eq!(code, "INVALID_REQUEST");
+            assert!(cause.contains("is not UTF-8"), "{cause}");
         }
     }
 }

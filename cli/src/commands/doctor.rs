@@ -1,20 +1,21 @@
 //! `doctor`: checks this machine and, unless told otherwise, the cluster; each fault comes with its remedy.
 
-use crate::args::Global;
+use crate::args::{Doctor, Global};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, after};
 use crate::output::print;
 use crate::up::siblings;
 use crate::view::{CheckView, Checks};
 use proto::v1;
+use std::path::Path;
 use types::Code;
 
 /// Free space below which a data folder is called too small: parts of a hundred thousand tracks fit into it.
 const FREE_BYTES_MIN: u64 = 1 << 30;
 
-pub(super) async fn run(global: &Global, client_only: bool) -> Result<(), Failure> {
-    let mut checks = machine();
-    if !client_only {
+pub(super) async fn run(global: &Global, flags: &Doctor) -> Result<(), Failure> {
+    let mut checks = machine(&flags.data);
+    if !flags.client {
         checks.extend(cluster(global).await);
     }
     let fault = checks.iter().any(|check| !check.ok);
@@ -44,7 +45,7 @@ fn check(name: impl Into<String>, found: Result<String, (String, &str)>) -> Chec
     }
 }
 
-fn machine() -> Vec<CheckView> {
+fn machine(data: &Path) -> Vec<CheckView> {
     let own = env!("CARGO_PKG_VERSION");
     let binaries = siblings::versions().into_iter().map(|(name, version)| {
         check(
@@ -60,7 +61,7 @@ fn machine() -> Vec<CheckView> {
         )
     });
     binaries
-        .chain([kernel(), seccomp(), memory(), space()])
+        .chain([kernel(), seccomp(), memory(), space(data)])
         .collect()
 }
 
@@ -118,9 +119,9 @@ fn memory() -> CheckView {
     )
 }
 
-fn space() -> CheckView {
-    let free = rustix::fs::statvfs(".").map_or(0, |fs| fs.f_bavail * fs.f_frsize);
-    let found = format!("{} free in this folder", crate::view::size(free));
+fn space(data: &Path) -> CheckView {
+    let free = free_bytes(data);
+    let found = format!("{} free for `{}`", crate::view::size(free), data.display());
     check(
         "disk",
         if free >= FREE_BYTES_MIN {
@@ -129,6 +130,15 @@ fn space() -> CheckView {
             Err((found, "free some space, or choose another --data folder"))
         },
     )
+}
+
+/// Free space where a folder is, or where it would be made.
+fn free_bytes(folder: &Path) -> u64 {
+    let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let stat = folder
+        .ancestors()
+        .find_map(|at| rustix::fs::statvfs(at).ok());
+    stat.map_or(0, |stat| stat.f_bavail * stat.f_frsize)
 }
 
 async fn cluster(global: &Global) -> Vec<CheckView> {

@@ -4,7 +4,7 @@
 use crate::args::Global;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::output::print;
+use crate::output::{print, say};
 use crate::progress::Progress;
 use crate::view::JobView;
 use proto::v1;
@@ -41,7 +41,7 @@ impl Show {
     fn say(&self, line: &str) {
         match self {
             Self::Progress(progress) => progress.say(line),
-            Self::Each => eprintln!("{line}"),
+            Self::Each => say(line),
         }
     }
 
@@ -75,7 +75,7 @@ pub(super) async fn follow(
     };
     show.end();
     if let Err(Failure::Ended(Exit::WaitTimedOut | Exit::Interrupted)) = &ended {
-        eprintln!("job {} has not ended; it goes on", last.job);
+        say(format_args!("job {} has not ended; it goes on", last.job));
     }
     ended
 }
@@ -148,7 +148,7 @@ pub(super) async fn reach<T>(
         match call().await {
             Err(failure) if failure.is_unreachable() && Instant::now() + pause < until => {
                 if !said {
-                    eprintln!("{failure}\n  trying again for {limit:?}");
+                    say(format_args!("{failure}\n  trying again for {limit:?}"));
                     said = true;
                 }
             }

@@ -2,7 +2,7 @@
 
 use crate::args::{self, Global};
 use crate::failure::{Failure, problem};
-use crate::output::print;
+use crate::output::{print, write_bytes};
 use crate::up::siblings;
 use crate::view::{CodeList, Versions};
 use types::Code;
@@ -21,10 +21,11 @@ pub(super) fn explain(global: &Global, code: Option<&str>) -> Result<(), Failure
     print(global, &found)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "all commands end the same way")]
 pub(super) fn completion(shell: clap_complete::Shell) -> Result<(), Failure> {
-    clap_complete::generate(shell, &mut args::tree(), "scanctl", &mut std::io::stdout());
-    Ok(())
+    // The generator panics where it cannot write; into memory it always can.
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::tree(), "scanctl", &mut script);
+    write_bytes(&script)
 }
 
 pub(super) fn version(global: &Global) -> Result<(), Failure> {

@@ -26,7 +26,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain { code } => local::explain(&global, code.as_deref()),
         Command::Completion { shell } => local::completion(shell),
         Command::Version => local::version(&global),
-        Command::Doctor(flags) => blocking(doctor::run(&global, flags.client)),
+        Command::Doctor(flags) => blocking(doctor::run(&global, &flags)),
         Command::Up(flags) => blocking(up::run(flags)),
         Command::Catalog(command) => blocking(on_catalog(&global, command)),
         Command::Scan(command) => blocking(on_scan(&global, command)),

@@ -3,11 +3,11 @@
 use crate::args::{ExportFormat, Global};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
-use crate::output::print;
+use crate::output::{print, say};
+use crate::sink::Sink;
 use crate::view::{self, JobList, JobView, RowDetail, RowList, RowView, Summary, Verified};
 use proto::v1::{self, get_row_request::Track, verify_event::Event};
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::PathBuf;
 use types::{Code, Verdict};
 
@@ -63,7 +63,13 @@ pub(super) async fn get(
     };
     rows.truncate(limit);
     if let Some(truth) = truth {
-        rows.iter_mut().for_each(|row| row.set_truth(&truth));
+        let known = rows.iter_mut().map(|row| row.set_truth(&truth));
+        let named = known.filter(|known| *known).count();
+        if named == 0 && !rows.is_empty() {
+            say(
+                "none of these keys stands in the file of --truth: were the tracks imported from another folder?",
+            );
+        }
     }
     print(
         global,
@@ -117,28 +123,27 @@ pub(super) async fn export(
     format: ExportFormat,
     to: Option<PathBuf>,
 ) -> Result<(), Failure> {
+    let broken_off = problem(
+        Code::CoordinatorUnreachable,
+        format!("the export of `{job}` ended before the file was whole"),
+    );
     let request = v1::ExportRequest {
         caller: client.caller(),
         job,
         format: wire_format(format).into(),
     };
     let mut chunks = client.call(client.results().export(request)).await?;
-    let mut out: Box<dyn Write> = match &to {
-        None => Box::new(std::io::stdout().lock()),
-        Some(path) => {
-            let file = std::fs::File::create(path);
-            Box::new(file.map_err(|why| {
-                problem(
-                    Code::InvalidRequest,
-                    format!("could not create `{}`: {why}", path.display()),
-                )
-            })?)
+    // Whether there is such a job is known with the first chunk, and only then is anything opened.
+    let mut next = chunks.message().await?;
+    let mut sink = Sink::open(to.as_deref())?;
+    while let Some(chunk) = next {
+        if chunk.last {
+            return sink.finish();
         }
-    };
-    while let Some(chunk) = chunks.message().await? {
-        out.write_all(&chunk.data)?;
+        sink.write(&chunk.data)?;
+        next = chunks.message().await?;
     }
-    Ok(out.flush()?)
+    Err(broken_off)
 }
 
 const fn wire_format(format: ExportFormat) -> v1::ExportFormat {

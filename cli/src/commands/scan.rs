@@ -7,7 +7,7 @@ use super::steer::wire_rank;
 use crate::args::{DeviceKind, Global, Retry, Stages, Submit};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
-use crate::output::print;
+use crate::output::{print, say};
 use crate::progress::Progress;
 use crate::view::{Explained, JobList, JobView, Submitted};
 use proto::v1;
@@ -66,7 +66,10 @@ async fn submitted(
     let mut status = JobView::from(job);
     let outcome = if wait {
         if !global.quiet {
-            eprintln!("job {} submitted; waiting for its end", status.job);
+            say(format_args!(
+                "job {} submitted; waiting for its end",
+                status.job
+            ));
         }
         let mut show = Show::Progress(Progress::new(global));
         let ended = follow(global, client, &mut status, &mut show).await;

@@ -4,6 +4,7 @@
 use super::child::{self, Deaths, Next, Plan, Reports};
 use super::stop::Stop;
 use crate::failure::{Failure, problem};
+use crate::output::say;
 use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use types::{Code, Problem, Report};
 
 /// Time that each child has to drain before it is killed: a flush of the tracks in hand fits into it.
 const DRAIN: Duration = Duration::from_secs(30);
+/// Time that the agent gives itself of that: it must have ended by itself, its worker with it, before it is killed.
+pub(super) const AGENT_DRAIN_SECS: u32 = 25;
 /// Exit code by which a child says that its configuration is wrong: starting it again would change nothing.
 const EXIT_CONFIG: i32 = 2;
 /// How long the last report of a dead child is waited for: it is in the pipe already.
@@ -34,6 +37,7 @@ pub(super) struct Death {
     how: String,
     code: Option<i32>,
     reason: Option<Problem>,
+    drained: bool,
 }
 
 impl Death {
@@ -53,9 +57,9 @@ impl Death {
         }
     }
 
-    /// Whether it ended as one does that has nothing left to do.
-    pub(super) fn ended_well(&self) -> bool {
-        self.code == Some(0)
+    /// Whether it ended because an operator drained it, as it said itself: any other end is a death, a good one too.
+    pub(super) fn was_drained(&self) -> bool {
+        self.drained && self.code == Some(0)
     }
 
     /// Whether starting the child again with the same configuration would change nothing.
@@ -81,6 +85,7 @@ pub(super) struct Keeper {
     reporting: bool,
     was_ready: bool,
     reason: Option<Problem>,
+    drained: bool,
     deaths: Deaths,
 }
 
@@ -95,6 +100,7 @@ impl Keeper {
             reporting: true,
             was_ready: false,
             reason: None,
+            drained: false,
             deaths: Deaths::default(),
         })
     }
@@ -125,6 +131,7 @@ impl Keeper {
         match &report {
             Report::Ready { .. } => self.was_ready = true,
             Report::Failed(reason) => self.reason = Some(reason.clone()),
+            Report::Drained => self.drained = true,
         }
         Some(report)
     }
@@ -140,6 +147,7 @@ impl Keeper {
                 .map_or_else(ToString::to_string, ToString::to_string),
             code: status.ok().and_then(|status| status.code()),
             reason: self.reason.take(),
+            drained: std::mem::take(&mut self.drained),
         }
     }
 
@@ -155,7 +163,9 @@ impl Keeper {
                 format!("`{name}` died five times within a minute, last with {death}"),
             )),
             Next::Restart(after) => {
-                eprintln!("`{name}` ended with {death}; starting it again in {after:?}");
+                say(format_args!(
+                    "`{name}` ended with {death}; starting it again in {after:?}"
+                ));
                 tokio::time::sleep(after).await;
                 (self.child, self.reports) = child::start(&self.plan)?;
                 self.reporting = true;
@@ -179,7 +189,10 @@ impl Keeper {
             }
         };
         if !drained {
-            eprintln!("`{}` did not drain; ending it", self.plan.name);
+            say(format_args!(
+                "`{}` did not drain; ending it",
+                self.plan.name
+            ));
             // Killing can only fail where the child is gone already.
             let _ = self.child.kill().await;
         }
@@ -197,6 +210,7 @@ mod tests {
             how: format!("exit status: {code}"),
             code: Some(code),
             reason: reason.map(|code| Problem::new(code, "it is so")),
+            drained: false,
         }
     }
 
@@ -214,6 +228,16 @@ mod tests {
             panic!("a death is a problem");
         };
         assert_eq!((found.as_str(), as_exit), (code, exit));
+    }
+
+    #[test]
+    fn only_a_child_that_says_so_was_drained() {
+        let mut ended = death(0, None);
+        assert!(!ended.was_drained(), "a signal ends it as well");
+        ended.drained = true;
+        assert!(ended.was_drained());
+        ended.code = Some(1);
+        assert!(!ended.was_drained());
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod stop;
 
 use crate::args::Up;
 use crate::failure::{Exit, Failure, problem};
+use crate::output::say;
 use keeper::{Event, Keeper};
 use plan::Trust;
 use std::net::SocketAddr;
@@ -68,8 +69,8 @@ async fn ready(coordinator: &mut Keeper) -> Result<Option<SocketAddr>, Failure> 
     }
 }
 
-/// Keeps both children alive until told to stop; says once when the agent, too, is ready. An agent that ends well was drained:
-/// starting it again would drain it again, so the coordinator goes on alone.
+/// Keeps both children alive until told to stop; says once when the agent, too, is ready. An agent that says that an operator
+/// drained it would be drained again, so the coordinator goes on alone.
 async fn keep(
     coordinator: &mut Keeper,
     agent: &mut Keeper,
@@ -83,7 +84,7 @@ async fn keep(
             () = stop.asked() => return Ok(()),
             event = coordinator.next() => (&mut *coordinator, event),
             event = agent.next(), if !left => {
-                left = matches!(&event, Event::Died(death) if death.ended_well());
+                left = matches!(&event, Event::Died(death) if death.was_drained());
                 if left {
                     say_left();
                     continue;
@@ -106,16 +107,16 @@ async fn keep(
 }
 
 fn say_ready(flags: &Up, address: SocketAddr) {
-    eprintln!(
+    say(format_args!(
         "ready: coordinator at http://{address}, node `{}`, data in {}",
         flags.node,
         flags.data.display()
-    );
+    ));
 }
 
 fn say_left() {
-    eprintln!(
-        "the node was drained and has left; the coordinator goes on. To bring the node back, uncordon it and start `up` again"
+    say(
+        "the node was drained and has left; the coordinator goes on. To bring the node back, uncordon it and start `up` again",
     );
 }
 

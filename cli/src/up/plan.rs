@@ -1,9 +1,11 @@
 //! What `up` starts and with which arguments: flags of `up` become flags of the coordinator and of the agent. Pure.
 
 use super::child::Plan;
+use super::keeper::AGENT_DRAIN_SECS;
 use super::siblings;
 use crate::args::{Device, Up};
 use crate::failure::{Failure, problem};
+use crate::output::say;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use types::{Code, file_url};
@@ -23,9 +25,9 @@ impl Trust {
     pub(super) fn of(flags: &Up, binaries: &Path) -> Self {
         let trust = Self::with(flags, siblings::demonstration(binaries));
         if trust.default.is_none() && trust.shipped.is_none() {
-            eprintln!(
+            say(
                 "no bundle is registered by default: name one with --default-bundle DIR --trusted-key HEX; the demonstration \
-                 bundle is used where it stands beside the binaries and no other key than its own is asked for"
+                 bundle is used where it stands beside the binaries and no other key than its own is asked for",
             );
         }
         trust
@@ -134,6 +136,7 @@ pub(super) fn agent(
         .flag("--node", &flags.node)
         .flag("--device", device)
         .flag("--metrics", &flags.node_metrics)
+        .flag("--drain-secs", AGENT_DRAIN_SECS)
         .switch("--accept-sources")
         .each("--flush-secs", flags.flush_secs)
         .shared(flags, trust)?;

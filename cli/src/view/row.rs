@@ -166,9 +166,11 @@ impl From<v1::Row> for RowView {
 }
 
 impl RowView {
-    /// Puts what is known of the track beside its verdict.
-    pub(crate) fn set_truth(&mut self, known: &BTreeMap<String, String>) {
-        self.truth = Some(known.get(&self.key).cloned().unwrap_or_default());
+    /// Puts what is known of the track beside its verdict, and tells whether anything is.
+    pub(crate) fn set_truth(&mut self, known: &BTreeMap<String, String>) -> bool {
+        let truth = known.get(&self.key);
+        self.truth = Some(truth.cloned().unwrap_or_default());
+        truth.is_some()
     }
 
     pub(super) fn verdict_text(&self) -> String {

@@ -260,18 +260,18 @@ async fn register(app: &Arc<App>, caller: &Caller, path: &Path) -> Result<Placed
             format!("import `{}`, which no source holds", path.display()),
         ));
     }
-    let folder = if path.is_dir() {
-        path
-    } else {
-        path.parent().unwrap_or(path)
-    };
+    let wanted = path.to_owned();
+    let folder = blocking("look at what is to be imported", move || {
+        Ok(folder_to_register(&wanted).to_owned())
+    });
+    let folder = folder.await?;
     let Some(text) = folder.to_str() else {
         return Err(Problem::new(
             Code::KeyInvalid,
             format!("import `{}`, whose name is not UTF-8", folder.display()),
         ));
     };
-    let name = name_of_folder(folder);
+    let name = name_of_folder(&folder);
     let record = FolderRecord {
         name: name.clone(),
         folder: text.to_owned(),
@@ -279,23 +279,33 @@ async fn register(app: &Arc<App>, caller: &Caller, path: &Path) -> Result<Placed
         at: clock::wall(),
     };
     app.shelf.add_folder(record).await?;
-    app.sources
-        .add(name.clone(), folder)
-        .map_err(|error| source_problem(&error))?;
-    audit::line(
-        caller,
-        "RegisterFolder",
-        &format!("{name} = {text}"),
-        &Ok(()),
-    );
-    let located = app.sources.now().locate(path);
+    let what = format!("{name} = {text}");
+    let (known, path, root) = (Arc::clone(app), path.to_owned(), folder.clone());
+    let placed = blocking("register a folder", move || {
+        known
+            .sources
+            .add(name, &root)
+            .map_err(|error| source_problem(&error))?;
+        Ok((known.sources.now().locate(&path), path))
+    });
+    let (located, path) = placed.await?;
+    audit::line(caller, "RegisterFolder", &what, &Ok(()));
     let (source, key) = located.ok_or_else(|| {
         Problem::new(
             Code::KeyInvalid,
             format!("import `{}`, whose name is no key", path.display()),
         )
     })?;
-    Ok((source, key, Some(folder.to_owned())))
+    Ok((source, key, Some(folder)))
+}
+
+/// The folder that an import makes a source: the one imported, or that of the manifest. Blocks.
+fn folder_to_register(path: &Path) -> &Path {
+    if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(path)
+    }
 }
 
 fn source_problem(error: &SourceError) -> Problem {

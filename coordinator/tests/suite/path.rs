@@ -4,7 +4,7 @@ use proto::v1;
 use tonic::Code;
 
 use crate::agent::{Agent, verdict};
-use crate::people::{People, caller, import, submission};
+use crate::people::{People, caller, code, import, submission};
 use crate::world::World;
 
 const TRACKS: usize = 40;
@@ -313,6 +313,61 @@ async fn a_csv_and_a_playlist_of_a_named_source_are_imported() {
         panic!("{events:?}")
     };
     assert_eq!(done.snapshot.as_ref().unwrap().rows, 2);
+    coordinator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_csv_names_its_neighbours_whichever_source_around_it_is_known() {
+    let world = World::new(2);
+    let list = world.music().join("list.csv");
+    std::fs::write(&list, "key\ntrack-0000.wav\ntrack-0001.wav\n").unwrap();
+    let outer = format!("outer={}", world.music().parent().unwrap().display());
+    for (flags, path) in [
+        (&["--folder-sources"][..], "list.csv"),
+        (&["--source", &outer], "music/list.csv"),
+    ] {
+        let coordinator = world.start(flags).await;
+        let mut people = People::new(coordinator.channel().await);
+        let snapshot = people.imported(&list).await.snapshot.unwrap();
+        assert_eq!((snapshot.rows, snapshot.path.as_str()), (2, path));
+        let storage = world.storage();
+        let list = snapshot.digest.parse::<types::Digest>().unwrap();
+        let rows = storage.snapshot(&types::TenantId::default(), list).await;
+        let rows = rows.unwrap().read(types::Range { first: 0, end: 2 }).await;
+        let folder = path.strip_suffix("list.csv").unwrap();
+        let keys: Vec<_> = rows.unwrap().into_iter().map(|row| row.key).collect();
+        assert_eq!(keys, [0, 1].map(|n| format!("{folder}track-000{n}.wav")));
+        coordinator.stop().await.unwrap();
+        // The second life knows the folder of the first no longer.
+        std::fs::remove_dir_all(world.data()).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registered_folder_that_is_away_when_the_coordinator_starts_is_known_once_it_is_back() {
+    let world = World::new(2);
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    let snapshot = people.imported(&world.music()).await.snapshot.unwrap();
+    coordinator.stop().await.unwrap();
+
+    let away = world.music().with_file_name("unmounted");
+    std::fs::rename(world.music(), &away).unwrap();
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    let again = v1::ImportRequest {
+        source: snapshot.source.clone(),
+        ..import("")
+    };
+    let refused = people.import(again.clone()).await.unwrap_err();
+    assert_eq!(code(&refused), "STORAGE_UNAVAILABLE");
+    std::fs::rename(&away, world.music()).unwrap();
+    std::fs::write(world.music().join("new.wav"), "more").unwrap();
+    let events = people.import(again).await.unwrap();
+    let Some(v1::import_event::Event::Imported(done)) = &events.last().unwrap().event else {
+        panic!("{events:?}")
+    };
+    assert_eq!(done.snapshot.as_ref().unwrap().rows, 3);
     coordinator.stop().await.unwrap();
 }
 

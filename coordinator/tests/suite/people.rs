@@ -133,7 +133,12 @@ impl People {
             format: format.into(),
         };
         let stream = self.results.export(request).await.unwrap().into_inner();
-        let chunks: Vec<_> = stream.try_collect().await.unwrap();
+        let chunks: Vec<v1::ExportChunk> = stream.try_collect().await.unwrap();
+        let ends = chunks.iter().filter(|chunk| chunk.last).count();
+        assert!(
+            ends == 1 && chunks.last().unwrap().last,
+            "a whole file says so, once"
+        );
         chunks.into_iter().flat_map(|chunk| chunk.data).collect()
     }
 

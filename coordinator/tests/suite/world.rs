@@ -62,6 +62,11 @@ impl World {
         self.root.path().join("music")
     }
 
+    /// Everything that a coordinator keeps.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
     pub(crate) fn bundle(&self) -> PathBuf {
         self.root.path().join("bundle")
     }

@@ -1,7 +1,8 @@
 //! What a key may be: the name of an object within a source, relative, `/`-separated, spelt in one way only.
 //!
 //! Called for every row, and again by the sources before anything is opened. A key is never cleaned or resolved: what
-//! is not canonical is refused, so that two spellings never name one object.
+//! is not canonical is refused, so that two spellings never name one object. What a manifest's text means is
+//! [`of_manifest`]'s; a file that a folder holds may look like a URL and is a file all the same.
 
 use thiserror::Error;
 use types::Code;
@@ -27,7 +28,7 @@ pub enum KeyError {
     /// Has a control character (NUL and line breaks among them) or a backslash.
     #[error("key has the character {0:?}")]
     Character(char),
-    /// Names a URL or a device instead.
+    /// A manifest's text that names a URL or a device instead.
     #[error("key is a URL or device path")]
     Url,
 }
@@ -56,9 +57,6 @@ pub fn check(key: &str) -> Result<(), KeyError> {
         1..=KEY_BYTES_MAX => {}
         bytes => return Err(KeyError::TooLong(bytes)),
     }
-    if is_url_or_device(key) {
-        return Err(KeyError::Url);
-    }
     if let Some(found) = key.chars().find(|c| c.is_control() || *c == '\\') {
         return Err(KeyError::Character(found));
     }
@@ -72,24 +70,53 @@ pub fn check(key: &str) -> Result<(), KeyError> {
     }
 }
 
-/// Schemes that mean a place elsewhere even without `//` after the colon.
-const SCHEMES: [&str; 14] = [
-    "file", "http", "https", "ftp", "ftps", "sftp", "s3", "gs", "az", "abfs", "data", "memory",
-    "smb", "nfs",
-];
+/// Checks a key as a manifest gives it: a text that is a URL or names a device is refused as such.
+///
+/// # Errors
+/// See [`KeyError`].
+pub fn check_given(text: &str) -> Result<(), KeyError> {
+    if is_url_or_device(text) {
+        return Err(KeyError::Url);
+    }
+    check(text)
+}
+
+/// The key that a manifest's text means: relative to the manifest's own folder, which ends in a slash or is empty. A text
+/// that leads elsewhere stays as it is, for [`check_given`] to refuse it by what it is.
+#[must_use]
+pub fn of_manifest(folder: &str, text: &str) -> String {
+    if text.is_empty() || text.starts_with('/') || is_url_or_device(text) {
+        return text.to_owned();
+    }
+    format!("{folder}{}", text.trim_start_matches("./"))
+}
+
+/// The folder of the manifest at `key`, with a slash at its end; empty at the root of its source.
+#[must_use]
+pub fn folder_of(key: &str) -> &str {
+    key.rfind('/').map_or("", |slash| &key[..=slash])
+}
+
+/// Whether a text has the shape of a URL: any scheme with `//` behind it, `file:/path`, `data:type,content`. A title with a
+/// colon in it, such as `Data: One.flac`, has not.
+fn is_url(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let spelt = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    let is = |name: &str| scheme.eq_ignore_ascii_case(name);
+    let content = || rest.contains(',') && !rest.contains(char::is_whitespace);
+    spelt
+        && (rest.starts_with("//")
+            || (is("file") && rest.starts_with('/'))
+            || (is("data") && content()))
+}
 
 fn is_url_or_device(text: &str) -> bool {
-    let scheme = text
-        .split_once(':')
-        .map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest));
-    let is_url = scheme.is_some_and(|(scheme, rest)| {
-        let spelt = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-        spelt && (rest.starts_with("//") || SCHEMES.contains(&scheme.as_str()))
-    });
-    is_url
+    is_url(text)
         || text.starts_with("//")
         || ["/dev/", "/proc/", "/sys/"]
             .iter()
@@ -121,6 +148,10 @@ mod tests {
                 "Live: at 10:30.wav",
                 "=cmd|x",
                 "12:34",
+                "Memory: Live.mp3",
+                "Data: One, Two.flac",
+                "File: X/a.wav",
+                "http:remix.wav",
                 &long,
             ],
             Ok(()),
@@ -130,9 +161,14 @@ mod tests {
     #[test]
     fn what_leaves_its_source_or_has_two_spellings_is_refused() {
         check_all(&[""], Err(KeyError::Empty));
-        check_all(&["/a", "/etc/shadow", "/"], Err(KeyError::Absolute));
         check_all(
-            &["..", "../a", "a/../b", "a/..", ".", "./a", "a//b", "a/"],
+            &["/a", "/etc/shadow", "/", "/dev/zero", "//host/share"],
+            Err(KeyError::Absolute),
+        );
+        check_all(
+            &[
+                "..", "../a", "a/../b", "a/..", ".", "./a", "a//b", "a/", "http://x",
+            ],
             Err(KeyError::Segment),
         );
         check_all(&["a\0b"], Err(KeyError::Character('\0')));
@@ -147,22 +183,46 @@ mod tests {
     }
 
     #[test]
-    fn urls_and_devices_are_refused_as_such() {
-        check_all(
-            &[
-                "file:///etc/shadow",
-                "FILE:/etc/shadow",
-                "http://169.254.169.254/",
-                "http://[::ffff:a9fe:a9fe]/",
-                "s3://bucket/key",
-                "x+y://a",
-                "data:audio/wav;base64,AAAA",
-                "//host/share",
-                "/dev/zero",
-                "/proc/self/environ",
-            ],
-            Err(KeyError::Url),
-        );
+    fn urls_and_devices_in_a_manifest_are_refused_as_such_and_titles_with_a_colon_are_not() {
+        for (text, expected) in [
+            ("Memory: Live.mp3", Ok(())),
+            ("Data: One, Two.flac", Ok(())),
+            ("File: X/a.wav", Ok(())),
+            ("http:remix.wav", Ok(())),
+            ("a//b", Err(KeyError::Segment)),
+        ] {
+            assert_eq!(check_given(text), expected, "{text}");
+        }
+        for text in [
+            "file:///etc/shadow",
+            "FILE:/etc/shadow",
+            "http://169.254.169.254/",
+            "http://[::ffff:a9fe:a9fe]/",
+            "s3://bucket/key",
+            "x+y://a",
+            "data:audio/wav;base64,AAAA",
+            "//host/share",
+            "/dev/zero",
+            "/proc/self/environ",
+        ] {
+            assert_eq!(check_given(text), Err(KeyError::Url), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_s_text_is_relative_to_its_folder_and_what_leads_elsewhere_stays() {
+        for (manifest, text, key) in [
+            ("list.csv", "a.mp3", "a.mp3"),
+            ("x/y/list.csv", "a.mp3", "x/y/a.mp3"),
+            ("x/list.csv", "./a.mp3", "x/a.mp3"),
+            ("x/list.csv", "../a.mp3", "x/../a.mp3"),
+            ("x/list.csv", "Data: One.flac", "x/Data: One.flac"),
+            ("x/list.csv", "/etc/shadow", "/etc/shadow"),
+            ("x/list.csv", "http://a/b", "http://a/b"),
+            ("x/list.csv", "", ""),
+        ] {
+            assert_eq!(of_manifest(folder_of(manifest), text), key, "{text}");
+        }
     }
 
     proptest! {

@@ -65,26 +65,51 @@ pub struct Rejected {
     pub line: u64,
     /// Why, as a stable code.
     pub code: Code,
-    /// The particulars, for people.
+    /// The particulars, for people, on one line.
     pub detail: String,
-    /// What the row named, shortened to [`REJECTED_TEXT_BYTES_MAX`]; empty where it could not be read.
+    /// What the row named, shortened to [`REJECTED_TEXT_BYTES_MAX`] and escaped; empty where it could not be read.
     pub named: String,
 }
 
-/// Most bytes of [`Rejected::named`]: enough to find the row, however long its fields are.
+/// Most bytes of [`Rejected::named`] before it is escaped: enough to find the row, however long its fields are.
 pub const REJECTED_TEXT_BYTES_MAX: usize = 256;
 
 impl Rejected {
-    /// A rejected row; `named` is shortened.
+    /// A rejected row; `named` is shortened, and in both texts is escaped what a terminal would obey.
     pub fn new(line: u64, code: Code, detail: impl Into<String>, named: &str) -> Self {
         let end = named.floor_char_boundary(REJECTED_TEXT_BYTES_MAX);
+        let detail: String = detail.into();
         Self {
             line,
             code,
-            detail: detail.into(),
-            named: named[..end].to_owned(),
+            detail: escaped(&detail),
+            named: escaped(&named[..end]),
         }
     }
+}
+
+/// A text on one line that no terminal obeys: control characters, line separators and those that turn the direction of
+/// writing are written as `\n` or `\u{1b}`.
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' | '\r' | '\t' => shown.extend(c.escape_default()),
+            _ if obeyed(c) => shown.extend(c.escape_unicode()),
+            _ => shown.push(c),
+        }
+    }
+    shown
+}
+
+/// Whether a character does something where it is shown instead of being seen.
+fn obeyed(c: char) -> bool {
+    let turns = matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+    turns || breaks || c.is_control()
 }
 
 /// Why a whole manifest was given up. Nothing of it is accepted.
@@ -112,4 +137,32 @@ pub struct Rules {
     pub sources: BTreeSet<SourceName>,
     /// The source of rows that name none: the one in which the manifest lies.
     pub source: SourceName,
+    /// The manifest's own folder in that source, with a slash at its end, empty at the root: keys of rows that name no
+    /// source are relative to it.
+    pub folder: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rejected_row_is_one_line_that_no_terminal_obeys_and_any_script_stays_readable() {
+        for (given, shown) in [
+            ("\u{1b}[2Ja\u{7}.mp3", "\\u{1b}[2Ja\\u{7}.mp3"),
+            ("a\r\nb\tc\0", "a\\r\\nb\\tc\\u{0}"),
+            ("a\u{202e}3pm.exe", "a\\u{202e}3pm.exe"),
+            ("a\u{9b}31m\u{2028}", "a\\u{9b}31m\\u{2028}"),
+            ("ü/音 \"x\" \\.flac", "ü/音 \"x\" \\.flac"),
+        ] {
+            let rejected = Rejected::new(1, Code::KeyInvalid, given, given);
+            assert_eq!(
+                (rejected.detail.as_str(), rejected.named.as_str()),
+                (shown, shown)
+            );
+        }
+        let long = "\u{1b}".repeat(2 * REJECTED_TEXT_BYTES_MAX);
+        let named = Rejected::new(1, Code::KeyInvalid, "", &long).named;
+        assert_eq!(named.len(), REJECTED_TEXT_BYTES_MAX * "\\u{1b}".len());
+    }
 }

@@ -15,8 +15,6 @@ use crate::{Draft, FIELD_BYTES_MAX, ManifestError, Parsed, Rejected, Rules};
 pub struct Playlist<R> {
     input: R,
     rules: Rules,
-    /// The playlist's own folder with a slash at its end; empty at the root of its source.
-    folder: String,
     said: Draft,
     line: u64,
     ended: bool,
@@ -28,15 +26,11 @@ enum Line {
 }
 
 impl<R: BufRead> Playlist<R> {
-    /// The entries of the playlist that lies at `key` in [`Rules::source`].
-    pub fn new(input: R, key: &str, rules: Rules) -> Self {
-        let folder = key
-            .rsplit_once('/')
-            .map_or(String::new(), |(folder, _)| format!("{folder}/"));
+    /// The entries of the playlist.
+    pub fn new(input: R, rules: Rules) -> Self {
         Self {
             input,
             rules,
-            folder,
             said: Draft::default(),
             line: 0,
             ended: false,
@@ -68,11 +62,7 @@ impl<R: BufRead> Playlist<R> {
             return None;
         }
         let mut draft = std::mem::take(&mut self.said);
-        draft.key = match crate::key::check(text) {
-            Err(error) if error.code() == Code::RawUrl => text.to_owned(),
-            Err(crate::key::KeyError::Absolute) => text.to_owned(),
-            Ok(()) | Err(_) => format!("{}{}", self.folder, text.trim_start_matches("./")),
-        };
+        draft.key = text.to_owned();
         Some(draft.judge(self.line, &self.rules))
     }
 
@@ -140,8 +130,9 @@ mod tests {
         let rules = Rules {
             sources: [name.clone()].into(),
             source: name,
+            folder: crate::key::folder_of(key).to_owned(),
         };
-        Playlist::new(bytes, key, rules)
+        Playlist::new(bytes, rules)
             .collect::<Result<_, _>>()
             .unwrap()
     }
@@ -173,7 +164,7 @@ mod tests {
     #[test]
     fn an_entry_that_leaves_its_source_or_is_a_url_is_rejected_by_line() {
         check(
-            b"#EXTM3U\nok\n../up\n/etc/shadow\nhttp://x/y\nfile:///z\nC:\\a\n/dev/zero\n",
+            b"#EXTM3U\nok\n../up\n/etc/shadow\nhttp://x/y\nfile:///z\nC:\\a\n/dev/zero\nData: One.flac\n",
             "sub/list.m3u8",
             &[
                 Ok("sub/ok"),
@@ -183,6 +174,7 @@ mod tests {
                 Err((6, Code::RawUrl)),
                 Err((7, Code::KeyInvalid)),
                 Err((8, Code::RawUrl)),
+                Ok("sub/Data: One.flac"),
             ],
         );
     }

@@ -25,7 +25,7 @@ impl<W: Write> RejectedWriter<W> {
     /// When `out` cannot be written.
     pub fn new(out: W) -> io::Result<Self> {
         let mut csv = csv::Writer::from_writer(out);
-        csv.write_record(REJECTED_COLUMNS)?;
+        csv.write_record(REJECTED_COLUMNS).map_err(as_io)?;
         Ok(Self { csv, rows: 0 })
     }
 
@@ -35,13 +35,13 @@ impl<W: Write> RejectedWriter<W> {
     /// When `out` cannot be written.
     pub fn add(&mut self, rejected: &Rejected) -> io::Result<()> {
         self.rows += 1;
-        self.csv.write_record([
+        let cells = [
             &*rejected.line.to_string(),
             rejected.code.as_str(),
             &harmless(&rejected.detail),
             &harmless(&rejected.named),
-        ])?;
-        Ok(())
+        ];
+        self.csv.write_record(cells).map_err(as_io)
     }
 
     /// How many rows were added.
@@ -56,7 +56,7 @@ impl<W: Write> RejectedWriter<W> {
     pub fn finish(self) -> io::Result<W> {
         self.csv
             .into_inner()
-            .map_err(|error| io::Error::other(error.to_string()))
+            .map_err(csv::IntoInnerError::into_error)
     }
 }
 
@@ -69,10 +69,42 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
     }
 }
 
+/// What the writer below said, whole: a full disk is told apart by its kind.
+fn as_io(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use types::Code;
+
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_told_as_such_by_a_row_and_by_the_end() {
+        let row = Rejected::new(1, Code::KeyInvalid, "d".repeat(1_000), "n");
+        let mut writer = RejectedWriter::new(Full).unwrap();
+        let failed = (0..1_000).find_map(|_| writer.add(&row).err());
+        assert_eq!(failed.unwrap().kind(), io::ErrorKind::StorageFull);
+        let mut writer = RejectedWriter::new(Full).unwrap();
+        writer.add(&row).unwrap();
+        let failed = writer.finish().err().unwrap();
+        assert_eq!(failed.kind(), io::ErrorKind::StorageFull);
+    }
 
     #[test]
     fn a_formula_in_a_rejected_row_reaches_the_file_as_text() {

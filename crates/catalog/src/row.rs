@@ -40,8 +40,11 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Judges the row by itself.
-    pub fn judge(self, line: u64, rules: &Rules) -> Parsed {
+    /// Judges the row by itself. The key of a row that names no source is relative to the manifest's folder.
+    pub fn judge(mut self, line: u64, rules: &Rules) -> Parsed {
+        if self.source.is_empty() {
+            self.key = key::of_manifest(&rules.folder, &self.key);
+        }
         let named = match self.track_id.is_empty() {
             true => self.key.clone(),
             false => self.track_id.clone(),
@@ -58,7 +61,7 @@ impl Draft {
     fn into_row(self, rules: &Rules) -> Result<CatalogRow, (Code, String)> {
         self.check_lengths()?;
         let source = source(&self.source, rules)?;
-        key::check(&self.key).map_err(|error| (error.code(), error.to_string()))?;
+        key::check_given(&self.key).map_err(|error| (error.code(), error.to_string()))?;
         let track_id = match self.track_id.is_empty() {
             true => derived_track_id(&source, &self.key),
             false => TrackId::new(self.track_id).map_err(|error| invalid(error.to_string()))?,
@@ -240,6 +243,7 @@ mod tests {
         Rules {
             sources: [name("music"), name("other")].into(),
             source: name("music"),
+            folder: String::new(),
         }
     }
 
@@ -343,6 +347,35 @@ mod tests {
                 .as_deref(),
             Some("T0345246801")
         );
+    }
+
+    #[test]
+    fn a_key_is_relative_to_the_manifest_unless_the_row_names_a_source() {
+        let rules = Rules {
+            folder: "lists/".to_owned(),
+            ..rules()
+        };
+        let key = |source: &str, key: &str| {
+            let (source, key) = (source.to_owned(), key.to_owned());
+            let draft = Draft {
+                source,
+                key,
+                ..Draft::default()
+            };
+            match draft.judge(1, &rules) {
+                Parsed::Row { row, .. } => Ok(row.key),
+                Parsed::Rejected(rejected) => Err(rejected.code),
+            }
+        };
+        assert_eq!(key("", "a.mp3"), Ok("lists/a.mp3".to_owned()));
+        assert_eq!(
+            key("", "Memory: Live.mp3"),
+            Ok("lists/Memory: Live.mp3".to_owned())
+        );
+        assert_eq!(key("music", "a.mp3"), Ok("a.mp3".to_owned()));
+        assert_eq!(key("", "../a.mp3"), Err(Code::KeyInvalid));
+        assert_eq!(key("", ""), Err(Code::KeyInvalid));
+        assert_eq!(key("", "http://x/a.mp3"), Err(Code::RawUrl));
     }
 
     #[test]

@@ -308,6 +308,7 @@ mod tests {
         Rules {
             sources: [name("music"), name("other")].into(),
             source: name("music"),
+            folder: String::new(),
         }
     }
 

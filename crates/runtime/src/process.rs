@@ -2,7 +2,7 @@
 //! then the process's own work, then one message on stderr and an exit status. Whoever started it reads on stdout, one
 //! JSON line each, when it was ready and why it ended; a terminal is spared them.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use types::{Code, Problem, Report};
 
 use crate::config::{ConfigError, Loaded, Program};
 use crate::shutdown::Shutdown;
-use crate::telemetry::{self, LogFormat, MetricsAddress};
+use crate::telemetry::{self, LogFormat, MetricsAddress, TelemetryError};
 
 /// Exit status of a process whose configuration cannot be used: starting it again does not help.
 const EXIT_CONFIG: u8 = 2;
@@ -50,19 +50,45 @@ pub fn threads(format: LogFormat, filter: &str) -> Result<tokio::runtime::Runtim
 /// Watches the signals that ask for the end, and serves metrics. From within the threads.
 ///
 /// # Errors
-/// `ADDRESS_IN_USE` where metrics cannot be served; `INTERNAL` where signals cannot be watched.
+/// `ADDRESS_IN_USE` or `CONFIG_INVALID` where metrics cannot be served; `INTERNAL` where signals cannot be watched.
 pub fn attend(metrics: MetricsAddress, program: &Program) -> Result<Shutdown, Problem> {
     let shutdown = Shutdown::on_signals();
     let shutdown = shutdown
         .map_err(|error| Problem::new(Code::Internal, format!("watch signals: {error}")))?;
-    telemetry::metrics(metrics, program.version)
-        .map_err(|error| Problem::of(Code::AddressInUse, &error))?;
+    telemetry::metrics(metrics, program.version).map_err(|error| {
+        let code = match &error {
+            TelemetryError::Address { source, .. } => bind_code(source.kind()),
+            TelemetryError::Metrics { .. } => Code::AddressInUse,
+            TelemetryError::Filter { .. } | TelemetryError::LogsTwice => Code::Internal,
+        };
+        Problem::of(code, &error)
+    })?;
     Ok(shutdown)
 }
 
 /// Tells whoever started this process that it is ready: from here on it does its work, and answers where it listens.
 pub fn ready(listening: Option<SocketAddr>) {
     report(&Report::Ready { listening });
+}
+
+/// Tells whoever started this process that it ends because an operator drained it, and is not to be started again.
+pub fn drained() {
+    report(&Report::Drained);
+}
+
+/// The code of an address that cannot be listened on: somebody else's, wrong as configured, or a lack of this machine's.
+#[must_use]
+pub const fn bind_code(kind: ErrorKind) -> Code {
+    if matches!(kind, ErrorKind::AddrInUse) {
+        Code::AddressInUse
+    } else if matches!(
+        kind,
+        ErrorKind::AddrNotAvailable | ErrorKind::PermissionDenied
+    ) {
+        Code::ConfigInvalid
+    } else {
+        Code::Internal
+    }
 }
 
 /// Writes one line to stdout. Nobody may be reading it, and that is no fault of this process.
@@ -100,4 +126,21 @@ fn fail(program: &Program, problem: &Problem) -> ExitCode {
         return ExitCode::from(EXIT_CONFIG);
     }
     ExitCode::FAILURE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_in_use_only_where_the_system_says_so() {
+        for (kind, code) in [
+            (ErrorKind::AddrInUse, Code::AddressInUse),
+            (ErrorKind::AddrNotAvailable, Code::ConfigInvalid),
+            (ErrorKind::PermissionDenied, Code::ConfigInvalid),
+            (ErrorKind::OutOfMemory, Code::Internal),
+        ] {
+            assert_eq!(bind_code(kind), code, "{kind}");
+        }
+    }
 }

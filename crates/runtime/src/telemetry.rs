@@ -72,7 +72,15 @@ pub enum TelemetryError {
     /// Logs are set up already.
     #[error("logs are set up already")]
     LogsTwice,
-    /// The address cannot be served.
+    /// The address cannot be listened on.
+    #[error("serve metrics at {address}")]
+    Address {
+        /// As configured.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Metrics are set up already.
     #[error("serve metrics at {address}")]
     Metrics {
         /// As configured.
@@ -112,6 +120,9 @@ pub fn metrics(address: MetricsAddress, version: &'static str) -> Result<(), Tel
     let MetricsAddress::At(address) = address else {
         return Ok(());
     };
+    // The exporter's own error no longer tells what kind it was.
+    std::net::TcpListener::bind(address)
+        .map_err(|source| TelemetryError::Address { address, source })?;
     PrometheusBuilder::new()
         .with_http_listener(address)
         .set_buckets(&DURATION_BUCKETS)
@@ -151,6 +162,19 @@ mod tests {
         let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = held.local_addr().unwrap();
         let error = metrics(MetricsAddress::At(address), "0").unwrap_err();
-        assert!(matches!(error, TelemetryError::Metrics { .. }), "{error}");
+        let TelemetryError::Address { source, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::AddrInUse);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_not_this_machine_s_is_refused_as_such() {
+        // From the block for documentation: nobody has it.
+        let address = MetricsAddress::At(([192, 0, 2, 1], 7701).into());
+        let TelemetryError::Address { source, .. } = metrics(address, "0").unwrap_err() else {
+            panic!("the address is the matter");
+        };
+        assert_eq!(source.kind(), std::io::ErrorKind::AddrNotAvailable);
     }
 }

@@ -106,7 +106,7 @@ fn is_full(error: &std::io::Error) -> bool {
 }
 
 /// Looks for a full file system at the bottom of the chain of sources.
-fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
+pub(crate) fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let here = error.downcast_ref::<std::io::Error>().is_some_and(is_full);
     here || error.source().is_some_and(says_full)
 }

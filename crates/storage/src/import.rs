@@ -36,7 +36,7 @@ pub enum ImportFrom {
         /// The folder's key, or nothing.
         prefix: String,
     },
-    /// A CSV with a header.
+    /// A CSV with a header, in which rows that name no source are relative to its own folder.
     Csv {
         /// The source in which it lies, and that of rows which name none.
         source: SourceName,
@@ -100,6 +100,14 @@ impl ImportFrom {
         }
     }
 
+    /// The folder that the manifest lies in, with a slash at its end; empty at the root of its source.
+    fn folder(&self) -> &str {
+        match self {
+            Self::Folder { .. } => "",
+            Self::Csv { key, .. } | Self::M3u8 { key, .. } => catalog::key::folder_of(key),
+        }
+    }
+
     fn source(&self) -> &SourceName {
         match self {
             Self::Folder { source, .. } | Self::Csv { source, .. } | Self::M3u8 { source, .. } => {
@@ -135,6 +143,7 @@ impl Storage {
                 .map(|source| source.name().clone())
                 .collect::<BTreeSet<_>>(),
             source: from.source().clone(),
+            folder: from.folder().to_owned(),
         };
         let folder = scratch.to_owned();
         let failed = |source| ImportError::Scratch {
@@ -292,7 +301,7 @@ impl Work {
         let rules = self.rules.clone();
         match &self.from {
             ImportFrom::M3u8 { .. } => {
-                Playlist::new(input, key, rules).try_for_each(|parsed| take(parsed?))?;
+                Playlist::new(input, rules).try_for_each(|parsed| take(parsed?))?;
             }
             ImportFrom::Csv { .. } | ImportFrom::Folder { .. } => {
                 Table::new(input, rules)?.try_for_each(|parsed| take(parsed?))?;

@@ -109,14 +109,14 @@ mod tests {
     fn file(rows: u64) -> Vec<u8> {
         let mut writer = RejectedWriter::new(Vec::new()).unwrap();
         for line in 1..=rows {
-            writer
-                .add(&Rejected::new(
-                    line,
-                    Code::KeyInvalid,
-                    "a \"quoted\",\nbroken text",
-                    "ü",
-                ))
-                .unwrap();
+            // Texts over several lines, as files hold them that were written before texts were escaped.
+            let row = Rejected {
+                line,
+                code: Code::KeyInvalid,
+                detail: "a \"quoted\",\nbroken text".to_owned(),
+                named: "ü".to_owned(),
+            };
+            writer.add(&row).unwrap();
         }
         writer.finish().unwrap()
     }

@@ -125,6 +125,7 @@ coded_enum! {
         DataLocked = "DATA_LOCKED" @ 141, cause: "Another process uses this data folder.", fix: "Stop it, or give another `--data`.";
         ChildDied = "CHILD_DIED" @ 142, cause: "A child process died five times within a minute.", fix: "Read the log lines above; `scanctl doctor` may name the cause.";
         BinaryMissing = "BINARY_MISSING" @ 143, cause: "A sibling binary is not where scanctl stands.", fix: "Build or install all five binaries together.";
+        OutputUnwritable = "OUTPUT_UNWRITABLE" @ 147, cause: "What was to be printed or exported could not be written.", fix: "Free space where it goes, or write it elsewhere; nothing in the cluster is affected.";
         AddressInUse = "ADDRESS_IN_USE" @ 144, cause: "Another process listens on the address.", fix: "Stop it, or give another `--listen`.";
         DeviceAbsent = "DEVICE_ABSENT" @ 145, cause: "The device asked for is not on this machine or its driver does not load.", fix: "Use `--device auto`, or install the driver.";
         SandboxUnavailable = "SANDBOX_UNAVAILABLE" @ 146, cause: "The kernel refuses the decoder's sandbox (seccomp or no_new_privs).", fix: "Run on Linux 5.13 or newer with seccomp enabled.";

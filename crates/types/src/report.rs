@@ -1,5 +1,5 @@
 //! What a process of Trackscan says of itself to whoever started it: one JSON line on stdout when it is ready, one when
-//! it ends by a fault. `runtime` writes it, `scanctl up` reads it; logs are not of this kind and go to stderr.
+//! it ends by a fault or because an operator drained it. `runtime` writes it, `scanctl up` reads it; logs are not of this kind and go to stderr.
 
 use crate::Problem;
 use core::net::SocketAddr;
@@ -17,6 +17,8 @@ pub enum Report {
     },
     /// It ends, and this is why.
     Failed(Problem),
+    /// It ends because an operator drained it: it is not to be started again.
+    Drained,
 }
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ mod tests {
             r#"{"ready":{"listening":"127.0.0.1:7700"}}"#,
         );
         check(&Report::Ready { listening: None }, r#"{"ready":{}}"#);
+        check(&Report::Drained, r#""drained""#);
         check(
             &Report::Failed(Problem::new(Code::DataLocked, "lock\nfolder `x`")),
             r#"{"failed":{"code":"DATA_LOCKED","message":"lock\nfolder `x`"}}"#,

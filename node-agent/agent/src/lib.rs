@@ -22,5 +22,5 @@ mod worker;
 pub use claim::{Claim, Made, Verdicts};
 pub use coordinator::{Coordinator, GrantInfo, Introduction, Work};
 pub use grpc::GrpcCoordinator;
-pub use node::{Equipment, Node};
+pub use node::{Ended, Equipment, Node};
 pub use probe::devices;

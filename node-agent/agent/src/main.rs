@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent::settings::{PROGRAM, Raw, Settings};
-use agent::{Equipment, GrpcCoordinator, Node};
+use agent::{Ended, Equipment, GrpcCoordinator, Node};
 use runtime::config::Loaded;
 use runtime::process;
 use rustix::fs::{FlockOperation, flock};
@@ -48,7 +48,11 @@ async fn work(settings: Settings, devices: Vec<types::Device>) -> Result<(), Pro
     };
     let node = Node::start(equipment)?;
     process::ready(None);
-    node.run(shutdown).await
+    match node.run(shutdown).await? {
+        Ended::Asked => {}
+        Ended::Drained => process::drained(),
+    }
+    Ok(())
 }
 
 /// Takes the data folder for this process.

@@ -84,6 +84,15 @@ pub struct Node {
     exit: bool,
 }
 
+/// Why a node ended that could work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Its process was asked to end: another life may follow at once.
+    Asked,
+    /// An operator drained it, as the coordinator told: another life would be drained again.
+    Drained,
+}
+
 /// A device and who sits at it.
 struct Seat {
     device: Device,
@@ -193,7 +202,7 @@ impl Node {
     ///
     /// # Errors
     /// When the node cannot work at all.
-    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Problem> {
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<Ended, Problem> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut asked = false;
         let mut patience = None;
@@ -216,7 +225,8 @@ impl Node {
             }
         }
         self.stop_workers();
-        self.fatal.map_or(Ok(()), Err)
+        let ended = if asked { Ended::Asked } else { Ended::Drained };
+        self.fatal.map_or(Ok(ended), Err)
     }
 
     fn now(&self) -> Millis {

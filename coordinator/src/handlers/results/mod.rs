@@ -265,15 +265,21 @@ async fn export(
     {
         while !piece.is_empty() {
             let data = piece.split_to(piece.len().min(CHUNK_BYTES_MAX));
-            if answers
-                .send(v1::ExportChunk { data: data.into() })
-                .await
-                .is_err()
-            {
+            let chunk = v1::ExportChunk {
+                data: data.into(),
+                last: false,
+            };
+            if answers.send(chunk).await.is_err() {
                 return Ok(());
             }
         }
     }
+    let end = v1::ExportChunk {
+        data: Vec::new(),
+        last: true,
+    };
+    // A reader that is gone needs no end.
+    let _ = answers.send(end).await;
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use catalog::{ManifestError, ROWS_MAX, Rejected};
 use thiserror::Error;
 use types::Code;
 
+use crate::error::says_full;
 use crate::{SourceError, StorageError};
 
 /// Why nothing was imported.
@@ -62,18 +63,26 @@ pub enum ImportError {
 
 impl ImportError {
     /// The stable code.
-    pub const fn code(&self) -> Code {
+    pub fn code(&self) -> Code {
         match self {
             Self::Source(error) => error.code(),
             Self::Manifest(ManifestError::Unreadable { code, .. }) => *code,
-            Self::Manifest(ManifestError::Io(_)) => Code::StorageUnavailable,
+            Self::Manifest(ManifestError::Io(error)) => of_io(error),
             Self::Kind { .. } => Code::ManifestUnknown,
             Self::Changed { .. } => Code::SourceChanged,
             Self::TooLarge => Code::CatalogTooLarge,
             Self::Empty { .. } => Code::CatalogEmpty,
             Self::Stopped => Code::DeadlineExceeded,
-            Self::Scratch { .. } => Code::StorageUnavailable,
+            Self::Scratch { source, .. } => of_io(source),
             Self::Storage(error) => error.code(),
         }
+    }
+}
+
+/// A full disk is told apart from one that does not answer.
+fn of_io(error: &io::Error) -> Code {
+    match says_full(error) {
+        true => Code::StorageFull,
+        false => Code::StorageUnavailable,
     }
 }

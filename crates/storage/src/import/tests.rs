@@ -198,6 +198,72 @@ async fn a_playlist_names_tracks_beside_itself() {
 }
 
 #[tokio::test]
+async fn a_csv_names_tracks_beside_itself_and_those_of_a_named_source_from_its_root() {
+    let world = World::new();
+    world.put(
+        "lists/keys.csv",
+        "key,source\na.mp3,\nsub/b.mp3,\nc.mp3,music\n../d.mp3,\n",
+    );
+    let imported = world.import("lists/keys.csv").await.unwrap();
+    let rows = world.rows(&imported).await;
+    let keys: Vec<_> = rows.into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, ["lists/a.mp3", "lists/sub/b.mp3", "c.mp3"]);
+    assert_eq!(imported.rejected_by_code, [(Code::KeyInvalid, 1)].into());
+}
+
+#[tokio::test]
+async fn a_file_whose_name_looks_like_a_scheme_is_a_track_of_its_folder() {
+    let world = World::new();
+    let names = [
+        "Data: One.flac",
+        "File: X/a.wav",
+        "Memory: Live.mp3",
+        "http:b.wav",
+    ];
+    for name in names {
+        world.put(name, "x");
+    }
+    let imported = world.import("").await.unwrap();
+    let rows = world.rows(&imported).await;
+    let keys: Vec<_> = rows.into_iter().map(|row| row.key).collect();
+    assert_eq!(keys, names);
+}
+
+#[tokio::test]
+async fn a_rejected_row_of_any_name_is_one_line_of_its_file() {
+    let world = World::new();
+    world.put("a.mp3", "x");
+    world.put("\u{1b}[2J\nb\u{202e}.mp3", "x");
+    let imported = world.import("").await.unwrap();
+    let file = world.rejected_file(&imported).await;
+    assert_eq!(
+        file.lines().nth(1),
+        Some("1,KEY_INVALID,key has the character '\\u{1b}',\\u{1b}[2J\\nb\\u{202e}.mp3")
+    );
+    assert_eq!(file.lines().count(), 2);
+}
+
+#[test]
+fn a_full_disk_under_an_import_is_storage_full_however_deep_it_is_told() {
+    let scratch = |source| ImportError::Scratch {
+        folder: PathBuf::from("/scratch"),
+        source,
+    };
+    let full = || io::Error::from(io::ErrorKind::StorageFull);
+    let quota = io::Error::from(io::ErrorKind::QuotaExceeded);
+    let other = io::Error::from(io::ErrorKind::PermissionDenied);
+    for (error, code) in [
+        (scratch(full()), Code::StorageFull),
+        (scratch(quota), Code::StorageFull),
+        (scratch(to_io(full().into())), Code::StorageFull),
+        (ImportError::Manifest(full().into()), Code::StorageFull),
+        (scratch(other), Code::StorageUnavailable),
+    ] {
+        assert_eq!(error.code(), code, "{error:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_imported_is_refused_by_code_and_leaves_nothing_in_storage() {
     let world = World::new();
     world.put("list.csv", "title\nA\n");

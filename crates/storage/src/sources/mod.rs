@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use catalog::key;
 use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, open, openat};
@@ -30,7 +30,10 @@ pub struct Sources(BTreeMap<SourceName, Arc<Source>>);
 #[derive(Debug)]
 pub struct Source {
     name: SourceName,
-    root: PathBuf,
+    /// As it was defined.
+    folder: PathBuf,
+    /// The same without links, once the folder was found.
+    root: OnceLock<PathBuf>,
     witness: Witness,
 }
 
@@ -197,19 +200,22 @@ impl Sources {
     /// # Errors
     /// When the folder cannot be found.
     pub fn add(&mut self, name: SourceName, folder: &Path) -> Result<(), SourceError> {
-        let root = folder.canonicalize().ok().filter(|root| root.is_dir());
-        let root =
-            root.ok_or_else(|| SourceError::Unknown(format!("{name}={}", folder.display())))?;
-        let witness = Witness::default();
-        self.0.insert(
-            name.clone(),
-            Arc::new(Source {
-                name,
-                root,
-                witness,
-            }),
-        );
+        self.insert(Source::found(name, folder)?);
         Ok(())
+    }
+
+    /// Adds a source, or replaces the one of that name.
+    pub fn insert(&mut self, source: Source) {
+        self.0.insert(source.name.clone(), Arc::new(source));
+    }
+
+    /// Keeps a source whose folder may not be there at this moment: it is looked for on each use, and until it is there the
+    /// source does not answer, which may pass. Touches no file system. One of that name and folder stays as it is.
+    pub fn define(&mut self, name: SourceName, folder: &Path) {
+        if self.0.get(&name).is_some_and(|known| known.is_at(folder)) {
+            return;
+        }
+        self.insert(Source::defined(name, folder, OnceLock::new()));
     }
 
     /// The source of that name.
@@ -235,9 +241,9 @@ impl Sources {
         let holding = self
             .0
             .values()
-            .filter(|source| path.starts_with(&source.root));
-        let source = holding.max_by_key(|source| source.root.components().count())?;
-        let key = path.strip_prefix(&source.root).ok()?.to_str()?;
+            .filter(|source| path.starts_with(source.find()));
+        let source = holding.max_by_key(|source| source.root().components().count())?;
+        let key = path.strip_prefix(source.root()).ok()?.to_str()?;
         (key.is_empty() || key::check(key).is_ok()).then(|| (source.name.clone(), key.to_owned()))
     }
 }
@@ -250,14 +256,48 @@ pub(crate) enum Place {
 }
 
 impl Source {
+    /// A source whose folder is there.
+    ///
+    /// # Errors
+    /// When the folder cannot be found.
+    pub fn found(name: SourceName, folder: &Path) -> Result<Self, SourceError> {
+        let root = resolved(folder)
+            .ok_or_else(|| SourceError::Unknown(format!("{name}={}", folder.display())))?;
+        Ok(Self::defined(name, folder, root.into()))
+    }
+
+    fn defined(name: SourceName, folder: &Path, root: OnceLock<PathBuf>) -> Self {
+        Self {
+            name,
+            folder: folder.to_owned(),
+            root,
+            witness: Witness::default(),
+        }
+    }
+
+    fn is_at(&self, folder: &Path) -> bool {
+        self.folder == folder || self.root() == folder
+    }
+
     /// The name it was configured under.
     pub fn name(&self) -> &SourceName {
         &self.name
     }
 
-    /// Its folder.
+    /// Its folder: without links where it was found already, else as it was defined.
     pub fn root(&self) -> &Path {
-        &self.root
+        self.root.get().unwrap_or(&self.folder)
+    }
+
+    /// The same, and looks for it where it was not found yet.
+    fn find(&self) -> &Path {
+        if self.root.get().is_none()
+            && let Some(root) = resolved(&self.folder)
+        {
+            // Another thread may have found it too, and found the same.
+            let _ = self.root.set(root);
+        }
+        self.root()
     }
 
     /// Opens the regular file under `key`.
@@ -377,7 +417,7 @@ impl Source {
 
     fn open_root(&self, key: &str) -> Result<OwnedFd, SourceError> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        open(&self.root, flags, Mode::empty()).map_err(|error| self.unavailable(key, error.into()))
+        open(self.find(), flags, Mode::empty()).map_err(|error| self.unavailable(key, error.into()))
     }
 
     fn refused(&self, key: &str) -> SourceError {
@@ -398,6 +438,11 @@ impl Source {
     fn failed(&self, key: &str, error: Errno) -> SourceError {
         SourceError::of(error.into(), &self.name, key)
     }
+}
+
+/// A folder's path without links, where the folder is there.
+fn resolved(folder: &Path) -> Option<PathBuf> {
+    folder.canonicalize().ok().filter(|root| root.is_dir())
 }
 
 /// Opens what a handle names, for reading. The handle was checked; going through it, not through the name again, means

@@ -77,8 +77,8 @@ fn only_regular_files_within_the_root_are_ever_opened() {
     ] {
         check_open(&source, key, Err(Code::KeyInvalid));
     }
-    check_open(&source, "/dev/zero", Err(Code::RawUrl));
-    check_open(&source, "file:///etc/passwd", Err(Code::RawUrl));
+    check_open(&source, "/dev/zero", Err(Code::KeyInvalid));
+    check_open(&source, "file:///etc/passwd", Err(Code::KeyInvalid));
 }
 
 #[test]
@@ -245,6 +245,26 @@ fn a_path_is_located_in_the_innermost_source_and_nowhere_else() {
             .add(name("gone"), &folder.path().join("no"))
             .is_err()
     );
+}
+
+#[test]
+fn a_source_that_is_defined_before_its_folder_is_there_answers_as_soon_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("mounted/later");
+    let name = SourceName::new("music").unwrap();
+    let mut sources = Sources::default();
+    sources.define(name.clone(), &root);
+    let source = sources.get(&name).unwrap();
+    let absent = source.open("a.wav").unwrap_err();
+    assert!(absent.is_transient(), "{absent}");
+    assert_eq!(source.root(), root);
+    put(&root, "a.wav", b"a");
+    check_open(&source, "a.wav", Ok(b"a"));
+    let located = sources.locate(&root.join("a.wav"));
+    assert_eq!(located, Some((name.clone(), "a.wav".to_owned())));
+    sources.define(name.clone(), &root);
+    let again = sources.get(&name).unwrap();
+    assert!(Arc::ptr_eq(&source, &again), "what was learnt of it stays");
 }
 
 #[test]

@@ -108,9 +108,8 @@ impl Node {
             if self.settings.sources.contains_key(&name) {
                 continue;
             }
-            if let Err(error) = self.sources.add(name.clone(), &folder) {
-                tracing::warn!(%name, %error, "a source of the coordinator is not to be had here");
-            }
+            // A folder that is not there yet is looked for when its tracks are read, by those who may wait.
+            self.sources.define(name, &folder);
         }
     }
 
