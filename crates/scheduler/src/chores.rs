@@ -3,12 +3,15 @@
 
 use crate::NodeKey;
 use crate::desk::UnitEnd;
-use crate::limits::{COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES, GRANTS_PER_SHARD_MAX};
+use crate::limits::{
+    COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES, GRANTS_PER_SHARD_MAX, TAIL_LOOKS_MAX,
+};
 use crate::mutants::{self, Mutant};
-use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, JobState, ShardRecord};
+use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{Chores, GrantId, Holding, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
 use crate::suspects;
+use crate::tail::Helped;
 use alloc::vec;
 use alloc::vec::Vec;
 use types::{Millis, Ordinal, TrackSet};
@@ -124,15 +127,39 @@ impl Reign {
         any
     }
 
-    /// Looks, now and then, for work that others will not soon be through with, for a node that found too little; whether
-    /// any was taken away at once.
+    /// Looks, now and then, for work that others will not soon be through with, for the node that has asked in vain for
+    /// longest: nodes that ask in step are helped in turn, whichever of them comes first. Whether any was taken away at once.
     pub(crate) fn reclaim(&mut self, now: Millis, hungry: NodeNo) -> bool {
+        if !self.unhelped.contains(&hungry) {
+            self.unhelped.push_back(hungry);
+        }
         let lately = |at: Millis| now.since(at) < COUNT_NODES_EVERY;
         if self.reclaimed.is_some_and(lately) || mutants::on(Mutant::SilentKept) {
             return false;
         }
         self.reclaimed = Some(now);
-        self.help_tail(now, hungry)
+        for _ in 0..TAIL_LOOKS_MAX {
+            let Some(next) = self.next_unhelped() else {
+                return false;
+            };
+            match self.help_tail(now, next) {
+                Helped::Not => {}
+                Helped::Asked => return false,
+                Helped::Taken => return true,
+            }
+        }
+        false
+    }
+
+    /// The first in line for the tail that still wants work.
+    fn next_unhelped(&mut self) -> Option<NodeNo> {
+        loop {
+            let next = self.unhelped.pop_front()?;
+            let node = self.nodes.get(&next);
+            if node.is_some_and(|node| node.hungry_since.is_some()) {
+                return Some(next);
+            }
+        }
     }
 
     /// An agent is heard. Where none was for some beats it was this coordinator that was deaf, and no node is to blame:
@@ -154,7 +181,8 @@ impl Reign {
         }
     }
 
-    /// Takes all lapsed grants of a silent node away, with what it had in hand under suspicion.
+    /// Takes all lapsed grants of a silent node away, with what it had in hand under suspicion: those of paused jobs too,
+    /// since they fill their tenant's quota as others do.
     fn bury(&mut self, now: Millis, no: NodeNo) -> bool {
         let Some(node) = self.nodes.get(&no) else {
             return false;
@@ -162,7 +190,7 @@ impl Reign {
         let lapsed = node
             .holdings
             .iter()
-            .filter(|(id, holding)| holding.expires <= now && self.is_grantable(id.job));
+            .filter(|(id, holding)| holding.expires <= now && self.is_open(id.job));
         let lapsed: Vec<(GrantId, Withdrawal)> = lapsed
             .map(|(id, _)| (*id, self.died(node, *id, Death::Silent)))
             .collect();
@@ -203,11 +231,6 @@ impl Reign {
     fn is_trial(&self, node: &Node, id: GrantId) -> bool {
         let grant = self.grant_of(node, id);
         grant.is_some_and(|grant| grant.care == Care::Apart)
-    }
-
-    fn is_grantable(&self, job: JobNo) -> bool {
-        let record = self.jobs.get(&job).and_then(Job::record);
-        record.is_some_and(|record| record.state == JobState::Running)
     }
 
     /// A node has left: all that it held goes back at no cost.

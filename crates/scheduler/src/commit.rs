@@ -9,7 +9,7 @@ use crate::limits::{
     COVERAGE_BYTES_MAX, DEVICE_NAME_BYTES_MAX, MAKERS_PER_PART_MAX, PARTS_PER_COMMIT_MAX,
 };
 use crate::mutants::{self, Mutant};
-use crate::record::{Grant, Made, Part, PartKind, ShardRecord};
+use crate::record::{Grant, JobRecord, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{GrantId, Job, JobNo, NodeNo, Slot};
 use crate::suspects;
@@ -17,10 +17,7 @@ use crate::{Answer, CommitAnswer, CommitOutcome, NodeKey, Order};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
-use types::{Code, ShardId, Stage, TrackSet};
-
-/// Parts that a shard takes under a planted bug.
-const PARTS_CAPPED: usize = 3;
+use types::{Code, ShardId, Stage, Stages, TrackSet};
 
 impl Reign {
     pub(crate) fn commit(&mut self, asked: &Asked, commit: &Commit) -> Step {
@@ -72,7 +69,9 @@ impl Reign {
             return self.committed(no, id, CommitOutcome::Superseded);
         }
         let grant = self.live_grant(no, id).cloned();
-        let Some(grant) = grant.or_else(|| self.unfenced(no, id)) else {
+        #[cfg(feature = "mutants")]
+        let grant = grant.or_else(|| self.unfenced(no, id));
+        let Some(grant) = grant else {
             return self.committed(no, id, CommitOutcome::Superseded);
         };
         if let Err((code, what)) = self.fits(job, commit, &grant) {
@@ -96,6 +95,7 @@ impl Reign {
     }
 
     /// A grant where there is none: only a planted bug has one.
+    #[cfg(feature = "mutants")]
     fn unfenced(&self, no: NodeNo, id: GrantId) -> Option<Grant> {
         let node = self
             .nodes
@@ -144,18 +144,23 @@ impl Reign {
             .ok_or_else(|| invalid("the job is gone"))?;
         let extent = entry.extent(commit.shard).unwrap_or_default();
         let nothing = TrackSet::new();
+        let screens = |record: &JobRecord| record.spec.policy.stages == Stages::Screen;
+        let ends_here = entry.record().is_some_and(screens);
         let covered = entry
             .shards
             .get(&commit.shard)
             .map_or(&nothing, |shard| &shard.covered);
         let mut taken = covered.clone();
-        let parts = entry.shards.get(&commit.shard);
-        let parts = parts.map_or(0, |shard| shard.stored.record.parts.len());
-        if parts >= PARTS_CAPPED && mutants::on(Mutant::PartsCapped) {
+        #[cfg(feature = "mutants")]
+        if mutants::on(Mutant::PartsCapped) && self.shard_record(job, commit.shard).parts.len() >= 3
+        {
             return Err(invalid("the shard has parts enough"));
         }
         for claim in &commit.parts {
             check_claim(claim, commit.shard).map_err(|(code, what)| (code, String::from(what)))?;
+            if ends_here && claim.kind == PartKind::Escalation {
+                return Err(invalid("its job runs the screen alone"));
+            }
             let granted = extent.intersection(&TrackSet::from(grant.range));
             if !claim.tracks.difference(&granted).is_empty() {
                 return Err(invalid("it names tracks outside its grant"));

@@ -1,23 +1,20 @@
 //! What follows from a record being stored: the derived state beside it (tallies, queues, holdings) and the next
 //! step of its job. Called for every record that was written or read; the only place where stored state changes.
 
+use crate::backoff;
 use crate::desk::Record;
-use crate::limits::{
-    BACK_OFF_FIRST, BACK_OFF_MAX, BACK_OFF_SPENT, FAILURES_PER_CAUSE, GRANT_LIVES,
-    GRANTS_PER_SHARD_MAX,
-};
+use crate::limits::{GRANT_LIVES, GRANTS_PER_SHARD_MAX};
 use crate::mutants::{self, Mutant};
 use crate::pulled::flush;
 use crate::record::{
-    Death, Failure, FailureCause, Grant, JobRecord, JobState, NodeRecord, PartKind,
-    RevocationRecord, ShardRecord, Standing,
+    Death, Grant, JobRecord, JobState, NodeRecord, PartKind, RevocationRecord, ShardRecord,
+    Standing,
 };
 use crate::reign::{Reign, Turn};
 use crate::revoking::made_shard;
-use crate::settle::doubled;
 use crate::state::{
-    EscalationPart, GrantId, Held, Hold, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot,
-    Terms, Versioned, Withdrawal,
+    EscalationPart, GrantId, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot, Terms,
+    Versioned, Withdrawal,
 };
 use crate::tally;
 use crate::{JobKey, NodeKey, Revision, StepDown};
@@ -227,7 +224,7 @@ impl Reign {
             return;
         };
         let shard = Shard {
-            hold: hold(now, old.as_deref(), &record),
+            hold: backoff::hold(now, old.as_deref(), &record),
             granted,
             waiting: extent.len().saturating_sub(covered.len() + granted),
             stored: Versioned { record, revision },
@@ -391,44 +388,6 @@ fn live_grants(
     new.grants.iter().map(live).collect()
 }
 
-/// What waits after a change: longer with each failure that costs.
-fn hold(now: Millis, old: Option<&Shard>, new: &ShardRecord) -> Hold {
-    let before = old.map_or(
-        Hold {
-            what: Held::Suspects,
-            until: now,
-        },
-        |old| old.hold,
-    );
-    let was = old.map_or(&[][..], |old| &old.stored.record.failures);
-    let (had, has) = (failures(was), failures(&new.failures));
-    if old.is_none() || has <= had {
-        return before;
-    }
-    let unreachable = |failures: &[Failure]| {
-        let storage = |failure: &&Failure| failure.cause == FailureCause::Storage;
-        failures
-            .iter()
-            .find(storage)
-            .map_or(0, |failure| failure.count)
-    };
-    let spent = new
-        .failures
-        .iter()
-        .any(|failure| failure.count >= FAILURES_PER_CAUSE);
-    // The node that could not reach the source is passed over for a while; the others wait only once many could not.
-    let all = spent && unreachable(&new.failures) > unreachable(was);
-    let span = if spent {
-        BACK_OFF_SPENT
-    } else {
-        doubled(BACK_OFF_FIRST, BACK_OFF_MAX, has)
-    };
-    Hold {
-        what: if all { Held::All } else { Held::Suspects },
-        until: now + span,
-    }
-}
-
 /// The names that escalation shards of a root shard may have.
 const fn escalations_of(root: u32) -> core::ops::RangeInclusive<ShardId> {
     let least = ShardId::Escalation {
@@ -442,13 +401,6 @@ const fn escalations_of(root: u32) -> core::ops::RangeInclusive<ShardId> {
         first: u32::MAX,
     };
     least..=most
-}
-
-fn failures(failures: &[Failure]) -> u32 {
-    failures
-        .iter()
-        .map(|failure| u32::from(failure.count))
-        .sum()
 }
 
 impl Job {

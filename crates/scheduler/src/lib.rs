@@ -13,8 +13,8 @@
 //! - The conversation: `event` and `action`; what the store holds: [`record`], under the keys of `key`; every bound:
 //!   [`limits`]; what must hold of every change: [`invariants`].
 //! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
-//!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record), `reply`,
-//!   `recover`.
+//!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record) with `backoff`,
+//!   `reply`, `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
 //!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
@@ -24,6 +24,7 @@
 extern crate alloc;
 
 mod action;
+mod backoff;
 mod beat;
 mod blocked;
 mod cancel;

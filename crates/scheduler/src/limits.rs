@@ -117,6 +117,8 @@ pub const YIELD_TOLD_MAX: u8 = 2;
 pub const TRACK_UNMEASURED: Millis = Millis(10_000);
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.
 pub const COUNT_NODES_EVERY: Millis = Millis(500);
+/// Hungry nodes for which the tail is looked at together, until something is found for one: each look walks over all nodes.
+pub const TAIL_LOOKS_MAX: usize = 8;
 /// A node that nothing was heard of for this long may be forgotten where too many are known: longer than a reboot.
 pub const NODE_GONE: Millis = Millis(3_600_000);
 /// How long a suspect that died alone on one node waits for another to take it, before the same one may.

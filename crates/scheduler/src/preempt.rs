@@ -6,7 +6,7 @@ use crate::limits::{PREEMPT_COUNTS, SHARDS_SEEN_PER_PULL_MAX};
 use crate::record::{Care, JobState};
 use crate::reign::Reign;
 use crate::state::{GrantId, InLine, Job, NodeNo};
-use types::{Millis, ShardId};
+use types::{Millis, ShardId, TenantId};
 
 /// Tracks that a grant was asked to give back, and when.
 #[derive(Debug, Clone, Copy)]
@@ -78,12 +78,19 @@ impl Reign {
                 && (same || self.lanes_count(now, node, &job.key.tenant, taken));
             by_lane || (same && place.lane == mine.lane)
         });
-        let takes = |job: &Job| {
+        let takes = |place: &InLine, job: &Job| {
             let first = job.ready.first().copied().unwrap_or(ShardId::Root(0));
-            self.is_able(now, node, job, first) && !self.room(&job.key.tenant).is_empty()
+            self.is_able(now, node, job, first)
+                && !self.is_beyond_quota(place.no)
+                && self.has_room_without(&job.key.tenant, holder)
         };
-        let mut waiting = urgent.filter(|(_, job)| job.has_waiting() && takes(job));
+        let mut waiting = urgent.filter(|(place, job)| job.has_waiting() && takes(place, job));
         waiting.next().map_or(0, |(_, job)| waiting_tracks(job))
+    }
+
+    /// Whether a tenant may be given something once a grant of that job is back: its own gives it the room that it takes.
+    fn has_room_without(&self, tenant: &TenantId, holder: &Job) -> bool {
+        holder.key.tenant == *tenant || !self.room(tenant).is_empty()
     }
 
     fn ask_back(&mut self, now: Millis, no: NodeNo, id: GrantId) {

@@ -4,7 +4,10 @@
 //!
 //! Published manifests come first and stay as they are. Of an open job's parts those are taken that fall under no revocation and
 //! overlap none taken before, the later attempt first; parts of an escalation shard only under the escalation part whose digest
-//! they carry. What is not taken returns to the queue. Lanes, priorities, pauses and suspects are not in storage and are lost.
+//! they carry. What is not taken returns to the queue.
+//!
+//! Lost, since storage does not hold them: lanes, priorities, deadlines, pauses, suspects, and what jobs require of nodes: a
+//! restored job is given to any node, and one that needs more memory than its nodes have is to be submitted again.
 
 use crate::JobKey;
 use crate::key::RecordKey;
@@ -146,8 +149,9 @@ impl Rebuilt {
             let (Some((extent, sha256)), Some(parts)) = (ground, by_shard.get(&shard)) else {
                 continue;
             };
-            let parts = unmatched(shard, &by_shard).unwrap_or_else(|| parts.clone());
-            let record = shard_record(&parts, &extent, sha256, revocations);
+            #[cfg(feature = "mutants")]
+            let parts = &unmatched(shard, &by_shard).unwrap_or_else(|| parts.clone());
+            let record = shard_record(parts, &extent, sha256, revocations);
             for part in &record.parts {
                 if let Some(made) = made_shard(shard, part) {
                     escalations.insert(made, (part.tracks.clone(), part.sha256));
@@ -178,23 +182,18 @@ impl Rebuilt {
 }
 
 /// The parts of all escalation shards of a root, where a planted bug does not tell them apart.
+#[cfg(feature = "mutants")]
 fn unmatched<'a>(
     shard: ShardId,
     by_shard: &BTreeMap<ShardId, Vec<&'a FoundPart>>,
 ) -> Option<Vec<&'a FoundPart>> {
-    let ShardId::Escalation { root: of, .. } = shard else {
+    let escalates = |shard: ShardId| matches!(shard, ShardId::Escalation { .. });
+    if !mutants::on(Mutant::RestoreUnmatched) || !escalates(shard) {
         return None;
-    };
-    let siblings = by_shard.iter().filter(|(shard, _)| match shard {
-        ShardId::Escalation { root, .. } => *root == of,
-        ShardId::Root(_) => false,
-    });
-    let parts = || {
-        siblings
-            .flat_map(|(_, parts)| parts.iter().copied())
-            .collect()
-    };
-    mutants::on(Mutant::RestoreUnmatched).then(parts)
+    }
+    let sibling = |other: ShardId| escalates(other) && other.root() == shard.root();
+    let siblings = by_shard.iter().filter(|(other, _)| sibling(**other));
+    Some(siblings.flat_map(|(_, parts)| parts.clone()).collect())
 }
 
 /// What one shard's record becomes. Its last attempt is the highest that left an object, taken or not.

@@ -11,7 +11,7 @@ use crate::state::{
     Chores, GrantId, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Served, Slot,
 };
 use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown};
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
 use types::{Code, Epoch, Generation, JobId, Millis, Problem};
@@ -88,6 +88,8 @@ pub(crate) struct Reign {
     pub(crate) buried: Option<Millis>,
     /// When the tail was last looked at.
     pub(crate) reclaimed: Option<Millis>,
+    /// Nodes that asked in vain and for which the tail was not looked at since: each once, so at most as many as there are.
+    pub(crate) unhelped: VecDeque<NodeNo>,
     /// The store's last word where it refused to take writes.
     pub(crate) store_trouble: Option<(Code, String)>,
     pub(crate) store_failures: u32,
@@ -246,6 +248,7 @@ impl Reign {
             heard: Millis(0),
             buried: None,
             reclaimed: None,
+            unhelped: VecDeque::new(),
             store_trouble: None,
             store_failures: 0,
             violations: BTreeMap::new(),

@@ -4,6 +4,7 @@
 use crate::desk::Asked;
 use crate::event::{Caller, Submission};
 use crate::limits::JOBS_MAX;
+#[cfg(feature = "mutants")]
 use crate::mutants::{self, Mutant};
 use crate::record::{JobRecord, JobState, Lane};
 use crate::reign::{Reign, Step, Turn};
@@ -176,20 +177,17 @@ impl Reign {
             tenant: asked.caller.tenant.clone(),
             job: job.clone(),
         };
-        let no = self
-            .job_no(&key)
-            .or_else(|| self.of_anybody(job))
-            .ok_or_else(|| Step::refuse(Code::NotFound, format!("find job `{key}`")))?;
+        let no = self.job_no(&key);
+        #[cfg(feature = "mutants")]
+        let no = no.or_else(|| {
+            let tricked = mutants::on(Mutant::TenantUnchecked);
+            self.job_ids.get(job).copied().filter(|_| tricked)
+        });
+        let no = no.ok_or_else(|| Step::refuse(Code::NotFound, format!("find job `{key}`")))?;
         if self.desk.is_dirty(Slot::Job(no)) {
             return Err(Step::Wait(Slot::Job(no)));
         }
         Ok(no)
-    }
-
-    /// The job of that name, whoever asks: only a planted bug finds it.
-    fn of_anybody(&self, job: &JobId) -> Option<JobNo> {
-        let no = self.job_ids.get(job).copied();
-        no.filter(|_| mutants::on(Mutant::TenantUnchecked))
     }
 
     /// Where a job stands, as an answer.

@@ -11,12 +11,27 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use types::{Millis, Ordinal, TrackSet};
 
+/// What was found for a node that asked in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Helped {
+    /// Nothing.
+    Not,
+    /// Others are asked for tracks.
+    Asked,
+    /// Tracks were taken away at once.
+    Taken,
+}
+
 impl Reign {
-    /// Frees tracks for a node that asked in vain; whether any were taken away at once.
-    pub(crate) fn help_tail(&mut self, now: Millis, hungry: NodeNo) -> bool {
-        let any = self.withdraw_stalled(now, hungry);
-        self.split(now, hungry);
-        any
+    /// Frees tracks for a node that asked in vain.
+    pub(crate) fn help_tail(&mut self, now: Millis, hungry: NodeNo) -> Helped {
+        let taken = self.withdraw_stalled(now, hungry);
+        let asked = self.split(now, hungry);
+        match (taken, asked) {
+            (true, _) => Helped::Taken,
+            (false, true) => Helped::Asked,
+            (false, false) => Helped::Not,
+        }
     }
 
     fn withdraw_stalled(&mut self, now: Millis, hungry: NodeNo) -> bool {
@@ -39,8 +54,9 @@ impl Reign {
         !stalled.is_empty()
     }
 
-    /// Asks the slowest holders for half of what they have not begun: one grant each, as many as nodes are hungry.
-    fn split(&mut self, now: Millis, hungry: NodeNo) {
+    /// Asks the slowest holders for half of what they have not begun: one grant each, as many as nodes are hungry. Whether
+    /// any is asked.
+    fn split(&mut self, now: Millis, hungry: NodeNo) -> bool {
         let wanting = self
             .nodes
             .values()
@@ -54,11 +70,14 @@ impl Reign {
             .filter(|(to_go, _)| to_go.0 >= SPLIT_WORTH.0)
             .collect();
         slow.sort_unstable();
+        let mut any = false;
         for (_, no) in slow.into_iter().take(most) {
             if let Some((id, at)) = self.half_of(now, no, hungry) {
                 self.want_back(no, id, at);
+                any = true;
             }
         }
+        any
     }
 
     /// How long a node will be busy with what it holds, by its measured rate.

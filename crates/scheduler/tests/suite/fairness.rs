@@ -204,7 +204,15 @@ fn a_rank_can_be_changed_and_counts_at_the_next_pull() {
 
 /// A node with 8 tracks of a batch job of which it has two in hand, and what its next beat hears.
 fn orders(urgent: &[(&str, Lane, i32, u32)]) -> Vec<Order> {
-    let mut world = World::new();
+    orders_under(scheduler::Quota::default(), urgent)
+}
+
+/// The same under a quota for every tenant.
+fn orders_under(quota: scheduler::Quota, urgent: &[(&str, Lane, i32, u32)]) -> Vec<Order> {
+    let mut world = World::with_config(Config {
+        quota,
+        ..Config::default()
+    });
     world.submit_as("default", "j", 16, |_| {});
     let mut agent = Agent::joined(&mut world, "n");
     agent.pull(&mut world, 16);
@@ -233,6 +241,18 @@ fn more_urgent_tracks_ask_back_what_is_needed_least_and_no_more_than_they_need()
     // By lane also for another tenant, by priority only among a tenant's own.
     assert_eq!(orders(&[("b", Lane::Ingest, 0, 1)]), [go, ask(8)]);
     assert_eq!(orders(&[("b", Lane::Batch, 9, 1)]), [go, go]);
+}
+
+#[test]
+fn a_tenant_at_its_quota_asks_back_what_it_holds_itself() {
+    let (ask, go) = (Order::YieldAt { at: 8 }, Order::Continue);
+    let urgent = [("default", Lane::Interactive, 0, 1)];
+    let quota = scheduler::Quota {
+        grants_max: Some(2),
+        tracks_max: Some(16),
+        jobs_max: None,
+    };
+    assert_eq!(orders_under(quota, &urgent), [go, ask]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::world::agent::{Agent, BOTH, SCREEN, tracks};
 use crate::world::{World, agent_info, key, node, submission};
 use scheduler::record::{Closing, PartKind, VerdictCounts};
 use scheduler::{Answer, CanaryVerdict, Commit, CommitOutcome, Granted, Request, limits};
-use types::{Code, Generation, JobId, PullNo, Session, ShardId, Stage, TenantId};
+use types::{Code, Generation, JobId, PullNo, Session, ShardId, Stage, Stages, TenantId};
 
 fn setting() -> (World, Agent, Granted) {
     let mut world = World::new();
@@ -52,6 +52,25 @@ fn check_superseded(edit: impl FnOnce(&mut Commit)) {
     assert!(
         matches!(answer, Answer::Committed(answer) if answer.outcome == CommitOutcome::Superseded)
     );
+}
+
+#[test]
+fn a_job_of_the_screen_alone_takes_no_part_that_escalates() {
+    for (stages, code) in [
+        (Stages::Screen, Some(Code::CommitInvalid)),
+        (Stages::Both, None),
+    ] {
+        let mut world = World::new();
+        world.submit_as("default", "j", 8, |submission| {
+            submission.spec.policy.stages = stages;
+        });
+        let mut agent = Agent::joined(&mut world, "n");
+        let granted = agent.pull(&mut world, 4).grants[0].clone();
+        let kind = PartKind::Escalation;
+        let request = agent.commit_request(&granted, &tracks(0, 2), kind);
+        let refused = world.ask(request).err().map(|problem| problem.code);
+        assert_eq!(refused, code, "{stages}");
+    }
 }
 
 #[test]

@@ -232,3 +232,45 @@ fn a_stalled_grant_that_fills_its_tenants_quota_is_withdrawn_all_the_same() {
     assert!(idle.pull(&mut world, 16).grants.is_empty());
     assert!(idle.pull(&mut world, 16).grants[0].tracks.contains(0));
 }
+
+#[test]
+fn nodes_that_ask_in_step_are_helped_in_turn_though_the_first_could_take_nothing() {
+    let (mut world, mut slow, mut idle) = setting(200);
+    let mut unable = Agent::new("unable", &[types::Stage::Decode, types::Stage::Residual]);
+    unable.join(&mut world).unwrap();
+    let order = |world: &mut World, slow: &mut Agent| {
+        slow.beat += 1;
+        let request = slow.beat_request(|_| tracks(0, 4));
+        slow.send_beat(world, request).unwrap().orders[0].order
+    };
+    for _ in 0..3 {
+        assert!(unable.pull(&mut world, 16).grants.is_empty());
+        assert!(idle.pull(&mut world, 16).grants.is_empty());
+        world.pass(Millis(2_000));
+    }
+    assert_eq!(order(&mut world, &mut slow), Order::YieldAt { at: 10 });
+}
+
+#[test]
+fn what_a_dead_node_holds_of_a_paused_job_fills_its_tenants_quota_no_longer() {
+    let mut world = World::with_config(Config {
+        quota: scheduler::Quota {
+            grants_max: Some(1),
+            ..scheduler::Quota::default()
+        },
+        ..Config::default()
+    });
+    let paused = world.submit("j", 8, 8);
+    let mut dead = Agent::joined(&mut world, "dead");
+    dead.pull(&mut world, 8);
+    let pause = Request::Pause {
+        job: paused.job.clone(),
+    };
+    world.ask(pause).unwrap();
+    let other = world.submit("k", 8, 8);
+    let mut alive = Agent::joined(&mut world, "alive");
+    alive.beats_for(&mut world, crate::world::agent::SILENCE);
+    alive.pull(&mut world, 8);
+    assert!(world.store.shard(&paused, ROOT).unwrap().grants.is_empty());
+    assert_eq!(alive.pull(&mut world, 8).grants[0].job, other);
+}

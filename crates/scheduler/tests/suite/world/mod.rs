@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{MemStore, Txn};
 use types::{
     ActorId, CatalogName, Device, DeviceKind, Digest, Generation, JobId, JobSpec, Millis, NodeId,
-    Policy, Problem, Requirements, ShardPlan, Stage, TenantId, UnixMillis,
+    Policy, Problem, Requirements, ShardPlan, Stage, Stages, TenantId, UnixMillis,
 };
 
 /// The generation of every test.
@@ -294,7 +294,10 @@ pub(crate) fn spec(job: &str, rows: u32, shard_tracks: u32) -> JobSpec {
         list: Digest::of(b"list"),
         plan: ShardPlan { rows, shard_tracks },
         bundle: Digest::of(b"bundle"),
-        policy: Policy::default(),
+        policy: Policy {
+            stages: Stages::Both,
+            ..Policy::default()
+        },
         submitted_at: UnixMillis(1),
         retry: None,
     }
