@@ -236,9 +236,11 @@ impl World {
         match (back, wait) {
             (StoreBack::Read(id, outcome), _) => {
                 self.tell_coordinator(who, Event::Read { id, outcome });
+                self.judge_cache(who);
             }
             (StoreBack::Written(id, outcome), _) => {
                 self.tell_coordinator(who, Event::Written { id, outcome });
+                self.judge_cache_sometimes(who, id);
             }
             (StoreBack::Led(Some(epoch)), Wait::Lead { asked }) => self.led(who, epoch, asked),
             (StoreBack::Kept(true), Wait::Keep { asked }) => {

@@ -246,7 +246,10 @@ impl World {
         let (fate, _) = self.put_fate();
         let careless = self.mix.storage.careless;
         match fate {
-            Fate::Done => self.depot.put(object, true, careless),
+            Fate::Done => {
+                self.depot.put(object, true, careless);
+                self.maybe_lost(object);
+            }
             Fate::Flipped => self.depot.put(object, false, careless),
             Fate::Unheard => {
                 self.depot.put(object, true, careless);

@@ -311,23 +311,29 @@ impl World {
                 let plan = self.oracle.jobs.get(job)?.spec.plan;
                 plan.range(root).map(TrackSet::from)
             }
-            ShardId::Escalation {
-                root,
-                attempt,
-                first,
-            } => {
-                let root = self
-                    .oracle
-                    .shards
-                    .get(&(job.clone(), ShardId::Root(root)))?;
-                let made = |part: &&Part| {
-                    part.kind == PartKind::Escalation
-                        && part.attempt == attempt
-                        && part.tracks.first() == Some(first)
-                };
-                root.parts.iter().find(made).map(|part| part.tracks.clone())
+            ShardId::Escalation { .. } => {
+                let made = self.made_of(job, shard);
+                made.map(|part| part.tracks.clone())
             }
         }
+    }
+
+    /// The part that makes an escalation shard, where it counts.
+    pub(crate) fn made_of(&self, job: &JobKey, shard: ShardId) -> Option<&Part> {
+        let ShardId::Escalation {
+            root,
+            attempt,
+            first,
+        } = shard
+        else {
+            return None;
+        };
+        let root = (job.clone(), ShardId::Root(root));
+        let made = |part: &&Part| {
+            let named = (part.attempt, part.tracks.first()) == (attempt, Some(first));
+            part.kind == PartKind::Escalation && named
+        };
+        self.oracle.shards.get(&root)?.parts.iter().find(made)
     }
 
     fn judge_grant(&mut self, job: &JobKey, shard: ShardId, grant: &Grant) {
@@ -375,6 +381,7 @@ impl World {
         self.hold(!sick, "H7", || format!("{name} was made by a sick device"));
         let same = object.tracks == part.tracks && object.kind == part.kind;
         self.hold(same, "I5", || format!("{name} is recorded as another"));
+        self.maybe_regretted(job, shard);
         if part.kind == PartKind::Terminal {
             let rows = self.oracle.rows.entry(job.clone()).or_default();
             let tracks = part.tracks.iter();
