@@ -34,10 +34,8 @@ impl World {
             return;
         }
         let entries: Vec<StoredEntry> = self.shelf.all(self.generation);
-        if let Err(violation) = self.coordinators[who].core.agrees_with(&entries) {
-            let id = violation.invariant.to_string();
-            self.violated(&id, format!("c{who}: {}", violation.what));
-        }
+        let agrees = self.coordinators[who].core.agrees_with(&entries);
+        self.hold_to(agrees, format_args!("c{who}"));
     }
 
     /// How much later than others this request is answered: a reading that names an open job may be overtaken by whoever

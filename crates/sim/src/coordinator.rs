@@ -12,10 +12,10 @@ use scheduler::{
 use types::{Code, Epoch, Generation, Millis, Problem, UnixMillis};
 
 use crate::agenda::{Happening, Message, Timer, Who};
+use crate::answers::Claim;
 use crate::clock::Clock;
 use crate::depot::{DepotAsk, DepotBack, PartPath};
 use crate::journal::Journal;
-use crate::oracle::Claim;
 use crate::shelf::{LEADER_LIVES, StoreAsk, StoreBack};
 use crate::truth::GENERATION;
 use crate::words;

@@ -13,6 +13,7 @@
 
 mod agenda;
 mod agent;
+mod answers;
 mod asks;
 mod bench;
 mod cache;
@@ -34,6 +35,7 @@ mod regrets;
 mod renewed;
 mod report;
 mod restore;
+mod results;
 mod revoked;
 mod shares;
 mod shelf;
