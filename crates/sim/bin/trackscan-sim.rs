@@ -209,14 +209,13 @@ impl Slice {
             let keep_log = report.violation.is_some();
             run(origin, keep_log)
         });
-        let differs = again
+        let same = again
             .as_ref()
-            .is_some_and(|again| again.digest != report.digest);
-        let violation = report.violation.as_ref();
-        let what = match (violation, differs) {
-            (_, true) => String::from("I20 two runs differ"),
-            (Some(violation), false) => format!("{} {}", violation.id, violation.what),
-            (None, false) => return None,
+            .map_or(Ok(()), |again| report.agrees_with(again));
+        let what = match (&report.violation, same) {
+            (_, Err(differs)) => differs.to_string(),
+            (Some(violation), Ok(())) => format!("{} {}", violation.id, violation.what),
+            (None, Ok(())) => return None,
         };
         let kept = again.map(|again| self.keep_log(seed, &again));
         let place = match kept {

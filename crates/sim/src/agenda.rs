@@ -107,6 +107,8 @@ pub(crate) enum Happening {
     Operate,
     /// A fault is drawn.
     Fault,
+    /// The store is lost, and operators restore it.
+    StoreLost,
     /// A fault ends.
     Relief(Relief),
     /// All faults stop.

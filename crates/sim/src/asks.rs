@@ -148,7 +148,7 @@ pub(crate) fn claim(object: &Object, device: Option<DeviceNo>) -> PartClaim {
         tracks: object.tracks.clone(),
         sha256: object.sha256,
         rows: u32::try_from(rows).unwrap_or(u32::MAX),
-        bytes: 100 + rows,
+        bytes: object.size_and_digest().0,
         verdicts,
         ledger: Ledger {
             screen: StageUse {

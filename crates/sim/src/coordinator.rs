@@ -12,10 +12,10 @@ use scheduler::{
 use types::{Code, Epoch, Generation, Millis, Problem, UnixMillis};
 
 use crate::agenda::{Happening, Message, Timer, Who};
+use crate::answers::Claim;
 use crate::clock::Clock;
 use crate::depot::{DepotAsk, DepotBack, PartPath};
 use crate::journal::Journal;
-use crate::oracle::Claim;
 use crate::shelf::{LEADER_LIVES, StoreAsk, StoreBack};
 use crate::truth::GENERATION;
 use crate::words;
@@ -236,9 +236,11 @@ impl World {
         match (back, wait) {
             (StoreBack::Read(id, outcome), _) => {
                 self.tell_coordinator(who, Event::Read { id, outcome });
+                self.judge_cache(who);
             }
             (StoreBack::Written(id, outcome), _) => {
                 self.tell_coordinator(who, Event::Written { id, outcome });
+                self.judge_cache_sometimes(who, id);
             }
             (StoreBack::Led(Some(epoch)), Wait::Lead { asked }) => self.led(who, epoch, asked),
             (StoreBack::Kept(true), Wait::Keep { asked }) => {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::rc::Rc;
 
-use scheduler::record::{Made, ManifestName, PartKind, RevocationRecord};
+use scheduler::record::{Made, ManifestName, Part, PartKind, RevocationRecord};
 use scheduler::{JobKey, ManifestPlan, RevocationKey};
 use types::{Attempt, Code, Digest, Generation, Millis, NodeId, Ordinal, ShardId, TrackSet};
 
@@ -51,7 +51,26 @@ pub(crate) fn path_generation(generation: Generation) -> Generation {
     }
 }
 
+impl PartPath {
+    /// Where the object of a part stands.
+    pub(crate) fn of(generation: Generation, job: &JobKey, shard: ShardId, part: &Part) -> Self {
+        Self {
+            generation: path_generation(generation),
+            job: job.clone(),
+            shard,
+            attempt: part.attempt,
+            first: part.tracks.first().unwrap_or(0),
+            sha256: part.sha256,
+        }
+    }
+}
+
 impl Object {
+    /// How many bytes it has, and their digest.
+    pub(crate) fn size_and_digest(&self) -> (u64, Digest) {
+        (100 + self.rows.len() as u64, self.sha256)
+    }
+
     pub(crate) fn path(&self) -> PartPath {
         PartPath {
             generation: path_generation(self.generation),
@@ -127,8 +146,8 @@ impl Depot {
     fn put(&mut self, object: &Rc<Object>, whole: bool, careless: bool) {
         let path = object.path();
         let stands = self.part(&path).is_some();
-        // The condition protects what stands there; where it is ignored, the same bytes come again.
-        if !stands || (careless && whole) {
+        // The condition protects what stands there; where it is ignored, what comes takes its place, damaged or not.
+        if !stands || careless {
             self.parts.insert(path, (object.clone(), whole));
         }
     }
@@ -203,26 +222,17 @@ impl World {
             DepotAsk::PutPart(objects) => {
                 let mut stored = true;
                 for object in &objects {
-                    stored &= self.put_object(object);
+                    stored &= self.put_object(object, no == 0);
                 }
                 DepotBack::Part(stored)
             }
             DepotAsk::Mark(job) => {
-                let (fate, code) = self.put_fate();
-                let lands = fate != Fate::Refused;
-                if lands {
-                    self.depot.marked.insert(job.clone());
-                }
-                let done = fate == Fate::Done || mutants::on(ShellMutant::MarkerSkipped);
-                DepotBack::Marked(job, done.then_some(()).ok_or(code))
+                let done = self.put_marker(&job);
+                DepotBack::Marked(job, done)
             }
             DepotAsk::MarkRevoked(revocation, record) => {
-                let (fate, code) = self.put_fate();
-                if fate != Fate::Refused {
-                    self.depot.revoked.insert(revocation.clone(), *record);
-                }
-                let done = fate == Fate::Done || mutants::on(ShellMutant::RevocationUnmarked);
-                DepotBack::Revoked(revocation, done.then_some(()).ok_or(code))
+                let done = self.put_revocation(&revocation, &record);
+                DepotBack::Revoked(revocation, done)
             }
             DepotAsk::PutManifest(plan) => self.put_manifest(&plan),
             DepotAsk::List(after) => DepotBack::Listed(self.listed(after)),
@@ -242,27 +252,67 @@ impl World {
         self.agenda.plan(at, back);
     }
 
-    fn put_object(&mut self, object: &Rc<Object>) -> bool {
+    /// A copy that lands late is as it was sent: its damage would be storage's own, after all looks at it.
+    fn put_object(&mut self, object: &Rc<Object>, late: bool) -> bool {
         let (fate, _) = self.put_fate();
         let careless = self.mix.storage.careless;
         match fate {
-            Fate::Done => self.depot.put(object, true, careless),
-            Fate::Flipped => self.depot.put(object, false, careless),
+            Fate::Done => {
+                self.depot.put(object, true, careless);
+                self.maybe_lost(object);
+            }
+            Fate::Flipped => self.depot.put(object, late, careless),
             Fate::Unheard => {
                 self.depot.put(object, true, careless);
                 return false;
             }
             Fate::Late => {
-                let at = self.now + Millis(self.dice.between(10, LATE_MAX));
-                let ask = DepotAsk::PutPart(vec![object.clone()]);
-                let (who, life, no) = (Who::Client, 0, 0);
-                self.agenda
-                    .plan(at, Happening::Depot { who, life, no, ask });
+                self.later(DepotAsk::PutPart(vec![object.clone()]));
                 return false;
             }
             Fate::Refused => return mutants::on(ShellMutant::RefusedIsStored),
         }
         self.depot.stands(object) || mutants::on(ShellMutant::PartUnread)
+    }
+
+    /// Something that was said to have failed lands later, and nobody waits for it.
+    fn later(&mut self, ask: DepotAsk) {
+        let at = self.now + Millis(self.dice.between(10, LATE_MAX));
+        let (who, life, no) = (Who::Client, 0, 0);
+        self.agenda
+            .plan(at, Happening::Depot { who, life, no, ask });
+    }
+
+    fn put_marker(&mut self, job: &JobKey) -> Result<(), Code> {
+        let (fate, code) = self.put_fate();
+        match fate {
+            Fate::Done | Fate::Flipped | Fate::Unheard => _ = self.depot.marked.insert(job.clone()),
+            Fate::Late => self.later(DepotAsk::Mark(job.clone())),
+            Fate::Refused => {}
+        }
+        let done = fate == Fate::Done || mutants::on(ShellMutant::MarkerSkipped);
+        done.then_some(()).ok_or(code)
+    }
+
+    fn put_revocation(
+        &mut self,
+        revocation: &RevocationKey,
+        record: &RevocationRecord,
+    ) -> Result<(), Code> {
+        let (fate, code) = self.put_fate();
+        match fate {
+            Fate::Done | Fate::Flipped | Fate::Unheard => {
+                let revoked = &mut self.depot.revoked;
+                revoked.insert(revocation.clone(), record.clone());
+            }
+            Fate::Late => {
+                let (revocation, record) = (revocation.clone(), Box::new(record.clone()));
+                self.later(DepotAsk::MarkRevoked(revocation, record));
+            }
+            Fate::Refused => {}
+        }
+        let done = fate == Fate::Done || mutants::on(ShellMutant::RevocationUnmarked);
+        done.then_some(()).ok_or(code)
     }
 
     fn put_manifest(&mut self, plan: &Rc<ManifestPlan>) -> DepotBack {
@@ -274,10 +324,15 @@ impl World {
             generation: plan.generation,
             sha256,
         };
-        if fate == Fate::Done || fate == Fate::Unheard {
-            self.judge_manifest(plan);
-            let key = (job.clone(), name);
-            self.depot.manifests.insert(key, plan.clone());
+        match fate {
+            Fate::Done | Fate::Unheard => {
+                self.judge_manifest(plan);
+                let key = (job.clone(), name);
+                self.depot.manifests.insert(key, plan.clone());
+            }
+            Fate::Late => self.later(DepotAsk::PutManifest(plan.clone())),
+            // What is damaged is no manifest, and is put again.
+            Fate::Flipped | Fate::Refused => {}
         }
         let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
         DepotBack::Manifest(job, done.then_some(name).ok_or(code))
@@ -300,13 +355,7 @@ impl World {
     fn delete(&mut self, paths: &[PartPath]) {
         match self.put_fate().0 {
             Fate::Refused => {}
-            Fate::Late => {
-                let at = self.now + Millis(self.dice.between(10, LATE_MAX));
-                let ask = DepotAsk::Delete(paths.to_vec());
-                let (who, life, no) = (Who::Client, 0, 0);
-                self.agenda
-                    .plan(at, Happening::Depot { who, life, no, ask });
-            }
+            Fate::Late => self.later(DepotAsk::Delete(paths.to_vec())),
             Fate::Done | Fate::Flipped | Fate::Unheard => {
                 for path in paths {
                     self.judge_removal(path);

@@ -13,8 +13,10 @@
 
 mod agenda;
 mod agent;
+mod answers;
 mod asks;
 mod bench;
+mod cache;
 mod clock;
 mod coordinator;
 mod depot;
@@ -29,9 +31,11 @@ mod operators;
 mod oracle;
 mod parts;
 mod record;
+mod regrets;
 mod renewed;
 mod report;
 mod restore;
+mod results;
 mod revoked;
 mod shares;
 mod shelf;

@@ -51,8 +51,12 @@ pub(crate) struct Mix {
     pub(crate) retried: u32,
     /// Agents of the version before: they neither say what they have loaded nor how fast they are, nor yield.
     pub(crate) older: u32,
+    /// Somebody revokes what made an escalation shard as a part of it counts.
+    pub(crate) regret: u32,
     /// Nothing happens but work, and shares must be even.
     pub(crate) quiet: bool,
+    /// Escalations are made and regretted: the first node alone runs the residual, and slowly.
+    pub(crate) regretful: bool,
 }
 
 /// What links do to messages.
@@ -78,6 +82,8 @@ pub(crate) struct StoreOdds {
     pub(crate) unread: u32,
     /// Keys of one reading read at two times.
     pub(crate) torn: u32,
+    /// A reading of a job's record is held up, and the job is changed meanwhile.
+    pub(crate) overtaken: u32,
 }
 
 /// What storage does to objects.
@@ -141,7 +147,9 @@ impl Mix {
             orphan_age: Millis(20_000),
             retried: 0,
             older: 0,
+            regret: 0,
             quiet: false,
+            regretful: false,
         }
     }
 
@@ -155,6 +163,42 @@ impl Mix {
             grant_work: Millis(dice.between(500, 4_000)),
             flush_every: Millis(dice.between(1_000, 5_000)),
             quiet: true,
+            ..Self::calm()
+        }
+    }
+
+    /// A cluster in which escalations are revoked and made again: nodes that only screen take most tracks, and the one that
+    /// runs the residual comes after.
+    fn regretful(dice: &mut Dice) -> Self {
+        Self {
+            coordinators: 1 + dice.index(2),
+            agents: 3 + dice.index(2),
+            jobs: 1 + dice.index(2),
+            safety: Millis(dice.between(60_000, 180_000)),
+            flush_every: Millis(dice.between(1_000, 3_000)),
+            links: LinkOdds {
+                double: odds(dice, 300),
+                ..Self::calm().links
+            },
+            store: StoreOdds {
+                unheard: odds(dice, 200),
+                late: odds(dice, 200),
+                ..StoreOdds::default()
+            },
+            storage: StorageOdds {
+                unheard: odds(dice, 500),
+                late: odds(dice, 500),
+                ..StorageOdds::default()
+            },
+            tracks: TrackOdds {
+                unsure: u32::try_from(dice.between(3_000, 6_000)).unwrap_or(0),
+                millis_max: dice.between(100, 1_000),
+                ..TrackOdds::default()
+            },
+            grant_work: Millis(dice.between(2_000, 30_000)),
+            sweep_every: Millis(0),
+            regret: u32::try_from(dice.between(3_000, 9_000)).unwrap_or(0),
+            regretful: true,
             ..Self::calm()
         }
     }
@@ -176,6 +220,9 @@ impl Mix {
     pub(crate) fn drawn(dice: &mut Dice) -> Self {
         if dice.happens(300) {
             return Self::quiet(dice);
+        }
+        if dice.happens(700) {
+            return Self::regretful(dice);
         }
         Self {
             coordinators: usize::from(dice.happens(7_000)) + 1,
@@ -203,7 +250,9 @@ impl Mix {
             orphan_age: Millis(dice.between(1_000, 20_000)),
             retried: odds(dice, 8_000),
             older: odds(dice, 4_000),
+            regret: odds(dice, 4_000),
             quiet: false,
+            regretful: false,
         }
     }
 }
@@ -229,6 +278,7 @@ impl StoreOdds {
             refused: odds(dice, 800),
             unread: odds(dice, 800),
             torn: odds(dice, 5_000),
+            overtaken: odds(dice, 8_000),
         }
     }
 }

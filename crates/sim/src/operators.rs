@@ -30,8 +30,6 @@ pub(crate) struct Operators {
     pub(crate) seen: BTreeSet<JobKey>,
     /// Revocations asked for so far.
     pub(crate) revocations: u32,
-    /// When the store is to be lost, since much was revoked and made again.
-    pub(crate) restore_at: Option<Millis>,
     guess: usize,
     calm_since: Option<Millis>,
 }
@@ -48,6 +46,13 @@ struct Wait {
     asked: usize,
 }
 
+impl Operators {
+    /// Whom they take for the leader.
+    pub(crate) const fn guess(&self) -> usize {
+        self.guess
+    }
+}
+
 impl World {
     pub(crate) fn plan_operation(&mut self, within: Millis) {
         let at = self.now + Millis(self.dice.between(1, within.0.max(1)));
@@ -57,10 +62,6 @@ impl World {
     pub(crate) fn operate(&mut self) {
         if self.calm {
             return self.round();
-        }
-        if self.operators.restore_at.is_some_and(|at| at <= self.now) {
-            self.operators.restore_at = None;
-            self.restore();
         }
         self.look_at_results();
         let left = self.truths.len() > self.operators.submitted;
@@ -79,8 +80,19 @@ impl World {
         }
     }
 
-    /// Sends a request of a tenant's operators.
+    /// Sends a request of a tenant's operators to whom they take for the leader.
     pub(crate) fn request(&mut self, tenant: &TenantId, request: Request, insists: bool) {
+        self.request_at(self.operators.guess, tenant, request, insists);
+    }
+
+    /// Sends it to that coordinator.
+    pub(crate) fn request_at(
+        &mut self,
+        asked: usize,
+        tenant: &TenantId,
+        request: Request,
+        insists: bool,
+    ) {
         self.calls += 1;
         let no = self.calls;
         let caller = Caller {
@@ -92,7 +104,7 @@ impl World {
             request: request.clone(),
             insists,
             refused: false,
-            asked: self.operators.guess,
+            asked,
         };
         self.operators.waits.insert(no, wait);
         let message = Message::Call {
@@ -100,8 +112,7 @@ impl World {
             caller,
             request: Box::new(request),
         };
-        let to = Who::Coordinator(self.operators.guess);
-        self.send(Who::Client, to, message);
+        self.send(Who::Client, Who::Coordinator(asked), message);
         let at = self.now + DEADLINE;
         let timer = Timer::Overdue(no);
         let (who, life) = (Who::Client, 0);

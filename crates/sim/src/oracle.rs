@@ -1,26 +1,21 @@
 //! The judge: looks at every change that lands in the store, at every answer that leaves a coordinator and at every commit
-//! that leaves an agent, and knows by itself what was promised. It keeps its own books and believes neither core's.
+//! that leaves an agent, and knows by itself what was promised. It keeps its own books and believes neither core's. Where an
+//! invariant has a predicate, that is what judges. Beside it stand `answers`, `results`, `revoked`, `sweep`, `shares`,
+//! `renewed`, `cache` and `restore`, each with one kind of evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
-use agent_core::GrantKey;
 use scheduler::record::{
-    Grant, JobRecord, JobState, ManifestName, NodeRecord, Part, PartKind, Progress,
-    RevocationRecord, ShardRecord, decode,
+    Grant, JobRecord, JobState, NodeRecord, Part, PartKind, Progress, RevocationRecord,
+    ShardRecord, decode,
 };
-use scheduler::{
-    Answer, Caller, CommitOutcome, JobKey, ManifestPlan, NodeKey, Op, RecordKey, Request,
-    RevocationKey, Txn, invariants,
-};
-use types::{Attempt, Digest, Epoch, Millis, NodeId, Ordinal, Problem, ShardId, TrackSet};
+use scheduler::{JobKey, NodeKey, Op, RecordKey, RevocationKey, Txn, invariants};
+use types::{Attempt, Digest, Epoch, Millis, NodeId, Ordinal, ShardId, TrackSet};
 
-use crate::depot::{PartPath, path_generation};
+use crate::depot::PartPath;
 use crate::shares::Span;
-use crate::truth::Row;
 use crate::world::World;
-
-/// How long a grant lives without renewal, by what agents are told.
-const GRANT_LIVES: types::Millis = scheduler::limits::GRANT_LIVES;
 
 /// A promise that did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,41 +24,6 @@ pub struct Violation {
     pub id: String,
     /// What was seen.
     pub what: String,
-}
-
-/// What a call's good answer would say.
-#[derive(Clone, Debug)]
-pub(crate) enum Claim {
-    Commit(JobKey, Vec<Digest>),
-    Cancel(JobKey),
-    Submit(JobKey),
-    Pull(NodeId),
-    /// Names a job of another tenant.
-    Foreign(types::JobId),
-    Other,
-}
-
-impl Claim {
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "other calls promise nothing that lasts"
-    )]
-    pub(crate) fn of(caller: &Caller, request: &Request) -> Self {
-        let key = |job: &types::JobId| JobKey {
-            tenant: caller.tenant.clone(),
-            job: job.clone(),
-        };
-        match request {
-            Request::Commit(commit) => {
-                let parts = commit.parts.iter().map(|part| part.sha256);
-                Self::Commit(key(&commit.job), parts.collect())
-            }
-            Request::Cancel { job, .. } => Self::Cancel(key(job)),
-            Request::Submit(submission) => Self::Submit(key(&submission.spec.job)),
-            Request::Pull(pull) => Self::Pull(pull.node.clone()),
-            _ => Self::Other,
-        }
-    }
 }
 
 /// The judge's books.
@@ -111,36 +71,6 @@ impl Oracle {
 }
 
 impl World {
-    /// What a call's good answer would say, by what is true of the job that it names.
-    pub(crate) fn claim(&self, caller: &Caller, request: &Request) -> Claim {
-        let job = match request {
-            Request::Cancel { job, .. }
-            | Request::Pause { job }
-            | Request::Resume { job }
-            | Request::SetRank { job, .. } => Some(job),
-            Request::Submit(_)
-            | Request::Revoke(_)
-            | Request::SetDuty { .. }
-            | Request::Join(_)
-            | Request::Pull(_)
-            | Request::Beat(_)
-            | Request::Commit(_)
-            | Request::Leave { .. } => None,
-        };
-        match job.filter(|job| self.job_key(job).tenant != caller.tenant) {
-            Some(job) => Claim::Foreign(job.clone()),
-            None => match Claim::of(caller, request) {
-                // An agent of the fleet names a job without saying whose it is.
-                Claim::Commit(job, parts) => Claim::Commit(self.job_key(&job.job), parts),
-                claim @ (Claim::Cancel(_)
-                | Claim::Submit(_)
-                | Claim::Pull(_)
-                | Claim::Foreign(_)
-                | Claim::Other) => claim,
-            },
-        }
-    }
-
     /// Notes the first promise that did not hold.
     pub(crate) fn violated(&mut self, id: &str, what: String) {
         self.log
@@ -155,16 +85,26 @@ impl World {
         }
     }
 
+    /// Notes what an invariant says of something, where it does not hold.
+    pub(crate) fn hold_to(&mut self, judged: Result<(), invariants::Violation>, of: impl Display) {
+        if let Err(violation) = judged {
+            let id = violation.invariant.to_string();
+            self.violated(&id, format!("{of}: {}", violation.what));
+        }
+    }
+
     /// A transaction has landed.
     pub(crate) fn judge_write(&mut self, txn: &Txn, leads: Option<Epoch>, sent: Millis) {
         self.tally.writes += 1;
-        let led = leads.ok_or_else(|| format!("a write of epoch {} lands under nobody", txn.epoch));
-        let judged = led.and_then(|leads| {
-            let judged = invariants::applied_in_its_reign(txn.epoch, leads);
-            judged.map_err(|violation| violation.what)
-        });
-        if let Err(what) = judged {
-            self.violated("I11", what);
+        match leads {
+            Some(leads) => {
+                let judged = invariants::applied_in_its_reign(txn.epoch, leads);
+                self.hold_to(judged, "a write lands");
+            }
+            None => self.violated(
+                "I11",
+                format!("a write of {} lands under nobody", txn.epoch),
+            ),
         }
         for op in &txn.ops {
             match RecordKey::parse(self.generation, op.key()) {
@@ -192,10 +132,10 @@ impl World {
             Ok(record) => record,
             Err(error) => return self.violated("H5", format!("job {job}: {error}")),
         };
-        let before = self.oracle.jobs.get(&job).map(|record| &record.state);
-        let allowed = allowed(before, &after.state);
-        let what = format!("job {job} goes from {before:?} to {:?}", after.state);
-        self.hold(allowed, "I16", || what);
+        let changes = invariants::job_change(self.oracle.jobs.get(&job), &after);
+        self.hold_to(changes, format_args!("job {job}"));
+        let own = invariants::job_is_its_tenants(&job, &after.spec);
+        self.hold_to(own, "a job's record lands");
         match &after.state {
             JobState::Publishing => {
                 self.judge_publishing(&job, &after);
@@ -268,7 +208,7 @@ impl World {
     }
 
     fn judge_change(&mut self, job: &JobKey, shard: ShardId, after: &ShardRecord, epoch: Epoch) {
-        let before = self.oracle.shards.get(&(job.clone(), shard)).cloned();
+        let stored = self.oracle.shards.get(&(job.clone(), shard)).cloned();
         let Some(extent) = self.extent(job, shard) else {
             return self.violated("I2", format!("shard {job}/{shard} does not exist"));
         };
@@ -278,16 +218,17 @@ impl World {
         let open = self.oracle.revocations.values();
         let open = open.filter(|by| by.progress == Progress::Open && by.jobs.contains(job));
         let revocations: Vec<&RevocationRecord> = open.collect();
-        let judged =
-            invariants::shard_change_under(before.as_ref(), after, &extent, epoch, &revocations);
-        if let Err(violation) = judged {
-            let id = violation.invariant.to_string();
-            self.violated(&id, format!("shard {job}/{shard}: {}", violation.what));
+        let before = stored.as_ref();
+        let made_of = self.made_of(job, shard);
+        let judged = [
+            invariants::shard_change_under(before, after, &extent, epoch, &revocations),
+            invariants::tombstone_is_revoked(before, after, made_of, &revocations),
+            invariants::grants_are_in_house(job, after),
+        ];
+        for judged in judged {
+            self.hold_to(judged, format_args!("shard {job}/{shard}"));
         }
-        if let Err(violation) = invariants::grants_are_in_house(job, after) {
-            self.violated("I10", violation.what);
-        }
-        let before = before.unwrap_or_default();
+        let before = before.cloned().unwrap_or_default();
         for grant in &after.grants {
             if before.grant(grant.attempt).is_none() {
                 self.judge_grant(job, shard, grant);
@@ -311,23 +252,29 @@ impl World {
                 let plan = self.oracle.jobs.get(job)?.spec.plan;
                 plan.range(root).map(TrackSet::from)
             }
-            ShardId::Escalation {
-                root,
-                attempt,
-                first,
-            } => {
-                let root = self
-                    .oracle
-                    .shards
-                    .get(&(job.clone(), ShardId::Root(root)))?;
-                let made = |part: &&Part| {
-                    part.kind == PartKind::Escalation
-                        && part.attempt == attempt
-                        && part.tracks.first() == Some(first)
-                };
-                root.parts.iter().find(made).map(|part| part.tracks.clone())
+            ShardId::Escalation { .. } => {
+                let made = self.made_of(job, shard);
+                made.map(|part| part.tracks.clone())
             }
         }
+    }
+
+    /// The part that makes an escalation shard, where it counts.
+    pub(crate) fn made_of(&self, job: &JobKey, shard: ShardId) -> Option<&Part> {
+        let ShardId::Escalation {
+            root,
+            attempt,
+            first,
+        } = shard
+        else {
+            return None;
+        };
+        let root = (job.clone(), ShardId::Root(root));
+        let made = |part: &&Part| {
+            let named = (part.attempt, part.tracks.first()) == (attempt, Some(first));
+            part.kind == PartKind::Escalation && named
+        };
+        self.oracle.shards.get(&root)?.parts.iter().find(made)
     }
 
     fn judge_grant(&mut self, job: &JobKey, shard: ShardId, grant: &Grant) {
@@ -346,184 +293,6 @@ impl World {
         self.note_share(job, shard, grant);
     }
 
-    /// A part begins to count: its object is there, whole, sound, and each of its tracks has no row yet.
-    fn judge_part(&mut self, job: &JobKey, shard: ShardId, part: &Part) {
-        self.tally.commits += 1;
-        let first = part.tracks.first().unwrap_or(0);
-        let path = PartPath {
-            generation: path_generation(self.generation),
-            job: job.clone(),
-            shard,
-            attempt: part.attempt,
-            first,
-            sha256: part.sha256,
-        };
-        let name = format!("part {:?} of {job}/{shard}#{}", part.sha256, part.attempt);
-        let counted = self.oracle.counted.entry(job.clone()).or_default();
-        let new = counted.insert(part.sha256);
-        self.hold(new, "I1", || format!("{name} counts twice"));
-        let gone = self.oracle.collected.contains(&path);
-        self.hold(!gone, "I7", || format!("{name} counts and was removed"));
-        let Some(object) = self.depot.part(&path).cloned() else {
-            return self.violated("I5", format!("{name} counts and is not in storage"));
-        };
-        let wrong = |(_, row): &(Ordinal, Row)| match row {
-            Row::Scored { wrong } | Row::Escalated { wrong } => *wrong,
-            Row::Unscannable(_) => false,
-        };
-        let sick = object.rows.iter().any(wrong);
-        self.hold(!sick, "H7", || format!("{name} was made by a sick device"));
-        let same = object.tracks == part.tracks && object.kind == part.kind;
-        self.hold(same, "I5", || format!("{name} is recorded as another"));
-        if part.kind == PartKind::Terminal {
-            let rows = self.oracle.rows.entry(job.clone()).or_default();
-            let tracks = part.tracks.iter();
-            let twice = tracks.filter_map(|o| rows.insert(o, part.sha256)).count();
-            let done = rows.len() as u64;
-            self.hold(twice == 0, "P1", || format!("{name} doubles {twice} rows"));
-            let record = self.oracle.jobs.get(job);
-            let all = record.map_or(0, |record| u64::from(record.spec.plan.rows));
-            if done + 2 >= all {
-                self.maybe_too_late(job);
-            }
-        }
-    }
-
-    /// From here on nothing may change: every track has its row, and every escalation shard is done.
-    fn judge_publishing(&mut self, job: &JobKey, record: &JobRecord) {
-        let rows = self.oracle.rows.get(job).map_or(0, BTreeMap::len);
-        let all = record.spec.plan.rows;
-        self.hold(rows as u64 == u64::from(all), "I16", || {
-            format!("job {job} is to be published with {rows} of {all} rows")
-        });
-    }
-
-    /// A manifest reaches storage.
-    pub(crate) fn judge_manifest(&mut self, plan: &ManifestPlan) {
-        let job = &plan.job;
-        let state = self.oracle.jobs.get(job).map(|record| &record.state);
-        // An old leader's stands in paths that nobody reads.
-        let old = plan.generation != self.generation;
-        let publishes = old || matches!(state, Some(JobState::Publishing | JobState::Published(_)));
-        let what = format!("a manifest of job {job} is put while it is {state:?}");
-        self.hold(publishes, "I16", || what);
-    }
-
-    fn judge_published(&mut self, job: &JobKey, name: ManifestName) {
-        let Some(plan) = self.depot.manifest(job, name).cloned() else {
-            return self.violated(
-                "I9",
-                format!("job {job} names a manifest that is not there"),
-            );
-        };
-        if let Err(violation) = invariants::manifest_is_whole(&plan) {
-            self.violated("I9", format!("manifest of {job}: {}", violation.what));
-        }
-        self.judge_rows(job, &plan);
-        let named: BTreeSet<Digest> = plan.parts.iter().map(|part| part.sha256).collect();
-        let rows = self.oracle.rows.get(job);
-        let counted: BTreeSet<Digest> = rows.into_iter().flatten().map(|(_, d)| *d).collect();
-        self.hold(named == counted, "I9", || {
-            format!("the manifest of {job} names other parts than those that count")
-        });
-    }
-
-    /// Each track has one row in the objects that the manifest names, and the row that it deserves.
-    fn judge_rows(&mut self, job: &JobKey, plan: &ManifestPlan) {
-        let Some(truth) = self.truths.iter().find(|truth| truth.key == *job).cloned() else {
-            return self.violated("P1", format!("job {job} was never submitted"));
-        };
-        let mut seen = TrackSet::new();
-        for part in &plan.parts {
-            let first = part.tracks.first().unwrap_or(0);
-            let path = PartPath {
-                generation: path_generation(plan.generation),
-                job: job.clone(),
-                shard: part.shard,
-                attempt: part.attempt,
-                first,
-                sha256: part.sha256,
-            };
-            let Some(object) = self.depot.part(&path).cloned() else {
-                return self.violated("I5", format!("{:?} of {job} is missing", part.sha256));
-            };
-            for (ordinal, row) in &object.rows {
-                let one = TrackSet::from_iter([*ordinal]);
-                self.hold(!seen.intersects(&one), "P1", || {
-                    format!("track {ordinal} of {job} is in the result twice")
-                });
-                seen = seen.union(&one);
-                self.hold(truth.deserves(*ordinal, *row), "I13", || {
-                    let nature = truth.nature(*ordinal);
-                    format!("track {ordinal} of {job}, {nature:?}, ends as {row:?}")
-                });
-            }
-        }
-        let rows = seen.len();
-        self.hold(rows == truth.natures.len() as u64, "P1", || {
-            format!(
-                "the result of {job} has {rows} of {} rows",
-                truth.natures.len()
-            )
-        });
-    }
-
-    /// An answer leaves a coordinator: what it says is stored.
-    pub(crate) fn judge_answer(&mut self, claim: &Claim, answer: &Result<Answer, Problem>) {
-        match (claim, answer) {
-            (Claim::Commit(job, parts), Ok(Answer::Committed(committed)))
-                if committed.outcome != CommitOutcome::Superseded =>
-            {
-                self.judge_acknowledged(job, parts);
-            }
-            (Claim::Cancel(job), Ok(_)) => {
-                let state = self.oracle.jobs.get(job).map(|record| &record.state);
-                let cancelled = matches!(state, Some(JobState::Cancelled(_)));
-                let what = format!("job {job} is said to be cancelled and is {state:?}");
-                self.hold(cancelled, "H4", || what);
-            }
-            (Claim::Submit(job), Ok(_)) => {
-                let there = self.oracle.jobs.contains_key(job);
-                self.hold(there, "H4", || {
-                    format!("job {job} is said to be accepted and has no record")
-                });
-            }
-            (Claim::Foreign(job), Ok(_)) => {
-                self.violated("I10", format!("another tenant changes job {job}"));
-            }
-            (Claim::Pull(node), Ok(Answer::Pulled(pulled))) => {
-                for granted in &pulled.grants {
-                    let key = (granted.job.clone(), granted.shard, granted.attempt);
-                    let given = self.oracle.attempts.get(&key).map(|(node, _)| node) == Some(node);
-                    self.hold(given, "H4", || {
-                        format!("{}/{}#{} was never given to {node}", key.0, key.1, key.2)
-                    });
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn judge_acknowledged(&mut self, job: &JobKey, parts: &[Digest]) {
-        let counted = self.oracle.counted.entry(job.clone()).or_default();
-        let lost = parts.iter().filter(|part| !counted.contains(part)).count();
-        let acknowledged = self.oracle.acknowledged.entry(job.clone()).or_default();
-        acknowledged.extend(parts);
-        self.hold(lost == 0, "P2", || {
-            format!("a commit to {job} is acknowledged and counts nowhere")
-        });
-    }
-
-    /// An agent sends a commit: only while its grant is known to live.
-    pub(crate) fn judge_commit_time(&mut self, who: usize, grant: &GrantKey) {
-        let one = &self.agents[who];
-        let renewed = one.renewed.get(grant).copied();
-        let now = one.shown(self.now);
-        if let Err(violation) = invariants::commit_is_renewed(now, renewed, GRANT_LIVES) {
-            self.violated("I19", format!("a{who}: {}", violation.what));
-        }
-    }
-
     /// A core counts what it refused to write: any is a bug.
     pub(crate) fn judge_core(&mut self, who: usize) {
         let found = self.coordinators[who].core.violations();
@@ -537,18 +306,6 @@ impl World {
     /// Jobs by the judge's books.
     pub(crate) fn is_closed(&self, job: &JobKey) -> bool {
         let record = self.oracle.jobs.get(job);
-        record.is_some_and(|record| record.state.is_closed())
-    }
-}
-
-/// The life of a job, as a table.
-fn allowed(before: Option<&JobState>, after: &JobState) -> bool {
-    use JobState::{Cancelled, Paused, Published, Publishing, Running};
-    match (before, after) {
-        (None, Running) => true,
-        (Some(Running), Running | Paused | Publishing | Cancelled(_)) => true,
-        (Some(Paused), Running | Paused | Cancelled(_)) => true,
-        (Some(Publishing), Published(_)) => true,
-        (None | Some(_), _) => false,
+        record.is_some_and(|record| invariants::job_has_ended(record).is_ok())
     }
 }

@@ -1,5 +1,7 @@
 //! What a run, and many runs, came to.
 
+use scheduler::invariants::{self, traces_agree};
+
 use crate::oracle::Violation;
 
 /// Counts of one run or of many.
@@ -77,4 +79,15 @@ pub struct Report {
     pub tape: Vec<u32>,
     /// One line for all that happened, where they were asked for.
     pub lines: Vec<String>,
+}
+
+impl Report {
+    /// I20: another run of the same origin drew the same and came to the same.
+    ///
+    /// # Errors
+    /// Names the first draw that differs, or says that the logs do.
+    pub fn agrees_with(&self, again: &Self) -> Result<(), invariants::Violation> {
+        traces_agree(&self.tape, &again.tape)?;
+        traces_agree(&[self.digest], &[again.digest])
+    }
 }

@@ -14,7 +14,7 @@ use types::{ActorId, Digest, Epoch, Generation, Millis, ShardId, TrackSet, UnixM
 
 use crate::agenda::Who;
 use crate::asks;
-use crate::depot::Object;
+use crate::depot::{Object, PartPath};
 use crate::mutants::{self, ShellMutant};
 use crate::oracle::Oracle;
 use crate::truth::JobTruth;
@@ -222,14 +222,7 @@ impl World {
         let sums = invariants::tracks_add_up(record, extent);
         self.hold(sums.is_ok(), "I8", || format!("{job}/{shard}: {sums:?}"));
         for part in &record.parts {
-            let path = crate::depot::PartPath {
-                generation: crate::depot::path_generation(self.generation),
-                job: job.clone(),
-                shard,
-                attempt: part.attempt,
-                first: part.tracks.first().unwrap_or(0),
-                sha256: part.sha256,
-            };
+            let path = PartPath::of(self.generation, job, shard, part);
             let name = format!("part {:?} of {job}/{shard}#{}", part.sha256, part.attempt);
             let Some(object) = self.depot.part(&path).cloned() else {
                 return self.violated("I5", format!("{name} is taken and not copied"));

@@ -3,9 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use scheduler::record::{
-    Part, PartKind, Progress, RevocationRecord, ShardRecord, Standing, decode,
-};
+use scheduler::record::{Part, Progress, RevocationRecord, ShardRecord, Standing, decode};
 use scheduler::{JobKey, Op, RecordKey, RevocationKey, Txn};
 use types::{Millis, ShardId};
 
@@ -97,11 +95,6 @@ impl World {
             rows.retain(|_, by| *by != part.sha256);
         }
         self.tally.dropped += dropped.len() as u64;
-        let escalated = dropped.iter().any(|part| part.kind == PartKind::Escalation);
-        if escalated && self.dice.happens(3_000) {
-            let later = Millis(self.dice.between(3_000, 20_000));
-            self.operators.restore_at = Some(self.now + later);
-        }
     }
 
     /// What falls with an escalation part: its shard, in the same transaction.
@@ -143,20 +136,8 @@ impl World {
     }
 
     fn is_made(&self, job: &JobKey, shard: ShardId) -> bool {
-        let ShardId::Escalation {
-            root,
-            attempt,
-            first,
-        } = shard
-        else {
-            return true;
-        };
-        let root = self.oracle.shards.get(&(job.clone(), ShardId::Root(root)));
-        let made = |part: &Part| {
-            let named = (part.attempt, part.tracks.first()) == (attempt, Some(first));
-            part.kind == PartKind::Escalation && named
-        };
-        root.is_some_and(|root| root.parts.iter().any(made))
+        let root = matches!(shard, ShardId::Root(_));
+        root || self.made_of(job, shard).is_some()
     }
 
     /// Whether every revocation has been carried out.

@@ -61,9 +61,7 @@ impl World {
         let greatest_us = span.answers_us.values().copied().max().unwrap_or_default();
         let grants_us = greatest_us * devices as u64;
         self.tally.spans += 1;
-        if let Err(violation) = invariants::shares_are_even(&had, grants_us) {
-            self.violated("I14", violation.what);
-        }
+        self.hold_to(invariants::shares_are_even(&had, grants_us), "a span ends");
     }
 
     /// No tenant holds more than its quota, beside what answers under way to other nodes carry.

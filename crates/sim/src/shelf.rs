@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use scheduler::{
-    Compare, Op, Outcome, ReadId, ReadOutcome, Reading, Refusal, Revision, StoredEntry, Txn,
-    WriteId,
+    Compare, Op, Outcome, ReadId, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredEntry,
+    Txn, WriteId,
 };
 use store_model::{End, KeyRange, LateId, Model};
-use types::{Code, Epoch, Millis};
+use types::{Code, Epoch, Generation, Millis};
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
@@ -102,6 +102,21 @@ impl Shelf {
         }
     }
 
+    /// All records of a generation.
+    pub(crate) fn all(&self, generation: Generation) -> Vec<StoredEntry> {
+        let everything = KeyRange {
+            prefix: String::new(),
+            after: None,
+            limit: usize::MAX,
+            at: None,
+        };
+        let read = self.model.range(&everything);
+        let entries = read.into_iter().flat_map(|page| page.entries);
+        let of_generation =
+            entries.filter(|entry| RecordKey::parse(generation, &entry.key).is_ok());
+        of_generation.map(entry).collect()
+    }
+
     fn entries(&self, keys: &[String]) -> Vec<StoredEntry> {
         let found = keys.iter().filter_map(|key| self.model.get(key));
         found.map(entry).collect()
@@ -133,6 +148,7 @@ impl World {
     pub(crate) fn store_reached(&mut self, who: usize, life: u64, no: u64, ask: StoreAsk) {
         let down = self.shelf.down_until > self.now;
         self.shelf.model.advance(self.now);
+        let held_up = self.maybe_overtaken(who, &ask);
         let back = match ask {
             StoreAsk::Read(id, reading, seen) => {
                 self.store_read((who, life, no), id, reading, seen, down)
@@ -158,7 +174,7 @@ impl World {
         {
             return;
         }
-        let at = self.now + self.latency();
+        let at = self.now + self.latency() + held_up;
         let back = Happening::StoreBack {
             who,
             life,

@@ -1,8 +1,8 @@
 //! A coordinator's look for orphans: storage is listed page by page and shown to the real collector, and what that gives back
 //! is removed. Beside it the judge of removals: nothing goes that counts, or will.
 
-use scheduler::record::JobState;
-use scheduler::{Listed, PartName};
+use scheduler::record::{JobState, Part};
+use scheduler::{Listed, PartName, invariants};
 use types::{Generation, Millis};
 
 use crate::agenda::{Timer, Who};
@@ -71,35 +71,37 @@ impl World {
             return;
         }
         self.tally.collected += 1;
-        let counts = self.counts_now(path);
-        let what = format!(
-            "part {:?} of {}/{}#{} is removed and counts",
-            path.sha256, path.job, path.shard, path.attempt
-        );
         self.oracle.collected.insert(path.clone());
-        if counts {
-            self.violated("I7", what);
+        let orphan = invariants::orphan_is_unnamed(path.sha256, self.counting(path).iter());
+        self.hold_to(orphan, format_args!("{path:?}"));
+        let in_result = self.is_in_result(path);
+        self.hold(!in_result, "I6", || {
+            format!("{path:?} is removed and is in a result")
+        });
+    }
+
+    /// The parts that count of an object's shard, where its job may yet have a result.
+    fn counting(&self, path: &PartPath) -> &[Part] {
+        // Records of a new generation name copies at paths of its own.
+        let old = path.generation != path_generation(self.generation);
+        let job = self.oracle.jobs.get(&path.job).filter(|_| !old);
+        match job.map(|record| &record.state) {
+            Some(JobState::Running | JobState::Paused | JobState::Publishing) => {
+                let shard = (path.job.clone(), path.shard);
+                let record = self.oracle.shards.get(&shard);
+                record.map_or(&[], |record| &record.parts)
+            }
+            Some(JobState::Published(_) | JobState::Cancelled(_)) | None => &[],
         }
     }
 
-    /// Whether a result, or a record of a job that may yet have one, names the object.
-    fn counts_now(&self, path: &PartPath) -> bool {
+    fn is_in_result(&self, path: &PartPath) -> bool {
         let state = self.oracle.jobs.get(&path.job).map(|record| &record.state);
-        match state {
-            Some(JobState::Published(name)) => {
-                let plan = self.depot.manifest(&path.job, *name);
-                plan.is_some_and(|plan| plan.parts.iter().any(|part| part.sha256 == path.sha256))
-            }
-            // Records of a new generation name copies at paths of its own.
-            Some(_) if path.generation != path_generation(self.generation) => false,
-            Some(JobState::Running | JobState::Paused | JobState::Publishing) => {
-                let key = (path.job.clone(), path.shard);
-                let record = self.oracle.shards.get(&key);
-                let named = record.map(|record| record.parts.iter());
-                named.is_some_and(|mut parts| parts.any(|part| part.sha256 == path.sha256))
-            }
-            Some(JobState::Cancelled(_)) | None => false,
-        }
+        let Some(JobState::Published(name)) = state else {
+            return false;
+        };
+        let plan = self.depot.manifest(&path.job, *name);
+        plan.is_some_and(|plan| plan.parts.iter().any(|part| part.sha256 == path.sha256))
     }
 }
 

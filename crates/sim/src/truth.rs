@@ -54,9 +54,11 @@ pub(crate) struct JobTruth {
 impl JobTruth {
     pub(crate) fn drawn(number: usize, mix: &Mix, dice: &mut Dice) -> Self {
         let odds = &mix.tracks;
-        let (least, most) = match (mix.quiet, dice.happens(2_000)) {
+        let many = dice.happens(2_000);
+        let (least, most) = match (mix.quiet, mix.regretful) {
             (true, _) => (60, 160),
-            (false, true) => (1, 120),
+            (false, true) => (12, 40),
+            (false, false) if many => (1, 120),
             (false, false) => (1, 30),
         };
         let rows = dice.between(least, most);
@@ -64,7 +66,7 @@ impl JobTruth {
             rows: u32::try_from(rows).unwrap_or(1),
             shard_tracks: u32::try_from(dice.between(1, 16)).unwrap_or(1),
         };
-        let both = dice.happens(5_000);
+        let both = dice.happens(5_000) || mix.regretful;
         let mut natures: Vec<Nature> = (0..rows).map(|_| nature(odds, both, dice)).collect();
         for _ in 0..dice.between(0, odds.poison_max) {
             let poison = [Nature::KillsWorker, Nature::KillsDecoder, Nature::KillsNode];

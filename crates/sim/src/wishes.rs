@@ -4,7 +4,7 @@
 use agent_core::Event;
 use scheduler::record::{Duty, JobState, Lane};
 use scheduler::{JobKey, Request, Revoke, Submission};
-use types::{Digest, JobId, Ordinal, Requirements, RevocationId, TenantId, UnixMillis};
+use types::{Digest, JobId, NodeId, Ordinal, Requirements, RevocationId, TenantId, UnixMillis};
 
 use crate::depot::{PartPath, path_generation};
 use crate::truth::{JobTruth, Row, tenant};
@@ -69,8 +69,8 @@ impl World {
             8 => self.set_duty(agent, Duty::Cordoned),
             9 => self.set_duty(agent, Duty::Draining),
             10 => self.set_duty(agent, Duty::Serving),
-            11 | 12 => self.revoke(agent),
-            13 => self.rank(&tenant, job),
+            11 | 12 => self.revoke_of(agent),
+            13 => self.rank(self.operators.guess(), &tenant, job),
             14 => self.trespass(&tenant, job),
             _ if self.agents[agent].up && self.agents[agent].frozen.is_none() => {
                 self.tell_agent(agent, Event::Drain);
@@ -79,14 +79,14 @@ impl World {
         }
     }
 
-    fn rank(&mut self, tenant: &TenantId, job: JobId) {
+    pub(crate) fn rank(&mut self, asked: usize, tenant: &TenantId, job: JobId) {
         let request = Request::SetRank {
             job,
             lane: Some(self.lane()),
             priority: Some(self.priority()),
             deadline: self.deadline(),
         };
-        self.request(tenant, request, false);
+        self.request_at(asked, tenant, request, false);
     }
 
     /// Somebody names another one's job.
@@ -105,11 +105,7 @@ impl World {
     }
 
     /// What a node made in some span until now is not to count.
-    fn revoke(&mut self, agent: usize) {
-        if self.operators.revocations >= REVOCATIONS_MAX {
-            return;
-        }
-        self.operators.revocations += 1;
+    fn revoke_of(&mut self, agent: usize) {
         let one = &self.agents[agent];
         let (node, now) = (one.node.clone(), one.shown(self.now).0);
         let devices = one.bench.len();
@@ -117,14 +113,27 @@ impl World {
         let from = to.saturating_sub(self.dice.below(REVOKED_MAX));
         let some = self.dice.happens(5_000);
         let device = some.then(|| format!("cpu:{}", self.dice.index(devices)));
-        let number = self.operators.revocations;
         let millis = |shown: u64| UnixMillis(i64::try_from(shown).unwrap_or(0));
+        self.revoke(node, device, (millis(from), millis(to)));
+    }
+
+    /// What a node, or one device of it, made in a span of its clock is not to count.
+    pub(crate) fn revoke(
+        &mut self,
+        node: NodeId,
+        device: Option<String>,
+        (from, to): (UnixMillis, UnixMillis),
+    ) {
+        if self.operators.revocations >= REVOCATIONS_MAX {
+            return;
+        }
+        self.operators.revocations += 1;
         let request = Request::Revoke(Revoke {
-            revocation: revocation(number),
+            revocation: revocation(self.operators.revocations),
             node,
             device,
-            from: millis(from),
-            to: millis(to),
+            from,
+            to,
             reason: String::from("its numbers are doubted"),
         });
         self.request(&TenantId::default(), request, true);
@@ -138,7 +147,7 @@ impl World {
         }
         if self.dice.happens(5_000) {
             let agent = self.dice.index(self.agents.len());
-            self.revoke(agent);
+            self.revoke_of(agent);
         } else {
             let reason = String::from("too late");
             let request = Request::Cancel {

@@ -165,6 +165,8 @@ impl World {
             },
             Happening::Operate => self.operate(),
             Happening::Fault => self.fault(),
+            Happening::StoreLost if self.calm => {}
+            Happening::StoreLost => self.restore(),
             Happening::Relief(relief) => self.relieve(relief),
             Happening::Calm => {
                 self.be_calm();
@@ -199,6 +201,7 @@ impl World {
             | Happening::Depot { .. }
             | Happening::Operate
             | Happening::Fault
+            | Happening::StoreLost
             | Happening::Relief(_)
             | Happening::Calm => None,
         }
@@ -278,7 +281,7 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
     let node = NodeId::new(format!("n{at}")).expect("a letter and a digit name a node");
     let mut stages = vec![Stage::Decode, Stage::Screen];
     // The first node runs every stage, so that there is a way to the end.
-    if at == 0 || dice.happens(4_000) {
+    if at == 0 || (dice.happens(4_000) && !mix.regretful) {
         stages.push(Stage::Residual);
     }
     let devices = 1 + dice.index(2);
@@ -286,6 +289,7 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
     let bench = (0..devices)
         .map(|_| {
             let slow = dice.one_of(&slowness).unwrap_or(10);
+            let slow = if mix.regretful && at == 0 { 40 } else { slow };
             Bench::new(slow, 1 + u32::try_from(dice.below(3)).unwrap_or(0))
         })
         .collect();

@@ -29,6 +29,8 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
         (Planted::Agent(Agent::CanaryIgnored), "H7"),
         (Planted::Scheduler(Scheduler::RevokedGrantKept), "I1"),
         (Planted::Scheduler(Scheduler::ShareIgnored), "I14"),
+        (Planted::Scheduler(Scheduler::StaleAdopted), "I12"),
+        (Planted::Scheduler(Scheduler::RestoreUnmatched), "I5"),
     ] {
         assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");
     }

@@ -94,8 +94,9 @@ pub fn job_has_ended(record: &JobRecord) -> Result<(), Violation> {
     })
 }
 
-/// I16: running and paused may follow each other; from them publishing or cancelled; published only from publishing; a
-/// closed job's record never changes. So cancel and publish exclude each other.
+/// I16: running and paused may follow each other; from them cancelled, and from running publishing; published only from
+/// publishing; a job that publishes or is closed is not written for anything else, not even the same again: whoever holds a
+/// revision of it holds the last. So cancel and publish exclude each other.
 ///
 /// # Errors
 /// Names both states.
@@ -109,9 +110,8 @@ pub fn job_change(before: Option<&JobRecord>, after: &JobRecord) -> Result<(), V
     };
     let may = match (&before.state, &after.state) {
         (Running | Paused, Running | Paused | Cancelled(_)) => true,
-        (Running | Publishing, Publishing) | (Publishing, Published(_)) => true,
-        (Published(_) | Cancelled(_), _) => before == after,
-        (Running | Paused | Publishing, _) => false,
+        (Running, Publishing) | (Publishing, Published(_)) => true,
+        (Running | Paused | Publishing | Published(_) | Cancelled(_), _) => false,
     };
     hold(may, Invariant::I16, || {
         format!("{:?} became {:?}", before.state, after.state)

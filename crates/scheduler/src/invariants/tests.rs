@@ -1,10 +1,10 @@
 //! One record that breaks each rule.
 
 use super::*;
-use crate::record::{Made, Progress};
+use crate::record::{Closing, JobRecord, JobState, Lane, Made, ManifestName, Progress};
 use types::{
-    ActorId, Attempt, Digest, JobId, Ledger, NodeId, PullNo, Range, Session, Stage, TenantId,
-    UnixMillis,
+    ActorId, Attempt, CatalogName, Digest, Generation, JobId, JobSpec, Ledger, NodeId, Policy,
+    PullNo, Range, Requirements, Session, ShardPlan, Stage, TenantId, UnixMillis,
 };
 
 fn grant(tenant: &str, first: u32, end: u32) -> ShardRecord {
@@ -44,6 +44,72 @@ fn part(tracks: TrackSet) -> Part {
         node: NodeId::new("n").unwrap(),
         epoch: Epoch(1),
         made: [made].into(),
+    }
+}
+
+fn job(state: JobState) -> JobRecord {
+    let spec = JobSpec {
+        tenant: TenantId::default(),
+        actor: ActorId::default(),
+        job: JobId::new("j").unwrap(),
+        generation: Generation(1),
+        catalog: CatalogName::new("c").unwrap(),
+        list: Digest::of(b"list"),
+        plan: ShardPlan {
+            rows: 1,
+            shard_tracks: 1,
+        },
+        bundle: Digest::of(b"bundle"),
+        policy: Policy::default(),
+        submitted_at: UnixMillis(1),
+        retry: None,
+    };
+    JobRecord {
+        spec,
+        spec_sha256: Digest::of(b"spec"),
+        state,
+        lane: Lane::default(),
+        priority: 0,
+        changed_by: ActorId::default(),
+        changed_at: UnixMillis(1),
+        totals: None,
+        deadline: None,
+        requires: Requirements::default(),
+    }
+}
+
+#[test]
+fn a_job_that_publishes_or_is_closed_is_not_written_again_even_as_it_is() {
+    let name = ManifestName {
+        version: 1,
+        generation: Generation(1),
+        sha256: Digest::of(b"manifest"),
+    };
+    let closing = Closing {
+        by: ActorId::default(),
+        at: UnixMillis(1),
+        reason: String::new(),
+    };
+    let states = [
+        JobState::Running,
+        JobState::Paused,
+        JobState::Publishing,
+        JobState::Published(name),
+        JobState::Cancelled(closing),
+    ];
+    let may = [
+        [true, true, true, false, true],
+        [true, true, false, false, true],
+        [false, false, false, true, false],
+        [false; 5],
+        [false; 5],
+    ];
+    for (before, may) in states.iter().zip(may) {
+        for (after, may) in states.iter().zip(may) {
+            let (before, after) = (job(before.clone()), job(after.clone()));
+            let judged = job_change(Some(&before), &after);
+            assert_eq!(judged.is_ok(), may, "{:?} {:?}", before.state, after.state);
+        }
     }
 }
 
