@@ -113,6 +113,9 @@ pub(crate) enum Command {
     /// Signed folders of weights and rules.
     #[command(subcommand)]
     Bundle(Bundle),
+    /// Running an installation.
+    #[command(subcommand)]
+    Admin(Admin),
     /// Say what an error, reason or warning code means and what to do.
     Explain {
         /// The code, such as UNSUPPORTED_CODEC; without one, all are listed.
@@ -310,6 +313,11 @@ pub(crate) enum Node {
         /// The node.
         name: String,
     },
+    /// Say why a node does no work, or less than it could.
+    Explain {
+        /// The node.
+        name: String,
+    },
     /// Let a node take nothing new; what it has it finishes.
     Cordon {
         /// The node.
@@ -352,6 +360,25 @@ pub(crate) struct Revoke {
     /// Name of this revocation, so that repeating it with the same span changes nothing; random unless given.
     #[arg(long, value_name = "ID")]
     pub(crate) request_id: Option<String>,
+}
+
+/// Commands for those who run an installation.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// What the coordinator's core was told and did.
+    #[command(subcommand)]
+    Journal(Journal),
+}
+
+/// Commands on the journal, which a coordinator writes when started with `--journal DIR`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Journal {
+    /// Write the journal of the coordinator's reign up to now, for `trackscan-sim replay --journal FILE`.
+    Export {
+        /// The file to write; stdout unless given.
+        #[arg(long, value_name = "FILE")]
+        to: Option<PathBuf>,
+    },
 }
 
 /// Commands on bundles.

@@ -105,6 +105,11 @@ impl Client {
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
+    pub(crate) fn admin(&self) -> v1::admin_client::AdminClient<Channel> {
+        v1::admin_client::AdminClient::new(self.channel.clone())
+            .max_decoding_message_size(ANSWER_BYTES_MAX)
+    }
+
     pub(crate) fn bundles(&self) -> v1::bundles_client::BundlesClient<Channel> {
         v1::bundles_client::BundlesClient::new(self.channel.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use types::{Code, Epoch, Generation, Millis, Problem};
 
 use crate::effects::{Effect, Effects};
-use crate::journal::Journal;
+use crate::journal::{Journal, Written};
 use crate::{clock, gauges};
 
 /// Messages that wait for the driver. Beyond it callers wait at the channel, and the server's limits hold them.
@@ -37,6 +37,8 @@ enum Message {
         answer: oneshot::Sender<Result<Answer, Problem>>,
     },
     Look(Look),
+    /// The journal so far; none where none is written.
+    Journal(oneshot::Sender<Option<Written>>),
 }
 
 /// What handlers hold of the driver.
@@ -108,6 +110,17 @@ impl Handle {
             .await
             .map_err(|_| ended())?;
         answered.await.ok().flatten().ok_or_else(ended)
+    }
+
+    /// The journal of this reign so far, with what the core knows as its last line; none where none is written.
+    ///
+    /// # Errors
+    /// `NOT_LEADER` where the driver has ended.
+    pub(crate) async fn journal(&self) -> Result<Option<Written>, Problem> {
+        let (answer, answered) = oneshot::channel();
+        let message = Message::Journal(answer);
+        self.inbox.send(message).await.map_err(|_| ended())?;
+        answered.await.map_err(|_| ended())
     }
 
     /// A number that rises whenever records may have changed, for watchers.
@@ -241,6 +254,11 @@ impl Driver {
                     });
                 }
                 Message::Look(look) => look(&self.core, self.now()),
+                Message::Journal(answer) => {
+                    let journal = self.journal.as_mut();
+                    // The asker may be gone; then nobody wants it.
+                    let _ = answer.send(journal.map(|journal| journal.so_far(&self.core)));
+                }
             }
         }
         events

@@ -15,6 +15,15 @@ use types::{Code, Epoch, Millis, Problem};
 /// Largest journal, in bytes: days of a busy cluster, and no disk is filled by one that was forgotten.
 const JOURNAL_BYTES_MAX: u64 = 8 << 30;
 
+/// A journal as it lies on disk at a moment.
+#[derive(Debug)]
+pub(crate) struct Written {
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// Its length: more may be added, and nothing before that is changed.
+    pub(crate) bytes: u64,
+}
+
 /// A journal that is being written.
 pub(crate) struct Journal {
     path: PathBuf,
@@ -66,6 +75,15 @@ impl Journal {
         let line = self.writer.state(core);
         self.add(&line);
         self.flush();
+    }
+
+    /// The journal so far, after what the core knows.
+    pub(crate) fn so_far(&mut self, core: &Core) -> Written {
+        self.knows(core);
+        Written {
+            path: self.path.clone(),
+            bytes: self.bytes,
+        }
     }
 
     /// Hands what was added to the system: a coordinator that is killed after it has lost no line before.

@@ -23,8 +23,8 @@ use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
-    AgentsService, BundlesService, CatalogsService, JobsService, NodesService, ResultsService,
-    register_default, register_shipped,
+    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, NodesService,
+    ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
@@ -277,7 +277,8 @@ async fn lead(store: &dyn Store) -> Result<Epoch, Problem> {
 /// Every service, with the limits of its messages.
 async fn routes(app: Arc<App>) -> Result<Routes, Problem> {
     use v1::{
-        agents_server, bundles_server, catalogs_server, jobs_server, nodes_server, results_server,
+        admin_server, agents_server, bundles_server, catalogs_server, jobs_server, nodes_server,
+        results_server,
     };
     let (health, health_service) = tonic_health::server::health_reporter();
     let mut routes = Routes::builder();
@@ -296,6 +297,7 @@ async fn routes(app: Arc<App>) -> Result<Routes, Problem> {
     add!(nodes_server::NodesServer, NodesService);
     add!(bundles_server::BundlesServer, BundlesService);
     add!(agents_server::AgentsServer, AgentsService);
+    add!(admin_server::AdminServer, AdminService);
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use proto::v1::agents_server::{Agents, AgentsServer};
 use proto::v1::{self, order};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use types::JobSpec;
@@ -34,6 +35,8 @@ pub(crate) struct Books {
     pub(crate) left: bool,
     /// Commits are not answered while this is set.
     pub(crate) deaf: bool,
+    /// How far its wall clock is ahead of this machine's; where it is 0 it does not tell the time.
+    pub(crate) ahead_ms: i64,
 }
 
 impl Books {
@@ -75,8 +78,8 @@ pub(crate) struct Played {
 
 impl Played {
     /// Serves a job of so many tracks on a free port, for as long as the runtime lives. Makes so many grants until it may
-    /// make more.
-    pub(crate) async fn serve(spec: JobSpec, grants: usize) -> Self {
+    /// make more. Its wall clock is so far ahead.
+    pub(crate) async fn serve(spec: JobSpec, grants: usize, ahead_ms: i64) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let queue = (0..spec.plan.rows).step_by(GRANT_TRACKS as usize).collect();
         let books = Books {
@@ -84,6 +87,7 @@ impl Played {
             queue,
             grant_tracks: GRANT_TRACKS,
             grants_left: grants,
+            ahead_ms,
             ..Books::default()
         };
         let played = Self {
@@ -102,16 +106,30 @@ impl Played {
     }
 }
 
+/// The wall clock of a coordinator that is so far ahead.
+fn told(ahead_ms: i64) -> i64 {
+    match ahead_ms {
+        0 => 0,
+        ahead => wall_ms() + ahead,
+    }
+}
+
+/// This machine's wall clock.
+pub(crate) fn wall_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    i64::try_from(since.as_millis()).unwrap()
+}
+
 #[tonic::async_trait]
 impl Agents for Played {
     async fn join(
         &self,
         _: Request<v1::JoinRequest>,
     ) -> Result<Response<v1::JoinResponse>, Status> {
-        let session = self.look(|books| {
+        let (session, ahead_ms) = self.look(|books| {
             books.joins += 1;
             books.left = false;
-            books.joins
+            (books.joins, books.ahead_ms)
         });
         let (beat_every_ms, grant_lives_ms) = (200, 5_000);
         let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -122,6 +140,7 @@ impl Agents for Played {
             beat_every_ms,
             grant_lives_ms,
             version,
+            wall_ms: told(ahead_ms),
         }))
     }
 
@@ -178,12 +197,16 @@ impl Agents for Played {
             }
         });
         let orders = orders.collect();
-        self.look(|books| books.beats.push(beat));
+        let ahead_ms = self.look(|books| {
+            books.beats.push(beat);
+            books.ahead_ms
+        });
         Ok(Response::new(v1::BeatResponse {
             epoch: 1,
             orders,
             pull_now: false,
             drain: false,
+            wall_ms: told(ahead_ms),
         }))
     }
 

@@ -334,6 +334,34 @@ fn kill_9_of_worker_decoders_and_agent_loses_no_track_and_leaves_no_orphan() {
 }
 
 #[test]
+fn parts_carry_the_coordinators_time_whatever_the_machines_clock_says() {
+    const HOUR_MS: i64 = 3_600_000;
+    let tracks = [("a.wav", tone(1)), ("b.wav", tone(2))];
+    let options = Options {
+        ahead_ms: HOUR_MS,
+        ..Options::default()
+    };
+    let before = coordinator::wall_ms();
+    let mut world = World::new(&tracks, options);
+    world.rows(2);
+    let after = coordinator::wall_ms();
+    let commits = world.played.look(|books| books.commits.clone());
+    let made: Vec<_> = commits
+        .iter()
+        .flat_map(|commit| &commit.parts)
+        .flat_map(|part| &part.made)
+        .collect();
+    assert!(!made.is_empty());
+    for span in made {
+        let (from, to) = (span.from_ms - HOUR_MS, span.to_ms - HOUR_MS);
+        assert!(
+            before <= from && from <= to && to <= after,
+            "{span:?}: {before} to {after}"
+        );
+    }
+}
+
+#[test]
 fn a_part_without_an_answer_is_offered_again_by_the_agents_next_life() {
     let (a, b) = (tone(1), tone(2));
     let mut world = World::new(

@@ -45,6 +45,8 @@ pub(crate) struct Options {
     pub(crate) held: Option<&'static str>,
     /// Grants that are made until the test allows more; absent: all.
     pub(crate) grants: Option<usize>,
+    /// How far the coordinator's wall clock is ahead of this machine's.
+    pub(crate) ahead_ms: i64,
     pub(crate) policy: Policy,
 }
 
@@ -93,7 +95,7 @@ impl World {
         let played = runtime.block_on(async {
             let mut spec = prepare(&root, &storage).await;
             spec.policy = options.policy.clone();
-            Played::serve(spec, options.grants.unwrap_or(usize::MAX)).await
+            Played::serve(spec, options.grants.unwrap_or(usize::MAX), options.ahead_ms).await
         });
         let held = options.held.map(|name| Lease::take(&music.join(name)));
         let agent = start(&root, &played, &options);

@@ -1,5 +1,6 @@
 //! The commands: each reads its arguments, calls, and prints a view. One flat match from command to function.
 
+mod admin;
 mod bundle;
 mod catalog;
 mod doctor;
@@ -11,7 +12,7 @@ mod scan;
 mod steer;
 mod truth;
 
-use crate::args::{Bundle, Catalog, Cli, Command, Global, Node, Results, Scan};
+use crate::args::{Admin, Bundle, Catalog, Cli, Command, Global, Journal, Node, Results, Scan};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, problem};
 use crate::up;
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Result(command) => blocking(on_result(&global, command)),
         Command::Node(command) => blocking(on_node(&global, command)),
         Command::Bundle(command) => blocking(on_bundle(&global, command)),
+        Command::Admin(command) => blocking(on_admin(&global, command)),
     }
 }
 
@@ -147,11 +149,22 @@ async fn on_node(global: &Global, command: Node) -> Result<(), Failure> {
         match command {
             Node::Ls => node::ls(global, &client).await,
             Node::Get { name } => node::get(global, &client, name).await,
+            Node::Explain { name } => node::explain(global, &client, name).await,
             Node::Cordon { name } => node::duty(global, &client, name, v1::Duty::Cordoned).await,
             Node::Uncordon { name } => node::duty(global, &client, name, v1::Duty::Serving).await,
             Node::Drain { name } => node::duty(global, &client, name, v1::Duty::Draining).await,
             Node::Revoke(flags) => node::revoke(global, &client, flags).await,
             Node::Revocations => node::revocations(global, &client).await,
+        }
+    })
+    .await
+}
+
+async fn on_admin(global: &Global, command: Admin) -> Result<(), Failure> {
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        match command {
+            Admin::Journal(Journal::Export { to }) => admin::export_journal(&client, to).await,
         }
     })
     .await

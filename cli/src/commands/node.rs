@@ -1,10 +1,10 @@
-//! `node ls|get|cordon|uncordon|drain|revoke|revocations`.
+//! `node ls|get|explain|cordon|uncordon|drain|revoke|revocations`.
 
 use crate::args::{Global, Revoke};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::print;
-use crate::view::{NodeDetail, NodeList, RevocationList, Revoked};
+use crate::view::{NodeDetail, NodeExplained, NodeList, RevocationList, Revoked};
 use proto::v1;
 
 pub(super) async fn ls(global: &Global, client: &Client) -> Result<(), Failure> {
@@ -21,12 +21,21 @@ pub(super) async fn ls(global: &Global, client: &Client) -> Result<(), Failure> 
 }
 
 pub(super) async fn get(global: &Global, client: &Client, node: String) -> Result<(), Failure> {
+    let found = lookup(client, node).await?;
+    print(global, &NodeDetail::from(found))
+}
+
+pub(super) async fn explain(global: &Global, client: &Client, node: String) -> Result<(), Failure> {
+    let found = lookup(client, node).await?;
+    print(global, &NodeExplained::from(found))
+}
+
+async fn lookup(client: &Client, node: String) -> Result<v1::GetNodeResponse, Failure> {
     let request = v1::GetNodeRequest {
         caller: client.caller(),
         node,
     };
-    let answer = client.call(client.nodes().get_node(request)).await?;
-    print(global, &NodeDetail::from(answer))
+    client.call(client.nodes().get_node(request)).await
 }
 
 /// Says what a node may do, and shows it as it stands then.
@@ -47,7 +56,6 @@ pub(super) async fn duty(
 }
 
 pub(super) async fn revoke(global: &Global, client: &Client, flags: Revoke) -> Result<(), Failure> {
-    let now = || jiff::Timestamp::now().as_millisecond();
     let request = v1::RevokeRequest {
         caller: client.caller(),
         revocation: flags
@@ -56,7 +64,7 @@ pub(super) async fn revoke(global: &Global, client: &Client, flags: Revoke) -> R
         node: flags.name,
         device: flags.device.unwrap_or_default(),
         from_ms: flags.from,
-        to_ms: flags.to.unwrap_or_else(now),
+        to_ms: flags.to.unwrap_or_default(),
         reason: flags.reason,
     };
     let answer = client.call(client.nodes().revoke(request)).await?;

@@ -1,6 +1,6 @@
 //! Views of why a job, a shard or a node stands where it stands.
 
-use super::JobView;
+use super::{JobView, NodeView};
 use crate::output::{Paint, Records, View, table};
 use proto::v1;
 use schemars::JsonSchema;
@@ -39,6 +39,29 @@ impl ReasonView {
         };
         format!("{}: {}{held}\n  fix: {}", self.code, self.cause, self.fix)
     }
+}
+
+fn records(reasons: &[ReasonView]) -> Records {
+    let row = |r: &ReasonView| {
+        vec![
+            r.code.clone(),
+            r.tracks.to_string(),
+            r.cause.clone(),
+            r.fix.clone(),
+        ]
+    };
+    Records {
+        header: vec!["CODE", "TRACKS", "CAUSE", "FIX"],
+        rows: reasons.iter().map(row).collect(),
+    }
+}
+
+fn told(reasons: &[ReasonView]) -> String {
+    if reasons.is_empty() {
+        return "nothing holds it up".to_owned();
+    }
+    let lines: Vec<String> = reasons.iter().map(ReasonView::lines).collect();
+    lines.join("\n")
 }
 
 /// A shard of a job.
@@ -109,18 +132,7 @@ impl View for Explained {
     }
 
     fn records(&self) -> Records {
-        let row = |r: &ReasonView| {
-            vec![
-                r.code.clone(),
-                r.tracks.to_string(),
-                r.cause.clone(),
-                r.fix.clone(),
-            ]
-        };
-        Records {
-            header: vec!["CODE", "TRACKS", "CAUSE", "FIX"],
-            rows: self.reasons.iter().map(row).collect(),
-        }
+        records(&self.reasons)
     }
 
     fn table(&self, _: Paint) -> String {
@@ -128,12 +140,7 @@ impl View for Explained {
             "job {} is {}: {} of {} tracks done",
             self.status.job, self.status.state, self.status.tracks_done, self.status.tracks
         );
-        let reasons = if self.reasons.is_empty() {
-            "nothing holds it up".to_owned()
-        } else {
-            let lines: Vec<String> = self.reasons.iter().map(ReasonView::lines).collect();
-            lines.join("\n")
-        };
+        let reasons = told(&self.reasons);
         if self.shards.is_empty() {
             return format!("{head}\n{reasons}");
         }
@@ -153,5 +160,46 @@ impl View for Explained {
             rows: self.shards.iter().map(row).collect(),
         });
         format!("{head}\n{reasons}\n\n{shards}")
+    }
+}
+
+/// `node explain`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct NodeExplained {
+    /// The node's name.
+    node: String,
+    /// Its state.
+    state: String,
+    /// Why it does no work, the heaviest first; empty where it does.
+    reasons: Vec<ReasonView>,
+}
+
+impl From<v1::GetNodeResponse> for NodeExplained {
+    fn from(wire: v1::GetNodeResponse) -> Self {
+        let node = NodeView::from(wire.node.unwrap_or_default());
+        Self {
+            node: node.name,
+            state: node.state,
+            reasons: wire.reasons.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl View for NodeExplained {
+    fn names(&self) -> Vec<String> {
+        self.reasons.iter().map(|r| r.code.clone()).collect()
+    }
+
+    fn records(&self) -> Records {
+        records(&self.reasons)
+    }
+
+    fn table(&self, _: Paint) -> String {
+        format!(
+            "node {} is {}\n{}",
+            self.node,
+            self.state,
+            told(&self.reasons)
+        )
     }
 }

@@ -14,8 +14,9 @@ mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
-pub(crate) use explain::{Explained, ReasonView};
+pub(crate) use explain::{Explained, NodeExplained, ReasonView};
 pub(crate) use job::{JobList, JobView, Submitted};
+use node::NodeView;
 pub(crate) use node::{NodeDetail, NodeList};
 pub(crate) use result::{RowDetail, RowList, Verified};
 pub(crate) use revocation::{RevocationList, Revoked};
@@ -167,6 +168,7 @@ mod tests {
             ("doctor", schemars::schema_for!(Checks)),
             ("explain", schemars::schema_for!(CodeList)),
             ("node-get", schemars::schema_for!(NodeDetail)),
+            ("node-explain", schemars::schema_for!(NodeExplained)),
             ("node-ls", schemars::schema_for!(NodeList)),
             ("node-revocations", schemars::schema_for!(RevocationList)),
             ("node-revoke", schemars::schema_for!(Revoked)),

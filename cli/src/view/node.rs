@@ -44,9 +44,9 @@ impl From<v1::DeviceStatus> for DeviceView {
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct NodeView {
     /// Its name.
-    name: String,
+    pub(super) name: String,
     /// `ready`, `cordoned`, `draining`, `lost` or `left`.
-    state: String,
+    pub(super) state: String,
     /// Number of this life of its agent.
     session: u64,
     /// Version of its agent.

@@ -1,6 +1,7 @@
 //! One service each: a handler checks what came over the wire, asks the core, the shelf or storage, and words the
 //! answer. Handlers hold no state of their own.
 
+mod admin;
 mod agents;
 mod bundles;
 mod catalogs;
@@ -11,6 +12,7 @@ mod offered;
 mod pages;
 mod results;
 
+pub(crate) use admin::AdminService;
 pub(crate) use agents::AgentsService;
 pub(crate) use bundles::{BundlesService, register_default, register_shipped};
 pub(crate) use catalogs::CatalogsService;

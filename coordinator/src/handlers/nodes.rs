@@ -168,13 +168,17 @@ fn duty(number: i32) -> Result<Duty, FieldError> {
     }
 }
 
+/// What is to be revoked. Parts carry this coordinator's time, and none is made yet of a time to come: a span that ends then, or
+/// at no time, ends now.
 fn wished(wire: v1::RevokeRequest) -> Result<Revoke, FieldError> {
+    let now = clock::wall();
+    let to = Some(UnixMillis(wire.to_ms)).filter(|to| to.0 != 0 && *to < now);
     Ok(Revoke {
         revocation: parsed("revocation", &wire.revocation)?,
         node: parsed("node", &wire.node)?,
         device: Some(wire.device).filter(|device| !device.is_empty()),
         from: UnixMillis(wire.from_ms),
-        to: UnixMillis(wire.to_ms),
+        to: to.unwrap_or(now),
         reason: wire.reason,
     })
 }

@@ -1,5 +1,6 @@
 //! The agents' messages into the core's requests, and the core's answers back.
 
+use crate::clock;
 use proto::field::{FieldError, enumerated, parsed, required};
 use proto::v1;
 use scheduler::record::{Care, Made, PartKind, VerdictCounts};
@@ -35,6 +36,7 @@ pub(crate) fn joined(answer: JoinAnswer) -> v1::JoinResponse {
         beat_every_ms: millis(answer.beat_every),
         grant_lives_ms: millis(answer.grant_lives),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        wall_ms: clock::wall().0,
     }
 }
 
@@ -163,6 +165,7 @@ pub(crate) fn beaten(answer: BeatAnswer) -> v1::BeatResponse {
         orders: answer.orders.into_iter().map(grant_order).collect(),
         pull_now: answer.pull_now,
         drain: answer.drain,
+        wall_ms: clock::wall().0,
     }
 }
 

@@ -43,7 +43,7 @@ async fn health_and_reflection_answer_for_every_service() {
         .map(|s| s.name)
         .filter(|name| name.starts_with("trackscan."))
         .collect();
-    assert_eq!(ours.len(), 6, "{ours:?}");
+    assert_eq!(ours.len(), 7, "{ours:?}");
     for service in ours {
         let status = health
             .check(HealthCheckRequest { service })

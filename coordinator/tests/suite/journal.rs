@@ -1,11 +1,13 @@
 //! The journal of a real run, fed to a core again.
 
 use proto::v1;
+use proto::v1::admin_client::AdminClient;
 use scheduler::journal::{JournalError, Replay, Replayed};
+use tonic::Status;
 
 use crate::agent::Agent;
-use crate::people::People;
-use crate::world::World;
+use crate::people::{People, caller, code};
+use crate::world::{Running, World};
 
 fn replayed(text: &str) -> Result<Replayed, JournalError> {
     let mut replay = Replay::new();
@@ -13,6 +15,31 @@ fn replayed(text: &str) -> Result<Replayed, JournalError> {
         replay.line(line)?;
     }
     Ok(replay.end())
+}
+
+/// What `scanctl admin journal export` fetches.
+async fn exported(coordinator: &Running) -> Result<String, Status> {
+    let mut admin = AdminClient::new(coordinator.channel().await);
+    let request = v1::ExportJournalRequest { caller: caller() };
+    let mut chunks = admin.export_journal(request).await?.into_inner();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = chunks.message().await? {
+        bytes.extend(chunk.data);
+        if chunk.last {
+            return Ok(String::from_utf8(bytes).unwrap());
+        }
+    }
+    panic!("the stream ended before the journal");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_without_a_journal_says_how_to_have_one() {
+    let world = World::new(0);
+    let coordinator = world.start(&[]).await;
+    let refused = exported(&coordinator).await.unwrap_err();
+    assert_eq!(code(&refused), "NOT_FOUND");
+    assert!(refused.message().contains("--journal DIR"), "{refused:?}");
+    coordinator.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -29,13 +56,21 @@ async fn the_journal_of_a_real_run_leads_a_core_to_the_same_records_and_a_change
     agent.work().await;
     let told = people.watch(&job).await;
     assert_eq!(told.last().unwrap().state(), v1::JobState::Published);
+    let exported = exported(&coordinator).await.unwrap();
+    let so_far = replayed(&exported).unwrap();
+    assert_eq!((so_far.states, so_far.torn), (1, false));
+    assert!(
+        so_far.records > 0,
+        "it ends with what the core knows: {so_far:?}"
+    );
     coordinator.stop().await.unwrap();
 
     let files: Vec<_> = std::fs::read_dir(&journals).unwrap().collect();
     assert_eq!(files.len(), 1, "one reign");
     let text = std::fs::read_to_string(files[0].as_ref().unwrap().path()).unwrap();
     let again = replayed(&text).unwrap();
-    assert_eq!((again.cores, again.states, again.torn), (1, 1, false));
+    assert_eq!((again.cores, again.states, again.torn), (1, 2, false));
+    assert!(text.starts_with(&exported), "the export is its beginning");
     assert!(again.events > 10 && again.records > 0, "{again:?}");
 
     // One digit of one event is another: the line is named.

@@ -16,9 +16,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 use types::{
     ActorId, Attempt, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session, Stage, TenantId,
+    UnixMillis,
 };
 
 use crate::claim::{Claim, Verdicts};
+use crate::clock::FleetClock;
 use crate::coordinator::{Coordinator, GrantInfo, Introduction, Work};
 
 /// Longest wait for an answer: two beats and a half, so that a lost call costs a beat and not the grant.
@@ -37,6 +39,8 @@ pub struct GrpcCoordinator {
     node: NodeId,
     /// Names of the devices, by number.
     devices: Vec<String>,
+    /// Set by what the coordinator says.
+    clock: FleetClock,
 }
 
 impl GrpcCoordinator {
@@ -48,6 +52,7 @@ impl GrpcCoordinator {
         address: &str,
         node: NodeId,
         devices: Vec<String>,
+        clock: FleetClock,
     ) -> Result<Self, tonic::transport::Error> {
         let endpoint = Endpoint::from_shared(address.to_owned())?
             .connect_timeout(CONNECT_DEADLINE)
@@ -61,6 +66,7 @@ impl GrpcCoordinator {
             client,
             node,
             devices,
+            clock,
         })
     }
 
@@ -95,6 +101,7 @@ impl Coordinator for GrpcCoordinator {
             nonce: node.nonce,
         };
         let answer = taken("Join", self.client.clone().join(request).await)?;
+        self.clock.set(UnixMillis(answer.wall_ms));
         Ok(Joined {
             session: Session(answer.session),
             beat_every: Millis(answer.beat_every_ms.into()),
@@ -135,6 +142,7 @@ impl Coordinator for GrpcCoordinator {
             draining: call.draining,
         };
         let answer = taken("Beat", self.client.clone().beat(request).await)?;
+        self.clock.set(UnixMillis(answer.wall_ms));
         understood("Beat", beaten(answer))
     }
 

@@ -5,6 +5,7 @@
 //! can decide, parses no container, links no libtorch, and never trusts a word of a decoder.
 
 mod claim;
+mod clock;
 mod coordinator;
 mod fetch;
 mod grpc;
@@ -20,6 +21,7 @@ mod tracks;
 mod worker;
 
 pub use claim::{Claim, Made, Verdicts};
+pub use clock::FleetClock;
 pub use coordinator::{Coordinator, GrantInfo, Introduction, Work};
 pub use grpc::GrpcCoordinator;
 pub use node::{Ended, Equipment, Node};

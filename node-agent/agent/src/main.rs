@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent::settings::{PROGRAM, Raw, Settings};
-use agent::{Ended, Equipment, GrpcCoordinator, Node};
+use agent::{Ended, Equipment, FleetClock, GrpcCoordinator, Node};
 use runtime::config::Loaded;
 use runtime::process;
 use rustix::fs::{FlockOperation, flock};
@@ -36,15 +36,21 @@ async fn work(settings: Settings, devices: Vec<types::Device>) -> Result<(), Pro
     let storage =
         Storage::open(&settings.storage).map_err(|error| Problem::of(error.code(), &error))?;
     let names = devices.iter().map(ToString::to_string).collect();
-    let coordinator =
-        GrpcCoordinator::new(&settings.coordinator, settings.node.name.clone(), names)
-            .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?;
+    let clock = FleetClock::default();
+    let coordinator = GrpcCoordinator::new(
+        &settings.coordinator,
+        settings.node.name.clone(),
+        names,
+        clock.clone(),
+    )
+    .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?;
     tracing::info!(node = %settings.node.name, devices = devices.len(), decoders = settings.node.decoders, "node starts");
     let equipment = Equipment {
         settings: settings.node,
         devices,
         storage,
         coordinator: Arc::new(coordinator),
+        clock,
     };
     let node = Node::start(equipment)?;
     process::ready(None);

@@ -9,7 +9,7 @@ mod unfinished;
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use agent_core::{
     Action, Actions, CallError, Config, Core, Death, DeviceNo, Event, Found, GrantKey, PartNo,
@@ -22,11 +22,10 @@ use engine::{FromWorker, Load, Loaded, ToWorker, WorkerStats};
 use runtime::shutdown::Shutdown;
 use storage::{Sources, Storage};
 use tokio::sync::mpsc;
-use types::{
-    CatalogRow, Code, Device, Digest, Millis, Ordinal, PullNo, Session, TrackSet, UnixMillis,
-};
+use types::{CatalogRow, Code, Device, Digest, Millis, Ordinal, PullNo, Session, TrackSet};
 use types::{Problem, SourceName};
 
+use crate::clock::FleetClock;
 use crate::coordinator::{Coordinator, Introduction, Work};
 use crate::fetch::Fetcher;
 use crate::news::{Decoded, News, Teller, queue};
@@ -53,12 +52,15 @@ pub struct Equipment {
     pub storage: Storage,
     /// Who gives it work.
     pub coordinator: Arc<dyn Coordinator>,
+    /// What its parts are stamped with.
+    pub clock: FleetClock,
 }
 
 /// A node at work.
 pub struct Node {
     settings: NodeSettings,
     coordinator: Arc<dyn Coordinator>,
+    clock: FleetClock,
     storage: Storage,
     introduction: Arc<Introduction>,
     sources: Sources,
@@ -134,6 +136,7 @@ impl Node {
             devices,
             storage,
             coordinator,
+            clock,
         } = equipment;
         let internal = |error: std::io::Error| {
             Problem::new(Code::Internal, format!("start the node: {error}"))
@@ -168,6 +171,7 @@ impl Node {
                 flush_every: settings.flush_every,
             }),
             coordinator,
+            clock,
             storage,
             introduction,
             sources,
@@ -416,14 +420,6 @@ impl Seat {
             State::Empty | State::Fetching(_) | State::Loading(..) => None,
         }
     }
-}
-
-/// This machine's wall clock: for records that are shown.
-fn wall() -> UnixMillis {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A number that no other life of this node has, but for bad luck in 2^64.

@@ -143,7 +143,7 @@ impl Hostile {
         Ok(self.channel.send(&FromDecoder::Failed(Failure {
             token: job.token,
             code: Code::Damaged,
-            detail: ESCAPE.repeat(10_000),
+            detail: ESCAPE.repeat(1_000),
             samples: 0,
             cpu_us: 0,
             retire: false,

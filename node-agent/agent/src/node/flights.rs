@@ -10,7 +10,7 @@ impl Node {
         grant: GrantKey,
         ordinal: Ordinal,
     ) {
-        let flight = Flight::new((grant.clone(), ordinal), (device, slot), wall());
+        let flight = Flight::new((grant.clone(), ordinal), (device, slot), self.clock.now());
         self.flights.insert(token, flight);
         let track = self
             .books
@@ -72,7 +72,7 @@ impl Node {
             return;
         };
         let row = rows::rejected(track, &book.info.spec, code, None);
-        let now = wall();
+        let now = self.clock.now();
         let made = MadeRow {
             row,
             ledger: types::Ledger::default(),
@@ -142,7 +142,7 @@ impl Node {
             row,
             ledger,
             from: flight.begun,
-            to: wall(),
+            to: self.clock.now().max(flight.begun),
             screened_from: Some(flight.begun),
         };
         book.made.insert(flight.ordinal, made);
@@ -168,7 +168,7 @@ impl Node {
             row,
             ledger,
             from: flight.begun,
-            to: wall(),
+            to: self.clock.now().max(flight.begun),
             screened_from: None,
         };
         book.made.insert(flight.ordinal, made);

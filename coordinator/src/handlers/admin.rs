@@ -1,0 +1,85 @@
+//! The service for those who run the installation: the journal of the reign, while it goes on. Changes nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proto::v1;
+use proto::v1::admin_server::Admin;
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tonic::{Request as Call, Response, Status};
+use types::{Code, Problem};
+
+use crate::app::App;
+use crate::audit;
+use crate::rpc::{self, Answers, Sender};
+
+/// Bytes in one chunk: a quarter of a message.
+const CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// The service.
+pub(crate) struct AdminService(pub(crate) Arc<App>);
+
+#[tonic::async_trait]
+impl Admin for AdminService {
+    type ExportJournalStream = Answers<v1::JournalChunk>;
+
+    async fn export_journal(
+        &self,
+        call: Call<v1::ExportJournalRequest>,
+    ) -> Result<Response<Self::ExportJournalStream>, Status> {
+        let (app, wire) = (self.0.clone(), call.into_inner());
+        rpc::streamed("ExportJournal", move |answers| export(app, wire, answers))
+    }
+}
+
+async fn export(
+    app: Arc<App>,
+    wire: v1::ExportJournalRequest,
+    answers: Sender<v1::JournalChunk>,
+) -> Result<(), Problem> {
+    let caller = proto::caller(wire.caller)?;
+    let outcome = journal(&app, &answers).await;
+    // A journal holds what every tenant's people and nodes asked.
+    audit::line(&caller, "ExportJournal", "the journal", &outcome);
+    outcome
+}
+
+async fn journal(app: &App, answers: &Sender<v1::JournalChunk>) -> Result<(), Problem> {
+    let written = app.driver.journal().await?.ok_or_else(|| {
+        Problem::new(
+            Code::NotFound,
+            "export the journal of a coordinator that writes none: it does when started with --journal DIR",
+        )
+    })?;
+    let failed = |error| unreadable(&written.path, &error);
+    let file = File::open(&written.path).await.map_err(failed)?;
+    send(file.take(written.bytes), answers)
+        .await
+        .map_err(failed)
+}
+
+/// Sends what the file holds. Where nobody takes it any more there is nothing left to do.
+async fn send(
+    mut file: impl AsyncRead + Unpin,
+    answers: &Sender<v1::JournalChunk>,
+) -> std::io::Result<()> {
+    loop {
+        let mut data = Vec::with_capacity(CHUNK_BYTES_MAX);
+        (&mut file)
+            .take(CHUNK_BYTES_MAX as u64)
+            .read_to_end(&mut data)
+            .await?;
+        let last = data.is_empty();
+        if answers.send(v1::JournalChunk { data, last }).await.is_err() || last {
+            return Ok(());
+        }
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::new(
+        Code::Internal,
+        format!("read journal `{}`: {error}", path.display()),
+    )
+}
