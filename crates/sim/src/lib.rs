@@ -36,6 +36,7 @@ mod revoked;
 mod shares;
 mod shelf;
 mod sweep;
+mod trail;
 mod truth;
 mod wire;
 mod wishes;
