@@ -76,7 +76,7 @@ impl AgentsService {
         let info = wire::join(wire)?;
         let what = info.node.to_string();
         let answer = self.ask(&caller, Request::Join(info)).await;
-        audit::line(&caller, "Join", &what, &answer);
+        audit::refusal(&caller, "Join", &what, &answer);
         match answer? {
             Answer::Joined(joined) => Ok(wire::joined(joined)),
             other => Err(unexpected("Join", &other)),
@@ -88,17 +88,9 @@ impl AgentsService {
         let pull = wire::pull(wire)?;
         let what = pull.node.to_string();
         let answer = self.ask(&caller, Request::Pull(pull)).await;
+        audit::refusal(&caller, "Pull", &what, &answer);
         match answer? {
-            Answer::Pulled(pulled) => {
-                for grant in &pulled.grants {
-                    let what = format!(
-                        "{what}: {} shard {} attempt {}",
-                        grant.job, grant.shard, grant.attempt
-                    );
-                    audit::line(&caller, "Pull", &what, &Ok(()));
-                }
-                Ok(self.pulled(pulled))
-            }
+            Answer::Pulled(pulled) => Ok(self.pulled(pulled)),
             other => Err(unexpected("Pull", &other)),
         }
     }
@@ -140,7 +132,7 @@ impl AgentsService {
             commit.node, commit.job, commit.shard, commit.attempt
         );
         let answer = self.ask(&caller, Request::Commit(commit)).await;
-        audit::line(&caller, "Commit", &what, &answer);
+        audit::refusal(&caller, "Commit", &what, &answer);
         match answer? {
             Answer::Committed(committed) => Ok(wire::committed(committed)),
             other => Err(unexpected("Commit", &other)),
@@ -160,7 +152,7 @@ impl AgentsService {
                 },
             )
             .await;
-        audit::line(&caller, "Leave", &what, &answer);
+        audit::refusal(&caller, "Leave", &what, &answer);
         match answer? {
             Answer::Done => Ok(v1::LeaveResponse {}),
             other => Err(unexpected("Leave", &other)),
