@@ -15,7 +15,7 @@ use types::{Code, Epoch, Generation, Millis, Problem};
 
 use crate::effects::{Effect, Effects};
 use crate::journal::{Journal, Written};
-use crate::{clock, gauges};
+use crate::{audit, clock, gauges};
 
 /// Messages that wait for the driver. Beyond it callers wait at the channel, and the server's limits hold them.
 const INBOX_MAX: usize = 1024;
@@ -332,6 +332,7 @@ impl Driver {
                 // The caller may have gone away; what was stored stands all the same.
                 let _ = self.calls.remove(&call).map(|caller| caller.send(answer));
             }
+            Action::Audit { by, change } => audit::change(by.as_ref(), &change),
             Action::Ready { epoch } => {
                 tracing::info!(%epoch, "state is read, calls are answered");
                 self.ready.send_replace(true);

@@ -1,7 +1,8 @@
 //! The cluster in a few numbers for Prometheus, taken from the core's views now and then. They are of the whole
-//! installation, all tenants together; labels are bounded: states only.
+//! installation, all tenants together; labels are bounded: states and ids of invariants.
 
 use scheduler::Core;
+use scheduler::invariants::Invariant;
 use scheduler::record::JobState;
 use types::Millis;
 
@@ -28,8 +29,14 @@ pub(crate) fn set(core: &Core, now: Millis) {
     for (state, nodes) in [("live", live.len()), ("silent", silent.len())] {
         metrics::gauge!("scan_nodes", "state" => state).set(nodes as f64);
     }
-    let violations: u64 = core.violations().values().sum();
-    metrics::counter!("scan_invariant_violations_total").absolute(violations);
+    let violations = core.violations();
+    for id in Invariant::ALL.iter().chain([&Invariant::Internal]) {
+        let count = violations.get(id).copied().unwrap_or_default();
+        metrics::counter!("scan_invariant_violations_total", "invariant" => id.to_string())
+            .absolute(count);
+    }
+    // As many as `scan_change_lines_total` has counted, once both are read at rest.
+    metrics::counter!("scan_changes_applied_total").absolute(core.changes_applied());
 }
 
 const fn is_open(state: &JobState) -> bool {

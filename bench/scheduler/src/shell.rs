@@ -180,7 +180,8 @@ impl Shell {
                 self.tell(Event::Read { id, outcome }, answers);
             }
             Action::WriteManifest { plan } => self.publish(plan, answers),
-            Action::Ready { .. }
+            Action::Audit { .. }
+            | Action::Ready { .. }
             | Action::StepDown { .. }
             | Action::MarkCancelled { .. }
             | Action::MarkRevoked { .. } => {}

@@ -77,7 +77,7 @@ impl AgentsService {
         let info = wire::join(wire)?;
         let what = info.node.to_string();
         let answer = self.ask(&caller, Request::Join(info)).await;
-        audit::line(&caller, "Join", &what, &answer);
+        audit::refusal(&caller, "Join", &what, &answer);
         match answer? {
             Answer::Joined(joined) => Ok(wire::joined(joined)),
             other => Err(unexpected("Join", &other)),
@@ -89,17 +89,9 @@ impl AgentsService {
         let pull = wire::pull(wire)?;
         let what = pull.node.to_string();
         let answer = self.ask(&caller, Request::Pull(pull)).await;
+        audit::refusal(&caller, "Pull", &what, &answer);
         match answer? {
-            Answer::Pulled(pulled) => {
-                for grant in &pulled.grants {
-                    let what = format!(
-                        "{what}: {} shard {} attempt {}",
-                        grant.job, grant.shard, grant.attempt
-                    );
-                    audit::line(&caller, "Pull", &what, &Ok(()));
-                }
-                Ok(self.pulled(pulled))
-            }
+            Answer::Pulled(pulled) => Ok(self.pulled(pulled)),
             other => Err(unexpected("Pull", &other)),
         }
     }
@@ -145,7 +137,7 @@ impl AgentsService {
             Ok(()) => self.ask(&caller, Request::Commit(commit)).await,
             Err(problem) => Err(problem),
         };
-        audit::line(&caller, "Commit", &what, &answer);
+        audit::refusal(&caller, "Commit", &what, &answer);
         match answer? {
             Answer::Committed(committed) => Ok(wire::committed(committed)),
             other => Err(unexpected("Commit", &other)),
@@ -165,7 +157,7 @@ impl AgentsService {
                 },
             )
             .await;
-        audit::line(&caller, "Leave", &what, &answer);
+        audit::refusal(&caller, "Leave", &what, &answer);
         match answer? {
             Answer::Done => Ok(v1::LeaveResponse {}),
             other => Err(unexpected("Leave", &other)),

@@ -107,7 +107,7 @@ impl NodesService {
             duty,
         };
         let answer = self.0.driver.call(core_caller(&caller), request).await;
-        audit::line(&caller, "SetDuty", &format!("{node}: {duty:?}"), &answer);
+        audit::refusal(&caller, "SetDuty", &format!("{node}: {duty:?}"), &answer);
         match answer? {
             Answer::Done => Ok(v1::SetDutyResponse {
                 node: self.seen(caller.tenant, node).await?.node,
@@ -125,7 +125,7 @@ impl NodesService {
             .driver
             .call(core_caller(&caller), Request::Revoke(wish))
             .await;
-        audit::line(&caller, "Revoke", &what, &answer);
+        audit::refusal(&caller, "Revoke", &what, &answer);
         match answer? {
             Answer::Revoked {
                 revocation,

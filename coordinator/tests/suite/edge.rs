@@ -112,6 +112,12 @@ async fn every_change_leaves_a_line_in_the_audit_trail_and_sigterm_ends_the_proc
         job: "last".to_owned(),
         reason: String::new(),
     };
+    let unknown = v1::CancelJobRequest {
+        job: "nowhere".to_owned(),
+        ..cancel.clone()
+    };
+    people.jobs.cancel_job(unknown).await.unwrap_err();
+    people.jobs.cancel_job(cancel.clone()).await.unwrap();
     people.jobs.cancel_job(cancel).await.unwrap();
     let lines = process.lines.clone();
     let audit = process.audit();
@@ -121,6 +127,7 @@ async fn every_change_leaves_a_line_in_the_audit_trail_and_sigterm_ends_the_proc
         "Import OK",
         "SubmitJob OK",
         "SubmitJob ALREADY_EXISTS",
+        "CancelJob NOT_FOUND",
         "CancelJob OK",
     ];
     assert_eq!(audit, expected, "{:#?}", lines.lock().unwrap());

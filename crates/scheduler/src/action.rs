@@ -2,6 +2,7 @@
 //! reads, writes and storage effects may overlap, for the core never sends an answer before what it rests on is back.
 
 use crate::event::{CallId, ReadId, Revision, WriteId};
+use crate::invariants::Change;
 use crate::record::{Care, JobState, PartKind, RevocationRecord, Totals, VerdictCounts};
 use crate::{Blocked, JobKey, RevocationKey};
 use alloc::string::String;
@@ -37,6 +38,13 @@ pub enum Action {
         call: CallId,
         /// The answer, or why not.
         answer: Result<Answer, Problem>,
+    },
+    /// Write the line of a change that the store has taken into the audit trail. Comes before any answer that rests on it.
+    Audit {
+        /// Who made it, where somebody did; `None` for what the core did by itself.
+        by: Option<ActorId>,
+        /// What changed.
+        change: Change,
     },
     /// Put the cancel marker beside the job's specification in storage; answer with [`crate::Event::CancelMarked`].
     MarkCancelled {

@@ -139,7 +139,7 @@ impl Reign {
         }
         self.reclaimed = Some(now);
         for _ in 0..TAIL_LOOKS_MAX {
-            let Some(next) = self.next_unhelped() else {
+            let Some(next) = self.next_unhelped(now, hungry) else {
                 return false;
             };
             match self.help_tail(now, next) {
@@ -151,12 +151,12 @@ impl Reign {
         false
     }
 
-    /// The first in line for the tail that still wants work.
-    fn next_unhelped(&mut self) -> Option<NodeNo> {
+    /// The first in line for the tail that still wants work; the one that asks now does.
+    fn next_unhelped(&mut self, now: Millis, asking: NodeNo) -> Option<NodeNo> {
         loop {
             let next = self.unhelped.pop_front()?;
-            let node = self.nodes.get(&next);
-            if node.is_some_and(|node| node.hungry_since.is_some()) {
+            let wants = |node: &Node| node.hungry_since.is_some() && node.serves(now);
+            if next == asking || self.nodes.get(&next).is_some_and(wants) {
                 return Some(next);
             }
         }

@@ -12,7 +12,7 @@ use crate::limits::{
 use crate::mutants::{self, Mutant};
 use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord};
 use crate::state::{JobNo, Slot};
-use crate::{Action, Compare, Op, Request, Txn};
+use crate::{Action, Compare, Op, Request, Txn, What};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -40,6 +40,9 @@ pub(crate) struct Change {
     /// The stored form; `None` removes the key.
     pub(crate) value: Option<Vec<u8>>,
     pub(crate) record: Record,
+    /// What it changes of the record at that revision, for the audit trail: a read on its way may install it before its
+    /// outcome is known.
+    pub(crate) says: Vec<What>,
 }
 
 /// Changes that happen together or not at all, with the job record they rest on.

@@ -13,7 +13,7 @@
 //! - The conversation: `event` and `action`; what the store holds: [`record`], under the keys of `key`; every bound:
 //!   [`limits`]; what must hold of every change: [`invariants`].
 //! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
-//!   the store), `stage`, `settle` (what became of writes), `install` (what follows from a stored record) with `backoff`,
+//!   the store), `stage`, `settle` (what became of writes), `audit`, `install` (what follows from a stored record) with `backoff`,
 //!   `reply`, `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
@@ -24,6 +24,7 @@
 extern crate alloc;
 
 mod action;
+mod audit;
 mod backoff;
 mod beat;
 mod blocked;
@@ -81,6 +82,7 @@ pub use event::{
     PartClaim, Pull, ReadId, ReadOutcome, Refusal, Released, Request, Revision, Revoke,
     StorageOutcome, StoredEntry, Submission, WorkerDeath, WriteId,
 };
+pub use invariants::{Change, What};
 pub use key::{JobKey, KeyError, NodeKey, RecordKey, RevocationKey};
 pub use orphans::{Fate, PartName};
 pub use reign::Core;

@@ -95,6 +95,8 @@ pub(crate) struct Reign {
     pub(crate) store_failures: u32,
     /// Changes that broke an invariant and were not written. Zero, or there is a bug.
     pub(crate) violations: BTreeMap<crate::invariants::Invariant, u64>,
+    /// Changes that the store is known to have taken, as the audit trail counts them.
+    pub(crate) applied: u64,
     /// Set when the reign is over.
     pub(crate) over: Option<StepDown>,
 }
@@ -252,6 +254,7 @@ impl Reign {
             store_trouble: None,
             store_failures: 0,
             violations: BTreeMap::new(),
+            applied: 0,
             over: None,
         }
     }

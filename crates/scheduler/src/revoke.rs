@@ -7,6 +7,7 @@
 
 use crate::desk::{Asked, Change, Record, Unit, UnitEnd};
 use crate::event::{Revoke, StorageOutcome};
+use crate::invariants::{Seen, says};
 use crate::key::RecordKey;
 use crate::limits::{DEVICE_NAME_BYTES_MAX, REVOCATIONS_MAX, REVOKED_JOBS_MAX};
 use crate::mutants::{self, Mutant};
@@ -223,11 +224,14 @@ impl Reign {
     /// A change of a revocation's record.
     pub(crate) fn revocation_unit(&self, no: RevNo, record: RevocationRecord) -> Option<Unit> {
         let entry = self.revocations.get(&no)?;
+        let before = entry.stored.as_ref();
+        let before = before.map(|stored| Seen::Revocation(&stored.record));
         let change = Change {
             slot: Slot::Revocation(no),
             path: RecordKey::Revocation(entry.key.clone()).path(self.generation),
             guard: entry.stored.as_ref().map(|stored| stored.revision),
             value: Some(record::encode(&record)),
+            says: says(before, Some(Seen::Revocation(&record))),
             record: Record::Revocation(Box::new(record)),
         };
         Some(Unit::one(change, None))

@@ -227,6 +227,9 @@ impl Reign {
     }
 
     fn unit_ended(&mut self, turn: &mut Turn<'_>, unit: Unit, ended: &UnitEnd) {
+        if matches!(ended, UnitEnd::Applied(_)) {
+            self.audit(turn, &unit);
+        }
         for change in unit.changes {
             if let (Slot::Shard(job, _), None) = (change.slot, &change.value) {
                 self.removal_ended(job);

@@ -1,8 +1,9 @@
 //! How a changed record becomes a unit of writing: with its key, its guard at the revision last read, and the job
 //! record it rests on. Every change of a shard passes the invariants here before it may leave.
 
+use crate::What;
 use crate::desk::{Change, JobGuard, Record, Unit};
-use crate::invariants;
+use crate::invariants::{self, Seen, says};
 use crate::key::RecordKey;
 use crate::mutants;
 use crate::record::{self, JobRecord, NodeRecord, Part, ShardRecord};
@@ -10,6 +11,7 @@ use crate::reign::Reign;
 use crate::revoking::made_shard;
 use crate::state::{Job, JobNo, NodeNo, Slot};
 use alloc::boxed::Box;
+use alloc::vec;
 use types::{Code, Problem, ShardId};
 
 impl Reign {
@@ -30,6 +32,7 @@ impl Reign {
             path: job.key.path(self.generation),
             guard: job.stored.as_ref().map(|stored| stored.revision),
             value: Some(record::encode(&record)),
+            says: says(job.record().map(Seen::Job), Some(Seen::Job(&record))),
             record: Record::Job(Box::new(record)),
         };
         Some(Unit::one(change, None))
@@ -43,6 +46,7 @@ impl Reign {
             path: RecordKey::Node(node.key.clone()).path(self.generation),
             guard: node.stored.as_ref().map(|stored| stored.revision),
             value: Some(record::encode(&record)),
+            says: says(node.record().map(Seen::Node), Some(Seen::Node(&record))),
             record: Record::Node(Box::new(record)),
         };
         Some(Unit::one(change, None))
@@ -91,6 +95,7 @@ impl Reign {
             path: job.key.shard_path(self.generation, shard),
             guard: stored.map(|stored| stored.revision),
             value: Some(record::encode(&record)),
+            says: says(before.map(Seen::Shard), Some(Seen::Shard(&record))),
             record: Record::Shard(Box::new(record)),
         };
         let guard = self.job_guard(no).ok_or_else(lost)?;
@@ -105,6 +110,7 @@ impl Reign {
             path: job.key.shard_path(self.generation, shard),
             guard: Some(job.shards.get(&shard)?.stored.revision),
             value: None,
+            says: vec![What::Removed],
             record: Record::Gone,
         };
         Some(Unit::one(change, Some(self.job_guard(no)?)))

@@ -3,12 +3,14 @@
 //!
 //! A key is removed only where no copy of the write that made it can still land: "absent" must not compare equal twice.
 
+use crate::What;
 use crate::desk::{Change, Group, Record, Unit};
 use crate::key::RecordKey;
 use crate::limits::{GROUP_OPS_MAX, NODE_GONE, REVOCATIONS_KEPT};
 use crate::record::Duty;
 use crate::reign::Reign;
 use crate::state::{Job, JobNo, Node, NodeNo, RevNo, Slot};
+use alloc::vec;
 use alloc::vec::Vec;
 use types::Millis;
 
@@ -136,6 +138,7 @@ fn removal(slot: Slot, path: alloc::string::String, revision: crate::Revision) -
         path,
         guard: Some(revision),
         value: None,
+        says: vec![What::Removed],
         record: Record::Gone,
     };
     Unit::one(change, None)

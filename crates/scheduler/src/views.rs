@@ -223,6 +223,22 @@ impl Core {
             .map(|reign| reign.violations.clone())
             .unwrap_or_default()
     }
+
+    /// Changes of records that this reign knows to be stored: as many lines as the audit trail has of it.
+    #[must_use]
+    pub fn changes_applied(&self) -> u64 {
+        self.leading().map_or(0, |reign| reign.applied)
+    }
+
+    /// Whether a change of the record at this key is staged, under way or in doubt.
+    #[must_use]
+    pub fn is_changing(&self, key: &RecordKey) -> bool {
+        let reign = self.leading();
+        reign.is_some_and(|reign| {
+            let slot = reign.slot_at(key);
+            slot.is_some_and(|slot| reign.desk.is_dirty(slot))
+        })
+    }
 }
 
 fn job_view(job: &Job) -> Option<JobView<'_>> {

@@ -371,6 +371,7 @@ impl World {
                 let wait = Wait::Manifest(plan.job.clone());
                 self.ask_for_storage(who, wait, DepotAsk::PutManifest(Rc::new(*plan)));
             }
+            Action::Audit { change, .. } => self.note_line(who, change),
             Action::Ready { .. } => self.tally.reigns += 1,
             Action::StepDown { reason, .. } => self.stepped_down(who, &reason),
         }

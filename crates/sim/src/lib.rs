@@ -40,6 +40,7 @@ mod revoked;
 mod shares;
 mod shelf;
 mod sweep;
+mod trail;
 mod truth;
 mod wire;
 mod wishes;

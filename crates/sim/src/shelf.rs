@@ -12,6 +12,7 @@ use types::{Code, Epoch, Generation, Millis};
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
+use crate::trail::Trail;
 use crate::world::World;
 
 /// The leadership key.
@@ -51,6 +52,7 @@ pub(crate) struct Shelf {
     pub(crate) late: BTreeMap<LateId, (Txn, Millis)>,
     /// As it was some time ago.
     pub(crate) backup: Option<Model>,
+    pub(crate) trail: Trail,
 }
 
 /// What becomes of a write.
@@ -277,8 +279,10 @@ impl World {
     /// Executes a transaction and shows it to the oracle where it was applied.
     fn land(&mut self, txn: &Txn, sent: Millis) -> Outcome {
         let leads = self.shelf.epoch();
+        let changes = self.changes_of(txn);
         let outcome = self.shelf.write(self.now, txn);
         if matches!(outcome, Outcome::Applied { .. }) {
+            self.note_changes(txn.epoch, changes);
             self.judge_write(txn, leads, sent);
         }
         outcome
@@ -296,11 +300,14 @@ impl World {
     pub(crate) fn late_landed(&mut self, id: LateId, again: bool) {
         self.shelf.model.advance(self.now);
         let leads = self.shelf.epoch();
+        let late = self.shelf.late.get(&id).cloned();
+        let changes = late.as_ref().map(|(txn, _)| self.changes_of(txn));
         let end = self.shelf.model.land(id);
-        let Some((txn, sent)) = self.shelf.late.get(&id).cloned() else {
+        let (Some((txn, sent)), Some(changes)) = (late, changes) else {
             return;
         };
         if let Some(End::Applied { .. }) = end {
+            self.note_changes(txn.epoch, changes);
             self.judge_write(&txn, leads, sent);
         }
         if again {

@@ -137,6 +137,7 @@ impl Display for Line<'_, Action> {
             Action::WriteManifest { plan } => {
                 write!(f, "manifest {} {} parts", plan.job, plan.parts.len())
             }
+            Action::Audit { change, .. } => write!(f, "audit {:?}", change.what),
             Action::Ready { epoch } => write!(f, "ready {epoch}"),
             Action::StepDown { reason, .. } => write!(f, "step down {reason:?}"),
         }

@@ -129,6 +129,7 @@ impl World {
         for who in 0..self.coordinators.len() {
             self.judge_core(who);
         }
+        self.judge_trail();
     }
 
     fn happen(&mut self, what: Happening) {

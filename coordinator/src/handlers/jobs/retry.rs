@@ -23,7 +23,7 @@ pub(super) async fn retry(
     check_request_id(&wire.request_id)?;
     let job = job_of(&caller, &wire.request_id);
     let outcome = retry_as(app, &caller, job.clone(), wire).await;
-    audit::line(&caller, "RetryJob", job.as_str(), &outcome);
+    audit::refusal(&caller, "RetryJob", job.as_str(), &outcome);
     let existing = outcome?;
     let seen = app.find_job(caller.tenant, job.into()).await?;
     Ok(v1::RetryJobResponse {

@@ -1,12 +1,12 @@
-//! What people do to a job that runs: pausing, resuming, ranking and cancelling it. Each is one request to the core,
-//! audited whoever asked and however it ended.
+//! What people do to a job that runs: pausing, resuming, ranking and cancelling it. Each is one request to the core;
+//! what it changes has its audit line from there, and a refusal from here, also where no such job is.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "an answer of any other kind than was asked for is one and the same fault"
 )]
 
-use proto::v1;
+use proto::{Caller, v1};
 use scheduler::{Answer, Request};
 use types::{JobId, Problem};
 
@@ -14,6 +14,9 @@ use super::key_of;
 use crate::app::{App, core_caller, unexpected};
 use crate::audit;
 use crate::wire::rank::{Rank, rank};
+
+/// Most of a job's name, as it was asked for, that an audit line shows: a little more than names have.
+const NAME_SHOWN_MAX: usize = 80;
 
 /// Pauses a job.
 pub(super) async fn pause(
@@ -87,17 +90,26 @@ async fn steer(
     ask: impl FnOnce(JobId) -> Request,
 ) -> Result<(v1::Job, bool), Problem> {
     let caller = proto::caller(caller)?;
+    let what: String = named.chars().take(NAME_SHOWN_MAX).collect();
+    let outcome = changed(app, &caller, named, method, ask).await;
+    audit::refusal(&caller, method, &what, &outcome);
+    let (job, existing) = outcome?;
+    let seen = app.find_job(caller.tenant, job.into()).await?;
+    Ok((app.job_out(&seen), existing))
+}
+
+/// The job that was found and changed, and whether it stood there before.
+async fn changed(
+    app: &App,
+    caller: &Caller,
+    named: String,
+    method: &'static str,
+    ask: impl FnOnce(JobId) -> Request,
+) -> Result<(JobId, bool), Problem> {
     let job = key_of(&app.find_job(caller.tenant.clone(), named).await?).job;
-    let answer = app
-        .driver
-        .call(core_caller(&caller), ask(job.clone()))
-        .await;
-    audit::line(&caller, method, job.as_str(), &answer);
-    match answer? {
-        Answer::Changed { existing, .. } => {
-            let seen = app.find_job(caller.tenant, job.into()).await?;
-            Ok((app.job_out(&seen), existing))
-        }
+    let call = app.driver.call(core_caller(caller), ask(job.clone()));
+    match call.await? {
+        Answer::Changed { existing, .. } => Ok((job, existing)),
         other => Err(unexpected(method, &other)),
     }
 }

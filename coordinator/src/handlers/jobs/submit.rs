@@ -33,7 +33,7 @@ pub(super) async fn submit(
     check_request_id(&wire.request_id)?;
     let job = job_of(&caller, &wire.request_id);
     let outcome = submit_as(app, &caller, job.clone(), wire).await;
-    audit::line(&caller, "SubmitJob", job.as_str(), &outcome);
+    audit::refusal(&caller, "SubmitJob", job.as_str(), &outcome);
     let existing = outcome?;
     let seen = app.find_job(caller.tenant, job.into()).await?;
     Ok(v1::SubmitJobResponse {

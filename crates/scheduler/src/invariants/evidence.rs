@@ -223,7 +223,7 @@ impl Invariant {
             Self::I16 => {
                 "scheduler: a job's record decides alone, and its changes are counted against this"
             }
-            Self::I17 => "coordinator: audit lines are written by its handlers; no predicate here",
+            Self::I17 => "scheduler: a write known to be applied says its changes to the trail",
             Self::I19 => "agent-core: a commit waits for a renewal",
             Self::I20 => "scheduler, agent-core: pure, and shown by replay",
             Self::Internal => "this program",
@@ -260,16 +260,21 @@ impl crate::reign::Reign {
     }
 
     fn slot_of(&self, path: &str) -> Option<Slot> {
-        match RecordKey::parse(self.generation, path).ok()? {
-            RecordKey::Job(key) => self.job_no(&key).map(Slot::Job),
-            RecordKey::Node(key) => self.node_names.get(&key).map(|no| Slot::Node(*no)),
+        self.slot_at(&RecordKey::parse(self.generation, path).ok()?)
+    }
+
+    /// The place of the record at a key, where it is known.
+    pub(crate) fn slot_at(&self, key: &RecordKey) -> Option<Slot> {
+        match key {
+            RecordKey::Job(key) => self.job_no(key).map(Slot::Job),
+            RecordKey::Node(key) => self.node_names.get(key).map(|no| Slot::Node(*no)),
             RecordKey::Revocation(key) => {
-                let no = self.revocation_names.get(&key)?;
+                let no = self.revocation_names.get(key)?;
                 Some(Slot::Revocation(*no))
             }
             RecordKey::Shard(key, shard) => {
-                let no = self.job_no(&key)?;
-                Some(Slot::Shard(no, shard))
+                let no = self.job_no(key)?;
+                Some(Slot::Shard(no, *shard))
             }
         }
     }

@@ -7,11 +7,14 @@
 mod evidence;
 #[cfg(test)]
 mod tests;
+mod trail;
 
 pub use evidence::{
     applied_in_its_reign, commit_is_renewed, counted_was_not_collected, job_change, job_has_ended,
     job_is_its_tenants, orphan_is_unnamed, part_is_stored, shares_are_even, traces_agree,
 };
+pub use trail::{Change, What, changes, changes_are_audited};
+pub(crate) use trail::{Seen, says};
 
 use crate::action::ManifestPlan;
 use crate::limits;

@@ -11,6 +11,8 @@ use types::{Device, Session, SourceName, Stage, UnixMillis};
     Copy,
     PartialEq,
     Eq,
+    PartialOrd,
+    Ord,
     Default,
     minicbor::Encode,
     minicbor::Decode,

@@ -2,6 +2,7 @@
 //! in memory.
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
+mod audit;
 mod cancels;
 mod doubt;
 mod explain;

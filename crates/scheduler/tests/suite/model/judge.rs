@@ -14,6 +14,7 @@ impl History {
             self.world.open_calls
         );
         assert_eq!(self.world.store.shard_keys(), 0, "keys of closed jobs stay");
+        self.world.judge_trail();
         for job in &self.jobs {
             let open = self.world.store.revocations(Progress::Open, job);
             assert!(open.is_empty(), "revocations stay open: {open:?}");

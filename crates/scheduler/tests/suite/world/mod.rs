@@ -6,9 +6,9 @@ pub(crate) mod store;
 
 use scheduler::record::{Lane, ManifestName};
 use scheduler::{
-    Action, Actions, AgentInfo, Answer, CallId, Caller, Compare, Config, Core, Event, JobKey,
-    ManifestPlan, Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown, StorageOutcome,
-    Submission,
+    Action, Actions, AgentInfo, Answer, CallId, Caller, Change, Compare, Config, Core, Event,
+    JobKey, ManifestPlan, Op, Outcome, ReadOutcome, Refusal, Request, Revision, StepDown,
+    StorageOutcome, Submission,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use store::{MemStore, Txn};
@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) stepped_down: Vec<StepDown>,
     pub(crate) ready: u32,
     pub(crate) log: Vec<String>,
+    /// The audit trail: who made each change, where somebody did.
+    pub(crate) trail: Vec<(Option<ActorId>, Change)>,
     /// Calls that this leader has not answered.
     pub(crate) open_calls: BTreeSet<CallId>,
     last_call: u64,
@@ -67,6 +69,7 @@ impl World {
             stepped_down: Vec::new(),
             ready: 0,
             log: Vec::new(),
+            trail: Vec::new(),
             open_calls: BTreeSet::new(),
             last_call: 0,
         };
@@ -96,7 +99,9 @@ impl World {
         let mut actions = Actions::new();
         self.core.handle(self.now, event, &mut actions);
         for action in actions {
-            self.log.push(line(&action));
+            if !matches!(action, Action::Audit { .. }) {
+                self.log.push(line(&action));
+            }
             self.take(action);
         }
     }
@@ -115,6 +120,7 @@ impl World {
                 self.effects.push_back(Effect::MarkRevoked(revocation));
             }
             Action::WriteManifest { plan } => self.effects.push_back(Effect::Manifest(plan)),
+            Action::Audit { by, change } => self.trail.push((by, change)),
             Action::Ready { .. } => self.ready += 1,
             Action::StepDown { reason, .. } => self.stepped_down.push(reason),
         }
@@ -267,6 +273,21 @@ impl World {
         }
     }
 
+    /// I17: each change has its line, but for those of earlier leaders that ended before they heard of them.
+    pub(crate) fn judge_trail(&self) {
+        let now = self.store.epoch;
+        let changed = self.store.changed.iter();
+        let earlier: BTreeSet<&Change> = changed
+            .filter(|(epoch, _)| epoch.0 != now)
+            .map(|(_, change)| change)
+            .collect();
+        let stored = self.store.changed.iter().map(|(_, change)| change);
+        let trail = self.trail.iter().map(|(_, change)| change);
+        let unheard =
+            |change: &Change| earlier.contains(change) || self.core.is_changing(&change.key);
+        scheduler::invariants::changes_are_audited(stored, trail, unheard).expect("I17 holds");
+    }
+
     /// The lines of actions since the last look.
     pub(crate) fn lines(&mut self) -> Vec<String> {
         std::mem::take(&mut self.log)
@@ -369,6 +390,7 @@ pub(crate) fn line(action: &Action) -> String {
         Action::WriteManifest { plan } => {
             format!("manifest {} of {} parts", plan.job, plan.parts.len())
         }
+        Action::Audit { change, .. } => format!("audit {change:?}"),
         Action::Ready { epoch } => format!("ready {epoch}"),
         Action::StepDown { reason, .. } => format!("step down: {reason:?}"),
     }

@@ -5,7 +5,7 @@ use scheduler::record::{
     JobRecord, JobState, PartKind, Progress, RevocationRecord, ShardRecord, Standing, decode,
 };
 use scheduler::{
-    Compare, Op, Outcome, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredEntry,
+    Change, Compare, Op, Outcome, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredEntry,
     invariants,
 };
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ pub(crate) struct MemStore {
     pub(crate) revision: u64,
     pub(crate) epoch: u64,
     pub(crate) writes: u64,
+    /// Everything that a write changed, with the epoch that wrote it.
+    pub(crate) changed: Vec<(Epoch, Change)>,
 }
 
 impl MemStore {
@@ -107,6 +109,7 @@ impl MemStore {
             self.judge(op);
         }
         self.judge_tombstones(txn);
+        self.note_changes(txn);
         for op in &txn.ops {
             match op {
                 Op::Put { key, value } => {
@@ -120,6 +123,24 @@ impl MemStore {
         }
         Outcome::Applied {
             revision: Revision(self.revision),
+        }
+    }
+
+    /// Notes what a transaction that is about to land changes.
+    fn note_changes(&mut self, txn: &Txn) {
+        for op in &txn.ops {
+            let key = RecordKey::parse(GENERATION, op.key()).expect("keys are of records");
+            let before = self
+                .entries
+                .get(op.key())
+                .map(|(value, _)| value.as_slice());
+            let after = match op {
+                Op::Put { value, .. } => Some(value.as_slice()),
+                Op::Delete { .. } => None,
+            };
+            let changes = invariants::changes(&key, before, after).expect("records decode");
+            let of_epoch = changes.into_iter().map(|change| (txn.epoch, change));
+            self.changed.extend(of_epoch);
         }
     }
 
