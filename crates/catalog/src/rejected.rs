@@ -71,9 +71,11 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 
 /// What the writer below said, whole: a full disk is told apart by its kind.
 fn as_io(error: csv::Error) -> io::Error {
-    match error.into_kind() {
-        csv::ErrorKind::Io(error) => error,
-        other => io::Error::other(format!("{other:?}")),
+    let said = error.to_string();
+    if let csv::ErrorKind::Io(error) = error.into_kind() {
+        error
+    } else {
+        io::Error::other(said)
     }
 }
 
