@@ -1,7 +1,6 @@
 //! How a changed record becomes a unit of writing: with its key, its guard at the revision last read, and the job
 //! record it rests on. Every change of a shard passes the invariants here before it may leave.
 
-use crate::What;
 use crate::desk::{Change, JobGuard, Record, Unit};
 use crate::invariants::{self, Seen, says};
 use crate::key::RecordKey;
@@ -11,7 +10,6 @@ use crate::reign::Reign;
 use crate::revoking::made_shard;
 use crate::state::{Job, JobNo, NodeNo, Slot};
 use alloc::boxed::Box;
-use alloc::vec;
 use types::{Code, Problem, ShardId};
 
 impl Reign {
@@ -110,7 +108,7 @@ impl Reign {
             path: job.key.shard_path(self.generation, shard),
             guard: Some(job.shards.get(&shard)?.stored.revision),
             value: None,
-            says: vec![What::Removed],
+            says: Vec::new(),
             record: Record::Gone,
         };
         Some(Unit::one(change, Some(self.job_guard(no)?)))

@@ -65,7 +65,7 @@ pub enum What {
     Revoked,
     /// Nothing that the revocation covers counts.
     Closed,
-    /// The record is removed.
+    /// The record of a job, a node or a revocation is removed.
     Removed,
 }
 
@@ -148,6 +148,8 @@ pub(crate) fn says(before: Option<Seen<'_>>, after: Option<Seen<'_>>) -> Vec<Wha
 fn each(before: Option<Seen<'_>>, after: Option<Seen<'_>>, mut say: impl FnMut(What)) {
     match (before, after) {
         (None, None) => {}
+        // Only a closed job's, which go with it; a job of a hundred thousand shards would fill the trail with them.
+        (Some(Seen::Shard(_)), None) => {}
         (Some(_), None) => say(What::Removed),
         (before, Some(Seen::Job(after))) => {
             let before = before.and_then(|before| match before {
