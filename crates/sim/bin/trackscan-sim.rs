@@ -57,7 +57,7 @@ enum Command {
     #[cfg(feature = "mutants")]
     Mutants {
         /// Most seeds for each
-        #[arg(long, default_value_t = 6_000)]
+        #[arg(long, default_value_t = 20_000)]
         seeds: u64,
         /// Only those whose names have this in them
         #[arg(long)]
