@@ -57,7 +57,7 @@ enum Command {
     #[cfg(feature = "mutants")]
     Mutants {
         /// Most seeds for each
-        #[arg(long, default_value_t = 6_000)]
+        #[arg(long, default_value_t = 20_000)]
         seeds: u64,
         /// Only those whose names have this in them
         #[arg(long)]
@@ -292,12 +292,16 @@ fn mutants(seeds: u64, only: &str) -> Result<()> {
         plant(Some(planted));
         let found = (0..seeds).find_map(|seed| {
             let violation = run(&Origin::Seed(seed), false).violation;
-            violation.map(|violation| (seed + 1, violation.id))
+            violation.map(|violation| (seed + 1, violation.id, violation.what))
         });
         plant(None);
-        let (needed, id) = found.unwrap_or((seeds, String::from("-")));
+        let nothing = || (seeds, String::from("-"), String::new());
+        let (needed, id, what) = found.unwrap_or_else(nothing);
         let seconds = begun.elapsed().as_secs_f64();
         println!("{:<32} {id:<6} {needed:>6} {seconds:>8.2}", planted.name());
+        if !only.is_empty() {
+            println!("  {what}");
+        }
         if id == "-" {
             missed.push(planted.name());
         }

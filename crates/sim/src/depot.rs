@@ -110,6 +110,8 @@ pub(crate) enum DepotBack {
 pub(crate) struct Depot {
     /// With whether the bytes are those that were meant.
     parts: BTreeMap<PartPath, (Rc<Object>, bool)>,
+    /// Parts that were read back whole.
+    shown: BTreeSet<PartPath>,
     manifests: BTreeMap<(JobKey, ManifestName), Rc<ManifestPlan>>,
     pub(crate) marked: BTreeSet<JobKey>,
     pub(crate) revoked: BTreeMap<RevocationKey, RevocationRecord>,
@@ -146,8 +148,10 @@ impl Depot {
     fn put(&mut self, object: &Rc<Object>, whole: bool, careless: bool) {
         let path = object.path();
         let stands = self.part(&path).is_some();
-        // The condition protects what stands there; where it is ignored, what comes takes its place, damaged or not.
-        if !stands || careless {
+        // The condition protects what stands there. Where it is ignored, what comes takes its place; what was read back
+        // whole stays whole, since nobody will look again.
+        let takes = careless && (whole || !self.shown.contains(&path));
+        if !stands || takes {
             self.parts.insert(path, (object.clone(), whole));
         }
     }
@@ -201,8 +205,13 @@ impl Depot {
     }
 
     /// Whether an object stands there as it was meant, by reading it back.
-    fn stands(&self, object: &Object) -> bool {
-        self.part(&object.path()).is_some_and(|o| **o == *object)
+    fn read_back(&mut self, object: &Object) -> bool {
+        let path = object.path();
+        let stands = self.part(&path).is_some_and(|o| **o == *object);
+        if stands {
+            self.shown.insert(path);
+        }
+        stands
     }
 }
 
@@ -222,7 +231,7 @@ impl World {
             DepotAsk::PutPart(objects) => {
                 let mut stored = true;
                 for object in &objects {
-                    stored &= self.put_object(object, no == 0);
+                    stored &= self.put_object(object);
                 }
                 DepotBack::Part(stored)
             }
@@ -252,8 +261,7 @@ impl World {
         self.agenda.plan(at, back);
     }
 
-    /// A copy that lands late is as it was sent: its damage would be storage's own, after all looks at it.
-    fn put_object(&mut self, object: &Rc<Object>, late: bool) -> bool {
+    fn put_object(&mut self, object: &Rc<Object>) -> bool {
         let (fate, _) = self.put_fate();
         let careless = self.mix.storage.careless;
         match fate {
@@ -261,7 +269,7 @@ impl World {
                 self.depot.put(object, true, careless);
                 self.maybe_lost(object);
             }
-            Fate::Flipped => self.depot.put(object, late, careless),
+            Fate::Flipped => self.depot.put(object, false, careless),
             Fate::Unheard => {
                 self.depot.put(object, true, careless);
                 return false;
@@ -272,7 +280,7 @@ impl World {
             }
             Fate::Refused => return mutants::on(ShellMutant::RefusedIsStored),
         }
-        self.depot.stands(object) || mutants::on(ShellMutant::PartUnread)
+        self.depot.read_back(object) || mutants::on(ShellMutant::PartUnread)
     }
 
     /// Something that was said to have failed lands later, and nobody waits for it.
