@@ -10,6 +10,7 @@ use crate::reign::Reign;
 use crate::revoking::made_shard;
 use crate::state::{Job, JobNo, NodeNo, Slot};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use types::{Code, Problem, ShardId};
 
 impl Reign {
