@@ -375,7 +375,7 @@ pub(crate) enum Admin {
 pub(crate) enum Journal {
     /// Write the journal of the coordinator's reign up to now, for `trackscan-sim replay --journal FILE`.
     Export {
-        /// The file to write; stdout unless given.
+        /// File to write, which is replaced once the new one is whole; stdout unless given.
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },

@@ -40,6 +40,7 @@ fn lines() -> Vec<(&'static str, Vec<String>)> {
         ("result summary", format!("result summary {job}")),
         ("node ls", "node ls".to_owned()),
         ("node get", "node get local".to_owned()),
+        ("node explain", "node explain local".to_owned()),
         ("node cordon", "node cordon local".to_owned()),
         ("node uncordon", "node uncordon local".to_owned()),
         ("node drain", "node drain local".to_owned()),
