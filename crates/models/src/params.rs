@@ -86,14 +86,14 @@ fn copy(place: &Tensor, tensor: &TensorData) -> Result<(), TchError> {
     tch::no_grad(|| place.f_copy_(&values))
 }
 
-/// Brings every parameter to a number format, where it lies.
+/// Brings every parameter to a number format, where it lies, and ends its training.
 ///
 /// # Errors
 /// When libtorch refuses.
-pub fn cast(store: &VarStore, kind: Kind) -> Result<(), TchError> {
+pub fn freeze(store: &VarStore, kind: Kind) -> Result<(), TchError> {
     for place in store.variables().into_values() {
-        let mut place = place;
-        place.f_set_data(&place.f_detach()?.f_to_kind(kind)?)?;
+        let mut place = place.f_set_requires_grad(false)?;
+        place.f_set_data(&place.f_to_kind(kind)?)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! or behind them. Rows are `[B, places, width]`.
 
 use super::config::{Activation, NormKind, Order, TransformerConfig};
-use super::conv::{GroupNorm, Linear, NORM_EPSILON, gelu};
+use super::conv::{GroupNorm, Linear, NORM_EPSILON, gelu, linear};
 use tch::nn::{Init, Path};
 use tch::{TchError, Tensor};
 
@@ -82,7 +82,7 @@ impl Attention {
     fn projected(&self, rows: &Tensor, first: i64, count: i64) -> Result<Vec<Tensor>, TchError> {
         let cut = |tensor: &Tensor| tensor.f_narrow(0, first * self.width, count * self.width);
         let size = rows.size();
-        rows.f_linear(&cut(&self.weight)?, Some(&cut(&self.bias)?))?
+        linear(rows, &cut(&self.weight)?, &cut(&self.bias)?)?
             .f_view([size[0], size[1], count, self.heads, self.width / self.heads])?
             .f_permute([2, 0, 3, 1, 4])?
             .f_unbind(0)

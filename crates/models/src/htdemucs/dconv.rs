@@ -4,10 +4,13 @@
 use super::config::DConvConfig;
 use super::conv::{Conv, GroupNorm, Steps, gelu};
 use tch::nn::Path;
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 /// Width of the dilated convolutions.
 const KERNEL: i64 = 3;
+/// Values of the rows that go through a branch together on a processor: 800 kB, which with what is made of them stays near a
+/// second-level cache of 1 MB. Measured from two rows to all, this is within 5 % of the best for each layer.
+const CACHED_VALUES: i64 = 200_000;
 /// Start of the scales; training moves them.
 const SCALE_START: f64 = 1e-3;
 
@@ -54,15 +57,33 @@ impl DConv {
     pub(super) fn forward(&self, map: &Tensor) -> Result<Tensor, TchError> {
         match map.size().as_slice() {
             &[batch, channels, bins, frames] => {
-                let rows = map
-                    .f_permute([0, 2, 1, 3])?
-                    .f_reshape([-1, channels, frames])?;
-                self.rows(&rows)?
-                    .f_view([batch, bins, channels, frames])?
-                    .f_permute([0, 2, 1, 3])
+                let at_once = bins_at_once(map.device(), batch * channels * frames).min(bins);
+                let parts = map.f_split(at_once, 2)?;
+                let parts = parts.iter().map(|part| self.bins(part));
+                Tensor::f_cat(&parts.collect::<Result<Vec<_>, _>>()?, 2)
             }
             _ => self.rows(map),
         }
+    }
+
+    /// Over some frequencies of a map, `[B, C, bins, frames]`.
+    fn bins(&self, map: &Tensor) -> Result<Tensor, TchError> {
+        let size = map.size();
+        let rows = map
+            .f_permute([0, 2, 1, 3])?
+            .f_reshape([-1, size[1], size[3]])?;
+        self.rows(&rows)?
+            .f_view([size[0], size[2], size[1], size[3]])?
+            .f_permute([0, 2, 1, 3])
+    }
+}
+
+/// How many frequencies go through a branch together. Each is a row of its own, so that on a processor few at a time keep a
+/// dozen passes over the same values within its cache.
+fn bins_at_once(device: Device, values_of_one: i64) -> i64 {
+    match device {
+        Device::Cpu => (CACHED_VALUES / values_of_one).max(1),
+        Device::Cuda(_) | Device::Mps | Device::Vulkan => i64::MAX,
     }
 }
 

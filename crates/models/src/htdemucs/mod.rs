@@ -64,7 +64,7 @@ pub struct HtDemucs {
     transformer: Transformer,
 }
 
-/// A network whose parameters come from a checkpoint's tensors, computing in `kind` but for the transform and what
+/// A network that serves, whose parameters come from a checkpoint's tensors: frozen, computing in `kind` but for the transform and what
 /// scales its input and output, which are in single precision always.
 ///
 /// # Errors
@@ -78,7 +78,7 @@ pub fn load(
     let store = VarStore::new(device);
     let net = HtDemucs::new(&store.root(), config)?;
     params::load(&store, weights)?;
-    params::cast(&store, kind)?;
+    params::freeze(&store, kind)?;
     Ok((store, net))
 }
 
