@@ -12,12 +12,14 @@ use models::htdemucs::{self, ArgumentError, Config, HtDemucs};
 use models::params::ParamError;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use tch::nn::VarStore;
 use tch::{Device, Kind, Tensor};
 
 /// Largest difference over largest reference value.
 const TOLERANCE: f64 = 1e-4;
+/// As above in bfloat16, whose values have eight bits: a hundred operations in a row leave a few steps of 1/256.
+const ROUNDED: f64 = 0.1;
 /// An altered tensor must break parity, and not by a hair.
 const BROKEN: f64 = 2.0 * TOLERANCE;
 /// Largest difference between a segment alone and in a batch: the products are the same, their order may differ.
@@ -36,6 +38,8 @@ struct Case {
 
 impl Case {
     fn of(name: &'static str) -> Self {
+        // Tests run beside each other already; threads that wait for each other's cores would take ten times the time.
+        models::device::set_threads(Some(NonZeroU32::MIN));
         let all = Tensors::parse(GOLDEN).unwrap();
         let prefix = format!("{name}.weights.");
         let named = |tensor: &TensorData| {
@@ -90,6 +94,20 @@ fn stems_of_a_segment_are_the_package_s() {
         let found = difference(&ours, &case.tensor("stems"));
         println!("golden, {name}: {found:.1e}");
         assert!(found <= TOLERANCE, "{name}: {found:e}");
+    }
+}
+
+#[test]
+fn a_network_in_half_precision_rounds_and_does_nothing_else() {
+    for name in CASES {
+        let case = Case::of(name);
+        let kind = Kind::BFloat16;
+        let (_store, net) = htdemucs::load(&case.config, &case.weights, Device::Cpu, kind).unwrap();
+        let ours = infer(&net, &case.tensor("mix").unsqueeze(0));
+        assert_eq!(ours.kind(), Kind::Float, "{name}");
+        let found = difference(&ours.squeeze_dim(0), &case.tensor("stems"));
+        println!("golden, {name}, bf16: {found:.1e}");
+        assert!((TOLERANCE..ROUNDED).contains(&found), "{name}: {found:e}");
     }
 }
 

@@ -6,12 +6,13 @@ use super::config::{
     Activation, Config, DConvConfig, FrequencyEmbedding, NormKind, Order, Positions,
     TransformerConfig,
 };
+use super::fit;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// Widest layer; the published ones have 512 channels at most, and a square of this is still few megabytes.
-const WIDTH_MAX: i64 = 1_024;
+pub(super) const WIDTH_MAX: i64 = 1_024;
 /// Most layers of an encoder: six of stride 4 leave less than one frequency of the longest transform.
 const DEPTH_MAX: i64 = 6;
 /// Most layers of a transformer's branch; the published ones have five.
@@ -181,7 +182,7 @@ pub(super) fn read(
     }
     match left.0.keys().next() {
         Some(name) => Err(ArgumentError::Unknown((*name).to_owned())),
-        None => check(&config).map(|()| config),
+        None => fit::check(&config).map(|()| config),
     }
 }
 
@@ -335,83 +336,5 @@ fn positions(left: &mut Reader<'_>) -> Result<Positions, ArgumentError> {
         Some("sin") => Ok(Positions::Sines),
         Some("scaled") => Ok(Positions::Stored(stored)),
         Some(_) | None => Err(refused("t_emb", value, "`sin` or `scaled`".to_owned())),
-    }
-}
-
-/// Whether the parts fit: what the class itself would only find out by a shape that does not.
-fn check(config: &Config) -> Result<(), ArgumentError> {
-    let conflict = |words: String| Err(ArgumentError::Conflict(words));
-    if config.kernel != 2 * config.stride || config.kernel % 4 != 0 {
-        return conflict("a kernel is twice its stride, and a multiple of 4".into());
-    }
-    if config.nfft % 8 != 0 {
-        return conflict("the transform's length is a multiple of 8".into());
-    }
-    // Reflected samples stand before and behind a segment: at most one hop and a half, and what fills the last frame.
-    if config.segment <= 3 * config.hop() {
-        return conflict("a segment is longer than three hops".into());
-    }
-    if config.width(config.depth - 1) > WIDTH_MAX {
-        return conflict(format!("no layer has more than {WIDTH_MAX} channels"));
-    }
-    if config.channels as f64 / config.dconv.compress < 1.0 {
-        return conflict("a residual branch has a channel".into());
-    }
-    check_frequencies(config)?;
-    check_groups(config)?;
-    check_transformer(config)
-}
-
-/// The branches stay apart as long as each layer has more frequencies than its kernel.
-fn check_frequencies(config: &Config) -> Result<(), ArgumentError> {
-    for layer in 0..config.depth {
-        let bins = config.frequencies(layer);
-        if bins <= config.kernel || bins % config.stride != 0 {
-            return Err(ArgumentError::Conflict(format!(
-                "layer {layer} has {bins} frequencies, which a kernel of {} does not divide",
-                config.kernel
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_groups(config: &Config) -> Result<(), ArgumentError> {
-    for layer in config.norm_starts.min(config.depth)..config.depth {
-        let below = match layer.checked_sub(1) {
-            Some(below) => config.width(below),
-            None => config.stems() * config.audio_channels,
-        };
-        let widths = [config.width(layer), below];
-        if widths.iter().any(|width| width % config.norm_groups != 0) {
-            return Err(ArgumentError::Conflict(format!(
-                "the {} groups of layer {layer} do not divide its channels",
-                config.norm_groups
-            )));
-        }
-    }
-    Ok(())
-}
-
-fn check_transformer(config: &Config) -> Result<(), ArgumentError> {
-    let transformer = &config.transformer;
-    let width = config.transformer_width();
-    let conflict = |words: &str| Err(ArgumentError::Conflict(words.to_owned()));
-    let groups = [Some(transformer.norm), transformer.norm_in];
-    let divides = |kind: &NormKind| match kind {
-        NormKind::Layer => true,
-        NormKind::Group(groups) => width % groups == 0,
-    };
-    if width % 4 != 0 || width % transformer.heads != 0 {
-        return conflict("the transformer's width is a multiple of 4 and of its heads");
-    }
-    if !groups.iter().flatten().all(divides) {
-        return conflict("the transformer's groups divide its width");
-    }
-    match transformer.positions {
-        Positions::Stored(stored) if stored < config.places(config.depth) => {
-            conflict("the transformer has a stored place for each of a segment")
-        }
-        Positions::Stored(_) | Positions::Sines => Ok(()),
     }
 }

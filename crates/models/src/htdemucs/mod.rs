@@ -13,6 +13,7 @@ mod checkpoint;
 mod config;
 mod conv;
 mod dconv;
+mod fit;
 mod layer;
 mod position;
 mod spectrum;
