@@ -43,8 +43,10 @@ def network_of(path: Path) -> HTDemucs:
     return load_safetensors_model(path).eval()
 
 
-def redrawn(net: torch.nn.Module, seed: int) -> torch.nn.Module:
-    """The network, ready to infer, with scales, gains and biases that no part of it can hide behind."""
+def redrawn(arguments: dict, seed: int) -> HTDemucs:
+    """A network, ready to infer, with scales, gains and biases that no part of it can hide behind. The same seed gives the same weights."""
+    torch.manual_seed(seed)
+    net = HTDemucs(**arguments)
     draw = torch.Generator().manual_seed(seed)
     for name, tensor in net.state_dict().items():
         last = name.rpartition(".")[2]

@@ -19,7 +19,6 @@ os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from demucs.apply import apply_model  # noqa: E402
-from demucs.htdemucs import HTDemucs  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "bench"))
 from shared.separator import PUBLISHED, mix_of, network_of, redrawn, write_network  # noqa: E402
@@ -29,7 +28,7 @@ SEED = 1
 
 
 def make(folder: Path, samples: int) -> None:
-    net = redrawn(HTDemucs(**PUBLISHED), SEED)
+    net = redrawn(PUBLISHED, SEED)
     write_network(folder / "network.safetensors", net, PUBLISHED)
     mix_of(net.audio_channels, samples, SEED).numpy().tofile(folder / "track.f32")
 

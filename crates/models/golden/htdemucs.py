@@ -21,7 +21,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from demucs.apply import apply_model
-from demucs.htdemucs import HTDemucs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "bench"))
 from shared.separator import arguments_of, mix_of, redrawn  # noqa: E402
@@ -53,7 +52,7 @@ TRACK_SEGMENTS = 1.6
 
 
 def case_of(arguments: dict, seed: int, track: bool) -> dict[str, np.ndarray]:
-    net = redrawn(HTDemucs(**arguments), seed)
+    net = redrawn(arguments, seed)
     segment = int(net.segment * net.samplerate)
     mix = mix_of(net.audio_channels, segment, seed)
     with torch.no_grad():
