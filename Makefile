@@ -11,7 +11,7 @@ JSON ?=
 export DEVICE CATALOG JSON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test bench bench-scheduler crash bad-input sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo test parity bench bench-scheduler crash bad-input sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,6 +31,9 @@ test: setup ## all tests; needs no network once the registries have been read
 	cargo build --release --locked --workspace --all-targets
 	cargo test --release --locked --workspace
 	cargo test --release --locked -p sim --features mutants --test mutants
+
+parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, full size; installs PyTorch (5 GB) like bench
+	@scripts/parity.sh
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh

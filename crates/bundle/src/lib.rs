@@ -32,6 +32,8 @@ pub use open::{
     BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,
 };
 pub use sign::{KeyError, PublicKey, SecretKey, Signature, Trust, TrustError};
-pub use tensors::{TENSORS_HEADER_BYTES_MAX, TensorData, Tensors, TensorsError};
+pub use tensors::{
+    TENSORS_HEADER_BYTES_MAX, TensorData, Tensors, TensorsError, check_header_length,
+};
 pub use window::{WindowSpec, WindowStart};
 pub use write::{Contents, WriteError, write};

@@ -1,6 +1,8 @@
 //! Weights from safetensors bytes, refused before anything is allocated by them: a header above its bound, offsets
 //! that overlap or leave gaps, sizes that do not follow from shape and dtype, values that are not finite.
 
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 
 /// Longest accepted header. A network of a thousand tensors needs 100 kB; a header of 100 MB is an attack.
@@ -27,8 +29,8 @@ pub enum TensorsError {
         /// What is wrong.
         detail: String,
     },
-    /// A dtype that no network here uses.
-    #[error("`{tensor}` is {dtype}; only F32 is read")]
+    /// A dtype that is not read here.
+    #[error("`{tensor}` is {dtype}, which is not read here; F32 is")]
     Dtype {
         /// Its name.
         tensor: String,
@@ -64,11 +66,23 @@ impl Tensors {
     /// # Errors
     /// [`TensorsError`]; nothing is allocated from a claim of the file.
     pub fn parse(bytes: &[u8]) -> Result<Self, TensorsError> {
+        Self::read(bytes, single)
+    }
+
+    /// As [`Tensors::parse`], of a file that was not made here: values of half precision are widened, which loses nothing.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse_widened(bytes: &[u8]) -> Result<Self, TensorsError> {
+        Self::read(bytes, widened)
+    }
+
+    fn read(bytes: &[u8], values: Values) -> Result<Self, TensorsError> {
         check_header_length(bytes)?;
         let file = SafeTensors::deserialize(bytes).map_err(refusal)?;
         let mut tensors = file
             .iter()
-            .map(|(name, view)| tensor(name, &view))
+            .map(|(name, view)| tensor(name, &view, values))
             .collect::<Result<Vec<_>, _>>()?;
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self(tensors))
@@ -83,7 +97,7 @@ impl Tensors {
             .map(|t| t.values.iter().flat_map(|v| v.to_le_bytes()).collect())
             .collect();
         let views = self.0.iter().zip(&data).map(|(t, data)| {
-            let view = safetensors::tensor::TensorView::new(Dtype::F32, t.shape.clone(), data);
+            let view = TensorView::new(Dtype::F32, t.shape.clone(), data);
             (
                 t.name.as_str(),
                 view.expect("a tensor has as many values as its shape says"),
@@ -99,7 +113,11 @@ impl Tensors {
     }
 }
 
-fn check_header_length(bytes: &[u8]) -> Result<(), TensorsError> {
+/// Refuses a header above its bound before anything of it is read.
+///
+/// # Errors
+/// [`TensorsError`].
+pub fn check_header_length(bytes: &[u8]) -> Result<(), TensorsError> {
     let Some(length) = bytes.first_chunk::<8>() else {
         return Err(TensorsError::Form {
             detail: "shorter than a header's length".to_owned(),
@@ -129,21 +147,37 @@ fn refusal(error: SafeTensorError) -> TensorsError {
     }
 }
 
-fn tensor(
-    name: &str,
-    view: &safetensors::tensor::TensorView<'_>,
-) -> Result<TensorData, TensorsError> {
-    if view.dtype() != Dtype::F32 {
+/// The values of a tensor, where its dtype is read.
+type Values = fn(&TensorView<'_>) -> Option<Vec<f32>>;
+
+fn single(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    (view.dtype() == Dtype::F32).then(|| numbers(view, f32::from_le_bytes))
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a foreign enum, all of whose other variants are one refusal here"
+)]
+fn widened(view: &TensorView<'_>) -> Option<Vec<f32>> {
+    match view.dtype() {
+        Dtype::F16 => Some(numbers(view, |bytes| f16::from_le_bytes(bytes).to_f32())),
+        Dtype::BF16 => Some(numbers(view, |bytes| bf16::from_le_bytes(bytes).to_f32())),
+        _ => single(view),
+    }
+}
+
+fn numbers<const N: usize>(view: &TensorView<'_>, number: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+    let (chunks, _) = view.data().as_chunks::<N>();
+    chunks.iter().map(|bytes| number(*bytes)).collect()
+}
+
+fn tensor(name: &str, view: &TensorView<'_>, values: Values) -> Result<TensorData, TensorsError> {
+    let Some(values) = values(view) else {
         return Err(TensorsError::Dtype {
             tensor: name.to_owned(),
             dtype: format!("{:?}", view.dtype()),
         });
-    }
-    let (chunks, _) = view.data().as_chunks::<4>();
-    let values: Vec<f32> = chunks
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect();
+    };
     if values.iter().any(|value| !value.is_finite()) {
         return Err(TensorsError::NotFinite {
             tensor: name.to_owned(),
@@ -182,6 +216,30 @@ mod tests {
             },
         ]);
         assert_eq!(Tensors::parse(&tensors.to_bytes()).unwrap(), tensors);
+    }
+
+    #[test]
+    fn halves_are_widened_only_where_that_is_asked_for() {
+        let check = |dtype: &str, data: &[u8], expected: &[f32]| {
+            let header =
+                format!(r#"{{"a":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,4]}}}}"#);
+            let bytes = file(&header, data);
+            let found = Tensors::parse_widened(&bytes).unwrap();
+            assert_eq!(found.0[0].values, expected, "{dtype}");
+            let refused = Tensors::parse(&bytes).expect_err(dtype);
+            assert!(matches!(refused, TensorsError::Dtype { .. }), "{refused}");
+        };
+        check("F16", &[0x00, 0x3c, 0x00, 0xc1], &[1.0, -2.5]);
+        check("BF16", &[0x80, 0x3f, 0x20, 0xc0], &[1.0, -2.5]);
+        let whole = r#"{"a":{"dtype":"I32","shape":[1],"data_offsets":[0,4]}}"#;
+        let refused = Tensors::parse_widened(&file(whole, &[0; 4])).unwrap_err();
+        assert!(matches!(refused, TensorsError::Dtype { .. }), "{refused}");
+        let endless = r#"{"a":{"dtype":"F16","shape":[2],"data_offsets":[0,4]}}"#;
+        let refused = Tensors::parse_widened(&file(endless, &[0, 0, 0, 0x7c])).unwrap_err();
+        assert!(
+            matches!(refused, TensorsError::NotFinite { .. }),
+            "{refused}"
+        );
     }
 
     #[test]

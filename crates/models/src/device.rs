@@ -78,6 +78,16 @@ pub fn open(kind: DeviceKind, index: u32, dtype: Dtype) -> Result<Opened, Device
     }
 }
 
+/// libtorch's name of a number format. TensorFloat-32 is single precision to libtorch; the driver's libraries round the products.
+#[must_use]
+pub fn kind(dtype: Dtype) -> tch::Kind {
+    match dtype {
+        Dtype::F32 | Dtype::Tf32 => tch::Kind::Float,
+        Dtype::Bf16 => tch::Kind::BFloat16,
+        Dtype::F16 => tch::Kind::Half,
+    }
+}
+
 /// Every device of this machine, GPUs first. Without libtorch's CUDA half or a driver that is the processor alone.
 #[must_use]
 pub fn list() -> Vec<Device> {
@@ -115,6 +125,20 @@ pub fn keep_memory() {
     unsafe {
         libc::mallopt(libc::M_MMAP_THRESHOLD, BLOCK_BYTES);
         libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_BYTES);
+    }
+}
+
+/// Freed memory above which some goes back to the system where tensors are larger than any block that [`keep_memory`] may
+/// hold back, bytes: more than a pass of the separator over a few segments needs.
+const KEPT_LARGE_BYTES: c_int = c_int::MAX;
+
+/// As [`keep_memory`], for the separator, whose largest tensors are twice [`BLOCK_BYTES`]: no block is taken from the system
+/// by itself, and the process keeps what its largest pass needed.
+pub fn keep_large_memory() {
+    // SAFETY: as in `keep_memory`.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_MAX, 0);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT_LARGE_BYTES);
     }
 }
 

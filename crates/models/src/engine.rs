@@ -12,7 +12,7 @@ use bundle::{Architecture, Bundle, Manifest};
 use half::f16;
 use std::num::NonZeroU32;
 use std::path::Path;
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 use types::{DeviceKind, Dtype};
 
 /// Windows of a batch on the processor where none is asked for. Measured from 1 to 16 the processor time of a window is
@@ -86,7 +86,7 @@ impl ScreenEngine {
             info: info(&bundle, &opened, dtype, batch),
             canary: canary(&bundle, epsilon),
             device: opened.torch,
-            net: Folded::new(&net, kind(dtype))?,
+            net: Folded::new(&net, device::kind(dtype))?,
             mel,
             manifest: bundle.manifest,
         })
@@ -172,7 +172,8 @@ impl From<params::ParamError> for NewError {
             params::ParamError::Torch(error) => Self::Torch(error),
             params::ParamError::Missing(_)
             | params::ParamError::Unexpected(_)
-            | params::ParamError::Shape { .. } => Self::Bundle(error.to_string()),
+            | params::ParamError::Shape { .. }
+            | params::ParamError::NotFinite(_) => Self::Bundle(error.to_string()),
         }
     }
 }
@@ -204,15 +205,6 @@ fn canary(bundle: &Bundle, epsilon: f64) -> Canary {
             .map(|score| score.logit as f32)
             .collect(),
         epsilon: epsilon as f32,
-    }
-}
-
-/// TensorFloat-32 is single precision to libtorch; the driver's libraries round the products.
-fn kind(dtype: Dtype) -> Kind {
-    match dtype {
-        Dtype::F32 | Dtype::Tf32 => Kind::Float,
-        Dtype::Bf16 => Kind::BFloat16,
-        Dtype::F16 => Kind::Half,
     }
 }
 

@@ -126,7 +126,7 @@ impl Mel {
 }
 
 /// A periodic Hann window, computed in double precision.
-fn hann(n_fft: u32) -> Result<Tensor, TchError> {
+pub(crate) fn hann(n_fft: u32) -> Result<Tensor, TchError> {
     let value = |at: u32| {
         let turn = std::f64::consts::TAU * f64::from(at) / f64::from(n_fft);
         (0.5 - 0.5 * turn.cos()) as f32

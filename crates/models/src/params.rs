@@ -25,6 +25,9 @@ pub enum ParamError {
         /// In the network.
         needed: Vec<i64>,
     },
+    /// A value is infinite or not a number.
+    #[error("tensor `{0}` holds a value that is not finite")]
+    NotFinite(String),
     /// libtorch refused.
     #[error("moving parameters")]
     Torch(#[from] TchError),
@@ -55,14 +58,18 @@ pub fn load(store: &VarStore, tensors: &Tensors) -> Result<(), ParamError> {
 
 fn fits(place: &Tensor, tensor: &TensorData) -> Result<(), ParamError> {
     let found = shape(tensor);
-    if place.size() == found {
-        return Ok(());
+    if place.size() != found {
+        return Err(ParamError::Shape {
+            name: tensor.name.clone(),
+            found,
+            needed: place.size(),
+        });
     }
-    Err(ParamError::Shape {
-        name: tensor.name.clone(),
-        found,
-        needed: place.size(),
-    })
+    if tensor.values.iter().all(|value| value.is_finite()) {
+        Ok(())
+    } else {
+        Err(ParamError::NotFinite(tensor.name.clone()))
+    }
 }
 
 fn shape(tensor: &TensorData) -> Vec<i64> {
@@ -77,6 +84,18 @@ fn copy(place: &Tensor, tensor: &TensorData) -> Result<(), TchError> {
     let values = Tensor::f_from_slice(&tensor.values)?.f_view(shape(tensor).as_slice())?;
     let mut place = place.shallow_clone();
     tch::no_grad(|| place.f_copy_(&values))
+}
+
+/// Brings every parameter to a number format, where it lies, and ends its training.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn freeze(store: &VarStore, kind: Kind) -> Result<(), TchError> {
+    for place in store.variables().into_values() {
+        let mut place = place.f_set_requires_grad(false)?;
+        place.f_set_data(&place.f_to_kind(kind)?)?;
+    }
+    Ok(())
 }
 
 /// Every parameter and running value of a network, in single precision and in order of name.

@@ -1,0 +1,218 @@
+//! What an HTDemucs is built from: the arguments of the package's class as plain, checked data. Made by
+//! [`Config::from_arguments`] from what a checkpoint states about itself; nothing here has a default.
+//!
+//! Counts are `i64` because libtorch's sizes are; each lies within the bounds that `arguments` names, so that no product
+//! of them overflows.
+
+use super::arguments::{self, ArgumentError};
+use serde_json::{Map, Value};
+
+/// The class whose checkpoints are read.
+pub const CLASS: &str = "HTDemucs";
+
+/// An HTDemucs: complex values as channels, no mask, one segment length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// Names of the stems, in order of the output.
+    pub sources: Vec<String>,
+    /// Channels of the mix and of each stem.
+    pub audio_channels: i64,
+    /// Samples per second.
+    pub rate_hz: i64,
+    /// Samples of the one length that the network takes.
+    pub segment: i64,
+    /// Samples of a transform; a frame begins every quarter of it.
+    pub nfft: i64,
+    /// Layers of each encoder and of each decoder.
+    pub depth: usize,
+    /// Channels after the first layer.
+    pub channels: i64,
+    /// Factor of channels from layer to layer.
+    pub growth: i64,
+    /// Width of a convolution along its axis.
+    pub kernel: i64,
+    /// Step of a convolution along its axis: half of [`Config::kernel`].
+    pub stride: i64,
+    /// Whether each layer has a gated convolution beside the strided one.
+    pub rewrite: bool,
+    /// Neighbours on each side that the encoders' gated convolution sees.
+    pub context_encoder: i64,
+    /// As above, of the decoders.
+    pub context_decoder: i64,
+    /// The first layer with group norms; layers of decoders count as their encoder's.
+    pub norm_starts: usize,
+    /// Groups of these norms.
+    pub norm_groups: i64,
+    /// Weight and scale of the embedding that tells frequencies apart.
+    pub frequency_embedding: Option<FrequencyEmbedding>,
+    /// The residual branches.
+    pub dconv: DConvConfig,
+    /// Width of the transformer where it is another than the last layer's.
+    pub bottom_channels: Option<i64>,
+    /// The transformer between encoders and decoders.
+    pub transformer: TransformerConfig,
+}
+
+/// What is added to the first layer's output, by frequency.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FrequencyEmbedding {
+    /// Share of it that is added.
+    pub weight: f64,
+    /// Factor between the stored tensor and the embedding.
+    pub scale: f64,
+}
+
+/// Residual branches of dilated convolutions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DConvConfig {
+    /// Whether layers of encoders have one.
+    pub encoders: bool,
+    /// Whether layers of decoders have one.
+    pub decoders: bool,
+    /// Steps of a branch.
+    pub depth: usize,
+    /// Whether dilation doubles from step to step.
+    pub dilate: bool,
+    /// Channels of a layer over channels inside its branch.
+    pub compress: f64,
+}
+
+/// The transformer of two branches that look at each other in every second layer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TransformerConfig {
+    /// Layers of each branch.
+    pub layers: usize,
+    /// Whether the first layer looks at the other branch.
+    pub cross_first: bool,
+    /// Heads of each attention.
+    pub heads: i64,
+    /// Width of the feed-forward part over the transformer's.
+    pub hidden_scale: f64,
+    /// How the time branch knows its places.
+    pub positions: Positions,
+    /// Longest period of the sines.
+    pub max_period: f64,
+    /// Factor of both branches' places.
+    pub position_weight: f64,
+    /// The norm before the first layer.
+    pub norm_in: Option<NormKind>,
+    /// The norms of each layer.
+    pub norm: NormKind,
+    /// Where these stand.
+    pub order: Order,
+    /// Whether what a part adds is scaled by channel.
+    pub layer_scale: bool,
+    /// Between the two matrices of the feed-forward part.
+    pub activation: Activation,
+}
+
+/// How the time branch of the transformer knows its places; the frequency branch always has sines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Positions {
+    /// Sines and cosines.
+    Sines,
+    /// A stored embedding of so many places.
+    Stored(i64),
+}
+
+/// Over what a norm takes mean and variance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// The channels of each place.
+    Layer,
+    /// All places and each of so many groups of channels.
+    Group(i64),
+}
+
+/// Where the norms of a transformer's layer stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Before each part, with or without one more behind the last.
+    First {
+        /// Whether there is that one.
+        norm_out: bool,
+    },
+    /// Behind each sum.
+    Last,
+}
+
+/// Between two matrices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// With the exact error function.
+    Gelu,
+    /// Zero below zero.
+    Relu,
+}
+
+impl Config {
+    /// What a checkpoint's positional and named arguments say.
+    ///
+    /// # Errors
+    /// [`ArgumentError`] where one is missing, unknown, out of bounds or asks for what is not built here.
+    pub fn from_arguments(
+        positional: &[Value],
+        named: &Map<String, Value>,
+    ) -> Result<Self, ArgumentError> {
+        arguments::read(positional, named)
+    }
+
+    /// Samples from one frame of the transform to the next.
+    #[must_use]
+    pub fn hop(&self) -> i64 {
+        self.nfft / 4
+    }
+
+    /// Frames of a segment.
+    #[must_use]
+    pub fn frames(&self) -> i64 {
+        ceil_div(self.segment, self.hop())
+    }
+
+    /// Channels of a layer's output in the encoders.
+    #[must_use]
+    pub fn width(&self, layer: usize) -> i64 {
+        (0..layer).fold(self.channels, |width, _| width * self.growth)
+    }
+
+    /// Channels of the transformer.
+    #[must_use]
+    pub fn transformer_width(&self) -> i64 {
+        self.bottom_channels
+            .unwrap_or_else(|| self.width(self.depth - 1))
+    }
+
+    /// Frequencies after so many layers.
+    #[must_use]
+    pub fn frequencies(&self, layers: usize) -> i64 {
+        (0..layers).fold(self.nfft / 2, |bins, _| bins / self.stride)
+    }
+
+    /// Places of the time branch after so many layers.
+    #[must_use]
+    pub fn places(&self, layers: usize) -> i64 {
+        (0..layers).fold(self.segment, |places, _| ceil_div(places, self.stride))
+    }
+
+    /// Channels of the spectrum: two values for each of the mix.
+    #[must_use]
+    pub fn spectrum_channels(&self) -> i64 {
+        2 * self.audio_channels
+    }
+
+    /// Whether the strided convolutions of a layer have norms.
+    #[must_use]
+    pub fn has_norm(&self, layer: usize) -> bool {
+        layer >= self.norm_starts
+    }
+
+    /// Number of stems.
+    #[must_use]
+    pub fn stems(&self) -> i64 {
+        i64::try_from(self.sources.len()).unwrap_or(i64::MAX)
+    }
+}
+
+fn ceil_div(value: i64, by: i64) -> i64 {
+    (value + by - 1) / by
+}

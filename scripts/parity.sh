@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# HTDemucs against the package it was published in; `make parity` calls it. Golden vectors of small networks, each of their tensors altered, and the
+# full-size comparison with its table. With the word `golden` it makes the golden vectors again instead. The package lies in the yardsticks'
+# environment (scripts/yardstick.sh); it takes float32 without TensorFloat-32 on both sides.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=parity
+
+# shellcheck source=scripts/yardstick.sh
+. scripts/yardstick.sh
+
+yardstick
+if [ "${1:-}" = golden ]; then
+    exec "$python" crates/models/golden/htdemucs.py
+fi
+export NVIDIA_TF32_OVERRIDE=0
+cargo test --release --locked -p models --test htdemucs -- --nocapture --test-threads=1
+cargo build --release --locked -p models --example separate
+printf '\n== full size\n'
+"$python" crates/models/bench/parity.py "${CARGO_TARGET_DIR:-target}/release"
