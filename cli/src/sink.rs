@@ -1,5 +1,5 @@
 //! Where an export goes: stdout, a pipe or device, or a file. A file is written beside its name and takes it once it is
-//! whole and on the disk, so that whatever goes wrong, what stood there before still stands. Used by `result export`.
+//! whole and on the disk, so that whatever goes wrong, what stood there before still stands. Used by `result export` and `admin journal export`.
 
 use crate::failure::{Failure, problem};
 use std::fs::File;
@@ -10,6 +10,31 @@ use types::Code;
 
 /// Permissions of a new file before the user's mask is applied, as any program makes one.
 const NEW_FILE_MODE: u32 = 0o666;
+
+/// Writes what the coordinator streams to `to`, or to stdout. `piece` takes a chunk apart: its bytes, and whether it ends the stream.
+///
+/// # Errors
+/// The coordinator's refusal, before anything is opened; `COORDINATOR_UNREACHABLE` where the stream of `what` just ends.
+pub(crate) async fn receive<T>(
+    to: Option<&Path>,
+    what: &str,
+    mut chunks: tonic::Streaming<T>,
+    piece: impl Fn(T) -> (Vec<u8>, bool),
+) -> Result<(), Failure> {
+    // Whether there is anything is known with the first chunk, and only then is anything opened.
+    let mut next = chunks.message().await?;
+    let mut sink = Sink::open(to)?;
+    while let Some(chunk) = next {
+        let (bytes, last) = piece(chunk);
+        if last {
+            return sink.finish();
+        }
+        sink.write(&bytes)?;
+        next = chunks.message().await?;
+    }
+    let said = format!("the export of {what} ended before the file was whole");
+    Err(problem(Code::CoordinatorUnreachable, said))
+}
 
 /// Where bytes go.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use crate::args::{ExportFormat, Global};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
 use crate::output::{print, say};
-use crate::sink::Sink;
+use crate::sink;
 use crate::view::{self, JobList, JobView, RowDetail, RowList, RowView, Summary, Verified};
 use proto::v1::{self, get_row_request::Track, verify_event::Event};
 use std::collections::BTreeMap;
@@ -123,27 +123,17 @@ pub(super) async fn export(
     format: ExportFormat,
     to: Option<PathBuf>,
 ) -> Result<(), Failure> {
-    let broken_off = problem(
-        Code::CoordinatorUnreachable,
-        format!("the export of `{job}` ended before the file was whole"),
-    );
+    let what = format!("`{job}`");
     let request = v1::ExportRequest {
         caller: client.caller(),
         job,
         format: wire_format(format).into(),
     };
-    let mut chunks = client.call(client.results().export(request)).await?;
-    // Whether there is such a job is known with the first chunk, and only then is anything opened.
-    let mut next = chunks.message().await?;
-    let mut sink = Sink::open(to.as_deref())?;
-    while let Some(chunk) = next {
-        if chunk.last {
-            return sink.finish();
-        }
-        sink.write(&chunk.data)?;
-        next = chunks.message().await?;
-    }
-    Err(broken_off)
+    let chunks = client.call(client.results().export(request)).await?;
+    sink::receive(to.as_deref(), &what, chunks, |chunk| {
+        (chunk.data, chunk.last)
+    })
+    .await
 }
 
 const fn wire_format(format: ExportFormat) -> v1::ExportFormat {
