@@ -65,11 +65,11 @@ pub enum BundleError {
         detail: String,
     },
     /// Another format than this code knows.
-    #[error("the bundle has format {found}; this version reads format {known}")]
+    #[error("the bundle has format {found}; this version reads formats 1 to {known}")]
     Format {
         /// As found.
         found: u64,
-        /// As known.
+        /// The highest that is known.
         known: u32,
     },
     /// An architecture or rule that this version does not have.
@@ -109,14 +109,18 @@ pub enum BundleError {
         lowest: u64,
     },
     /// A pickle: a program, not weights.
-    #[error("`{file}` of the bundle is a pickle, which is a program; only safetensors are read")]
+    #[error(
+        "`{file}` of the bundle is a pickle, which is a program; only safetensors are read, \
+         which `trackscan-worker bundle convert` makes of it"
+    )]
     Pickle {
         /// Its name.
         file: String,
     },
     /// A TorchScript or `torch.save` archive: a program, not weights.
     #[error(
-        "`{file}` of the bundle is a TorchScript or torch archive, which is a program; only safetensors are read"
+        "`{file}` of the bundle is a TorchScript or torch archive, which is a program; only safetensors are read, \
+         which `trackscan-worker bundle convert` makes of a separator's"
     )]
     TorchArchive {
         /// Its name.

@@ -6,6 +6,7 @@
 //!
 //! - [`Bundle::open`] checks a folder against a [`Trust`] and refuses with a typed [`BundleError`].
 //! - [`decide()`] turns the scores of a track's windows into a probability with its prior and a verdict.
+//! - [`separator`] is what the second engine's network is built from; [`Overlap`] where its segments lie.
 //! - [`WindowSpec`] says where windows lie on a track; cutter, training and tests share it.
 //! - [`write()`] makes and signs a folder.
 
@@ -14,9 +15,12 @@ mod decide;
 mod error;
 mod manifest;
 mod open;
+mod overlap;
 pub mod sample;
+pub mod separator;
 mod sign;
 mod tensors;
+mod weights;
 mod window;
 mod write;
 
@@ -25,15 +29,17 @@ pub use decide::{Decision, Edge, Evidence, Rules, TrackWindow, decide};
 pub use error::BundleError;
 pub use manifest::{
     Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
-    FORMAT, FileEntry, Gate, LevelRule, Manifest, MelNorm, Picture, Pooling, Preprocessing, Screen,
-    TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX, Tier, Verdicts, WindowFeature, Windows,
+    FORMAT, FORMAT_RESIDUAL, FileEntry, Gate, LevelRule, Manifest, MelNorm, Origin, OriginFormat,
+    Picture, Pooling, Preprocessing, Residual, Screen, Segments, Separator, TRACK_SECONDS_MAX,
+    TRACK_WINDOWS_MAX, Tier, Verdicts, WindowFeature, Windows,
 };
 pub use open::{
     BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,
 };
+pub use overlap::{Cut, Overlap};
 pub use sign::{KeyError, PublicKey, SecretKey, Signature, Trust, TrustError};
 pub use tensors::{
     TENSORS_HEADER_BYTES_MAX, TensorData, Tensors, TensorsError, check_header_length,
 };
 pub use window::{WindowSpec, WindowStart};
-pub use write::{Contents, WriteError, write};
+pub use write::{Contents, WriteError, write, write_unsigned};

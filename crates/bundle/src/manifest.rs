@@ -1,22 +1,26 @@
 //! The manifest: everything that a bundle says about itself, as plain data. Its exact bytes are signed and their
 //! digest is the bundle's name, so a field never means two things: unknown fields are refused, and a change of
-//! meaning raises [`FORMAT`]. Checking the values is [`Manifest::check`]; reading files is `open`'s work.
+//! meaning raises the format. Checking the values is [`Manifest::check`]; reading files is `open`'s work.
 
 use serde::{Deserialize, Serialize};
 use types::{Digest, Dtype, Purpose};
 
 mod check;
+mod residual;
 
 pub use check::{TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX};
+pub use residual::{Origin, OriginFormat, Residual, Segments, Separator};
 
-/// The manifest format that this code reads and writes.
+/// The format of a manifest without a residual.
 pub const FORMAT: u32 = 1;
+/// The format of a manifest with one. Versions that know no residual refuse it by this number.
+pub const FORMAT_RESIDUAL: u32 = 2;
 
 /// What a bundle says about itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Always [`FORMAT`].
+    /// [`FORMAT`], or [`FORMAT_RESIDUAL`] where there is one.
     pub format: u32,
     /// The bundle's name: lower-case letters, digits and dashes.
     pub name: String,
@@ -26,6 +30,9 @@ pub struct Manifest {
     pub purpose: Purpose,
     /// The first engine.
     pub screen: Screen,
+    /// The second engine, where the bundle has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residual: Option<Residual>,
     /// Which tracks the screen sends on to the residual.
     pub gate: Gate,
     /// How a calibrated score becomes a verdict.
@@ -305,6 +312,14 @@ impl Epsilon {
             Dtype::Bf16 => self.bf16,
             Dtype::F16 => self.f16,
         }
+    }
+
+    /// Whether each that is there can tell a right score from a wrong one.
+    fn is_sound(&self) -> bool {
+        [Some(self.f32), self.tf32, self.bf16, self.f16]
+            .into_iter()
+            .flatten()
+            .all(|epsilon| epsilon > 0.0 && epsilon < 10.0)
     }
 }
 

@@ -4,9 +4,10 @@
 
 use crate::canary::Clip;
 use crate::error::BundleError;
-use crate::manifest::{Architecture, FORMAT, FileEntry, Manifest};
+use crate::manifest::{Architecture, FORMAT_RESIDUAL, FileEntry, Manifest, Separator};
 use crate::sign::{Signature, Trust};
 use crate::tensors::Tensors;
+use crate::weights;
 use crate::window::WindowSpec;
 use std::collections::BTreeSet;
 use std::fs;
@@ -95,6 +96,10 @@ impl Bundle {
         check_names(dir, names, &manifest)?;
         let (mut weights, mut clip) = (Vec::new(), Vec::new());
         for entry in &manifest.files {
+            if is_residual(&manifest, entry) {
+                look_at(dir, entry)?;
+                continue;
+            }
             let is_clip = entry.name == manifest.canary.clip;
             let bytes = read_listed(dir, entry, is_clip)?;
             if entry.name == manifest.screen.weights {
@@ -103,7 +108,7 @@ impl Bundle {
                 clip = bytes;
             }
         }
-        let screen = read_weights(&manifest.screen.weights, &weights)?;
+        let screen = read_weights("screen.weights", &manifest.screen.weights, &weights)?;
         let clip = read_clip(&manifest, &clip)?;
         Ok(Self {
             dir: dir.to_owned(),
@@ -112,6 +117,24 @@ impl Bundle {
             screen,
             clip,
         })
+    }
+
+    /// The residual's weights, where the bundle has a residual: read again, since they may be larger than all else together, and
+    /// checked again, since the file may have changed since.
+    ///
+    /// # Errors
+    /// As [`Bundle::open`].
+    pub fn residual_weights(&self) -> Result<Option<Tensors>, BundleError> {
+        let Some(entry) = self
+            .manifest
+            .files
+            .iter()
+            .find(|entry| is_residual(&self.manifest, entry))
+        else {
+            return Ok(None);
+        };
+        let bytes = read_listed(&self.dir, entry, false)?;
+        read_weights("residual.weights", &entry.name, &bytes).map(Some)
     }
 
     /// The geometry of the screen's windows.
@@ -151,11 +174,12 @@ impl Manifest {
 struct Outline {
     format: u64,
     #[serde(default)]
-    screen: OutlineScreen,
+    screen: OutlineStage,
+    residual: Option<OutlineStage>,
 }
 
 #[derive(serde::Deserialize, Default)]
-struct OutlineScreen {
+struct OutlineStage {
     #[serde(default)]
     architecture: OutlineName,
 }
@@ -167,21 +191,27 @@ struct OutlineName {
 }
 
 fn refuse_unknown(outline: &Outline) -> Result<(), BundleError> {
-    if outline.format != u64::from(FORMAT) {
+    if !(1..=u64::from(FORMAT_RESIDUAL)).contains(&outline.format) {
         return Err(BundleError::Format {
             found: outline.format,
-            known: FORMAT,
+            known: FORMAT_RESIDUAL,
         });
     }
-    let name = &outline.screen.architecture.name;
-    if Architecture::NAMES.contains(&name.as_str()) {
-        return Ok(());
+    let known = |stage: &OutlineStage, names: &[&str]| {
+        let name = stage.architecture.name.as_str();
+        if names.contains(&name) {
+            return Ok(());
+        }
+        Err(BundleError::Unsupported {
+            what: "architecture",
+            name: name.chars().take(64).collect(),
+        })
+    };
+    known(&outline.screen, &Architecture::NAMES)?;
+    match &outline.residual {
+        Some(residual) => known(residual, &Separator::NAMES),
+        None => Ok(()),
     }
-    let name = name.chars().take(64).collect();
-    Err(BundleError::Unsupported {
-        what: "architecture",
-        name,
-    })
 }
 
 fn refuse_rollback(manifest: &Manifest, trust: &Trust) -> Result<(), BundleError> {
@@ -310,17 +340,46 @@ fn read_listed(dir: &Path, entry: &FileEntry, is_clip: bool) -> Result<Vec<u8>, 
     })
 }
 
-fn read_weights(name: &str, bytes: &[u8]) -> Result<Tensors, BundleError> {
-    if !name.ends_with(".safetensors") {
-        let rule = "ends in .safetensors".to_owned();
-        return Err(BundleError::Value {
-            field: "screen.weights",
-            rule,
+fn is_residual(manifest: &Manifest, entry: &FileEntry) -> bool {
+    let residual = manifest.residual.as_ref();
+    residual.is_some_and(|residual| residual.weights == entry.name)
+}
+
+/// Checks a listed file of weights without holding it.
+fn look_at(dir: &Path, entry: &FileEntry) -> Result<(), BundleError> {
+    check_suffix("residual.weights", &entry.name)?;
+    let path = dir.join(&entry.name);
+    refuse_program(&path, &entry.name)?;
+    let file = fs::File::open(&path).map_err(read_error(&entry.name))?;
+    let looked = weights::look(file).map_err(read_error(&entry.name))?;
+    if looked.sha256 != entry.sha256 || looked.bytes != entry.bytes {
+        return Err(BundleError::Digest {
+            file: entry.name.clone(),
+            listed: entry.sha256,
+            found: looked.sha256,
         });
     }
+    looked.weights.map_err(|source| BundleError::Tensors {
+        file: entry.name.clone(),
+        source,
+    })
+}
+
+fn read_weights(field: &'static str, name: &str, bytes: &[u8]) -> Result<Tensors, BundleError> {
+    check_suffix(field, name)?;
     Tensors::parse(bytes).map_err(|source| BundleError::Tensors {
         file: name.to_owned(),
         source,
+    })
+}
+
+fn check_suffix(field: &'static str, name: &str) -> Result<(), BundleError> {
+    if name.ends_with(".safetensors") {
+        return Ok(());
+    }
+    Err(BundleError::Value {
+        field,
+        rule: "ends in .safetensors".to_owned(),
     })
 }
 

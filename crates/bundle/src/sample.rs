@@ -24,6 +24,7 @@ pub fn manifest() -> Manifest {
         version: 3,
         purpose: Purpose::Production,
         screen: screen(),
+        residual: None,
         gate: Gate {
             unsure: Some(Band {
                 low: -1.0,

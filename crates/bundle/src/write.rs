@@ -37,10 +37,29 @@ pub enum WriteError {
 /// other names are left alone, and opening it will refuse them.
 pub fn write(
     dir: &Path,
-    mut manifest: Manifest,
+    manifest: Manifest,
     contents: &Contents,
     key: &SecretKey,
 ) -> Result<Digest, WriteError> {
+    let bytes = lay_out(dir, manifest, contents)?;
+    put(dir, SIGNATURE_FILE, key.sign(&bytes).to_string().as_bytes())?;
+    Ok(Digest::of(&bytes))
+}
+
+/// As [`write()`], without the signature: nobody opens the folder before it is signed.
+///
+/// # Errors
+/// As there.
+pub fn write_unsigned(
+    dir: &Path,
+    manifest: Manifest,
+    contents: &Contents,
+) -> Result<Digest, WriteError> {
+    lay_out(dir, manifest, contents).map(|bytes| Digest::of(&bytes))
+}
+
+/// Everything but the signature; gives the manifest's bytes.
+fn lay_out(dir: &Path, mut manifest: Manifest, contents: &Contents) -> Result<Vec<u8>, WriteError> {
     manifest.files = contents
         .iter()
         .map(|(name, bytes)| entry(name, bytes))
@@ -56,8 +75,7 @@ pub fn write(
         put(dir, name, content)?;
     }
     put(dir, MANIFEST_FILE, &bytes)?;
-    put(dir, SIGNATURE_FILE, key.sign(&bytes).to_string().as_bytes())?;
-    Ok(Digest::of(&bytes))
+    Ok(bytes)
 }
 
 fn entry(name: &str, bytes: &[u8]) -> FileEntry {

@@ -282,7 +282,7 @@ fn a_signed_manifest_that_is_wrong_is_still_refused() {
         let refusal = refused(&resigned(&changed), &trust(), to);
         assert_eq!(refusal.code(), code, "{to}: {refusal}");
     };
-    check(r#""format": 1"#, r#""format": 2"#, Code::BundleUnsupported);
+    check(r#""format": 1"#, r#""format": 3"#, Code::BundleUnsupported);
     check(r#""cnn_v1""#, r#""cnn_v9""#, Code::BundleUnsupported);
     check(
         r#""format": 1"#,

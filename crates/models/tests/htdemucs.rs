@@ -8,7 +8,7 @@
 
 use bundle::{TensorData, Tensors};
 use models::htdemucs::apply::{Overlap, separate};
-use models::htdemucs::{self, ArgumentError, Config, HtDemucs};
+use models::htdemucs::{self, ArgumentError, Config, HtDemucs, config_of};
 use models::params::ParamError;
 use safetensors::SafeTensors;
 use serde_json::{Map, Value, json};
@@ -51,7 +51,7 @@ impl Case {
         };
         Self {
             name,
-            config: Config::from_arguments(&[], &arguments(name)).unwrap(),
+            config: config_of(&[], &arguments(name)).unwrap(),
             weights: Tensors(all.0.iter().filter_map(named).collect()),
             all,
         }
@@ -233,7 +233,7 @@ fn read(changes: &[(&str, Option<Value>)]) -> Result<Config, ArgumentError> {
             None => drop(named.remove(*name)),
         }
     }
-    Config::from_arguments(&[], &named)
+    config_of(&[], &named)
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn the_stems_names_may_come_by_place_and_a_segment_as_a_fraction() {
     let sources = named.remove("sources").unwrap();
     let fraction = json!({"_type": "fraction", "numerator": 3, "denominator": 100});
     named.insert("segment".to_owned(), fraction);
-    let config = Config::from_arguments(&[sources], &named).unwrap();
+    let config = config_of(&[sources], &named).unwrap();
     assert_eq!(config, Case::of("published").config);
     assert_eq!(config.segment, 1_323);
 }

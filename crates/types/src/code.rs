@@ -117,7 +117,7 @@ coded_enum! {
         BundleDigestMismatch = "BUNDLE_DIGEST_MISMATCH" @ 123, cause: "A file of the bundle differs from the digest in its manifest.", fix: "Copy the bundle again from where it was made.";
         BundleRollback = "BUNDLE_ROLLBACK" @ 124, cause: "The bundle is older than the lowest version accepted for its name.", fix: "Use a newer bundle, or lower `--min-bundle` deliberately.";
         BundleInvalid = "BUNDLE_INVALID" @ 125, cause: "The bundle's manifest or tensors break the format's rules.", fix: "Make the bundle again; the message names the place.";
-        BundleForbiddenFormat = "BUNDLE_FORBIDDEN_FORMAT" @ 126, cause: "The file is a pickle or TorchScript, which can execute code.", fix: "Bring weights as safetensors; pickles are refused at run time.";
+        BundleForbiddenFormat = "BUNDLE_FORBIDDEN_FORMAT" @ 126, cause: "The file is a pickle or TorchScript, which can execute code.", fix: "Bring weights as safetensors; `trackscan-worker bundle convert` makes them of a separator's published file.";
         BundleUnsupported = "BUNDLE_UNSUPPORTED" @ 127, cause: "The bundle names an architecture or rule that this version does not have.", fix: "Use a bundle made for this version.";
 
         // `up`, configuration, doctor.

@@ -5,8 +5,8 @@
 //! nothing, connects to nothing, starts nothing: bytes come by `ReadAt` over the socket, PCM goes into the ring.
 
 mod attempt;
+mod limits;
 mod remote;
-mod sandbox;
 mod session;
 mod watchdog;
 
@@ -30,7 +30,7 @@ fn main() -> ExitCode {
         );
     };
     session::quiet_panics();
-    if let Err(error) = watchdog::start().and_then(|()| sandbox::enter()) {
+    if let Err(error) = watchdog::start().and_then(|()| sandbox::enter(limits::LIMITS)) {
         return complain(&format!("the sandbox was refused: {error}"), EXIT_SANDBOX);
     }
     match args.as_slice() {

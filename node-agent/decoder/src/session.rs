@@ -18,7 +18,7 @@ use audio::source::Blocks;
 use types::Code;
 
 use crate::remote::Remote;
-use crate::{sandbox, watchdog};
+use crate::{limits, watchdog};
 
 /// Packets between two looks at the clock: a quarter of a second of music, in which no packet costs a second.
 const PACKETS_A_LOOK: u32 = 16;
@@ -241,7 +241,7 @@ impl Meter {
 
 /// Whether half of this life's processor time is used up.
 fn worn_out() -> bool {
-    cpu_us() / 1_000_000 > sandbox::LIFE_CPU_S / 2
+    cpu_us() / 1_000_000 > limits::LIFE_CPU_S / 2
 }
 
 /// Processor time of this process, user and system, microseconds. By the C library: rustix looks for the kernel's clock

@@ -1,9 +1,11 @@
 //! What the command line of the worker says.
 
-use bundle::PublicKey;
+use crate::convert::reader::What;
+use bundle::{PublicKey, Segments};
 use clap::{Parser, Subcommand};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
+use types::Dtype;
 
 /// Screens PCM on one device for the agent; and, by hand, looks after bundles.
 #[derive(Debug, Parser)]
@@ -27,11 +29,17 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Print this machine's devices as JSON.
     Devices,
-    /// Make keys, sign and verify bundles.
+    /// Make keys; sign, verify and convert bundles.
     Bundle {
         /// What to do with them.
         #[command(subcommand)]
         command: Bundle,
+    },
+    /// Parse one untrusted file in a sandbox, from standard input; `bundle convert` starts it.
+    #[command(hide = true)]
+    Read {
+        /// What the file is.
+        what: What,
     },
     /// Make labelled data, train, calibrate, evaluate.
     #[command(flatten)]
@@ -84,12 +92,99 @@ pub(crate) enum Bundle {
         )]
         min_bundle: Vec<String>,
     },
+    /// Make a bundle with a residual from a separator's published file, off-line.
+    ///
+    /// The file is parsed in a sandbox and never run. Everything but the residual comes from another bundle; what is written is for demonstration
+    /// until it is calibrated.
+    Convert(Box<Convert>),
+}
+
+/// How a separator is converted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Convert {
+    /// The published file (`.safetensors`, `.th`), the bag that names it (`.yaml`), or the folder that holds either.
+    #[arg(long)]
+    pub(crate) from: PathBuf,
+    /// Folder for the bundle; it must not exist yet, or be empty.
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// The bundle that the screen and all else comes from.
+    #[arg(long)]
+    pub(crate) base: PathBuf,
+    /// Public keys that may have signed that bundle.
+    #[arg(
+        long,
+        env = "TRACKSCAN_TRUSTED_KEY",
+        required = true,
+        num_args = 1,
+        value_delimiter = ','
+    )]
+    pub(crate) trusted_key: Vec<PublicKey>,
+    /// File with the key that signs the new bundle; without it the bundle is left unsigned.
+    #[arg(long)]
+    pub(crate) key: Option<PathBuf>,
+    /// The new bundle's name; that of the base where nothing is said.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The new bundle's version; one above that of the base where nothing is said.
+    #[arg(long)]
+    pub(crate) bundle_version: Option<u64>,
+    /// Which segments of a track are separated: `all`, or so many, spread over the track's energy.
+    #[arg(long, default_value = "all", value_parser = segments)]
+    pub(crate) segments: Segments,
+    /// Share of a segment that the next one covers too.
+    #[arg(long, default_value_t = 0.25)]
+    pub(crate) overlap: f64,
+    /// How far a stem may differ from single precision on a processor, as DTYPE=NUMBER: largest difference over largest value.
+    /// Single precision has 1e-4 where nothing is said; another format without one is not run.
+    #[arg(long, num_args = 1, value_delimiter = ',', value_parser = epsilon)]
+    pub(crate) epsilon: Vec<EpsilonOf>,
+}
+
+/// An epsilon as stated on the command line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct EpsilonOf {
+    pub(crate) dtype: Dtype,
+    pub(crate) epsilon: f64,
+}
+
+fn segments(text: &str) -> Result<Segments, String> {
+    if text == "all" {
+        return Ok(Segments::All);
+    }
+    let count = text.parse::<NonZeroU32>();
+    let count = count.map_err(|_| "neither `all` nor a number above zero".to_owned())?;
+    Ok(Segments::Spread { count: count.get() })
+}
+
+fn epsilon(text: &str) -> Result<EpsilonOf, String> {
+    let parts = text.split_once('=').and_then(|(dtype, number)| {
+        Some(EpsilonOf {
+            dtype: dtype.parse().ok()?,
+            epsilon: number.parse().ok()?,
+        })
+    });
+    parts.ok_or_else(|| "not DTYPE=NUMBER, such as bf16=0.02".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn segments_and_epsilons_are_words_that_mean_something_or_are_refused() {
+        assert_eq!(segments("all"), Ok(Segments::All));
+        assert_eq!(segments("8"), Ok(Segments::Spread { count: 8 }));
+        for text in ["", "0", "-1", "every", "8.5"] {
+            assert!(segments(text).is_err(), "{text}");
+        }
+        let stated = epsilon("bf16=0.02").unwrap();
+        assert_eq!((stated.dtype, stated.epsilon), (Dtype::Bf16, 0.02));
+        for text in ["", "bf16", "bf16=", "i8=0.1", "=1"] {
+            assert!(epsilon(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_sound() {

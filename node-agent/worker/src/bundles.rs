@@ -1,10 +1,10 @@
-//! Keys, signatures and checks of bundles, by hand.
+//! Keys, signatures and checks of bundles, by hand. Converting has a module of its own.
 
-use crate::args;
+use crate::{args, convert};
 use anyhow::{Context, ensure};
 use bundle::{
     Bundle, Contents, MANIFEST_BYTES_MAX, MANIFEST_FILE, Manifest, PublicKey, SIGNATURE_FILE,
-    SecretKey, Trust,
+    SecretKey, Separator, Trust,
 };
 use engine::{Engine as _, Load};
 use models::ScreenEngine;
@@ -27,10 +27,12 @@ pub(crate) fn run(command: args::Bundle) -> anyhow::Result<()> {
             trusted_key,
             min_bundle,
         } => verify(&dir, trusted_key, &min_bundle),
+        args::Bundle::Convert(flags) => convert::run(&flags),
     }
 }
 
-fn say(line: &str) -> anyhow::Result<()> {
+/// One line on standard output.
+pub(crate) fn say(line: &str) -> anyhow::Result<()> {
     writeln!(io::stdout(), "{line}").context("printing the answer")
 }
 
@@ -52,11 +54,7 @@ fn make_key(file: &Path) -> anyhow::Result<PublicKey> {
 
 /// Signs a folder anew: its files are listed as they are now.
 fn sign(dir: &Path, key: &Path) -> anyhow::Result<Digest> {
-    let text =
-        fs::read_to_string(key).with_context(|| format!("reading the key `{}`", key.display()))?;
-    let key: SecretKey = text
-        .parse()
-        .with_context(|| format!("reading the key `{}`", key.display()))?;
+    let key = secret_key(key)?;
     let path = dir.join(MANIFEST_FILE);
     let size = fs::metadata(&path)
         .with_context(|| format!("reading `{}`", path.display()))?
@@ -73,6 +71,13 @@ fn sign(dir: &Path, key: &Path) -> anyhow::Result<Digest> {
     let trust = Trust::new([key.public()]);
     Bundle::open(dir, &trust).context("checking what was signed")?;
     Ok(digest)
+}
+
+/// The secret half of a key, from its file.
+pub(crate) fn secret_key(file: &Path) -> anyhow::Result<SecretKey> {
+    let reading = || format!("reading the key `{}`", file.display());
+    let text = fs::read_to_string(file).with_context(reading)?;
+    text.parse().with_context(reading)
 }
 
 fn contents(dir: &Path) -> anyhow::Result<Contents> {
@@ -106,7 +111,23 @@ fn verify(dir: &Path, keys: Vec<PublicKey>, bounds: &[String]) -> anyhow::Result
         f64::from(worst) <= manifest.epsilon.f32,
         "the canary's scores are not those of the manifest"
     );
-    Ok(())
+    verify_residual(&opened)
+}
+
+/// Whether the residual's weights fit its network; says that nothing rests on it yet.
+fn verify_residual(opened: &Bundle) -> anyhow::Result<()> {
+    let weights = opened
+        .residual_weights()
+        .map_err(|error| anyhow::Error::new(error.problem()))?;
+    let (Some(residual), Some(weights)) = (&opened.manifest.residual, weights) else {
+        return Ok(());
+    };
+    let Separator::HtDemucs(config) = &residual.architecture;
+    models::htdemucs::check_fit(config, &weights)
+        .context("fitting the residual's weights into its network")?;
+    let values = weights.0.iter().map(|tensor| tensor.values.len()).sum();
+    say(&convert::residual_line(residual, weights.0.len(), values))?;
+    say("residual not calibrated: no verdict rests on it")
 }
 
 /// The largest difference of the canary's scores on this processor.

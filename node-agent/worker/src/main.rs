@@ -1,11 +1,12 @@
 //! `trackscan-worker`: one process per device, the only one with libtorch.
 //!
 //! Started by the agent with a socket as descriptor 3 it serves: PCM in, scores out, until the agent says stop or is
-//! gone. Started by a person it looks at devices and bundles, and trains, calibrates and evaluates them. It opens no
+//! gone. Started by a person it looks at devices and bundles, and trains, calibrates, evaluates and converts. It opens no
 //! network connection and decides no verdict.
 
 mod args;
 mod bundles;
+mod convert;
 mod devices;
 mod serve;
 
@@ -17,7 +18,12 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run(Args::parse()) {
+    let args = Args::parse();
+    if let Some(Command::Read { what }) = args.command {
+        // Before any log: it has nothing to write to.
+        convert::reader::run(what);
+    }
+    match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Whatever the log's filter lets through, whoever started this sees why it ended. Nobody may be left to see it.
@@ -33,6 +39,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Serve(serve) => serve::run(&serve),
         Command::Devices => devices::run(),
         Command::Bundle { command } => bundles::run(command),
+        Command::Read { what } => convert::reader::run(what),
         Command::Training(command) => Ok(models::train::command::run(&command)?),
     }
 }

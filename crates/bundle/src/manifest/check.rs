@@ -1,7 +1,10 @@
 //! The rules that a manifest's values keep. A signed manifest can still be wrong, and a wrong one must be refused
 //! before a worker allocates by it or a track is judged by it.
 
-use super::{Architecture, Gate, Manifest, Picture, Preprocessing, Screen, Tier, Verdicts};
+use super::{
+    Architecture, FORMAT, FORMAT_RESIDUAL, Gate, Manifest, Picture, Preprocessing, Screen, Tier,
+    Verdicts,
+};
 use crate::error::BundleError;
 use crate::window::WindowSpec;
 
@@ -33,9 +36,9 @@ const CANARY_WINDOWS_MAX: usize = 16;
 /// Longest bundle, tier and file name: they stand in paths and rows.
 const NAME_BYTES_MAX: usize = 64;
 
-type Checked = Result<(), BundleError>;
+pub(super) type Checked = Result<(), BundleError>;
 
-fn require(holds: bool, field: &'static str, rule: impl Into<String>) -> Checked {
+pub(super) fn require(holds: bool, field: &'static str, rule: impl Into<String>) -> Checked {
     if holds {
         Ok(())
     } else {
@@ -70,25 +73,35 @@ impl Manifest {
         )?;
         require(self.version > 0, "version", "is at least 1")?;
         self.screen.check()?;
+        self.check_residual()?;
         self.gate.check()?;
         self.verdicts.check()?;
-        self.check_epsilon()?;
+        require(self.epsilon.is_sound(), "epsilon", "lies between 0 and 10")?;
         self.picture.check(&self.screen)?;
         self.check_files()
     }
 
-    fn check_epsilon(&self) -> Checked {
-        let all = [
-            Some(self.epsilon.f32),
-            self.epsilon.tf32,
-            self.epsilon.bf16,
-            self.epsilon.f16,
-        ];
-        let sound = all
-            .into_iter()
-            .flatten()
-            .all(|e| e.is_finite() && e > 0.0 && e < 10.0);
-        require(sound, "epsilon", "lies between 0 and 10")
+    /// A residual raises the format, so that a version that knows none says so instead of judging without it.
+    fn check_residual(&self) -> Checked {
+        let format = match self.residual {
+            Some(_) => FORMAT_RESIDUAL,
+            None => FORMAT,
+        };
+        require(
+            self.format == format,
+            "format",
+            "is 2 with a residual and 1 without",
+        )?;
+        let Some(residual) = &self.residual else {
+            return Ok(());
+        };
+        residual.check()?;
+        let other = [&self.screen.weights, &self.canary.clip, &self.model_card];
+        require(
+            !other.contains(&&residual.weights),
+            "residual.weights",
+            "is a file of its own",
+        )
     }
 
     fn check_files(&self) -> Checked {
@@ -97,7 +110,9 @@ impl Manifest {
             .windows(2)
             .all(|pair| pair[0].name < pair[1].name);
         require(rising, "files", "are sorted by name, each once")?;
-        for name in [&self.screen.weights, &self.canary.clip, &self.model_card] {
+        let own = [&self.screen.weights, &self.canary.clip, &self.model_card];
+        let residual = self.residual.as_ref().map(|residual| &residual.weights);
+        for name in own.into_iter().chain(residual) {
             let listed = self.files.iter().any(|file| &file.name == name);
             require(listed, "files", format!("list `{}`", name.escape_default()))?;
         }

@@ -5,63 +5,11 @@
 //! Switches gradients off. Never judges what it hears: silence and noise are separated like music.
 
 use super::HtDemucs;
+use bundle::Cut;
 use std::num::NonZeroUsize;
 use tch::{Kind, TchError, Tensor};
 
-/// How segments lie over each other.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Overlap {
-    /// Share of a segment that the next one covers too, from 0 to less than 1.
-    pub share: f64,
-    /// Power of the triangular weights, at least 1: the higher, the sharper one segment gives way to the next.
-    pub power: f64,
-}
-
-impl Default for Overlap {
-    /// As the package separates where nothing else is asked.
-    fn default() -> Self {
-        Self {
-            share: 0.25,
-            power: 1.0,
-        }
-    }
-}
-
-/// One segment of a track: the samples that count, and what the network hears around them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cut {
-    /// First sample of the track that counts.
-    pub first: usize,
-    /// How many count: a whole segment but at the track's end.
-    pub samples: usize,
-    /// Samples in the network's segment before the first that counts: those of the track where it has some, else zeros.
-    pub before: usize,
-}
-
-impl Overlap {
-    /// The cuts of a track, in order; none of an empty one. `segment` is at least 1.
-    pub fn cuts(self, samples: usize, segment: usize) -> impl Iterator<Item = Cut> {
-        let step = (((1.0 - self.share) * segment as f64) as usize).max(1);
-        (0..samples).step_by(step).map(move |first| {
-            let counted = segment.min(samples - first);
-            Cut {
-                first,
-                samples: counted,
-                before: (segment - counted) / 2,
-            }
-        })
-    }
-
-    /// The weights of a segment's samples: a triangle to the power, largest 1.
-    #[must_use]
-    pub fn weights(self, segment: usize) -> Vec<f32> {
-        let rising = segment / 2;
-        let largest = (segment - rising).max(rising).max(1) as f32;
-        let place = |at: usize| if at < rising { at + 1 } else { segment - at };
-        let weight = |at| (place(at) as f32 / largest).powf(self.power as f32);
-        (0..segment).map(weight).collect()
-    }
-}
+pub use bundle::Overlap;
 
 /// Separates tracks, each `[channels, samples]` in single precision on the processor, into `[stems, channels, samples]`.
 /// At most `batch` segments run at once, whichever tracks they are of.
@@ -92,7 +40,7 @@ pub fn separate(
         for part in cuts.chunks(batch.get()) {
             let heard = part
                 .iter()
-                .map(|(at, cut)| cut.heard(&tracks[*at], segment))
+                .map(|(at, cut)| heard(cut, &tracks[*at], segment))
                 .collect::<Result<Vec<_>, _>>()?;
             let mix = Tensor::f_stack(&heard, 0)?.f_to_device(net.device())?;
             let stems = net.forward(&mix)?.f_to_device(tch::Device::Cpu)?;
@@ -109,17 +57,15 @@ fn samples(track: &Tensor) -> usize {
     usize::try_from(length).unwrap_or(0)
 }
 
-impl Cut {
-    /// What the network hears of the track: `[channels, segment]`.
-    fn heard(&self, track: &Tensor, segment: usize) -> Result<Tensor, TchError> {
-        let first = self.first.saturating_sub(self.before);
-        let zeros = self.before - (self.first - first);
-        let end = samples(track).min(self.first + segment - self.before);
-        let padding = [zeros, segment - zeros - (end - first)].map(|count| count as i64);
-        track
-            .f_narrow(1, first as i64, (end - first) as i64)?
-            .f_constant_pad_nd(padding)
-    }
+/// What the network hears of a track for a cut: `[channels, segment]`.
+fn heard(cut: &Cut, track: &Tensor, segment: usize) -> Result<Tensor, TchError> {
+    let first = cut.first.saturating_sub(cut.before);
+    let zeros = cut.before - (cut.first - first);
+    let end = samples(track).min(cut.first + segment - cut.before);
+    let padding = [zeros, segment - zeros - (end - first)].map(|count| count as i64);
+    track
+        .f_narrow(1, first as i64, (end - first) as i64)?
+        .f_constant_pad_nd(padding)
 }
 
 /// Weighted stems of one track, and their weights.
@@ -160,27 +106,6 @@ impl Sum {
 mod tests {
     use super::*;
 
-    fn check(samples: usize, segment: usize, expected: &[(usize, usize, usize)]) {
-        let found: Vec<_> = Overlap::default()
-            .cuts(samples, segment)
-            .map(|cut| (cut.first, cut.samples, cut.before))
-            .collect();
-        assert_eq!(
-            found, expected,
-            "{samples} samples in segments of {segment}"
-        );
-    }
-
-    #[test]
-    fn cuts_begin_three_quarters_of_a_segment_apart_and_short_ones_lie_in_the_middle() {
-        check(0, 8, &[]);
-        check(1, 8, &[(0, 1, 3)]);
-        check(6, 8, &[(0, 6, 1)]);
-        check(7, 8, &[(0, 7, 0), (6, 1, 3)]);
-        check(16, 8, &[(0, 8, 0), (6, 8, 0), (12, 4, 2)]);
-        check(3, 1, &[(0, 1, 0), (1, 1, 0), (2, 1, 0)]);
-    }
-
     #[test]
     fn a_short_cut_is_heard_with_the_track_before_it_and_zeros_behind() {
         let track = Tensor::from_slice(&[1f32, 2., 3., 4., 5., 6., 7.]).unsqueeze(0);
@@ -190,24 +115,11 @@ mod tests {
                 samples,
                 before,
             };
-            crate::params::values(&cut.heard(&track, 8).unwrap()).unwrap()
+            crate::params::values(&super::heard(&cut, &track, 8).unwrap()).unwrap()
         };
         assert_eq!(heard(6, 1, 3), [4., 5., 6., 7., 0., 0., 0., 0.]);
         assert_eq!(heard(0, 7, 0), [1., 2., 3., 4., 5., 6., 7., 0.]);
         assert_eq!(heard(2, 3, 2), [1., 2., 3., 4., 5., 6., 7., 0.]);
         assert_eq!(heard(0, 3, 2), [0., 0., 1., 2., 3., 4., 5., 6.]);
-    }
-
-    #[test]
-    fn weights_are_a_triangle_of_height_one_for_even_and_odd_segments() {
-        let overlap = Overlap::default();
-        assert_eq!(overlap.weights(4), [0.5, 1.0, 1.0, 0.5]);
-        assert_eq!(overlap.weights(3), [0.5, 1.0, 0.5]);
-        assert_eq!(overlap.weights(1), [1.0]);
-        let sharp = Overlap {
-            power: 2.0,
-            ..overlap
-        };
-        assert_eq!(sharp.weights(4), [0.25, 1.0, 1.0, 0.25]);
     }
 }

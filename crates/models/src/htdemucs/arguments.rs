@@ -1,26 +1,16 @@
-//! From the arguments of a checkpoint, as JSON, to a [`Config`]. Each is read by name, within bounds; one that is missing,
-//! unknown or asks for what is not built here is refused, since a default of another version would change the network
-//! without a word. Never runs anything that a file says.
+//! From the arguments of a checkpoint, as JSON, to a [`Config`]. Called for checkpoints and by tests.
+//!
+//! Each is read by name, within bounds; one that is missing, unknown or asks for what is not built here is refused, since
+//! a default of another version would change the network without a word. Never runs anything that a file says.
 
-use super::config::{
+use bundle::separator::{
     Activation, Config, DConvConfig, FrequencyEmbedding, NormKind, Order, Positions,
-    TransformerConfig,
+    TransformerConfig, Unfit, bounds,
 };
-use super::fit;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Widest layer; the published ones have 512 channels at most, and a square of this is still few megabytes.
-pub(super) const WIDTH_MAX: i64 = 1_024;
-/// Most layers of an encoder: six of stride 4 leave less than one frequency of the longest transform.
-const DEPTH_MAX: i64 = 6;
-/// Most layers of a transformer's branch; the published ones have five.
-const LAYERS_MAX: i64 = 24;
-/// Most stems; the published ones have six at most.
-const SOURCES_MAX: usize = 16;
-/// Longest segment in seconds; memory grows with it, and the published ones have 7.8.
-const SEGMENT_SECONDS_MAX: f64 = 60.0;
 /// Most characters of a value that a refusal repeats.
 const SHOWN_MAX: usize = 60;
 
@@ -69,6 +59,12 @@ pub enum ArgumentError {
     /// Arguments that contradict each other.
     #[error("the arguments do not fit each other: {0}")]
     Conflict(String),
+}
+
+impl From<Unfit> for ArgumentError {
+    fn from(Unfit(words): Unfit) -> Self {
+        Self::Conflict(words)
+    }
 }
 
 /// The named arguments that nobody has read yet.
@@ -121,7 +117,7 @@ impl<'a> Reader<'a> {
         let value = self.take(name)?;
         match value.as_bool().map(i64::from).or_else(|| value.as_i64()) {
             Some(0) => Ok(None),
-            Some(groups @ 1..=WIDTH_MAX) => Ok(Some(groups)),
+            Some(groups @ 1..=bounds::WIDTH_MAX) => Ok(Some(groups)),
             Some(_) | None => Err(refused(name, value, "a flag or a number of groups".into())),
         }
     }
@@ -150,8 +146,11 @@ fn refused(argument: &'static str, value: &Value, needed: String) -> ArgumentErr
     }
 }
 
-/// See [`Config::from_arguments`].
-pub(super) fn read(
+/// The network that a checkpoint's positional and named arguments ask for.
+///
+/// # Errors
+/// [`ArgumentError`] where one is missing, unknown, out of bounds or asks for what is not built here.
+pub fn config_of(
     positional: &[Value],
     named: &Map<String, Value>,
 ) -> Result<Config, ArgumentError> {
@@ -182,7 +181,10 @@ pub(super) fn read(
     }
     match left.0.keys().next() {
         Some(name) => Err(ArgumentError::Unknown((*name).to_owned())),
-        None => fit::check(&config).map(|()| config),
+        None => {
+            config.check()?;
+            Ok(config)
+        }
     }
 }
 
@@ -209,34 +211,34 @@ fn refuse_what_is_not_built(left: &mut Reader<'_>) -> Result<(), ArgumentError> 
 }
 
 fn config(left: &mut Reader<'_>) -> Result<Config, ArgumentError> {
-    let rate_hz = left.count("samplerate", 1..=384_000)?;
+    let rate_hz = left.count("samplerate", bounds::RATE_HZ)?;
     let dconv_mode = left.count("dconv_mode", 0..=3)?;
-    let dconv_depth = left.count("dconv_depth", -8..=8)?;
+    let dconv_depth = left.count("dconv_depth", bounds::DCONV_DEPTH)?;
     Ok(Config {
         sources: sources(left)?,
-        audio_channels: left.count("audio_channels", 1..=8)?,
+        audio_channels: left.count("audio_channels", bounds::AUDIO_CHANNELS)?,
         rate_hz,
         segment: segment(left, rate_hz)?,
-        nfft: left.count("nfft", 16..=65_536)?,
-        depth: left.size("depth", 1..=DEPTH_MAX)?,
-        channels: left.count("channels", 1..=WIDTH_MAX)?,
-        growth: left.count("growth", 1..=8)?,
-        kernel: left.count("kernel_size", 2..=64)?,
-        stride: left.count("stride", 1..=32)?,
+        nfft: left.count("nfft", bounds::NFFT)?,
+        depth: left.size("depth", bounds::DEPTH)?,
+        channels: left.count("channels", bounds::WIDTH)?,
+        growth: left.count("growth", bounds::GROWTH)?,
+        kernel: left.count("kernel_size", bounds::KERNEL)?,
+        stride: left.count("stride", bounds::STRIDE)?,
         rewrite: left.flag("rewrite")?,
-        context_encoder: left.count("context_enc", 0..=8)?,
-        context_decoder: left.count("context", 0..=8)?,
-        norm_starts: left.size("norm_starts", 0..=WIDTH_MAX)?,
-        norm_groups: left.count("norm_groups", 1..=WIDTH_MAX)?,
+        context_encoder: left.count("context_enc", bounds::CONTEXT)?,
+        context_decoder: left.count("context", bounds::CONTEXT)?,
+        norm_starts: left.size("norm_starts", bounds::WIDTH_OR_NONE)?,
+        norm_groups: left.count("norm_groups", bounds::WIDTH)?,
         frequency_embedding: frequency_embedding(left)?,
         dconv: DConvConfig {
             encoders: dconv_mode & 1 != 0,
             decoders: dconv_mode & 2 != 0,
             depth: usize::try_from(dconv_depth.abs()).unwrap_or(0),
             dilate: dconv_depth > 0,
-            compress: left.number("dconv_comp", 1.0..=1_024.0)?,
+            compress: left.number("dconv_comp", bounds::DCONV_COMPRESS)?,
         },
-        bottom_channels: Some(left.count("bottom_channels", 0..=WIDTH_MAX)?)
+        bottom_channels: Some(left.count("bottom_channels", bounds::WIDTH_OR_NONE)?)
             .filter(|channels| *channels > 0),
         transformer: transformer(left)?,
     })
@@ -249,9 +251,9 @@ fn sources(left: &mut Reader<'_>) -> Result<Vec<String>, ArgumentError> {
         names.collect::<Option<Vec<_>>>()
     });
     names
-        .filter(|names| (1..=SOURCES_MAX).contains(&names.len()))
+        .filter(|names| (1..=bounds::SOURCES_MAX).contains(&names.len()))
         .ok_or_else(|| {
-            let needed = format!("a list of 1 to {SOURCES_MAX} names");
+            let needed = format!("a list of 1 to {} names", bounds::SOURCES_MAX);
             refused("sources", value, needed)
         })
 }
@@ -266,14 +268,17 @@ fn segment(left: &mut Reader<'_>, rate_hz: i64) -> Result<i64, ArgumentError> {
             .map(|product| product / below),
         None => value
             .as_f64()
-            .filter(|seconds| (0.0..=SEGMENT_SECONDS_MAX).contains(seconds))
+            .filter(|seconds| (0.0..=bounds::SEGMENT_SECONDS_MAX).contains(seconds))
             .map(|seconds| (seconds * rate_hz as f64) as i64),
     };
-    let longest = (SEGMENT_SECONDS_MAX * rate_hz as f64) as i64;
+    let longest = (bounds::SEGMENT_SECONDS_MAX * rate_hz as f64) as i64;
     samples
         .filter(|samples| (1..=longest).contains(samples))
         .ok_or_else(|| {
-            let needed = format!("seconds up to {SEGMENT_SECONDS_MAX}, as number or fraction");
+            let needed = format!(
+                "seconds up to {}, as number or fraction",
+                bounds::SEGMENT_SECONDS_MAX
+            );
             refused("segment", value, needed)
         })
 }
@@ -290,8 +295,8 @@ fn fraction(value: &Value) -> Option<(i64, i64)> {
 }
 
 fn frequency_embedding(left: &mut Reader<'_>) -> Result<Option<FrequencyEmbedding>, ArgumentError> {
-    let weight = left.number("freq_emb", 0.0..=1_000.0)?;
-    let scale = left.number("emb_scale", 1e-6..=1e6)?;
+    let weight = left.number("freq_emb", bounds::EMBEDDING_WEIGHT)?;
+    let scale = left.number("emb_scale", bounds::EMBEDDING_SCALE)?;
     Ok((weight > 0.0).then_some(FrequencyEmbedding { weight, scale }))
 }
 
@@ -299,13 +304,13 @@ fn transformer(left: &mut Reader<'_>) -> Result<TransformerConfig, ArgumentError
     let norm_in_group = left.groups("t_norm_in_group")?.map(NormKind::Group);
     let norm_out = left.flag("t_norm_out")?;
     Ok(TransformerConfig {
-        layers: left.size("t_layers", 1..=LAYERS_MAX)?,
+        layers: left.size("t_layers", bounds::LAYERS)?,
         cross_first: left.flag("t_cross_first")?,
-        heads: left.count("t_heads", 1..=WIDTH_MAX)?,
-        hidden_scale: left.number("t_hidden_scale", 0.0..=8.0)?,
+        heads: left.count("t_heads", bounds::WIDTH)?,
+        hidden_scale: left.number("t_hidden_scale", bounds::HIDDEN_SCALE)?,
         positions: positions(left)?,
-        max_period: left.number("t_max_period", 1.0..=1e9)?,
-        position_weight: left.number("t_weight_pos_embed", -1e3..=1e3)?,
+        max_period: left.number("t_max_period", bounds::MAX_PERIOD)?,
+        position_weight: left.number("t_weight_pos_embed", bounds::POSITION_WEIGHT)?,
         // The flag for all channels of a place wins over the one for groups, as in the class.
         norm_in: if left.flag("t_norm_in")? {
             Some(NormKind::Layer)
@@ -330,7 +335,7 @@ fn transformer(left: &mut Reader<'_>) -> Result<TransformerConfig, ArgumentError
 }
 
 fn positions(left: &mut Reader<'_>) -> Result<Positions, ArgumentError> {
-    let stored = left.count("t_max_positions", 1..=1 << 20)?;
+    let stored = left.count("t_max_positions", bounds::POSITIONS)?;
     let value = left.take("t_emb")?;
     match value.as_str() {
         Some("sin") => Ok(Positions::Sines),

@@ -1,8 +1,8 @@
 //! One layer of the transformer: attention within a branch or to the other one, and a feed-forward part, with norms before
 //! or behind them. Rows are `[B, places, width]`.
 
-use super::config::{Activation, NormKind, Order, TransformerConfig};
 use super::conv::{GroupNorm, Linear, NORM_EPSILON, gelu, linear};
+use bundle::separator::{Activation, NormKind, Order, TransformerConfig};
 use tch::nn::{Init, Path};
 use tch::{TchError, Tensor};
 

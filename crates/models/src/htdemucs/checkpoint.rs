@@ -3,13 +3,15 @@
 //!
 //! Never executes what it reads, and takes nothing from defaults: what the file does not say is refused.
 
-use super::arguments::ArgumentError;
-use super::config::{CLASS, Config};
+use super::arguments::{ArgumentError, config_of};
+use bundle::separator::Config;
 use bundle::{Tensors, TensorsError};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 
+/// The class whose checkpoints are read.
+pub const CLASS: &str = "HTDemucs";
 /// Most characters of a class's name that a refusal repeats.
 const SHOWN_MAX: usize = 60;
 
@@ -64,7 +66,7 @@ impl Checkpoint {
         let positional: Vec<Value> = json("args", text("args")?)?;
         let named: Map<String, Value> = json("kwargs", text("kwargs")?)?;
         Ok(Self {
-            config: Config::from_arguments(&positional, &named)?,
+            config: config_of(&positional, &named)?,
             tensors: Tensors::parse_widened(bytes)?,
         })
     }

@@ -1,8 +1,8 @@
 //! The residual branch of a layer: a few steps of dilated convolution over time in fewer channels, each gated, scaled by
 //! channel and added. In the frequency branch every frequency is a row of its own, whose norms know nothing of others.
 
-use super::config::DConvConfig;
 use super::conv::{Conv, GroupNorm, Steps, gelu};
+use bundle::separator::DConvConfig;
 use tch::nn::Path;
 use tch::{Device, TchError, Tensor};
 

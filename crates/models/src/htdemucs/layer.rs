@@ -1,9 +1,9 @@
 //! The layers of encoders and decoders, of either branch: a strided convolution, a residual branch, a gated convolution; in
 //! the decoders the other way round, on the sum with what the encoder's layer of the same width made.
 
-use super::config::Config;
 use super::conv::{Axis, Conv, GroupNorm, gelu, norm_or_not};
 use super::dconv::DConv;
+use bundle::separator::Config;
 use tch::nn::Path;
 use tch::{Kind, TchError, Tensor};
 

@@ -8,24 +8,17 @@
 pub mod apply;
 mod arguments;
 mod attention;
-mod bag;
 mod checkpoint;
-mod config;
 mod conv;
 mod dconv;
-mod fit;
 mod layer;
 mod position;
 mod spectrum;
 mod transformer;
 
-pub use arguments::ArgumentError;
-pub use bag::{Bag, BagError};
-pub use checkpoint::{Checkpoint, CheckpointError};
-pub use config::{
-    Activation, CLASS, Config, DConvConfig, FrequencyEmbedding, NormKind, Order, Positions,
-    TransformerConfig,
-};
+pub use self::checkpoint::{CLASS, Checkpoint, CheckpointError};
+pub use arguments::{ArgumentError, config_of};
+pub use bundle::separator::Config;
 
 use crate::params::{self, ParamError};
 use conv::{Axis, Conv};
@@ -81,6 +74,14 @@ pub fn load(
     params::load(&store, weights)?;
     params::freeze(&store, kind)?;
     Ok((store, net))
+}
+
+/// Whether a network can be built and takes the tensors of a checkpoint, tried on the processor.
+///
+/// # Errors
+/// As [`load`].
+pub fn check_fit(config: &Config, weights: &bundle::Tensors) -> Result<(), ParamError> {
+    load(config, weights, Device::Cpu, Kind::Float).map(|_| ())
 }
 
 impl HtDemucs {

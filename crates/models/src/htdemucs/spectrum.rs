@@ -4,7 +4,7 @@
 use crate::mel::hann;
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::config::Config;
+use bundle::separator::Config;
 
 /// Frames that hold a sample: a frame begins every quarter of a transform.
 const OVERLAP: i64 = 4;

@@ -2,8 +2,8 @@
 //! look within their branch and across in turn.
 
 use super::attention::{Layer, Looks, Norm};
-use super::config::{Config, Positions, TransformerConfig};
 use super::position;
+use bundle::separator::{Config, Positions, TransformerConfig};
 use tch::nn::{Init, Path};
 use tch::{TchError, Tensor};
 

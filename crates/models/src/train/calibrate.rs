@@ -211,6 +211,7 @@ pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
                 values: pooled_width(&recipe.architecture),
             }),
         },
+        residual: None,
         gate: Gate {
             unsure: None,
             positives_from: None,

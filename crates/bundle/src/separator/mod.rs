@@ -1,17 +1,19 @@
-//! What an HTDemucs is built from: the arguments of the package's class as plain, checked data. Made by
-//! [`Config::from_arguments`] from what a checkpoint states about itself; nothing here has a default.
+//! What an HTDemucs is built from: the arguments of the package's class as plain, checked data, as a manifest states them.
+//! Made by `models` from what a checkpoint says about itself, and by whoever reads a manifest; [`Config::check`] holds
+//! both to the same [`bounds`]. Nothing here has a default, builds a network or reads a file.
 //!
-//! Counts are `i64` because libtorch's sizes are; each lies within the bounds that `arguments` names, so that no product
-//! of them overflows.
+//! Counts are `i64` because libtorch's sizes are; each lies within its bounds, so that no product of them overflows.
 
-use super::arguments::{self, ArgumentError};
-use serde_json::{Map, Value};
+pub mod bounds;
+mod fit;
 
-/// The class whose checkpoints are read.
-pub const CLASS: &str = "HTDemucs";
+pub use fit::Unfit;
+
+use serde::{Deserialize, Serialize};
 
 /// An HTDemucs: complex values as channels, no mask, one segment length.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// Names of the stems, in order of the output.
     pub sources: Vec<String>,
@@ -54,7 +56,8 @@ pub struct Config {
 }
 
 /// What is added to the first layer's output, by frequency.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct FrequencyEmbedding {
     /// Share of it that is added.
     pub weight: f64,
@@ -63,7 +66,8 @@ pub struct FrequencyEmbedding {
 }
 
 /// Residual branches of dilated convolutions.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DConvConfig {
     /// Whether layers of encoders have one.
     pub encoders: bool,
@@ -78,7 +82,8 @@ pub struct DConvConfig {
 }
 
 /// The transformer of two branches that look at each other in every second layer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TransformerConfig {
     /// Layers of each branch.
     pub layers: usize,
@@ -107,7 +112,8 @@ pub struct TransformerConfig {
 }
 
 /// How the time branch of the transformer knows its places; the frequency branch always has sines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Positions {
     /// Sines and cosines.
     Sines,
@@ -116,7 +122,8 @@ pub enum Positions {
 }
 
 /// Over what a norm takes mean and variance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum NormKind {
     /// The channels of each place.
     Layer,
@@ -125,7 +132,8 @@ pub enum NormKind {
 }
 
 /// Where the norms of a transformer's layer stand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Order {
     /// Before each part, with or without one more behind the last.
     First {
@@ -137,7 +145,8 @@ pub enum Order {
 }
 
 /// Between two matrices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Activation {
     /// With the exact error function.
     Gelu,
@@ -146,15 +155,12 @@ pub enum Activation {
 }
 
 impl Config {
-    /// What a checkpoint's positional and named arguments say.
+    /// Whether such a network can be built: each value within its bounds, and all of them fitting each other.
     ///
     /// # Errors
-    /// [`ArgumentError`] where one is missing, unknown, out of bounds or asks for what is not built here.
-    pub fn from_arguments(
-        positional: &[Value],
-        named: &Map<String, Value>,
-    ) -> Result<Self, ArgumentError> {
-        arguments::read(positional, named)
+    /// [`Unfit`], with the first rule that is broken.
+    pub fn check(&self) -> Result<(), Unfit> {
+        fit::check(self)
     }
 
     /// Samples from one frame of the transform to the next.

@@ -1,13 +1,14 @@
 //! The bag: the YAML file beside the package's checkpoints that says which of them make up a named separator. Only bags of
 //! one are built here; of several, each stem costs as many passes.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Longest accepted file, bytes. The package's longest has about 200.
 const BAG_BYTES_MAX: usize = 1 << 16;
 
 /// Why a bag is refused.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum BagError {
     /// Longer than any bag.
     #[error("the bag has {0} bytes; the bound is {BAG_BYTES_MAX}")]
@@ -27,7 +28,7 @@ pub enum BagError {
 }
 
 /// A bag of one.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bag {
     /// The signature of its checkpoint, which is the beginning of its file's name.
     pub model: String,

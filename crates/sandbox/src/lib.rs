@@ -1,32 +1,42 @@
-//! What the decoder gives up before it sees a byte of any file: privileges, resources, and nearly every system call.
+//! What a process gives up before it sees a byte of an untrusted file: privileges, resources, and nearly every system call.
+//! Called once by the decoder and by the converter's reader, each with its own [`Limits`]; there is no way back.
 //!
-//! The filter allows what decoding needs of the kernel: reading and writing open descriptors, waiting, memory that is
+//! The filter allows what parsing needs of the kernel: reading and writing open descriptors, waiting, memory that is
 //! never executable, clocks, and the end. Everything else kills the process at once, so an attempt is also an alarm.
+//! It opens nothing and starts nothing, and it never grants more to one process than to another.
 
 use std::collections::BTreeMap;
 use std::io;
 
-use audio::child::CONTROL_FD;
 use rustix::process::{Resource, Rlimit};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
 
-/// Address space, bytes. The largest honest need measured is half of it (eight channels through the longest resampling
-/// filter), a screen's is a tenth; a hostile header that reaches it ends in an abort.
-const ADDRESS_SPACE: u64 = 512 << 20;
-/// Processor time of a whole life, seconds: the agent is asked to replace the decoder at half of it, and the rest is
-/// more than the longest track may take, so that no sound track meets it.
-pub(crate) const LIFE_CPU_S: u64 = 3600;
-/// Descriptor numbers below this one may exist: the standard three, the socket twice, the ring's three, the next number.
-const DESCRIPTORS: u64 = CONTROL_FD as u64 + 6;
+/// Seconds from the signal that tells of too much processor time to the end that no handler escapes.
+const GRACE_S: u64 = 5;
 
-/// Enters the sandbox; there is no way back.
-pub(crate) fn enter() -> io::Result<()> {
+/// What a process may use of its machine for the rest of its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Address space in bytes, with all that is mapped already; beyond it an allocation fails.
+    pub address_space: u64,
+    /// Descriptor numbers below this one may exist.
+    pub descriptors: u64,
+    /// Processor time in seconds, counted from the process's start.
+    pub cpu_s: u64,
+}
+
+/// Enters the sandbox; there is no way back. The filter holds for the calling thread and those it starts, so whoever
+/// has threads already keeps them out of it.
+///
+/// # Errors
+/// The system's, where it refuses a limit or the filter; the process is then to end.
+pub fn enter(limits: Limits) -> io::Result<()> {
     for (resource, limit) in [
-        (Resource::As, ADDRESS_SPACE),
-        (Resource::Nofile, DESCRIPTORS),
+        (Resource::As, limits.address_space),
+        (Resource::Nofile, limits.descriptors),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
@@ -35,7 +45,7 @@ pub(crate) fn enter() -> io::Result<()> {
         set(resource, limit, limit)?;
     }
     // The soft limit comes first, with a signal of its own that tells what happened.
-    set(Resource::Cpu, LIFE_CPU_S, LIFE_CPU_S + 5)?;
+    set(Resource::Cpu, limits.cpu_s, limits.cpu_s + GRACE_S)?;
     rustix::thread::set_no_new_privs(true)?;
     seccompiler::apply_filter(&filter().map_err(io::Error::other)?).map_err(io::Error::other)
 }
@@ -75,7 +85,7 @@ fn filter() -> Result<BpfProgram, seccompiler::Error> {
 
 /// Allowed whatever their arguments.
 const ALLOWED: [i64; 25] = [
-    // The socket, the eventfds. Descriptors cannot be made, so these are all there is.
+    // Sockets, pipes, eventfds, files. Descriptors cannot be made, so those that are open are all there is.
     libc::SYS_read,
     libc::SYS_write,
     libc::SYS_readv,
@@ -95,7 +105,7 @@ const ALLOWED: [i64; 25] = [
     libc::SYS_getrandom,
     libc::SYS_futex,
     libc::SYS_sched_yield,
-    // The watchdog's signal and the end.
+    // Signals that were set up before, and the end.
     libc::SYS_rt_sigreturn,
     libc::SYS_rt_sigprocmask,
     libc::SYS_sigaltstack,
