@@ -174,6 +174,14 @@ impl Grant {
     }
 
     /// Makes a track a suspect, or clears it. Says whether it was one.
+    /// Whether a track is still to be tried alone, or is being tried.
+    pub(crate) fn is_suspect(&self, ordinal: Ordinal) -> bool {
+        let track = self.tracks.all.get(&ordinal);
+        track.is_some_and(|track| {
+            track.suspect && matches!(track.stage, Stage::Queued | Stage::InHand(_))
+        })
+    }
+
     pub(crate) fn set_suspect(&mut self, ordinal: Ordinal, suspect: bool) -> bool {
         self.tracks.set_suspect(ordinal, suspect)
     }
