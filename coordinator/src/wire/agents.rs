@@ -112,6 +112,7 @@ pub(crate) fn beat(wire: v1::BeatRequest) -> Result<Beat, FieldError> {
                 parsed::<Code>(&format!("{path}.code"), &out.code)?,
             ))
         })?,
+        storage_trouble: proto::field::parsed_if_any("storage_trouble", &wire.storage_trouble)?,
         draining: wire.draining,
     })
 }

@@ -190,7 +190,7 @@ impl Core {
                 nonce,
                 good,
             } => self.canary_sung(now, device, nonce, good, actions),
-            Event::PartWritten { part, stored } => self.part_written(now, part, stored),
+            Event::PartWritten { part, outcome } => self.part_written(now, part, outcome),
             Event::Drain => self.drain(),
             Event::Tick => {}
         }

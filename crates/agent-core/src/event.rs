@@ -96,8 +96,8 @@ pub enum Event {
     PartWritten {
         /// The part.
         part: PartNo,
-        /// True if it is there.
-        stored: bool,
+        /// The code of why it is not there, where it is not.
+        outcome: Result<(), Code>,
     },
     /// Finish what is in hand, take nothing new, leave.
     Drain,

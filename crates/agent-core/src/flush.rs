@@ -31,6 +31,7 @@ impl Core {
             device: None,
             state,
             failures: 0,
+            trouble: None,
         };
         self.parts.insert(found.part, part);
     }
@@ -89,6 +90,7 @@ impl Core {
                     device,
                     state,
                     failures: 0,
+                    trouble: None,
                 },
             );
         }
@@ -122,25 +124,29 @@ impl Core {
         }
     }
 
-    pub(crate) fn part_written(&mut self, now: Millis, number: PartNo, stored: bool) {
+    pub(crate) fn part_written(&mut self, now: Millis, number: PartNo, outcome: Result<(), Code>) {
         let Some(part) = self.parts.get_mut(&number) else {
             return;
         };
         if part.state != State::Writing {
             return;
         }
-        part.failures = if stored {
-            0
-        } else {
-            part.failures.saturating_add(1)
+        part.trouble = outcome.err();
+        part.failures = match outcome {
+            Ok(()) => 0,
+            Err(_) => part.failures.saturating_add(1),
         };
-        part.state = if stored {
-            State::ToCommit { at: now }
-        } else {
-            State::ToWrite {
+        part.state = match outcome {
+            Ok(()) => State::ToCommit { at: now },
+            Err(_) => State::ToWrite {
                 at: now + back_off(part.failures),
-            }
+            },
         };
+    }
+
+    /// Why parts cannot be stored, where the last write of one failed.
+    pub(crate) fn storage_trouble(&self) -> Option<Code> {
+        self.parts.values().find_map(|part| part.trouble)
     }
 
     pub(crate) fn commit(&mut self, now: Millis, actions: &mut Actions) {

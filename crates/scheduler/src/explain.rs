@@ -313,8 +313,16 @@ impl Reign {
                     lapsed,
                 );
             }
-            nodes += u32::from(live > 0);
-            in_hand += live;
+            match node.storage_trouble {
+                Some(code) if live > 0 => {
+                    let node = node.key.node.clone();
+                    by_reason.insert(Blocked::NodeStorage { node, code }, live);
+                }
+                Some(_) | None => {
+                    nodes += u32::from(live > 0);
+                    in_hand += live;
+                }
+            }
         }
         if in_hand > 0 {
             by_reason.insert(Blocked::InHand { nodes }, in_hand);
@@ -407,6 +415,9 @@ impl Reign {
         }
         if let Some(code) = node.all_out() {
             reasons.push(whole(Blocked::NodeDevicesOut { node: name(), code }));
+        }
+        if let Some(code) = node.storage_trouble {
+            reasons.push(whole(Blocked::NodeStorage { node: name(), code }));
         }
         if node.holdings.len() >= GRANTS_PER_NODE_MAX {
             reasons.push(whole(Blocked::NodeFull { node: name() }));

@@ -371,7 +371,8 @@ impl World {
             return;
         };
         let stored = matches!(back, DepotBack::Part(true));
-        self.tell_agent(who, Event::PartWritten { part, stored });
+        let outcome = stored.then_some(()).ok_or(Code::StorageUnavailable);
+        self.tell_agent(who, Event::PartWritten { part, outcome });
     }
 
     fn agent_overdue(&mut self, who: usize, no: u64) {
@@ -379,8 +380,8 @@ impl World {
             return;
         };
         if let Wait::Put(part) = wait {
-            let stored = false;
-            return self.tell_agent(who, Event::PartWritten { part, stored });
+            let outcome = Err(Code::StorageUnavailable);
+            return self.tell_agent(who, Event::PartWritten { part, outcome });
         }
         self.next_guess(who);
         self.answered(who, wait, Err(CallError::Unanswered));

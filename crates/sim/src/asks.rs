@@ -62,6 +62,7 @@ pub(crate) fn beat(agent: &Agent, call: &BeatCall) -> Request {
             .iter()
             .map(|(device, code)| (device_name(*device), *code))
             .collect(),
+        storage_trouble: call.storage_trouble.filter(|_| !agent.older),
         draining: call.draining,
     })
 }

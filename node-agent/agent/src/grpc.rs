@@ -139,6 +139,9 @@ impl Coordinator for GrpcCoordinator {
             held: call.held.iter().map(held).collect(),
             released: call.released.iter().map(released).collect(),
             devices_out: out.collect(),
+            storage_trouble: call
+                .storage_trouble
+                .map_or_else(String::new, |code| code.to_string()),
             draining: call.draining,
         };
         let answer = taken("Beat", self.client.clone().beat(request).await)?;

@@ -98,8 +98,8 @@ pub(crate) enum News {
     Part {
         /// The part.
         part: PartNo,
-        /// The part as saved, with whether storage has it.
-        outcome: Result<(Arc<Saved>, bool), Problem>,
+        /// The part as saved, with the code of why storage does not have it where it does not.
+        outcome: Result<(Arc<Saved>, Result<(), Code>), Problem>,
     },
     /// The node cannot work at all.
     Fatal(Problem),

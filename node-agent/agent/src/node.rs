@@ -376,7 +376,7 @@ async fn put(part: PartNo, saved: Arc<Saved>, storage: &Storage) -> News {
     }
     News::Part {
         part,
-        outcome: Ok((saved, outcome.is_ok())),
+        outcome: Ok((saved, outcome.map_err(|error| error.code()))),
     }
 }
 

@@ -174,6 +174,7 @@ fn blank_beat() -> BeatCall {
         held,
         released,
         devices_out,
+        storage_trouble: None,
         draining: false,
     }
 }
@@ -285,7 +286,7 @@ fn refused(part: u64, error: CallError) -> Event {
 fn stored(part: u64) -> Event {
     Event::PartWritten {
         part: PartNo(part),
-        stored: true,
+        outcome: Ok(()),
     }
 }
 
