@@ -8,13 +8,17 @@
 mod agent;
 mod bundles;
 mod crash;
+mod damage;
 mod edge;
 mod full;
+mod held;
 mod journal;
 mod path;
 mod people;
 mod reasons;
 mod refusals;
 mod retry;
+mod scene;
 mod steer;
+mod still;
 mod world;
