@@ -1,5 +1,5 @@
-//! What an operator steers, on real processes: pausing, ranking, shares of tenants, cordons and drains, retries, revocations and
-//! quotas. Only the workers are stubs. No test waits for a time to pass: each waits, within bounds, for what must come.
+//! What an operator steers, on real processes: pausing, ranking, shares of tenants, cordons and drains, retries, revocations,
+//! quotas, and a node without room. Only the workers are stubs. No test waits for a time to pass: each waits, within bounds, for what must come.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,8 @@ mod world;
 
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use world::World;
 
 /// Tracks that have a row or are held by a node.
@@ -146,7 +148,7 @@ fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
         count(&world.job(&job), "tracks_done") > before + 8
     });
     assert_eq!(granted(&world, "one"), 0);
-    let why = world.json("node get one");
+    let why = world.json("node explain one");
     assert_eq!(why["reasons"][0]["code"], "NODE_CORDONED", "{why:#}");
 
     assert_eq!(
@@ -254,4 +256,70 @@ fn a_quota_is_named_by_explain_and_holds() {
     );
     world.published(&first);
     world.published(&second);
+}
+
+#[test]
+fn a_node_without_room_for_its_parts_is_named_and_its_job_ends_by_itself_once_there_is_room() {
+    let mut world = World::new(80, &[]);
+    world.agent("n");
+    world.import("");
+    let job = world.submit("");
+    world.wait("the first rows", |world| {
+        count(&world.job(&job), "tracks_done") > 0
+    });
+    world.limit_files(0, Some(64));
+    let named = |explained: &Value| {
+        let reasons = explained["reasons"].as_array().expect("reasons");
+        reasons.iter().any(|reason| {
+            let cause = reason["cause"].as_str().expect("a cause");
+            reason["code"] == "NODE_STORAGE" && cause.contains("STORAGE_FULL")
+        })
+    };
+    world.wait("the reason", |world| {
+        named(&world.json(&format!("scan explain {job}")))
+    });
+    assert!(named(&world.json("node explain n")));
+    let stands = world.job(&job);
+    assert_eq!(stands["state"], "running", "{stands:#}");
+
+    world.limit_files(0, None);
+    world.published(&job);
+    assert!(!named(&world.json("node explain n")));
+}
+
+/// What `trackscan-sim` says of a journal: its one line, or its error.
+fn replayed(journal: &Path) -> Result<String, String> {
+    let mut command = Command::new(tests::binaries().join("trackscan-sim"));
+    let output = command.args(["replay", "--journal"]).arg(journal).output();
+    let output = output.expect("trackscan-sim is built with the suites");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
+}
+
+#[test]
+fn the_journal_that_scanctl_exports_of_a_run_replays_to_the_same_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = folder.path().join("journals");
+    let mut world = World::new(20, &["--journal", journals.to_str().unwrap()]);
+    world.agent("n");
+    world.import("");
+    let job = world.submit("");
+    world.published(&job);
+    let file = folder.path().join("run.jsonl");
+    let line = format!("admin journal export --to {}", file.display());
+    let exported = world.run(&line);
+    assert!(exported.status.success(), "{exported:?}");
+    let said = replayed(&file).unwrap();
+    // It ends with what the core knew: a line of its state, which the replay has to match.
+    assert!(said.contains(" states 1 "), "{said}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&job), "the job is in it");
+    let changed = text.replacen("\"node\":\"n\"", "\"node\":\"m\"", 1);
+    assert_ne!(changed, text);
+    fs::write(&file, changed).unwrap();
+    replayed(&file).expect_err("a changed journal is refused");
 }
