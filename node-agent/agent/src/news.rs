@@ -125,7 +125,7 @@ pub(crate) enum Decoded {
     },
 }
 
-/// Why a track was not decoded.
+/// Why a track has no score.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The row's code.
@@ -136,6 +136,8 @@ pub(crate) struct Refusal {
     pub(crate) provenance: Vec<Provenance>,
     /// Processor time of the decoder, microseconds.
     pub(crate) cpu_us: u64,
+    /// SHA-256 of the object, where all of it was read before it was refused.
+    pub(crate) sha256: Option<Digest>,
 }
 
 /// What reading a track's bytes came to.

@@ -124,6 +124,7 @@ pub(super) fn refused(code: Code, detail: &str, reading: Reading) -> Decoded {
         detail: detail.to_owned(),
         provenance: Vec::new(),
         cpu_us: 0,
+        sha256: None,
     };
     Decoded::Failed(refusal, reading)
 }
