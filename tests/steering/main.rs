@@ -128,6 +128,135 @@ fn two_tenants_with_backlog_have_even_shares() {
     );
 }
 
+/// A job and the tenant whose it is, as flags.
+struct Owned {
+    job: String,
+    tenant: &'static str,
+}
+
+impl Owned {
+    fn submit(world: &World, catalog: &str, tenant: &'static str, flags: &str) -> Self {
+        let job = world.submit_over(catalog, &format!("{flags}{tenant}"));
+        Self { job, tenant }
+    }
+
+    fn named(&self) -> String {
+        format!("{}{}", self.job, self.tenant)
+    }
+
+    fn state(&self, world: &World) -> Value {
+        world.job(&self.named())
+    }
+
+    /// Device time of all of its parts that count, in seconds.
+    fn device_seconds(&self, world: &World) -> f64 {
+        let summary = world.json(&format!("result summary {}", self.named()));
+        let stages = summary["stages"].as_array().expect("stages").iter();
+        let screen = stages.filter(|stage| stage["stage"] == "screen");
+        let seconds = screen.map(|stage| stage["device_seconds"].as_f64().expect("seconds"));
+        seconds.sum()
+    }
+}
+
+/// Device time of one grant at most, in seconds: a grant is of whole tracks, and one of the longer ones, with its seven windows of the
+/// stub, takes more than the suite's `--grant-millis`.
+const GRANT_SECONDS: f64 = 0.3;
+
+/// Two tenants' jobs, those of each.
+type Sides<'a> = [&'a [&'a Owned]; 2];
+
+/// Holds all jobs, waits for what is in hand, and gives the device time that the jobs of each side have had by their ledgers.
+fn held(world: &World, sides: Sides<'_>) -> [f64; 2] {
+    let all = || sides.into_iter().flatten();
+    for one in all() {
+        world.run(&format!("scan pause {}", one.named()));
+    }
+    world.wait("the end of what is in hand", |world| {
+        all().all(|one| count(&one.state(world), "tracks_granted") == 0)
+    });
+    sides.map(|jobs| jobs.iter().map(|one| one.device_seconds(world)).sum())
+}
+
+fn resume(world: &World, jobs: &[&Owned]) {
+    for one in jobs {
+        world.json(&format!("scan resume {}", one.named()));
+    }
+}
+
+/// What both sides had since then is even.
+#[track_caller]
+fn check_even(before: [f64; 2], after: [f64; 2]) {
+    let had = [after[0] - before[0], after[1] - before[1]];
+    let fair = f64::midpoint(had[0], had[1]);
+    let error = (had[0] - fair).abs();
+    let found = format!("device-seconds {had:.2?}: {error:.2} from {fair:.2}");
+    println!("{found}");
+    assert!(error <= GRANT_SECONDS.max(0.05 * fair), "{found}");
+}
+
+#[test]
+fn shares_pauses_ranks_and_lanes_hold_together_though_one_tenants_tracks_are_three_times_longer() {
+    let mut world = World::over(&[], |music| {
+        tests::music::folder(&music.join("short"), 200, 1.2);
+        tests::music::folder(&music.join("long"), 80, 3.6);
+        tests::music::folder(&music.join("few"), 4, 1.2);
+    });
+    let (short, long) = (" --tenant short", " --tenant long");
+    let music = world.music();
+    world.import_folder("music", &music.join("short"), short);
+    world.import_folder("few", &music.join("few"), short);
+    world.import_folder("music", &music.join("long"), long);
+    let first = Owned::submit(&world, "music", short, "");
+    let second = Owned::submit(&world, "music", short, "");
+    let theirs = Owned::submit(&world, "music", long, "");
+    let jobs = [&first, &second, &theirs];
+    world.agent("n");
+    let done = |world: &World, one: &Owned| count(&one.state(world), "tracks_done");
+
+    // Shares: by device time, not by tracks. The first grants are made before anybody knows what a track costs, and are not
+    // compared.
+    let sides: Sides<'_> = [&[&first, &second], &[&theirs]];
+    world.wait("rows of both", |world| {
+        done(world, &first).min(done(world, &theirs)) >= 4
+    });
+    let begin = held(&world, sides);
+    resume(&world, &jobs);
+    world.wait("work of both", |world| done(world, &theirs) >= 40);
+    let once = held(&world, sides);
+    check_even(begin, once);
+
+    // Pauses: nothing is granted of what is paused, and another job has the node for itself.
+    let why = world.reasons(&theirs.named());
+    assert!(why.contains(&"JOB_PAUSED".to_owned()), "{why:?}");
+    let paused = jobs.map(|one| done(&world, one));
+    assert_eq!(paused[1], 0, "the second stands behind the first");
+    let alone = Owned::submit(&world, "few", short, "");
+    world.published(&alone.named());
+    assert_eq!(jobs.map(|one| done(&world, one)), paused);
+
+    // Lanes: what is urgent goes before the backlog of both tenants. Ranks: what stood behind goes before what stood first.
+    world.json("node cordon n");
+    let urgent = Owned::submit(&world, "few", short, " --lane interactive");
+    world.json(&format!("scan rank {} --priority 1", second.named()));
+    resume(&world, &jobs);
+    world.json("node uncordon n");
+    world.published(&urgent.named());
+    for one in jobs {
+        let state = one.state(&world);
+        assert_eq!(state["state"], "running", "{state:#}");
+    }
+    world.wait("the second job", |world| done(world, &second) >= 8);
+    assert_eq!(done(&world, &first), paused[0]);
+    world.wait("more work of both", |world| done(world, &theirs) >= 62);
+    let sides: Sides<'_> = [&[&first, &second, &urgent], &[&theirs]];
+    check_even(once, held(&world, sides));
+
+    world.json(&format!("scan cancel {}", second.named()));
+    resume(&world, &[&first, &theirs]);
+    world.published(&first.named());
+    world.published(&theirs.named());
+}
+
 #[test]
 fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
     let mut world = World::new(160, &[]);

@@ -12,6 +12,7 @@ mod damage;
 mod edge;
 mod full;
 mod held;
+mod imports;
 mod journal;
 mod path;
 mod people;

@@ -1,6 +1,7 @@
 //! Exact actions for exact events. A `Node` answers what is not the matter of a test.
 
 mod apart;
+mod blame;
 mod faults;
 mod parts;
 mod session;
