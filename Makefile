@@ -57,7 +57,7 @@ mutants: ## plant one bug after the other in the cores and their shells, and pri
 evaluate: build ## the demonstration bundle's table, measured again
 	@scripts/evaluate.sh
 
-bundle: build ## train and sign the demonstration bundle again (an hour); KEY=file signs with a key of yours
+bundle: build ## train and sign the demonstration bundle again (about forty minutes); KEY=file signs with a key of yours
 	@scripts/bundle.sh
 
 verify: setup ## formatting, lints, documentation, licences and bans; changes nothing
