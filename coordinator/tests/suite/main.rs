@@ -11,6 +11,7 @@ mod crash;
 mod edge;
 mod full;
 mod journal;
+mod offered;
 mod path;
 mod people;
 mod reasons;
