@@ -231,13 +231,16 @@ impl Sources {
     }
 
     /// The source in which a file or folder lies, and its key there (empty for the source's own folder); of nested sources
-    /// the innermost. `None` where no source holds it, it does not exist, or its name is no key.
-    pub fn locate(&self, path: &Path) -> Option<(SourceName, String)> {
-        let path = path.canonicalize().ok()?;
-        let holding = self
+    /// the innermost. `None` where no source holds it, it does not exist, or its name is no key. A source that was not
+    /// found yet is looked for only where the path leads into its folder: one on a disk that does not answer holds up nobody else.
+    pub fn locate(&self, given: &Path) -> Option<(SourceName, String)> {
+        let path = given.canonicalize().ok()?;
+        let leads_into = |folder: &Path| given.starts_with(folder) || path.starts_with(folder);
+        let near = self
             .0
             .values()
-            .filter(|source| path.starts_with(source.find()));
+            .filter(|source| source.root.get().is_some() || leads_into(&source.folder));
+        let holding = near.filter(|source| path.starts_with(source.find()));
         let source = holding.max_by_key(|source| source.root().components().count())?;
         let key = path.strip_prefix(source.root()).ok()?.to_str()?;
         (key.is_empty() || key::check(key).is_ok()).then(|| (source.name.clone(), key.to_owned()))

@@ -268,6 +268,31 @@ fn a_source_that_is_defined_before_its_folder_is_there_answers_as_soon_as_it_is(
 }
 
 #[test]
+fn only_sources_into_whose_folder_a_path_leads_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let name = |name: &str| SourceName::new(name).unwrap();
+    let mut sources = Sources::default();
+    put(&at("there"), "a.wav", b"a");
+    sources.add(name("there"), &at("there")).unwrap();
+    for absent in ["far", "near"] {
+        sources.define(name(absent), &at(absent));
+        put(&at(absent), "a.wav", b"a");
+    }
+    let was_found = |source: &str| sources.get(&name(source)).unwrap().root.get().is_some();
+    for (path, expected) in [
+        ("there/a.wav", Some("there")),
+        ("", None),
+        ("near/a.wav", Some("near")),
+    ] {
+        let located = sources.locate(&at(path)).map(|(source, _)| source);
+        assert_eq!(located, expected.map(name), "{path}");
+        assert_eq!(was_found("near"), expected == Some("near"), "{path}");
+        assert!(!was_found("far"), "{path}: no path leads there");
+    }
+}
+
+#[test]
 fn what_the_system_says_of_a_file_is_told_from_a_source_that_does_not_answer() {
     let name = SourceName::new("music").unwrap();
     let check = |errno: Errno, code: Code, transient: bool| {
