@@ -76,9 +76,10 @@ impl Reign {
         let (stock, standing) = (OnceCell::new(), OnceCell::new());
         let stock = || stock.get_or_init(|| self.stock());
         let lanes_count = |tenant: &TenantId| {
-            let taken = (holder, self.not_begun(no, id));
-            let standing =
-                standing.get_or_init(|| self.standing_without(now, node, taken, stock()));
+            let standing = standing.get_or_init(|| {
+                let taken = (holder, self.not_begun(no, id));
+                self.standing_without(now, node, taken, stock())
+            });
             standing.lanes_count(tenant)
         };
         let is_urgent = |place: &InLine, job: &Job| {
