@@ -14,6 +14,7 @@ mod full;
 mod held;
 mod imports;
 mod journal;
+mod offered;
 mod path;
 mod people;
 mod reasons;

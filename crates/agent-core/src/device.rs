@@ -214,10 +214,11 @@ impl Device {
         };
     }
 
-    /// A track came to its end here.
+    /// A track came to its end here. Only a scored one counts in the rate: a source that lost its files ends tracks as
+    /// fast as they are asked for, and a node with such a rate would pull ever more of them.
     pub(crate) fn ended(&mut self, scored: bool) {
-        self.rate.tracks += 1;
         if scored {
+            self.rate.tracks += 1;
             self.failures = 0;
             self.convictions = 0;
         }

@@ -268,14 +268,17 @@ impl Reign {
     }
 
     fn why_not_taken(&self, now: Millis, no: JobNo) -> Blocked {
-        if let Some(quota) = self.quota_reached(no) {
+        let stock = self.stock();
+        if let Some(quota) = self.quota_reached(&stock, no) {
             return quota;
         }
-        let order = self.in_order(now, None, &[]);
+        let order = self.in_order(now, None, &[], &stock);
         let ahead = order.into_iter().take_while(|ahead| *ahead != no);
         let mut busy = ahead
             .filter_map(|ahead| Some((ahead, self.jobs.get(&ahead)?)))
-            .filter(|(ahead, job)| job.has_waiting() && self.quota_reached(*ahead).is_none());
+            .filter(|(ahead, job)| {
+                job.has_waiting() && self.quota_reached(&stock, *ahead).is_none()
+            });
         let mine = self.jobs.get(&no).map(|job| &job.key.tenant);
         match busy.next() {
             None => Blocked::NotYetPulled,
@@ -332,6 +335,7 @@ impl Reign {
 
     /// Tracks of a live grant that have no row yet.
     pub(crate) fn open_tracks(&self, no: JobNo, shard: ShardId, attempt: types::Attempt) -> u64 {
+        self.looks.one();
         let Some(job) = self.jobs.get(&no) else {
             return 0;
         };
@@ -433,10 +437,10 @@ impl Reign {
         if let Some((code, _)) = &self.store_trouble {
             return Blocked::StoreTrouble { code: *code };
         }
+        let stock = self.stock();
         let waits = |no: &JobNo| {
-            self.jobs
-                .get(no)
-                .is_some_and(|job| self.could_serve(now, node, *no, job))
+            let job = self.jobs.get(no);
+            job.is_some_and(|job| self.could_serve(now, node, (*no, job), &stock))
         };
         let mut running = self.line.iter().map(|place| place.no);
         if running.any(|no| waits(&no)) {

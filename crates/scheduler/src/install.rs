@@ -142,6 +142,10 @@ impl Reign {
         job.stored = Some(Versioned { record, revision });
         let place = job.in_line(no);
         self.seen(no, revision);
+        match state.is_open() {
+            true => self.open.insert(no),
+            false => self.open.remove(&no),
+        };
         let served = state == JobState::Running
             || (state == JobState::Paused && mutants::on(Mutant::PausedServed));
         if let (true, Some(place)) = (served, place) {

@@ -18,7 +18,7 @@
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
 //!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
-//! - Looking: `views`, `explain` with `blocked`, `tally`; [`journal`] for what happened, so that it can be repeated.
+//! - Looking: `views`, `explain` with `blocked`, `tally`, `looks`; [`journal`] for what happened, so that it can be repeated.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -43,6 +43,7 @@ mod join;
 pub mod journal;
 mod key;
 pub mod limits;
+mod looks;
 pub mod mutants;
 mod orphans;
 mod preempt;

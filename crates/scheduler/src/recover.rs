@@ -92,6 +92,7 @@ impl Reign {
         self.going.clear();
         self.revocation_names.clear();
         self.line.clear();
+        self.open.clear();
         self.read_first_page(turn);
     }
 

@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::desk::{Asked, Desk, Unit};
 use crate::key::{JobKey, NodeKey, RevocationKey};
+use crate::looks::Looks;
 use crate::preempt;
 use crate::recover::Recovery;
 use crate::share::Shares;
@@ -64,6 +65,9 @@ pub(crate) struct Reign {
     pub(crate) last_no: u32,
     /// Running jobs in the order in which they are served.
     pub(crate) line: BTreeSet<InLine>,
+    /// Jobs whose records let shards change: those in line and the paused ones.
+    pub(crate) open: BTreeSet<JobNo>,
+    pub(crate) looks: Looks,
     /// What is to be done to shard records once they are free.
     pub(crate) chores: BTreeMap<Slot, Chores>,
     /// Chores that are being written.
@@ -237,6 +241,8 @@ impl Reign {
             revoking: BTreeMap::new(),
             last_no: 0,
             line: BTreeSet::new(),
+            open: BTreeSet::new(),
+            looks: Looks::default(),
             chores: BTreeMap::new(),
             doing: BTreeMap::new(),
             chores_hold: None,

@@ -4,6 +4,7 @@
 use crate::blocked::Blocked;
 use crate::limits::{BACK_OFF_FIRST, BACK_OFF_SPENT, OTHER_NODE_WAIT, SHUNNED_PER_NODE_MAX};
 use crate::pull::stage_of;
+use crate::quota::Stock;
 use crate::record::JobRecord;
 use crate::reign::Reign;
 use crate::settle::doubled;
@@ -50,10 +51,16 @@ impl Reign {
     }
 
     /// Whether a job has tracks waiting that a node could take now, within what its tenant may have.
-    pub(crate) fn could_serve(&self, now: Millis, node: &Node, no: JobNo, job: &Job) -> bool {
+    pub(crate) fn could_serve(
+        &self,
+        now: Millis,
+        node: &Node,
+        (no, job): (JobNo, &Job),
+        stock: &Stock,
+    ) -> bool {
         let waits = |stage| job.waits_for(stage) && node.runs(stage);
         let waits = waits(Stage::Screen) || waits(Stage::Residual);
-        waits && node.may_take_now(now, job) && self.quota_reached(no).is_none()
+        waits && node.may_take_now(now, job) && self.quota_reached(stock, no).is_none()
     }
 }
 

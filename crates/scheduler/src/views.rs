@@ -139,6 +139,12 @@ impl Core {
         (grant.tenant == node.tenant && grant.node == node.node).then_some(&job.key.tenant)
     }
 
+    /// Jobs and grants that this reign has looked at so far to decide who is served with what: its work, by no clock.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.leading().map_or(0, |reign| reign.looks.count())
+    }
+
     /// The nodes of a tenant, by name.
     pub fn nodes<'a>(
         &'a self,

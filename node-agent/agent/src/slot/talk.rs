@@ -106,7 +106,7 @@ pub(crate) fn source_failed(
     source: &Source,
     key: &str,
 ) -> Decoded {
-    if !error.is_transient() {
+    if source.bears_out(error, key) {
         return refused(error.code(), &error.to_string(), reading);
     }
     let alone = source.answers_besides(key);
