@@ -83,6 +83,8 @@ pub enum Mutant {
     StaleAdopted,
     /// Quotas do not bind.
     QuotaIgnored,
+    /// What a job asks of nodes is not asked.
+    RequirementsIgnored,
     /// Tenants are served in the order of their jobs, whatever they had.
     ShareIgnored,
     /// A job is found by its name, whoever asks.
@@ -146,6 +148,7 @@ impl Mutant {
         Self::DeathForgotten,
         Self::StaleAdopted,
         Self::QuotaIgnored,
+        Self::RequirementsIgnored,
         Self::ShareIgnored,
         Self::TenantUnchecked,
         Self::EscalationsUnlisted,
