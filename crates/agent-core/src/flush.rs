@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
 use crate::limits::{COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, back_off};
+use crate::mutants::{self, Mutant};
 use crate::part::{Part, State};
 use crate::session::Link;
 use crate::{GrantKey, PartNo};
@@ -162,6 +163,11 @@ impl Core {
                 .get(&part.grant)
                 .is_some_and(|grant| grant.lives(now, lives));
             if due && alive && open < COMMITS_AT_ONCE_MAX {
+                let renewed = self.grants.get(&part.grant).and_then(|g| g.renewed);
+                if !is_renewed(now, renewed, lives) && !mutants::on(Mutant::CommitUnrenewed) {
+                    self.unrenewed += 1;
+                    continue;
+                }
                 open += 1;
                 part.state = State::Committing { session };
                 actions.push(Action::Commit {
@@ -283,5 +289,23 @@ impl Core {
         self.grants
             .get(&part.grant)
             .is_some_and(|grant| grant.lives(at, live.grant_lives))
+    }
+}
+
+/// I19, asked of each commit as it leaves: something renewed its grant within a grant's life.
+fn is_renewed(now: Millis, renewed: Option<Millis>, lives: Millis) -> bool {
+    renewed.is_some_and(|at| now.since(at) < lives)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_needs_a_renewal_within_a_grants_life() {
+        for (now, renewed, may) in [(10, Some(0), true), (20, Some(0), false), (0, None, false)] {
+            let renewed = renewed.map(Millis);
+            assert_eq!(is_renewed(Millis(now), renewed, Millis(20)), may, "{now}");
+        }
     }
 }

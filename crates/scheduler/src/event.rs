@@ -26,7 +26,7 @@ pub struct WriteId(pub u64);
 pub struct ReadId(pub u64);
 
 /// The revision at which the store last put a key. Compared, never computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct Revision(pub u64);
 
 /// Something happened.

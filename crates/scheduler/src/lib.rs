@@ -13,8 +13,8 @@
 //! - The conversation: `event` and `action`; what the store holds: [`record`], under the keys of `key`; every bound:
 //!   [`limits`]; what must hold of every change: [`invariants`].
 //! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
-//!   the store), `stage`, `settle` (what became of writes), `audit`, `install` (what follows from a stored record) with `backoff`,
-//!   `reply`, `recover`.
+//!   the store), `stage`, `settle` (what became of writes), `held` (what answers show against memory), `audit`, `install`
+//!   (what follows from a stored record) with `backoff`, `reply`, `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
 //!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
@@ -37,6 +37,7 @@ mod desk;
 mod event;
 mod explain;
 mod grant;
+mod held;
 mod install;
 pub mod invariants;
 mod join;

@@ -15,6 +15,7 @@ use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown}
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
 use types::{Code, Epoch, Generation, JobId, Millis, Problem};
 
 /// The coordinator's pure core. See the crate's words for the contract with its shell.
@@ -24,6 +25,8 @@ use types::{Code, Epoch, Generation, JobId, Millis, Problem};
 pub struct Core {
     reign: Option<Reign>,
     last_id: u64,
+    /// The highest revision that the store has shown in a generation.
+    heard: Option<(Generation, Revision)>,
     config: Config,
 }
 
@@ -99,6 +102,8 @@ pub(crate) struct Reign {
     pub(crate) store_failures: u32,
     /// Changes that broke an invariant and were not written. Zero, or there is a bug.
     pub(crate) violations: BTreeMap<crate::invariants::Invariant, u64>,
+    /// Of those I6: counted by whoever looks for orphans, who only reads.
+    pub(crate) orphans_named: AtomicU64,
     /// Changes that the store is known to have taken, as the audit trail counts them.
     pub(crate) applied: u64,
     /// Set when the reign is over.
@@ -170,6 +175,8 @@ impl Core {
         let mut reign = Reign::new(epoch, generation, self.last_id, self.config.clone());
         reign.began = turn.now;
         reign.heard = turn.now;
+        let before = self.heard.filter(|(of, _)| *of == generation);
+        reign.desk.heard = before.map_or(Revision(0), |(_, revision)| revision);
         reign.read_first_page(turn);
         self.reign = Some(reign);
     }
@@ -190,6 +197,7 @@ impl Core {
             return;
         };
         self.last_id = reign.desk.last_id();
+        self.heard = Some((reign.generation, reign.desk.heard));
         for call in reign.unanswered() {
             turn.answer(call, Err(no_leader()));
         }
@@ -260,6 +268,7 @@ impl Reign {
             store_trouble: None,
             store_failures: 0,
             violations: BTreeMap::new(),
+            orphans_named: AtomicU64::new(0),
             applied: 0,
             over: None,
         }

@@ -22,6 +22,8 @@ pub enum ShellMutant {
     PathsKept,
     /// A restore does not raise the generation.
     GenerationKept,
+    /// A manifest's path names its job and version alone, neither the generation nor what is in it.
+    ManifestPathKept,
 }
 
 impl ShellMutant {
@@ -36,6 +38,7 @@ impl ShellMutant {
         Self::SupersededDeleted,
         Self::PathsKept,
         Self::GenerationKept,
+        Self::ManifestPathKept,
     ];
 }
 
