@@ -76,7 +76,10 @@ fn every_list_prints_in_every_format() {
         );
         let table = print("table");
         assert!(
-            table.to_lowercase().starts_with(header.trim_end_matches(',')) && table.contains(name),
+            table
+                .to_lowercase()
+                .starts_with(header.trim_end_matches(','))
+                && table.contains(name),
             "{table}"
         );
         serde_json::from_str::<serde_json::Value>(&print("json")).unwrap();

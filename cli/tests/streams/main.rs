@@ -17,8 +17,13 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Time between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Starts scanctl, which hears signals also where whoever runs this suite ignores them, as a background job does.
 fn start(address: &str, arguments: &[&str]) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_scanctl"));
+    let mut command = Command::new("env");
+    command.args([
+        "--default-signal=HUP,INT,TERM",
+        env!("CARGO_BIN_EXE_scanctl"),
+    ]);
     command.args(arguments).env("SCANCTL_ADDRESS", address);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().expect("scanctl starts")

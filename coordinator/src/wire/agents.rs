@@ -67,6 +67,7 @@ pub(crate) fn grant(grant: Granted) -> v1::Grant {
         care: care(grant.care).into(),
         flush: flush(grant.flush).into(),
         escalation: grant.escalation.map(escalation),
+        rank: Some(super::rank::rank_of(grant.lane, grant.priority)),
     }
 }
 

@@ -214,6 +214,7 @@ fn granted(attempt: u32, tracks: u32) -> Granted {
         shard_tracks: tracks,
         care: Care::Normal,
         flush: Flush::AsConfigured,
+        rank: Rank::default(),
     }
 }
 
