@@ -22,6 +22,8 @@ pub enum ShellMutant {
     PathsKept,
     /// A restore does not raise the generation.
     GenerationKept,
+    /// A restored store counts its revisions from where it stands, and gives numbers again that were given before.
+    RevisionKept,
     /// A manifest's path names its job and version alone, neither the generation nor what is in it.
     ManifestPathKept,
 }
@@ -38,6 +40,7 @@ impl ShellMutant {
         Self::SupersededDeleted,
         Self::PathsKept,
         Self::GenerationKept,
+        Self::RevisionKept,
         Self::ManifestPathKept,
     ];
 }

@@ -79,6 +79,10 @@ impl World {
 
     /// Another store stands where the old one stood: whoever asks from now on, and what is under way, finds this one.
     fn replace_store(&mut self, mut by: Model) {
+        // An epoch is the revision that made a leadership: of two stores with one number each would have a leader of it.
+        if !mutants::on(ShellMutant::RevisionKept) {
+            by.go_on_above(self.shelf.model.revision());
+        }
         by.take_late(&mut self.shelf.model);
         if self.dice.happens(LATE_GONE) {
             by.drop_all_late();
