@@ -495,8 +495,6 @@ fn fresh_tracks(job: &Job) -> u64 {
     let plan = record.spec.plan;
     let rows =
         |shard: u32| (u64::from(shard) * u64::from(plan.shard_tracks)).min(u64::from(plan.rows));
-    let ranges = job.fresh.ranges().iter();
-    ranges
-        .map(|range| rows(range.end) - rows(range.first))
-        .sum()
+    let tracks = |range: &types::Range| rows(range.end) - rows(range.first);
+    job.fresh.ranges().iter().map(tracks).sum()
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 
 const RATE_HZ: u32 = 44_100;
 /// For how many samples each value is held, in tracks of each class.
-const HELD: [u32; 2] = [1, 6];
+const HELD: [u32; 2] = [6, 1];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

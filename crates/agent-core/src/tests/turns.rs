@@ -154,7 +154,7 @@ fn of_what_a_node_holds_the_fastest_lane_and_the_highest_priority_go_first() {
     let ranked = |job: &str, lane, priority| Granted {
         rank: Rank {
             lane,
-            priority: core::cmp::Reverse(priority),
+            priority: std::cmp::Reverse(priority),
         },
         ..of_job(job, 1, 1)
     };
