@@ -77,7 +77,8 @@ impl Reign {
                 key: path.to_string(),
                 cause: "the record is gone".to_string(),
             });
-        } else {
+        } else if !matches!(slot, Slot::Revocation(_)) {
+            // An intent that was never stored is not gone: it is staged again, and whoever asked for it waits.
             self.install(turn, slot, Record::Gone, Revision(0));
         }
     }
