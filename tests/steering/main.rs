@@ -190,7 +190,6 @@ fn check_even(before: [f64; 2], after: [f64; 2]) {
     let fair = f64::midpoint(had[0], had[1]);
     let error = (had[0] - fair).abs();
     let found = format!("device-seconds {had:.2?}: {error:.2} from {fair:.2}");
-    println!("{found}");
     assert!(error <= GRANT_SECONDS.max(0.05 * fair), "{found}");
 }
 

@@ -105,6 +105,9 @@ pub(crate) enum DepotBack {
     Listed(Vec<PartPath>),
 }
 
+/// A manifest as it was written, with the name that it was written under.
+type Manifest = (ManifestName, Rc<ManifestPlan>);
+
 /// Storage.
 #[derive(Debug, Default)]
 pub(crate) struct Depot {
@@ -113,7 +116,7 @@ pub(crate) struct Depot {
     /// Parts that were read back whole.
     shown: BTreeSet<PartPath>,
     /// By where they stand, with the name that their bytes deserve.
-    manifests: BTreeMap<(JobKey, ManifestName), Stored<(ManifestName, Rc<ManifestPlan>)>>,
+    manifests: BTreeMap<(JobKey, ManifestName), Stored<Manifest>>,
     /// Jobs that are marked as cancelled.
     marked: BTreeMap<JobKey, Stored<()>>,
     revoked: BTreeMap<RevocationKey, Stored<RevocationRecord>>,
