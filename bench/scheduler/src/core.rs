@@ -122,11 +122,13 @@ pub(crate) fn memory(report: &mut Report, tracks: u32, nodes: usize) -> anyhow::
     scale.weigh(report, "all queued", &fleet)?;
     fleet.take_all()?;
     let granted = fleet.job()?.totals.granted;
+    // The last of a job is cut ever smaller, for all nodes, until each holds as many grants as it may.
+    let left = u64::from(tracks) - granted;
     anyhow::ensure!(
-        granted == u64::from(tracks),
+        left <= u64::from(tracks) / 1_000,
         "{granted} of {tracks} tracks are granted"
     );
-    scale.weigh(report, "every shard granted", &fleet)?;
+    scale.weigh(report, "all but the last thousandth granted", &fleet)?;
     fleet.flush_all(512)?;
     scale.weigh(
         report,
