@@ -25,8 +25,8 @@ build: setup ## the five binaries in target/release
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
 	@scripts/demo.sh
 
-# Everything is built at once: building the binaries first would build half of the libraries twice, since the tests ask for
-# more of their features.
+# Suites build everything at once, each the same: building the binaries first, or one package, would build half of the libraries
+# twice, since the tests ask for more of their features.
 test: setup ## all tests; needs no network once the registries have been read
 	cargo build --release --locked --workspace --all-targets
 	cargo test --release --locked --workspace
@@ -41,11 +41,13 @@ bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 
 bench-scheduler: ## the scheduler's targets: core alone, pairs over gRPC, restart after kill -9; a table, and JSON in JSON=file
 	@scripts/bench-scheduler.sh
 
-crash: build ## kill -9 every process in turn during RUNS=20 scans and recount the results
-	CRASH_RUNS=$(RUNS) cargo test --release --locked -p tests --test crash -- --nocapture --test-threads=1
+crash: setup ## kill -9 every process in turn during RUNS=20 scans and recount the results; CRASH_SEED=n makes the same moments again
+	cargo build --release --locked --workspace --all-targets
+	CRASH_RUNS=$(RUNS) cargo test --release --locked --workspace --test crash -- --nocapture --test-threads=1
 
-bad-input: build ## scan the hostile catalogue and print what became of each file
-	cargo test --release --locked -p tests --test bad_input -- --nocapture --test-threads=1
+bad-input: setup ## scan the hostile catalogue and print what became of each file
+	cargo build --release --locked --workspace --all-targets
+	cargo test --release --locked --workspace --test bad_input -- --nocapture --test-threads=1
 
 sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goes to RECORD=file, failures keep their logs
 	cargo run --release --locked -p sim --bin trackscan-sim -- run --from $(FROM) --seeds $(SEEDS) \
@@ -57,7 +59,7 @@ mutants: ## plant one bug after the other in the cores and their shells, and pri
 evaluate: build ## the demonstration bundle's table, measured again
 	@scripts/evaluate.sh
 
-bundle: build ## train and sign the demonstration bundle again (an hour); KEY=file signs with a key of yours
+bundle: build ## train and sign the demonstration bundle again (about forty minutes); KEY=file signs with a key of yours
 	@scripts/bundle.sh
 
 verify: setup ## formatting, lints, documentation, licences and bans; changes nothing

@@ -7,9 +7,12 @@ Called by scripts/bench.sh with the folder of the built binaries.
 waits, hashes, decoder starts, parts with their canary, commits and publishing are in it. Not in it is what comes before: the cluster has
 started, loaded the bundle and scanned a short catalogue of the same codecs, so that libtorch and the bundle lie ready in memory.
 
-*Stages alone*: each track once through a warm sandboxed decoder to mono at the bundle's rate, with the parent that serves its bytes and
-drains its ring; its content hash; and as many windows as the job's rows tell of through the screen with mel, in the worker's batches. Nothing
-else: what the path spends on import, protocol, parts and commits is its own.
+*Stages alone*: each track once through a warm sandboxed decoder to mono at the bundle's rate; its content hash; and a track of the same length
+through a warm worker, from its ring to its score. Each is the process that does it in the path, and nothing is counted of what feeds it or
+drains it here: serving bytes, and what the path spends on import, protocol, parts, canaries and commits, is the path's own.
+
+*The bare network*: as many windows as the job's rows tell of through the screen with mel, in the worker's batches, without the worker's loop:
+no ring, no cutting into windows, no sums. Printed for comparison.
 
 Both sides run on one and the same core, since a processor second is not worth the same on a machine whose cores share what they compute with:
 the path decodes and screens at once, its stages run one after the other, so that a ratio taken on all cores measures the cores as well. That
@@ -56,7 +59,7 @@ BATCH = 4
 THREADS = 1
 """Threads of an operation, as the worker has them on up to seven cores."""
 WINDOWS = 64
-"""Windows of one pass over the screen alone; there are as many passes as the job's windows fill."""
+"""Windows that the PCM of the worker's tracks repeats, and of one pass over the bare network."""
 ENDLESS = 1_000
 """Rounds of a stage that runs beside another: more than the other takes."""
 PATIENCE_S = 120
@@ -130,6 +133,11 @@ def decoding(binaries: Path, files: list[Path], rate_hz: int, rounds: int = 2) -
     return [binaries / "examples/decode_bench", binaries / "trackscan-decoder", str(rounds), "--mono", str(rate_hz), *files]
 
 
+def working(binaries: Path, pcm: Path, rate_hz: int, tracks: int) -> list:
+    worker = [binaries / "examples/worker_bench", binaries / "trackscan-worker"]
+    return [*worker, BUNDLE, pcm, str(SECONDS * rate_hz), str(tracks)]
+
+
 def screening(binaries: Path, pcm: Path, rounds: int) -> list:
     return [binaries / "examples/screen_bench", BUNDLE, pcm, str(BATCH), str(THREADS), str(rounds)]
 
@@ -149,8 +157,14 @@ def beside(command: list):
 def decoded(binaries: Path, files: list[Path], rate_hz: int) -> Counter:
     lines = [json.loads(line) for line in cpu.run(decoding(binaries, files, rate_hz))[0].splitlines()]
     warm = [line for line in lines if line["round"] == 1]
-    decode = sum(line["decoder_s"] + line["parent_s"] for line in warm)
+    decode = sum(line["decoder_s"] for line in warm)
     return Counter({"decode": decode, "hash": sum(line["hash_s"] for line in warm)})
+
+
+def worked(binaries: Path, pcm: Path, rate_hz: int, windows: int) -> float:
+    done = json.loads(cpu.run(working(binaries, pcm, rate_hz, TRACKS))[0])
+    assert abs(done["windows"] - windows) <= TRACKS, f"{done['windows']} windows, and {windows} in the path"
+    return done["cpu_seconds"]
 
 
 def screened(binaries: Path, pcm: Path, windows: int) -> float:
@@ -194,17 +208,19 @@ class Bench:
         self.files = catalogue(folder / "tracks", TRACKS, SECONDS)
         catalogue(folder / "short", len(CODECS), WARM_SECONDS)
         self.pcm = windows_file(folder / "windows.f32", screen)
+        self.bare: list[float] = []
 
     def alone(self, windows: int) -> Counter:
         alone = decoded(self.binaries, self.files, self.rate_hz)
-        alone["screen"] = screened(self.binaries, self.pcm, windows)
+        alone["worker"] = worked(self.binaries, self.pcm, self.rate_hz, windows)
+        self.bare.append(alone["decode"] + alone["hash"] + screened(self.binaries, self.pcm, windows))
         return alone
 
     def side_by_side(self, windows: int) -> Counter:
-        with beside(screening(self.binaries, self.pcm, ENDLESS)):
+        with beside(working(self.binaries, self.pcm, self.rate_hz, ENDLESS)):
             shared = decoded(self.binaries, self.files, self.rate_hz)
         with beside(decoding(self.binaries, self.files, self.rate_hz, ENDLESS)):
-            shared["screen"] = screened(self.binaries, self.pcm, windows)
+            shared["worker"] = worked(self.binaries, self.pcm, self.rate_hz, windows)
         return shared
 
     def pairs(self, name: str, count: int) -> tuple[list[Counter], list[Counter], list[Counter]]:
@@ -241,6 +257,8 @@ def main() -> int:
     show("stages side by side", pinned[2])
     ratio, spread = ratio_of(pinned[0], pinned[1])
     print(f"ratio {ratio:.3f} ({spread}), target {TARGET:.2f}")
+    bare = statistics.median(sum(path.values()) / stages for path, stages in zip(pinned[0], bench.bare, strict=False))
+    print(f"for comparison, against decoding, hash and the bare network: ratio {bare:.3f}")
     ratio_shared, spread = ratio_of(pinned[0], pinned[2])
     print(f"for comparison, against the stages side by side: ratio {ratio_shared:.3f} ({spread})")
     ratio_free, spread = ratio_of(free[0], free[1])

@@ -348,7 +348,7 @@ pub(crate) struct Revoke {
     /// Its device, such as cuda:1; all of its devices unless given.
     #[arg(long, value_name = "DEVICE")]
     pub(crate) device: Option<String>,
-    /// Begin of the span by the node's clock: a time such as 2026-12-01T18:00:00Z, or a span before now such as 6h.
+    /// Begin of the span by the coordinator's clock: a time such as 2026-12-01T18:00:00Z, or a span before now such as 6h.
     #[arg(long, value_name = "TIME", value_parser = when)]
     pub(crate) from: i64,
     /// End of the span, itself included; now unless given.

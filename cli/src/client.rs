@@ -14,6 +14,11 @@ use types::{ActorId, Code, TenantId, chain};
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Silence after which the coordinator is asked whether it is still there, between calls and while a stream waits too: a
+/// machine that vanished says nothing, and a wait or an export would go on for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// How long that answer may take: a busy coordinator gives it in milliseconds.
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows asked for at a time.
 pub(crate) const PAGE_ROWS: u32 = 500;
 /// Largest answer accepted: a page of rows with timelines stays well below.
@@ -128,5 +133,11 @@ fn endpoint(address: &str) -> Result<Endpoint, Failure> {
             format!("`{address}` is no address: {why}"),
         )
     })?;
-    Ok(endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true))
+    let endpoint = endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true);
+    Ok(endpoint)
 }

@@ -30,8 +30,12 @@ pub(crate) enum Exit {
     Fault = 11,
     /// The time given for waiting is over.
     WaitTimedOut = 124,
+    /// Its terminal went away.
+    HungUp = 129,
     /// Interrupted from the keyboard.
     Interrupted = 130,
+    /// Told to end.
+    Terminated = 143,
 }
 
 /// A failure on its way to `main`.

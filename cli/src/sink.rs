@@ -4,7 +4,9 @@
 use crate::failure::{Failure, problem};
 use std::fs::File;
 use std::io::Write;
+use std::os::fd::{BorrowedFd, RawFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use tempfile::{Builder, NamedTempFile};
 use types::Code;
 
@@ -23,13 +25,13 @@ pub(crate) async fn receive<T>(
 ) -> Result<(), Failure> {
     // Whether there is anything is known with the first chunk, and only then is anything opened.
     let mut next = chunks.message().await?;
-    let mut sink = Sink::open(to)?;
+    let mut sink = Sink::open(to).await?;
     while let Some(chunk) = next {
         let (bytes, last) = piece(chunk);
         if last {
             return sink.finish();
         }
-        sink.write(&bytes)?;
+        sink.write(bytes).await?;
         next = chunks.message().await?;
     }
     let said = format!("the export of {what} ended before the file was whole");
@@ -41,8 +43,8 @@ pub(crate) async fn receive<T>(
 pub(crate) enum Sink {
     /// To stdout.
     Stdout,
-    /// Straight to what is no regular file, or is an open file of this process by another name.
-    Through(File),
+    /// Straight to what is no regular file, or to an open file of this process by another name.
+    Through(Arc<File>),
     /// Beside a name that they take in the end.
     Beside {
         /// What was written so far; removed unless it is finished.
@@ -57,16 +59,16 @@ impl Sink {
     ///
     /// # Errors
     /// `INVALID_REQUEST` where it cannot be written.
-    pub(crate) fn open(to: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) async fn open(to: Option<&Path>) -> Result<Self, Failure> {
         let Some(to) = to.filter(|to| *to != Path::new("/dev/stdout")) else {
             return Ok(Self::Stdout);
         };
-        let there = std::fs::metadata(to).ok();
-        let opened = match there {
-            Some(there) if !there.is_file() || is_own_file(to) => {
-                File::options().write(true).open(to).map(Self::Through)
+        let opened = match (own_file(to), std::fs::metadata(to).ok()) {
+            (Some(number), _) => again(number).map(through),
+            (None, Some(there)) if !there.is_file() || is_process_file(to) => {
+                open_in_time(to.to_owned()).await.map(through)
             }
-            there => beside(to, there.as_ref()),
+            (None, there) => beside(to, there.as_ref()),
         };
         opened.map_err(|why| {
             let said = format!("could not create `{}`: {why}", to.display());
@@ -74,15 +76,18 @@ impl Sink {
         })
     }
 
-    /// Writes the next bytes.
+    /// Writes the next bytes. Whoever waits for a slow reader can be interrupted.
     ///
     /// # Errors
     /// What the system says.
-    pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(crate) async fn write(&mut self, bytes: Vec<u8>) -> Result<(), Failure> {
         match self {
-            Self::Stdout => crate::output::write_bytes(bytes),
-            Self::Through(file) => Ok(file.write_all(bytes)?),
-            Self::Beside { unfinished, .. } => Ok(unfinished.write_all(bytes)?),
+            Self::Stdout => aside(move || crate::output::write_bytes(&bytes)).await,
+            Self::Through(file) => {
+                let file = Arc::clone(file);
+                aside(move || Ok((&*file).write_all(&bytes)?)).await
+            }
+            Self::Beside { unfinished, .. } => Ok(unfinished.write_all(&bytes)?),
         }
     }
 
@@ -100,9 +105,50 @@ impl Sink {
     }
 }
 
-/// Whether a path names an open file of a process: replacing that name would miss who reads it.
-fn is_own_file(path: &Path) -> bool {
-    ["/dev/fd", "/dev/stderr", "/proc"]
+fn through(file: File) -> Sink {
+    Sink::Through(Arc::new(file))
+}
+
+/// Runs what may wait for a reader away from the thread that hears of signals.
+async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|lost| Err(problem(Code::Internal, format!("write the output: {lost}"))))
+}
+
+/// Opens a pipe or a device for writing: a named pipe only once somebody reads it.
+async fn open_in_time(path: PathBuf) -> std::io::Result<File> {
+    let opening = tokio::task::spawn_blocking(move || File::options().write(true).open(path));
+    opening
+        .await
+        .unwrap_or_else(|lost| Err(std::io::Error::other(lost)))
+}
+
+/// The number of an open file of this process that a path names.
+fn own_file(path: &Path) -> Option<RawFd> {
+    if path == Path::new("/dev/stderr") {
+        return Some(2);
+    }
+    let number = ["/dev/fd", "/proc/self/fd"]
+        .iter()
+        .find_map(|folder| path.strip_prefix(folder).ok())?;
+    let number: RawFd = number.to_str()?.parse().ok()?;
+    (number >= 0).then_some(number)
+}
+
+/// An open file of this process by another number. Opened anew by its name it would be written from its beginning, over what
+/// stands there; this way it goes on where it is, as its owner does afterwards.
+fn again(number: RawFd) -> std::io::Result<File> {
+    // SAFETY: the number is not -1, and only the next call uses it, which refuses one that names no open file. Whatever it
+    // names stays open: nothing in this process closes a file that it did not open itself.
+    let own = unsafe { BorrowedFd::borrow_raw(number) };
+    own.try_clone_to_owned().map(File::from)
+}
+
+/// Whether a path names an open file of some process: replacing that name would miss who reads it.
+fn is_process_file(path: &Path) -> bool {
+    ["/dev/fd", "/proc"]
         .iter()
         .any(|place| path.starts_with(place))
 }
@@ -144,22 +190,22 @@ mod tests {
         fs::read_dir(folder).unwrap().count()
     }
 
-    #[test]
-    fn a_file_is_what_it_was_until_the_new_one_is_whole() {
+    #[tokio::test]
+    async fn a_file_is_what_it_was_until_the_new_one_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("out.csv");
         fs::write(&file, "old").unwrap();
         fs::set_permissions(&file, PermissionsExt::from_mode(0o640)).unwrap();
-        let mut broken_off = Sink::open(Some(&file)).unwrap();
-        broken_off.write(b"ne").unwrap();
+        let mut broken_off = Sink::open(Some(&file)).await.unwrap();
+        broken_off.write(b"ne".to_vec()).await.unwrap();
         assert_eq!(fs::read(&file).unwrap(), b"old");
         drop(broken_off);
         assert_eq!(
             (fs::read(&file).unwrap(), names(folder.path())),
             (b"old".to_vec(), 1)
         );
-        let mut whole = Sink::open(Some(&file)).unwrap();
-        whole.write(b"new").unwrap();
+        let mut whole = Sink::open(Some(&file)).await.unwrap();
+        whole.write(b"new".to_vec()).await.unwrap();
         whole.finish().unwrap();
         assert_eq!(
             (fs::read(&file).unwrap(), names(folder.path())),
@@ -171,16 +217,16 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_new_file_has_the_permissions_that_any_program_gives_one_and_a_link_stays_a_link() {
+    #[tokio::test]
+    async fn a_new_file_has_the_permissions_that_any_program_gives_one_and_a_link_stays_a_link() {
         let folder = tempfile::tempdir().unwrap();
         let (file, other, link) = ("out.csv", "other.csv", "link.csv");
         let at = |name: &str| folder.path().join(name);
         fs::write(at(other), "").unwrap();
         symlink(other, at(link)).unwrap();
         for name in [file, link] {
-            let mut sink = Sink::open(Some(&at(name))).unwrap();
-            sink.write(name.as_bytes()).unwrap();
+            let mut sink = Sink::open(Some(&at(name))).await.unwrap();
+            sink.write(name.into()).await.unwrap();
             sink.finish().unwrap();
         }
         let mode = |name: &str| fs::metadata(at(name)).unwrap().permissions().mode();
@@ -190,8 +236,8 @@ mod tests {
         assert_eq!(names(folder.path()), 3);
     }
 
-    #[test]
-    fn a_pipe_is_written_through() {
+    #[tokio::test]
+    async fn a_pipe_is_written_through() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -204,18 +250,18 @@ mod tests {
                 .read_to_string(&mut text)
                 .map(|_| text)
         });
-        let mut sink = Sink::open(Some(&pipe)).unwrap();
-        sink.write(b"through").unwrap();
+        let mut sink = Sink::open(Some(&pipe)).await.unwrap();
+        sink.write(b"through".to_vec()).await.unwrap();
         sink.finish().unwrap();
         assert_eq!(reader.join().unwrap().unwrap(), "through");
         assert_eq!(names(folder.path()), 1);
     }
 
-    #[test]
-    fn what_cannot_be_written_is_refused_before_anything_is_made() {
+    #[tokio::test]
+    async fn what_cannot_be_written_is_refused_before_anything_is_made() {
         let folder = tempfile::tempdir().unwrap();
         for bad in ["", "no/such/out.csv"] {
-            let opened = Sink::open(Some(&folder.path().join(bad)));
+            let opened = Sink::open(Some(&folder.path().join(bad))).await;
             let Err(Failure::Problem { code, .. }) = opened else {
                 panic!("{bad}: {opened:?}");
             };

@@ -14,6 +14,7 @@ use types::{Code, Digest, JobSpec, Problem, TenantId, chain};
 
 use crate::bundles::Bundles;
 use crate::driver::Handle;
+use crate::handlers::Lookups;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
 
@@ -27,6 +28,7 @@ pub(crate) struct App {
     pub(crate) storage: Arc<Storage>,
     pub(crate) sources: Sources,
     pub(crate) bundles: Bundles,
+    pub(crate) lookups: Lookups,
     /// Turns for imports.
     pub(crate) imports: Semaphore,
     /// A folder for files that vanish with the call that made them.

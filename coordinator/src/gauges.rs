@@ -1,5 +1,5 @@
 //! The cluster in a few numbers for Prometheus, taken from the core's views now and then. They are of the whole
-//! installation, all tenants together; labels are bounded: states and ids of invariants.
+//! installation, all tenants together; labels are bounded: states, and ids of the invariants that the core counts.
 
 use scheduler::Core;
 use scheduler::invariants::Invariant;
@@ -30,7 +30,7 @@ pub(crate) fn set(core: &Core, now: Millis) {
         metrics::gauge!("scan_nodes", "state" => state).set(nodes as f64);
     }
     let violations = core.violations();
-    for id in Invariant::ALL.iter().chain([&Invariant::Internal]) {
+    for id in Invariant::COUNTED {
         let count = violations.get(id).copied().unwrap_or_default();
         metrics::counter!("scan_invariant_violations_total", "invariant" => id.to_string())
             .absolute(count);

@@ -2,18 +2,33 @@
 //! file of its own for each reign. `trackscan-sim replay --journal FILE` feeds it to a core again, so that what a cluster did
 //! can be looked at where no cluster is. Written only where an operator names a folder.
 //!
-//! The driver holds it. A journal that cannot be written ends with a warning; the coordinator goes on without.
+//! The driver holds it. A journal that cannot be written ends with a warning; the coordinator goes on without, and whoever
+//! asks for that journal is told where it ends. Journals of earlier reigns go, oldest first, where their folder grows too large.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use scheduler::journal::{Noted, Writer};
 use scheduler::{Action, Config, Core, Event};
 use types::{Code, Epoch, Millis, Problem};
 
-/// Largest journal, in bytes: days of a busy cluster, and no disk is filled by one that was forgotten.
-const JOURNAL_BYTES_MAX: u64 = 8 << 30;
+/// How large journals may grow, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    /// Of one reign: days of a busy cluster, and no disk is filled by one that was forgotten.
+    journal: u64,
+    /// Of the reigns before it, together: a coordinator that is started again and again fills no disk either, and what led
+    /// to its last death is kept.
+    earlier: u64,
+}
+
+/// The folder holds 16 GiB at most.
+const BOUNDS: Bounds = Bounds {
+    journal: 8 << 30,
+    earlier: 8 << 30,
+};
 
 /// A journal as it lies on disk at a moment.
 #[derive(Debug)]
@@ -22,6 +37,8 @@ pub(crate) struct Written {
     pub(crate) path: PathBuf,
     /// Its length: more may be added, and nothing before that is changed.
     pub(crate) bytes: u64,
+    /// Why nothing was added any more before this moment came, if so.
+    pub(crate) ended: Option<String>,
 }
 
 /// A journal that is being written.
@@ -30,8 +47,9 @@ pub(crate) struct Journal {
     file: BufWriter<File>,
     writer: Writer,
     bytes: u64,
-    /// Lines can no longer be added: one is missing, so those after it would be no journal.
-    ended: bool,
+    bytes_max: u64,
+    /// Why lines can no longer be added: one is missing, so those after it would be no journal.
+    ended: Option<String>,
 }
 
 impl Journal {
@@ -40,18 +58,29 @@ impl Journal {
     /// # Errors
     /// `CONFIG_INVALID` where the folder cannot be written.
     pub(crate) fn begin(folder: &Path, epoch: Epoch, policy: &Config) -> Result<Self, Problem> {
-        let path = folder.join(format!("reign-{epoch}.jsonl"));
+        Self::begin_within(BOUNDS, folder, epoch, policy)
+    }
+
+    fn begin_within(
+        bounds: Bounds,
+        folder: &Path,
+        epoch: Epoch,
+        policy: &Config,
+    ) -> Result<Self, Problem> {
+        let path = folder.join(format!("{PREFIX}{epoch}{SUFFIX}"));
         let opened = std::fs::create_dir_all(folder).and_then(|()| File::create(&path));
         let file = opened.map_err(|error| {
             let what = format!("write journal `{}`: {error}", path.display());
             Problem::new(Code::ConfigInvalid, what)
         })?;
+        trim(folder, &path, bounds.earlier);
         let mut journal = Self {
             path,
             file: BufWriter::new(file),
             writer: Writer::new(),
             bytes: 0,
-            ended: false,
+            bytes_max: bounds.journal,
+            ended: None,
         };
         let first = journal.writer.begin(policy);
         journal.add(&first);
@@ -83,6 +112,7 @@ impl Journal {
         Written {
             path: self.path.clone(),
             bytes: self.bytes,
+            ended: self.ended.clone(),
         }
     }
 
@@ -94,22 +124,131 @@ impl Journal {
     }
 
     fn add(&mut self, line: &str) {
-        if self.ended {
+        if self.ended.is_some() {
             return;
         }
-        self.bytes += line.len() as u64;
-        if self.bytes > JOURNAL_BYTES_MAX {
-            return self.end("it has reached its largest size");
+        let bytes = self.bytes + line.len() as u64;
+        if bytes > self.bytes_max {
+            return self.end(&format!("it would be larger than {} bytes", self.bytes_max));
         }
+        self.bytes = bytes;
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             self.end(&error.to_string());
         }
     }
 
     fn end(&mut self, why: &str) {
-        if !self.ended {
+        if self.ended.is_none() {
             tracing::warn!(journal = %self.path.display(), why, "the journal ends here; the coordinator goes on without");
+            self.ended = Some(why.to_owned());
         }
-        self.ended = true;
+    }
+}
+
+/// How journals are named: the reign's epoch lies between.
+const PREFIX: &str = "reign-";
+const SUFFIX: &str = ".jsonl";
+
+/// Removes the oldest journals beside the one that begins, until the others take no more than so many bytes. What cannot be
+/// listed or removed stays: no coordinator is kept from starting by an old journal.
+fn trim(folder: &Path, begun: &Path, bytes_max: u64) {
+    let mut earlier = journals(folder).unwrap_or_default();
+    earlier.retain(|(_, path, _)| path != begun);
+    earlier.sort_unstable();
+    let mut bytes = 0;
+    for (_, path, len) in earlier.into_iter().rev() {
+        bytes += len;
+        if bytes > bytes_max {
+            let removed = std::fs::remove_file(&path);
+            tracing::warn!(journal = %path.display(), bytes_max, ?removed, "journals take too much room; this old one goes");
+        }
+    }
+}
+
+/// The journals in a folder: when each was last written, its path and its length.
+fn journals(folder: &Path) -> std::io::Result<Vec<(SystemTime, PathBuf, u64)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let epoch = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let epoch = epoch.and_then(|rest| rest.strip_suffix(SUFFIX));
+        let about = entry.metadata()?;
+        if about.is_file() && epoch.is_some_and(|epoch| epoch.parse::<u64>().is_ok()) {
+            found.push((about.modified()?, entry.path(), about.len()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOMY: Bounds = Bounds {
+        journal: 1 << 20,
+        earlier: 1 << 20,
+    };
+
+    fn begin(bounds: Bounds, folder: &Path, epoch: u64) -> Journal {
+        Journal::begin_within(bounds, folder, Epoch(epoch), &Config::default()).unwrap()
+    }
+
+    #[test]
+    fn a_journal_that_has_reached_its_size_says_that_it_ended_and_holds_whole_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut whole = begin(ROOMY, folder.path(), 1);
+        whole.knows(&Core::with_config(Config::default()));
+        let first = whole.so_far(&Core::with_config(Config::default()));
+        assert_eq!(first.ended, None);
+        let small = Bounds {
+            journal: first.bytes - 1,
+            ..ROOMY
+        };
+        let mut cut = begin(small, folder.path(), 2);
+        let core = Core::with_config(Config::default());
+        (0..5).for_each(|_| cut.knows(&core));
+        let written = cut.so_far(&core);
+        assert!(written.ended.is_some_and(|why| why.contains("larger than")));
+        let text = std::fs::read_to_string(&written.path).unwrap();
+        assert_eq!(text.len() as u64, written.bytes);
+        assert!(text.ends_with('\n') && written.bytes < first.bytes);
+    }
+
+    #[test]
+    fn the_oldest_journals_go_where_those_of_earlier_reigns_take_too_much_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = |name: &str, bytes: usize, age: u64| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, vec![b'x'; bytes]).unwrap();
+            let at = SystemTime::now() - std::time::Duration::from_secs(age);
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(at)
+                .unwrap();
+        };
+        old("reign-9.jsonl", 60, 300);
+        old("reign-10.jsonl", 60, 200);
+        old("reign-11.jsonl", 40, 100);
+        old("notes.jsonl", 1_000, 400);
+        let bounds = Bounds {
+            earlier: 100,
+            ..ROOMY
+        };
+        drop(begin(bounds, folder.path(), 12));
+        let mut left: Vec<String> = std::fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort_unstable();
+        let expected = [
+            "notes.jsonl",
+            "reign-10.jsonl",
+            "reign-11.jsonl",
+            "reign-12.jsonl",
+        ];
+        assert_eq!(left, expected);
     }
 }

@@ -23,8 +23,8 @@ use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
-    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, NodesService,
-    ResultsService, register_default, register_shipped,
+    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
+    NodesService, ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
@@ -81,6 +81,7 @@ impl Coordinator {
             storage,
             sources,
             bundles,
+            lookups: Lookups::default(),
             imports: Semaphore::new(IMPORTS_MAX),
             scratch,
             trust: settings.trust.clone(),

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::tree::{files, files_ending, packages, read, root};
 
-/// Above this a file holds more than one idea; 500 is the aim, and the rest is room for a long table of cases.
-const LINES_MAX: usize = 600;
+/// Above this a file holds more than one idea.
+const LINES_MAX: usize = 500;
 
 /// Home folders and build roots of some machine; the first letters are apart so that this file does not find itself.
 const MACHINE_PATHS: [&str; 4] = [

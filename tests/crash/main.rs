@@ -1,7 +1,7 @@
 //! kill -9 of every kind of process in turn, each while a scan of 500 tracks is under way: at a random share of its tracks and a
 //! random moment after that. After each: the job ends by itself,
 //! `result verify` finds exactly one row for each track, with the verdict of an undisturbed run, and no sound track is
-//! `unscannable`. `CRASH_RUNS` says how many; five, one of each victim, unless set. `make crash RUNS=20` runs more.
+//! `unscannable`. `CRASH_RUNS` says how many; five, one of each victim, unless set. The moments are random; the seed is printed and can be given as `CRASH_SEED`. `make crash RUNS=20` runs more.
 
 #![expect(
     clippy::print_stdout,
@@ -46,6 +46,11 @@ fn a_scan_survives_kill_9_of_each_process_with_every_row_once_and_no_verdict_cha
     let runs = std::env::var("CRASH_RUNS").map_or(VICTIMS.len(), |runs| {
         runs.parse().expect("CRASH_RUNS is a number")
     });
+    let seed = std::env::var("CRASH_SEED").map_or_else(
+        |_| rand::random(),
+        |seed| seed.parse().expect("CRASH_SEED is a number"),
+    );
+    println!("CRASH_SEED={seed} kills at the same moments again");
     let folder = tempfile::tempdir().unwrap();
     let tracks = folder.path().join("tracks");
     music::folder_with(&tracks, TRACKS, |at| match at % LONG_EVERY {
@@ -60,7 +65,7 @@ fn a_scan_survives_kill_9_of_each_process_with_every_row_once_and_no_verdict_cha
     );
     for run in 0..runs {
         disturbed(
-            run,
+            (run, seed),
             &folder.path().join(format!("run-{run}")),
             &tracks,
             lasted,
@@ -93,8 +98,14 @@ fn undisturbed(data: &Path, tracks: &Path) -> (Value, Duration) {
     (verified, lasted)
 }
 
-fn disturbed(run: usize, data: &Path, tracks: &Path, lasted: Duration, undisturbed: &Value) {
-    let mut dice = ChaCha8Rng::seed_from_u64(run as u64);
+fn disturbed(
+    (run, seed): (usize, u64),
+    data: &Path,
+    tracks: &Path,
+    lasted: Duration,
+    undisturbed: &Value,
+) {
+    let mut dice = ChaCha8Rng::seed_from_u64(seed.wrapping_add(run as u64));
     let victim = VICTIMS[run % VICTIMS.len()];
     let share = (TRACKS as f64 * dice.random_range(DONE_SHARE)) as u64;
     let moment = lasted.mul_f64(dice.random_range(0.0..MOMENT_SHARE));

@@ -50,18 +50,40 @@ fn a_rejected_link_is_reported_with_its_reason() {
 
 #[test]
 fn every_list_prints_in_every_format() {
-    for list in [
-        ["catalog", "ls"],
-        ["scan", "ls"],
-        ["result", "ls"],
-        ["node", "ls"],
-        ["bundle", "ls"],
+    let job = world().job.as_str();
+    for (what, header, name) in [
+        ("catalog", "name,", "music"),
+        ("scan", "job,", job),
+        ("result", "job,", job),
+        ("node", "name,", "local"),
+        ("bundle", "name,", "demo"),
     ] {
-        for format in ["table", "json", "yaml", "csv", "name"] {
-            let (code, stdout, stderr) = run(&[list[0], list[1], "-o", format]);
-            assert_eq!(code, Some(0), "{list:?} {format}: {stderr}");
-            assert!(!stdout.is_empty(), "{list:?} {format}");
-        }
+        let print = |format| {
+            let (code, stdout, stderr) = run(&[what, "ls", "-o", format]);
+            assert_eq!(code, Some(0), "{what} {format}: {stderr}");
+            stdout
+        };
+        let begins = |text: &str, with: &str| text.lines().any(|line| line.starts_with(with));
+        let csv = print("csv");
+        assert!(
+            csv.starts_with(header) && begins(&csv, &format!("{name},")),
+            "{csv}"
+        );
+        let names = print("name");
+        assert!(
+            begins(&names, name) && !names.contains(['{', ',', ' ']),
+            "{names}"
+        );
+        let table = print("table");
+        assert!(
+            table
+                .to_lowercase()
+                .starts_with(header.trim_end_matches(','))
+                && table.contains(name),
+            "{table}"
+        );
+        serde_json::from_str::<serde_json::Value>(&print("json")).unwrap();
+        serde_saphyr::from_str::<serde_json::Value>(&print("yaml")).unwrap();
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::world::{demonstration, json, run, text, world};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::RowAccessor;
+use parquet::record::{Field, Row, RowAccessor};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -154,6 +154,46 @@ fn an_export_of_no_job_leaves_the_file_that_stands_there_and_nothing_beside_it()
     assert_eq!((code, printed.as_str()), (Some(0), ""), "{said}");
     assert_eq!(fs::read_to_string(&file).unwrap(), rows);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+/// Rows with a thumbnail in a result of the tracks here, whose verdicts are all withheld.
+fn thumbnails(flags: &[&str]) -> usize {
+    let line = [
+        "scan",
+        "submit",
+        "--catalog",
+        "music",
+        "--wait",
+        "--timeout",
+        "5m",
+    ];
+    let submitted = json(&[&line, flags].concat());
+    let job = submitted["job"].as_str().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rows.parquet");
+    let (code, _, said) = run(&[
+        "result",
+        "export",
+        &job,
+        "--format",
+        "parquet",
+        "--to",
+        text(&file),
+    ]);
+    assert_eq!(code, Some(0), "{said}");
+    let reader = SerializedFileReader::new(fs::File::open(file).unwrap()).unwrap();
+    let has = |row: &Row| {
+        let mut columns = row.get_column_iter();
+        columns.any(|(name, field)| name == "thumbnail" && *field != Field::Null)
+    };
+    let rows = reader.get_row_iter(None).unwrap();
+    rows.filter(|row| has(row.as_ref().unwrap())).count()
+}
+
+#[test]
+fn a_job_without_thumbnails_has_none_where_another_has_one_for_each_scored_track() {
+    assert_eq!(thumbnails(&[]), 12);
+    assert_eq!(thumbnails(&["--no-thumbnails"]), 0);
 }
 
 /// Verdicts by key in a Parquet file, read by the columns' names.

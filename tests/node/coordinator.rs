@@ -268,5 +268,6 @@ fn grant(books: &mut Books, spec: &JobSpec, first: u32) -> v1::Grant {
         care: v1::Care::Normal.into(),
         flush: v1::Flush::AsConfigured.into(),
         escalation: None,
+        rank: None,
     }
 }

@@ -203,6 +203,36 @@ fn a_source_that_stalls_and_then_answers_costs_no_track_and_no_worker() {
 }
 
 #[test]
+fn tracks_of_a_share_that_is_not_mounted_wait_until_it_is() {
+    let tracks: Vec<(&str, Vec<i16>)> = (0..)
+        .zip(["a.wav", "b.wav", "c.wav", "d.wav", "e.wav", "f.wav"])
+        .map(|(number, name)| (name, tone(number)))
+        .collect();
+    let options = Options {
+        grants: Some(0),
+        ..Options::default()
+    };
+    let mut world = World::new(&tracks, options);
+    // As a mount point is without its share.
+    let (music, away) = (world.root.join("music"), world.root.join("away"));
+    std::fs::rename(&music, &away).unwrap();
+    std::fs::create_dir(&music).unwrap();
+    world.played.look(|books| books.grants_left = usize::MAX);
+    let log = world.root.join("agent.log");
+    world.wait("tracks that are not read", |_| {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.matches("not read").count() >= 4
+    });
+    assert_eq!(world.played.look(|books| books.committed()), 0);
+    std::fs::remove_dir(&music).unwrap();
+    std::fs::rename(&away, &music).unwrap();
+    let rows = world.rows(6);
+    for (name, samples) in &tracks {
+        assert_scored(&rows[*name], samples);
+    }
+}
+
+#[test]
 fn a_decoder_that_dies_on_a_track_is_tried_once_more_and_then_the_track_is_typed() {
     let (bad, good) = (tone(1), tone(2));
     let mut world = World::new(

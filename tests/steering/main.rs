@@ -1,5 +1,5 @@
-//! What an operator steers, on real processes: pausing, ranking, shares of tenants, cordons and drains, retries, revocations and
-//! quotas. Only the workers are stubs. No test waits for a time to pass: each waits, within bounds, for what must come.
+//! What an operator steers, on real processes: pausing, ranking, shares of tenants, cordons and drains, retries, revocations,
+//! quotas, and a node without room. Only the workers are stubs. No test waits for a time to pass: each waits, within bounds, for what must come.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +10,8 @@ mod world;
 
 use serde_json::Value;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use world::World;
 
 /// Tracks that have a row or are held by a node.
@@ -126,6 +128,129 @@ fn two_tenants_with_backlog_have_even_shares() {
     );
 }
 
+/// A job and the tenant whose it is, as flags.
+struct Owned {
+    job: String,
+    tenant: &'static str,
+}
+
+impl Owned {
+    fn submit(world: &World, catalog: &str, tenant: &'static str, flags: &str) -> Self {
+        let job = world.submit_over(catalog, &format!("{flags}{tenant}"));
+        Self { job, tenant }
+    }
+
+    fn named(&self) -> String {
+        format!("{}{}", self.job, self.tenant)
+    }
+
+    fn state(&self, world: &World) -> Value {
+        world.job(&self.named())
+    }
+
+    /// Device time of all of its parts that count, in seconds.
+    fn device_seconds(&self, world: &World) -> f64 {
+        let summary = world.json(&format!("result summary {}", self.named()));
+        let stages = summary["stages"].as_array().expect("stages").iter();
+        let screen = stages.filter(|stage| stage["stage"] == "screen");
+        let seconds = screen.map(|stage| stage["device_seconds"].as_f64().expect("seconds"));
+        seconds.sum()
+    }
+}
+
+/// Device time of one grant at most, in seconds: a grant is of whole tracks, and one of the longer ones, with its seven windows of the
+/// stub, takes more than the suite's `--grant-millis`.
+const GRANT_SECONDS: f64 = 0.3;
+
+/// Two tenants' jobs, those of each.
+type Sides<'a> = [&'a [&'a Owned]; 2];
+
+/// Holds all jobs, waits for what is in hand, and gives the device time that the jobs of each side have had by their ledgers.
+fn held(world: &World, sides: Sides<'_>) -> [f64; 2] {
+    let all = || sides.into_iter().flatten();
+    for one in all() {
+        world.run(&format!("scan pause {}", one.named()));
+    }
+    world.wait("the end of what is in hand", |world| {
+        all().all(|one| count(&one.state(world), "tracks_granted") == 0)
+    });
+    sides.map(|jobs| jobs.iter().map(|one| one.device_seconds(world)).sum())
+}
+
+fn resume(world: &World, jobs: &[&Owned]) {
+    for one in jobs {
+        world.json(&format!("scan resume {}", one.named()));
+    }
+}
+
+/// What both sides had since then is even.
+#[track_caller]
+fn check_even(before: [f64; 2], after: [f64; 2]) {
+    let had = [after[0] - before[0], after[1] - before[1]];
+    let fair = f64::midpoint(had[0], had[1]);
+    let error = (had[0] - fair).abs();
+    let found = format!("device-seconds {had:.2?}: {error:.2} from {fair:.2}");
+    assert!(error <= GRANT_SECONDS.max(0.05 * fair), "{found}");
+}
+
+#[test]
+fn shares_pauses_ranks_and_lanes_hold_together_though_one_tenants_tracks_are_three_times_longer() {
+    let mut world = World::over(&[], |music| {
+        tests::music::folder(&music.join("short"), 140, 1.2);
+        tests::music::folder(&music.join("long"), 64, 3.6);
+        tests::music::folder(&music.join("few"), 4, 1.2);
+    });
+    let (short, long) = (" --tenant short", " --tenant long");
+    let music = world.music();
+    world.import_folder("music", &music.join("short"), short);
+    world.import_folder("few", &music.join("few"), short);
+    world.import_folder("music", &music.join("long"), long);
+    let first = Owned::submit(&world, "music", short, "");
+    let second = Owned::submit(&world, "music", short, "");
+    let theirs = Owned::submit(&world, "music", long, "");
+    let jobs = [&first, &second, &theirs];
+    world.agent("n");
+    let done = |world: &World, one: &Owned| count(&one.state(world), "tracks_done");
+
+    // Shares: by device time, not by tracks. The first grants are made before anybody knows what a track costs, and are not
+    // compared.
+    let sides: Sides<'_> = [&[&first, &second], &[&theirs]];
+    world.wait("rows of both", |world| {
+        done(world, &first).min(done(world, &theirs)) >= 4
+    });
+    let begin = held(&world, sides);
+    resume(&world, &jobs);
+    world.wait("work of both", |world| done(world, &theirs) >= 40);
+    check_even(begin, held(&world, sides));
+
+    // Pauses: nothing is granted of what is paused, and another job has the node for itself.
+    let why = world.reasons(&theirs.named());
+    assert!(why.contains(&"JOB_PAUSED".to_owned()), "{why:?}");
+    let paused = jobs.map(|one| done(&world, one));
+    assert_eq!(paused[1], 0, "the second stands behind the first");
+    let alone = Owned::submit(&world, "few", short, "");
+    world.published(&alone.named());
+    assert_eq!(jobs.map(|one| done(&world, one)), paused);
+
+    // Lanes: what is urgent goes before the backlog of both tenants. Ranks: what stood behind goes before what stood first.
+    world.json("node cordon n");
+    let urgent = Owned::submit(&world, "few", short, " --lane interactive");
+    world.json(&format!("scan rank {} --priority 1", second.named()));
+    resume(&world, &jobs);
+    world.json("node uncordon n");
+    world.published(&urgent.named());
+    for one in jobs {
+        let state = one.state(&world);
+        assert_eq!(state["state"], "running", "{state:#}");
+    }
+    world.wait("the second job", |world| done(world, &second) >= 8);
+    assert_eq!(done(&world, &first), paused[0]);
+
+    world.json(&format!("scan cancel {}", second.named()));
+    world.published(&first.named());
+    world.published(&theirs.named());
+}
+
 #[test]
 fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
     let mut world = World::new(160, &[]);
@@ -146,7 +271,7 @@ fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
         count(&world.job(&job), "tracks_done") > before + 8
     });
     assert_eq!(granted(&world, "one"), 0);
-    let why = world.json("node get one");
+    let why = world.json("node explain one");
     assert_eq!(why["reasons"][0]["code"], "NODE_CORDONED", "{why:#}");
 
     assert_eq!(
@@ -254,4 +379,70 @@ fn a_quota_is_named_by_explain_and_holds() {
     );
     world.published(&first);
     world.published(&second);
+}
+
+#[test]
+fn a_node_without_room_for_its_parts_is_named_and_its_job_ends_by_itself_once_there_is_room() {
+    let mut world = World::new(80, &[]);
+    world.agent("n");
+    world.import("");
+    let job = world.submit("");
+    world.wait("the first rows", |world| {
+        count(&world.job(&job), "tracks_done") > 0
+    });
+    world.limit_files(0, Some(64));
+    let named = |explained: &Value| {
+        let reasons = explained["reasons"].as_array().expect("reasons");
+        reasons.iter().any(|reason| {
+            let cause = reason["cause"].as_str().expect("a cause");
+            reason["code"] == "NODE_STORAGE" && cause.contains("STORAGE_FULL")
+        })
+    };
+    world.wait("the reason", |world| {
+        named(&world.json(&format!("scan explain {job}")))
+    });
+    assert!(named(&world.json("node explain n")));
+    let stands = world.job(&job);
+    assert_eq!(stands["state"], "running", "{stands:#}");
+
+    world.limit_files(0, None);
+    world.published(&job);
+    assert!(!named(&world.json("node explain n")));
+}
+
+/// What `trackscan-sim` says of a journal: its one line, or its error.
+fn replayed(journal: &Path) -> Result<String, String> {
+    let mut command = Command::new(tests::binaries().join("trackscan-sim"));
+    let output = command.args(["replay", "--journal"]).arg(journal).output();
+    let output = output.expect("trackscan-sim is built with the suites");
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() {
+        Ok(text(output.stdout))
+    } else {
+        Err(text(output.stderr))
+    }
+}
+
+#[test]
+fn the_journal_that_scanctl_exports_of_a_run_replays_to_the_same_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let journals = folder.path().join("journals");
+    let mut world = World::new(20, &["--journal", journals.to_str().unwrap()]);
+    world.agent("n");
+    world.import("");
+    let job = world.submit("");
+    world.published(&job);
+    let file = folder.path().join("run.jsonl");
+    let line = format!("admin journal export --to {}", file.display());
+    let exported = world.run(&line);
+    assert!(exported.status.success(), "{exported:?}");
+    let said = replayed(&file).unwrap();
+    // It ends with what the core knew: a line of its state, which the replay has to match.
+    assert!(said.contains(" states 1 "), "{said}");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(&job), "the job is in it");
+    let changed = text.replacen("\"node\":\"n\"", "\"node\":\"m\"", 1);
+    assert_ne!(changed, text);
+    fs::write(&file, changed).unwrap();
+    replayed(&file).expect_err("a changed journal is refused");
 }

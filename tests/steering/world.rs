@@ -1,7 +1,7 @@
 //! A real coordinator with real node agents over a folder of short tracks. The agents' workers are stubs that take a known time
 //! for each window, so that a job lasts as long as a test needs.
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -31,9 +31,14 @@ pub(crate) struct World {
 impl World {
     /// Makes so many tracks and starts a coordinator; agents come by [`World::agent`].
     pub(crate) fn new(tracks: usize, flags: &[&str]) -> Self {
+        Self::over(flags, |music| music::folder(music, tracks, TRACK_SECONDS))
+    }
+
+    /// The same over tracks that are made in the music folder.
+    pub(crate) fn over(flags: &[&str], make: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().to_owned();
-        music::folder(&root.join("music"), tracks, TRACK_SECONDS);
+        make(&root.join("music"));
         let (manifest, contents) = (bundle::sample::manifest(), bundle::sample::contents());
         bundle::write(
             &root.join("bundle"),
@@ -101,9 +106,24 @@ impl World {
         })
     }
 
+    /// Lets an agent write no file beyond so many bytes, or lets it write again.
+    pub(crate) fn limit_files(&self, agent: usize, bytes: Option<u64>) {
+        let pid = i32::try_from(self.agents[agent].id()).unwrap();
+        let limit = Rlimit {
+            current: bytes,
+            maximum: None,
+        };
+        rustix::process::prlimit(Pid::from_raw(pid), Resource::Fsize, limit).unwrap();
+    }
+
     /// Imports all tracks as the catalog `music` of the tenant that the flags name.
     pub(crate) fn import(&self, flags: &str) {
-        let line = format!("catalog import music {}{flags}", self.music().display());
+        self.import_folder("music", &self.music(), flags);
+    }
+
+    /// Imports a folder as a catalog of the tenant that the flags name.
+    pub(crate) fn import_folder(&self, catalog: &str, folder: &Path, flags: &str) {
+        let line = format!("catalog import {catalog} {}{flags}", folder.display());
         let imported = self.json(&line);
         assert!(
             imported["snapshot"]["rows"].as_u64() > Some(0),
@@ -113,7 +133,12 @@ impl World {
 
     /// Submits a job over that catalog in shards of four tracks.
     pub(crate) fn submit(&self, flags: &str) -> String {
-        let line = format!("scan submit --catalog music --shard-tracks 4{flags}");
+        self.submit_over("music", flags)
+    }
+
+    /// The same over another catalog.
+    pub(crate) fn submit_over(&self, catalog: &str, flags: &str) -> String {
+        let line = format!("scan submit --catalog {catalog} --shard-tracks 4{flags}");
         self.json(&line)["job"].as_str().expect("a job").to_owned()
     }
 
@@ -147,7 +172,7 @@ impl World {
         reasons.iter().map(code).collect()
     }
 
-    /// Waits until a job has ended; it must be published, with each of its tracks once.
+    /// Waits until a job has ended; it must be published, with each of its tracks once. What names it may be followed by flags.
     pub(crate) fn published(&self, job: &str) -> Value {
         let ended = self.json(&format!("scan wait {job} --timeout 5m"));
         assert_eq!(ended["state"], "published", "{ended:#}\n{}", self.log());
@@ -197,14 +222,17 @@ impl Drop for World {
     }
 }
 
-/// What coordinator and agents are told alike.
+/// What coordinator and agents are told alike. They go on where the system refuses to let a file grow, as on a full disk: by
+/// default a limit ends a process with a signal.
 fn program(root: &Path, name: &str, data: &Path) -> Command {
     let log = File::options()
         .create(true)
         .append(true)
         .open(root.join(format!("{name}.log")))
         .unwrap();
-    let mut command = Command::new(tests::binaries().join(name));
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    command.arg(tests::binaries().join(name));
     command.arg("--data").arg(data).args(["--metrics", "off"]);
     let key = bundle::sample::key().public().to_string();
     command.args(["--trusted-key", &key]);

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use anyhow::Context;
 use scheduler::invariants;
+use types::Millis;
 
 use crate::fleet::Fleet;
 use crate::machine;
 use crate::report::{Report, Target};
-use crate::shell::{Kind, Spent};
+use crate::shell::{Kind, Spent, WRITE_TAKES};
 
 /// The largest catalogue that the product is made for.
 pub(crate) const TRACKS: u32 = 100_000_000;
@@ -25,7 +26,7 @@ pub(crate) fn scan(report: &mut Report, tracks: u32, nodes: usize) -> anyhow::Re
         "scan: {tracks} tracks, {nodes} devices, the real core, agents as a cost model at grant grain"
     ));
     let own = std::process::id();
-    let mut fleet = Fleet::new(nodes, tracks)?;
+    let mut fleet = Fleet::new(nodes, tracks, WRITE_TAKES)?;
     let (begun, before) = (Instant::now(), machine::usage(own)?.cpu);
     fleet.scan()?;
     let wall = begun.elapsed().as_secs_f64();
@@ -114,12 +115,20 @@ pub(crate) fn memory(report: &mut Report, tracks: u32, nodes: usize) -> anyhow::
         empty: machine::allocated(),
         stored: 0,
     };
-    let mut fleet = Fleet::new(nodes, tracks)?;
+    // No time passes: nobody falls silent, and nothing held is asked back.
+    let mut fleet = Fleet::new(nodes, tracks, Millis(0))?;
     let shards = f64::from(fleet.job()?.totals.shards);
     report.note("shards", shards, "");
     scale.weigh(report, "all queued", &fleet)?;
     fleet.take_all()?;
-    scale.weigh(report, "every shard granted", &fleet)?;
+    let granted = fleet.job()?.totals.granted;
+    // The last of a job is cut ever smaller, for all nodes, until each holds as many grants as it may.
+    let left = u64::from(tracks) - granted;
+    anyhow::ensure!(
+        left <= u64::from(tracks) / 1_000,
+        "{granted} of {tracks} tracks are granted"
+    );
+    scale.weigh(report, "all but the last thousandth granted", &fleet)?;
     fleet.flush_all(512)?;
     scale.weigh(
         report,

@@ -42,13 +42,13 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// So many nodes that have joined, and one job of so many tracks.
+    /// So many nodes that have joined, and one job of so many tracks, over a store whose writes take so long.
     ///
     /// # Errors
     /// When the core refuses any of it.
-    pub(crate) fn new(nodes: usize, tracks: u32) -> anyhow::Result<Self> {
+    pub(crate) fn new(nodes: usize, tracks: u32, write_takes: Millis) -> anyhow::Result<Self> {
         let mut fleet = Self {
-            shell: Shell::new(),
+            shell: Shell::new(write_takes),
             renewed: 0,
             nodes: (0..nodes).map(|n| Node::new(n, rate(n))).collect(),
             agenda: BinaryHeap::new(),

@@ -209,6 +209,7 @@ impl Node {
             held: self.work.iter().map(|work| work.held(now, rate)).collect(),
             released: Vec::new(),
             devices_out: Vec::new(),
+            storage_trouble: None,
             draining: false,
         })
     }

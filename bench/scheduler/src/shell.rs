@@ -13,7 +13,7 @@ use scheduler::{
 use types::{Attempt, Digest, Epoch, Generation, Millis, Problem, ShardId, UnixMillis};
 
 /// How long a synced write takes in virtual time: a local disk's order of magnitude.
-const WRITE_TAKES: Millis = Millis(2);
+pub(crate) const WRITE_TAKES: Millis = Millis(2);
 
 /// The generation and the epoch of the one reign here.
 pub(crate) const GENERATION: Generation = Generation(1);
@@ -72,6 +72,7 @@ pub(crate) struct Shell {
     /// The manifest that was asked for.
     pub(crate) manifest: Option<Box<ManifestPlan>>,
     actions: Actions,
+    write_takes: Millis,
     writes: BinaryHeap<Reverse<(Millis, WriteId)>>,
     calls: BTreeMap<CallId, Asker>,
     last_call: u64,
@@ -79,9 +80,9 @@ pub(crate) struct Shell {
 }
 
 impl Shell {
-    /// A core that leads over an empty store.
+    /// A core that leads over an empty store, each of whose writes takes so long.
     #[must_use]
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(write_takes: Millis) -> Self {
         let mut shell = Self {
             core: Core::with_config(Config::default()),
             now: Millis(0),
@@ -91,6 +92,7 @@ impl Shell {
             put_bytes: 0,
             manifest: None,
             actions: Actions::new(),
+            write_takes,
             writes: BinaryHeap::new(),
             calls: BTreeMap::new(),
             last_call: 0,
@@ -166,7 +168,7 @@ impl Shell {
                         self.put_bytes += (key.len() + value.len()) as u64;
                     }
                 }
-                self.writes.push(Reverse((self.now + WRITE_TAKES, id)));
+                self.writes.push(Reverse((self.now + self.write_takes, id)));
             }
             Action::Answer { call, answer } => {
                 answers.extend(self.calls.remove(&call).map(|asker| (asker, answer)));

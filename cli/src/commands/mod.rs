@@ -9,12 +9,13 @@ mod local;
 mod node;
 mod result;
 mod scan;
+mod signals;
 mod steer;
 mod truth;
 
 use crate::args::{Admin, Bundle, Catalog, Cli, Command, Global, Journal, Node, Results, Scan};
 use crate::client::Client;
-use crate::failure::{Exit, Failure, problem};
+use crate::failure::{Failure, problem};
 use crate::up;
 use proto::v1;
 use std::future::Future;
@@ -38,8 +39,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
     }
 }
 
-/// Runs on this thread: children started by `up` are bound to the thread that started them. Ctrl-C ends all commands
-/// but `up`, which has its own way to stop.
+/// Runs on this thread: children started by `up` are bound to the thread that started them. Signals end all commands but
+/// `up`, which has its own way to stop. What still waits for a reader or a disk by then waits on a thread that nobody waits for.
 fn blocking(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,13 +51,16 @@ fn blocking(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
             format!("could not start the runtime: {why}"),
         )
     })?;
-    runtime.block_on(command)
+    let ended = runtime.block_on(command);
+    runtime.shutdown_background();
+    ended
 }
 
+/// Runs work until it ends or a signal ends it; then what it has half written is removed with it.
 async fn interruptible<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         ended = work => ended,
-        _ = tokio::signal::ctrl_c() => Err(Failure::Ended(Exit::Interrupted)),
+        exit = signals::end() => Err(Failure::Ended(exit?)),
     }
 }
 

@@ -190,6 +190,7 @@ fn take(view: &mut Verified, done: v1::VerifyDone) {
     view.parts = done.parts;
     view.bytes_hashed = done.bytes_hashed;
     view.verdicts = done.verdicts.into();
+    view.purpose = view::purpose(done.purpose);
     view.verdicts_sha256 = done.verdicts_sha256;
     view.findings_total = done.findings;
     view.ok = done.findings == 0 && done.rows_expected == done.rows_found;

@@ -182,12 +182,13 @@ impl JobView {
             v.no_evidence.to_string(),
             v.inconclusive.to_string(),
             v.unscannable.to_string(),
+            self.purpose.clone(),
             age(self.submitted_at_ms),
         ]
     }
 }
 
-const JOB_HEADER: [&str; 9] = [
+const JOB_HEADER: [&str; 10] = [
     "JOB",
     "CATALOG",
     "STATE",
@@ -196,6 +197,7 @@ const JOB_HEADER: [&str; 9] = [
     "NO_EVIDENCE",
     "INCONCLUSIVE",
     "UNSCANNABLE",
+    "PURPOSE",
     "AGE",
 ];
 

@@ -212,6 +212,8 @@ impl View for RowDetail {
 pub(crate) struct Verified {
     /// The job.
     pub(crate) job: String,
+    /// `demonstration` or `production`.
+    pub(crate) purpose: String,
     /// Whether every track has exactly one row and every byte is as published.
     pub(crate) ok: bool,
     /// Tracks of the snapshot.
@@ -246,6 +248,7 @@ impl View for Verified {
             self.parts.to_string(),
             self.findings_total.to_string(),
             self.verdicts_sha256.clone(),
+            self.purpose.clone(),
         ];
         Records {
             header: vec![
@@ -256,6 +259,7 @@ impl View for Verified {
                 "PARTS",
                 "FINDINGS",
                 "VERDICTS_SHA256",
+                "PURPOSE",
             ],
             rows: vec![row],
         }
@@ -299,6 +303,7 @@ impl View for Verified {
                 ),
             ),
             ("  verdicts_sha256", self.verdicts_sha256.clone()),
+            ("  bundle's purpose", self.purpose.clone()),
         ]);
         let findings = self
             .findings

@@ -65,7 +65,7 @@ pub(crate) struct RevocationView {
     node: String,
     /// `cuda:1`; empty for all of the node's.
     device: String,
-    /// RFC 3339, by the node's clock.
+    /// RFC 3339, by the coordinator's clock.
     from: String,
     /// RFC 3339, itself included.
     to: String,

@@ -56,10 +56,19 @@ async fn journal(app: &App, answers: &Sender<v1::JournalChunk>) -> Result<(), Pr
     let file = File::open(&written.path).await.map_err(failed)?;
     send(file.take(written.bytes), answers)
         .await
-        .map_err(failed)
+        .map_err(failed)?;
+    match &written.ended {
+        Some(why) => Err(ended(&written.path, why)),
+        None => {
+            let (data, last) = (Vec::new(), true);
+            // Where nobody takes it any more there is nothing left to do.
+            let _ = answers.send(v1::JournalChunk { data, last }).await;
+            Ok(())
+        }
+    }
 }
 
-/// Sends what the file holds. Where nobody takes it any more there is nothing left to do.
+/// Sends what the file holds, as long as somebody takes it.
 async fn send(
     mut file: impl AsyncRead + Unpin,
     answers: &Sender<v1::JournalChunk>,
@@ -70,11 +79,17 @@ async fn send(
             .take(CHUNK_BYTES_MAX as u64)
             .read_to_end(&mut data)
             .await?;
-        let last = data.is_empty();
-        if answers.send(v1::JournalChunk { data, last }).await.is_err() || last {
+        let (read, last) = (data.len(), false);
+        if read == 0 || answers.send(v1::JournalChunk { data, last }).await.is_err() {
             return Ok(());
         }
     }
+}
+
+/// A journal that is not whole is not given out as one: what there is was sent, and this says why there is no more.
+fn ended(path: &Path, why: &str) -> Problem {
+    let said = format!("write journal `{}` to this moment: {why}", path.display());
+    Problem::new(Code::OutputUnwritable, said)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Problem {

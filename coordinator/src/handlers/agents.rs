@@ -132,9 +132,9 @@ impl AgentsService {
             "{}: {} shard {} attempt {}",
             commit.node, commit.job, commit.shard, commit.attempt
         );
-        let found = offered::check(&self.0, &core_caller(&caller), &commit).await;
-        let answer = match found {
-            Ok(()) => self.ask(&caller, Request::Commit(commit)).await,
+        let offered = offered::check(&self.0, &core_caller(&caller), commit).await;
+        let answer = match offered {
+            Ok(commit) => self.ask(&caller, Request::Commit(commit)).await,
             Err(problem) => Err(problem),
         };
         audit::refusal(&caller, "Commit", &what, &answer);

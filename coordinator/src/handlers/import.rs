@@ -243,7 +243,7 @@ async fn place(
                 format!("import `{}`: {error}", path.display()),
             )
         })?;
-        Ok((sources.locate(&real), real))
+        Ok((sources.locate(&path), real))
     });
     let (located, path) = located.await?;
     match located {

@@ -2,39 +2,132 @@
 //! a manifest that names an object which is not there cannot be mended. Called by the agents' service. Never reads a part:
 //! its maker has, and its name holds its digest.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use scheduler::{Caller, Commit, PartClaim};
-use storage::ObjectPath;
-use types::{Code, Problem, TenantId};
+use storage::{ObjectPath, Storage};
+use tokio::sync::Semaphore;
+use types::{Code, Generation, JobId, Problem, TenantId};
 
-use crate::app::App;
+use crate::app::{App, storage_problem};
 
-/// Refuses a commit that could count and names a part which storage does not hold as it is described. What cannot count is
-/// left to the core, which knows what to answer: the objects of a dead attempt may be collected already.
-///
-/// # Errors
-/// `COMMIT_INVALID`, or what kept storage from answering.
-pub(crate) async fn check(app: &App, caller: &Caller, commit: &Commit) -> Result<(), Problem> {
-    let (asker, asked) = (caller.clone(), commit.clone());
-    let holder = app
-        .driver
-        .look(move |core, _| core.committing(&asker, &asked).cloned());
-    let Some(tenant) = holder.await? else {
-        return Ok(());
-    };
-    for part in &commit.parts {
-        check_part(app, &place(&tenant, commit, part), part).await?;
+/// Look-ups under way at once. Each may hold a thread for as long as storage hangs, whoever asked and has gone away since;
+/// the runtime has 512 such threads, and the store's writes need theirs.
+const LOOKUPS_MAX: usize = 64;
+
+/// How long storage may take to say what it holds: an agent waits 5 s for the answer to its commit.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(3);
+
+/// Turns for look-ups, held by what looks up and not by who asked.
+pub(crate) struct Lookups(Arc<Semaphore>);
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LOOKUPS_MAX)))
     }
-    Ok(())
 }
 
-async fn check_part(app: &App, path: &ObjectPath, part: &PartClaim) -> Result<(), Problem> {
-    let found = app.storage.part_bytes(path).await;
-    match found.map_err(|error| Problem::of(error.code(), &error))? {
-        Some(bytes) if bytes == part.bytes => Ok(()),
-        Some(bytes) => Err(invalid(
-            path,
-            &format!("has {bytes} bytes, not {}", part.bytes),
-        )),
+/// Gives back a commit that may be told to the core, and refuses one that could count and names a part which storage does not
+/// hold as it is described. What cannot count is left to the core, which knows what to answer: the objects of a dead attempt
+/// may be collected already.
+///
+/// # Errors
+/// `COMMIT_INVALID`, what kept storage from answering, or `OVERLOADED` where too many ask at once.
+pub(crate) async fn check(app: &App, caller: &Caller, commit: Commit) -> Result<Commit, Problem> {
+    let asker = caller.clone();
+    let held = app.driver.look(move |core, _| {
+        let tenant = core.committing(&asker, &commit).cloned();
+        (tenant, commit)
+    });
+    let (tenant, commit) = held.await?;
+    let Some(tenant) = tenant else {
+        return Ok(commit);
+    };
+    let place = |part: &PartClaim| (place(&tenant, &commit, part), part.bytes);
+    let offer = Offer {
+        parts: commit.parts.iter().map(place).collect(),
+        job: commit.job.clone(),
+        generation: app.shelf.generation(),
+        tenant,
+    };
+    app.lookups.look_up(app.storage.clone(), offer).await?;
+    Ok(commit)
+}
+
+/// What is to be looked up.
+struct Offer {
+    tenant: TenantId,
+    generation: Generation,
+    job: JobId,
+    /// Where each part must be, and its length.
+    parts: Vec<(ObjectPath, u64)>,
+}
+
+impl Lookups {
+    async fn look_up(&self, storage: Arc<Storage>, offer: Offer) -> Result<(), Problem> {
+        let overloaded = |_| {
+            let said = format!("look up parts while {LOOKUPS_MAX} other commits wait for storage");
+            Problem::new(Code::Overloaded, said)
+        };
+        let turn = self.0.clone().try_acquire_owned().map_err(overloaded)?;
+        let looking = tokio::spawn(async move {
+            let found = offer.check(&storage).await;
+            drop(turn);
+            found
+        });
+        let late = |_| {
+            let said = format!("look up parts: storage did not answer within {LOOKUP_WITHIN:?}");
+            Problem::new(Code::StorageUnavailable, said)
+        };
+        let lost = |error| Problem::new(Code::Internal, format!("look up parts: {error}"));
+        let looked = tokio::time::timeout(LOOKUP_WITHIN, looking).await;
+        looked.map_err(late)?.map_err(lost)?
+    }
+}
+
+impl Offer {
+    async fn check(&self, storage: &Storage) -> Result<(), Problem> {
+        for (path, bytes) in &self.parts {
+            let found = match found(storage, path).await? {
+                Some(found) => Some(found),
+                None => {
+                    self.check_storage(storage).await?;
+                    found(storage, path).await?
+                }
+            };
+            check_length(path, *bytes, found)?;
+        }
+        Ok(())
+    }
+
+    /// An object that is missing where the job's specification is missing too says that storage is not there, not that the
+    /// part is not: the agent keeps it and offers it again.
+    async fn check_storage(&self, storage: &Storage) -> Result<(), Problem> {
+        let found = storage.has_spec(&self.tenant, self.generation, &self.job);
+        let failed = |error| storage_problem("look up the specification of a commit's job", &error);
+        match found.await.map_err(failed)? {
+            true => Ok(()),
+            false => Err(Problem::new(
+                Code::StorageUnavailable,
+                format!(
+                    "look up parts of job `{}`: storage does not even hold its specification",
+                    self.job
+                ),
+            )),
+        }
+    }
+}
+
+async fn found(storage: &Storage, path: &ObjectPath) -> Result<Option<u64>, Problem> {
+    let found = storage.part_bytes(path).await;
+    found.map_err(|error| Problem::of(error.code(), &error))
+}
+
+fn check_length(path: &ObjectPath, bytes: u64, found: Option<u64>) -> Result<(), Problem> {
+    match found {
+        Some(found) if found == bytes => Ok(()),
+        Some(found) => Err(invalid(path, &format!("has {found} bytes, not {bytes}"))),
         None => Err(invalid(path, "is not in storage")),
     }
 }

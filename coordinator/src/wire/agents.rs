@@ -67,6 +67,7 @@ pub(crate) fn grant(grant: Granted) -> v1::Grant {
         care: care(grant.care).into(),
         flush: flush(grant.flush).into(),
         escalation: grant.escalation.map(escalation),
+        rank: Some(super::rank::rank_of(grant.lane, grant.priority)),
     }
 }
 
@@ -112,6 +113,7 @@ pub(crate) fn beat(wire: v1::BeatRequest) -> Result<Beat, FieldError> {
                 parsed::<Code>(&format!("{path}.code"), &out.code)?,
             ))
         })?,
+        storage_trouble: proto::field::parsed_if_any("storage_trouble", &wire.storage_trouble)?,
         draining: wire.draining,
     })
 }

@@ -45,20 +45,28 @@ fn lane(number: i32) -> Result<Option<Lane>, FieldError> {
     }
 }
 
-/// Where a job stands in line.
-pub(crate) const fn rank_out(record: &JobRecord) -> v1::Rank {
-    let lane = match record.lane {
+/// What a node is told of a job's place in line: deadlines are not for it.
+pub(crate) const fn rank_of(lane: Lane, priority: i32) -> v1::Rank {
+    let lane = match lane {
         Lane::Interactive => v1::Lane::Interactive,
         Lane::Ingest => v1::Lane::Ingest,
         Lane::Batch => v1::Lane::Batch,
     };
     v1::Rank {
         lane: lane as i32,
-        priority: Some(record.priority),
+        priority: Some(priority),
+        deadline_ms: None,
+    }
+}
+
+/// Where a job stands in line.
+pub(crate) const fn rank_out(record: &JobRecord) -> v1::Rank {
+    v1::Rank {
         deadline_ms: match record.deadline {
             Some(at) => Some(at.0),
             None => None,
         },
+        ..rank_of(record.lane, record.priority)
     }
 }
 

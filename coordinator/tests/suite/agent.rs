@@ -118,6 +118,7 @@ impl Agent {
             held: held.collect(),
             released: Vec::new(),
             devices_out: Vec::new(),
+            storage_trouble: String::new(),
             draining: false,
         };
         change(&mut request);

@@ -1,5 +1,5 @@
-//! Every reason why work does not run, asked of a coordinator that is a process of its own: what `scan explain` and `node get`
-//! print. Agents are played by the test, so that each reason is brought about and not waited for.
+//! Every reason why work does not run, asked of a coordinator that is a process of its own: what `scan explain` and
+//! `node explain` print. Those that last only as long as a write are shown by `held`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,25 +8,25 @@ use proto::v1;
 use types::Blocking;
 
 use crate::agent::Agent;
-use crate::people::{People, caller, submission};
-use crate::world::{Process, START_TIMEOUT, World};
+use crate::people::{caller, code, submission};
+use crate::scene::{Scene, TRACKS, of};
+use crate::world::START_TIMEOUT;
 
-/// Reasons that last only as long as a write is under way, or while nobody leads: no process shows them for longer than a
-/// question takes. The core's own suite, `crates/scheduler/tests/suite/explain`, holds the write and asks.
-const MOMENTARY: [Blocking; 6] = [
-    Blocking::NotLeading,
+/// Nobody ever hears it of a coordinator that is alone on its machine: it does not answer before it leads, as `held` shows, and
+/// leads until it ends. The core's own suite, `crates/scheduler/tests/suite/explain`, asks one that does not.
+const UNHEARD: [Blocking; 1] = [Blocking::NotLeading];
+
+/// Needs a disk that is full: shown with one in `full`.
+const ELSEWHERE: [Blocking; 1] = [Blocking::StoreTrouble];
+
+/// What the tests of this file and of `held` show.
+pub(crate) const SHOWN: [Blocking; 39] = [
     Blocking::WriteUnderWay,
     Blocking::JobCancelling,
     Blocking::JobPublishing,
     Blocking::JobRevoking,
     Blocking::NodeRevoked,
-];
-
-/// Needs a disk that is full: shown with one in `full`.
-const ELSEWHERE: [Blocking; 1] = [Blocking::StoreTrouble];
-
-/// What the tests below show.
-const SHOWN: [Blocking; 33] = [
+    Blocking::NodeStorage,
     Blocking::NoNode,
     Blocking::JobPaused,
     Blocking::JobPublished,
@@ -61,111 +61,6 @@ const SHOWN: [Blocking; 33] = [
     Blocking::NodeFull,
     Blocking::NothingToDo,
 ];
-
-const TRACKS: usize = 40;
-
-/// A coordinator with a catalog, and people who ask it.
-struct Scene {
-    world: World,
-    coordinator: Process,
-    people: People,
-}
-
-impl Scene {
-    async fn new(tracks: usize, flags: &[&str]) -> Self {
-        let world = World::new(tracks);
-        let coordinator = world.spawn(&[&["--folder-sources"], flags].concat());
-        let mut people = People::new(coordinator.channel().await);
-        people.imported(&world.music()).await;
-        Self {
-            world,
-            coordinator,
-            people,
-        }
-    }
-
-    async fn job(&mut self, request: v1::SubmitJobRequest) -> String {
-        let answer = self.people.jobs.submit_job(request).await.unwrap();
-        answer.into_inner().job.unwrap().spec.unwrap().job
-    }
-
-    async fn agent(&self, node: &str) -> Agent {
-        let channel = self.coordinator.channel().await;
-        let mut agent = Agent::new(channel, self.world.storage(), node);
-        agent.join().await.unwrap();
-        agent
-    }
-
-    /// Why a job, or a shard of it, waits: the codes.
-    async fn reasons_of(&mut self, tenant: &str, job: &str, shard: &str) -> Vec<String> {
-        let request = v1::ExplainJobRequest {
-            caller: of(tenant),
-            job: job.to_owned(),
-            shard: shard.to_owned(),
-        };
-        let explained = self.people.jobs.explain_job(request).await.unwrap();
-        codes(explained.into_inner().reasons)
-    }
-
-    #[track_caller]
-    fn expect(found: &[String], expected: Blocking) {
-        assert!(SHOWN.contains(&expected), "{expected} is in the table");
-        let found_it = found.iter().any(|code| code == expected.as_str());
-        assert!(found_it, "{expected} is not among {found:?}");
-    }
-
-    async fn job_waits(&mut self, job: &str, expected: Blocking) {
-        let found = self.reasons_of("default", job, "").await;
-        Self::expect(&found, expected);
-    }
-
-    async fn shard_waits(&mut self, job: &str, shard: &str, expected: Blocking) {
-        let found = self.reasons_of("default", job, shard).await;
-        Self::expect(&found, expected);
-    }
-
-    async fn node_waits(&mut self, node: &str, expected: Blocking) {
-        let request = v1::GetNodeRequest {
-            caller: caller(),
-            node: node.to_owned(),
-        };
-        let node = self.people.nodes.get_node(request).await.unwrap();
-        Self::expect(&codes(node.into_inner().reasons), expected);
-    }
-
-    async fn duty(&mut self, node: &str, duty: v1::Duty) {
-        let request = v1::SetDutyRequest {
-            caller: caller(),
-            node: node.to_owned(),
-            duty: duty.into(),
-        };
-        self.people.nodes.set_duty(request).await.unwrap();
-    }
-
-    /// Asks until the reason is given: of a job, or of one of its shards.
-    async fn comes_to(&mut self, job: &str, shard: &str, expected: Blocking) {
-        let until = Instant::now() + START_TIMEOUT;
-        loop {
-            let found = self.reasons_of("default", job, shard).await;
-            if found.iter().any(|code| code == expected.as_str()) {
-                return Self::expect(&found, expected);
-            }
-            assert!(Instant::now() < until, "{expected} did not come: {found:?}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
-}
-
-fn of(tenant: &str) -> Option<v1::Caller> {
-    Some(v1::Caller {
-        tenant: tenant.to_owned(),
-        actor: "tester".to_owned(),
-    })
-}
-
-fn codes(reasons: Vec<v1::Reason>) -> Vec<String> {
-    reasons.into_iter().map(|reason| reason.code).collect()
-}
 
 fn requiring(request_id: &str, requires: v1::Requirements) -> v1::SubmitJobRequest {
     v1::SubmitJobRequest {
@@ -203,13 +98,13 @@ fn released(grant: &v1::Grant, cause: v1::ReleaseCause) -> v1::Released {
 }
 
 #[test]
-fn every_reason_is_shown_here_or_is_said_to_be_momentary() {
-    let told = SHOWN.iter().chain(&MOMENTARY).chain(&ELSEWHERE);
+fn every_reason_is_shown_on_processes_but_one_that_none_of_them_can_have() {
+    let told = SHOWN.iter().chain(&UNHEARD).chain(&ELSEWHERE);
     let told: BTreeSet<&str> = told.map(|reason| reason.as_str()).collect();
     let all: BTreeSet<&str> = Blocking::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(told, all);
     assert_eq!(
-        SHOWN.len() + MOMENTARY.len() + ELSEWHERE.len(),
+        SHOWN.len() + UNHEARD.len() + ELSEWHERE.len(),
         all.len(),
         "none is told twice"
     );
@@ -269,6 +164,23 @@ async fn of_nodes_that_an_operator_keeps_from_work_or_whose_devices_are_out() {
     said.unwrap();
     scene.job_waits(&job, Blocking::DevicesOut).await;
     scene.node_waits("n1", Blocking::NodeDevicesOut).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_node_that_cannot_store_its_parts_and_of_what_it_holds() {
+    let mut scene = Scene::new(TRACKS, &[]).await;
+    let job = scene.job(submission("r-1")).await;
+    let mut agent = scene.agent("n1").await;
+    let pulled = agent.pull(16).await.unwrap();
+    let full = |beat: &mut v1::BeatRequest| beat.storage_trouble = "STORAGE_FULL".to_owned();
+    agent.beat_as(&pulled.grants, full).await.unwrap();
+    scene.job_waits(&job, Blocking::NodeStorage).await;
+    scene.node_waits("n1", Blocking::NodeStorage).await;
+    agent.beat(&pulled.grants).await.unwrap();
+    scene.job_waits(&job, Blocking::InHand).await;
+    let odd = |beat: &mut v1::BeatRequest| beat.storage_trouble = "no code".to_owned();
+    let refused = agent.beat_as(&pulled.grants, odd).await.unwrap_err();
+    assert_eq!(code(&refused), "INVALID_REQUEST", "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -298,6 +298,89 @@ async fn a_part_that_storage_does_not_hold_as_it_is_named_never_counts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_part_of_a_shard_that_another_node_holds_does_not_count_and_the_holder_s_own_does() {
+    let world = World::new(40);
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    people.imported(&world.music()).await;
+    let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
+    let mut holder = Agent::new(coordinator.channel().await, world.storage(), "n1");
+    holder.join().await.unwrap();
+    let mut other = Agent::new(coordinator.channel().await, world.storage(), "n2");
+    other.join().await.unwrap();
+    let pulled = holder.pull(16).await.unwrap();
+    let sound = holder.make(&pulled.jobs[0], &pulled.grants[0]).await;
+    let tracks = u64::from(sound.parts[0].rows);
+    // By another node; by its own node under an attempt that was never given out.
+    let stolen = v1::CommitRequest {
+        node: other.node.clone(),
+        session: other.session,
+        ..sound.clone()
+    };
+    let forgotten = other.commit(stolen).await.unwrap();
+    assert_eq!(forgotten.outcome(), v1::CommitOutcome::Superseded);
+    let mut invented = pulled.grants[0].clone();
+    invented.attempt += 1;
+    let invented = holder.make(&pulled.jobs[0], &invented).await;
+    let forgotten = holder.commit(invented).await.unwrap();
+    assert_eq!(forgotten.outcome(), v1::CommitOutcome::Superseded);
+    assert_eq!(people.job(&job).await.tracks_done, 0);
+
+    let counted = holder.commit(sound).await.unwrap();
+    assert_eq!(counted.outcome(), v1::CommitOutcome::Counted);
+    assert_eq!(people.job(&job).await.tracks_done, tracks);
+    other.work().await;
+    holder.work().await;
+    people.watch(&job).await;
+    let (findings, done) = people.verify(&job).await;
+    assert_eq!((findings, done.rows_found), (vec![], 40));
+    coordinator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_part_over_tracks_that_count_already_is_refused_and_one_over_the_rest_counts() {
+    let world = World::new(40);
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    people.imported(&world.music()).await;
+    let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
+    let mut agent = Agent::new(coordinator.channel().await, world.storage(), "n1");
+    agent.join().await.unwrap();
+    let pulled = agent.pull(16).await.unwrap();
+    let over = async |agent: &Agent, first, end| {
+        let tracks = vec![v1::OrdinalRange { first, end }];
+        let grant = v1::Grant {
+            tracks,
+            ..pulled.grants[0].clone()
+        };
+        agent.make(&pulled.jobs[0], &grant).await
+    };
+    let half = over(&agent, 0, 8).await;
+    let counted = agent.commit(half).await.unwrap();
+    assert_eq!(counted.outcome(), v1::CommitOutcome::Counted);
+    for (first, end) in [(0, 4), (7, 9), (0, 16)] {
+        let again = over(&agent, first, end).await;
+        let refused = agent.commit(again).await.unwrap_err();
+        assert_eq!(
+            code(&refused),
+            "COMMIT_INVALID",
+            "{first}..{end}: {refused:?}"
+        );
+        let cause = proto::problem::problem(&refused).cause;
+        assert!(cause.contains("another part covers"), "{cause}");
+    }
+    assert_eq!(people.job(&job).await.tracks_done, 8);
+    let rest = over(&agent, 8, 16).await;
+    let counted = agent.commit(rest).await.unwrap();
+    assert_eq!(counted.outcome(), v1::CommitOutcome::Counted);
+    agent.work().await;
+    people.watch(&job).await;
+    let (findings, done) = people.verify(&job).await;
+    assert_eq!((findings, done.rows_found), (vec![], 40));
+    coordinator.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_pull_gets_the_same_grants_and_an_identity_in_use_is_refused() {
     let world = World::new(40);
     let coordinator = world.start(&["--folder-sources"]).await;

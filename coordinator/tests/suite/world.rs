@@ -88,22 +88,15 @@ impl World {
         self.bare_flags(&[&bundle, more].concat())
     }
 
-    /// Flags that every coordinator here gets: a free port, and trust in the sample bundle's key.
+    /// Flags that every coordinator here gets: a free port unless one is given, and trust in the sample bundle's key.
     fn bare_flags(&self, more: &[&str]) -> Vec<String> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let key = bundle::sample::key().public().to_string();
         let mut flags = vec!["--data".to_owned(), text(&self.root.path().join("data"))];
-        flags.extend(
-            [
-                "--listen",
-                "127.0.0.1:0",
-                "--metrics",
-                "off",
-                "--trusted-key",
-                &key,
-            ]
-            .map(str::to_owned),
-        );
+        flags.extend(["--metrics", "off", "--trusted-key", &key].map(str::to_owned));
+        if !more.contains(&"--listen") {
+            flags.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
+        }
         flags.extend(more.iter().map(|flag| (*flag).to_owned()));
         flags
     }
@@ -121,13 +114,20 @@ impl World {
     pub(crate) async fn start(&self, more: &[&str]) -> Running {
         self.try_start(more).await.unwrap()
     }
-    /// Starts a coordinator as a process and waits until it listens.
-    pub(crate) fn spawn(&self, more: &[&str]) -> Process {
+
+    /// A coordinator as a process that is not started yet.
+    pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_coordinator"));
         command
             .args(self.flags(more))
-            .args(["--log-format", "json"])
-            .stderr(Stdio::piped());
+            .args(["--log-format", "json"]);
+        command
+    }
+
+    /// Starts a coordinator as a process and waits until it listens.
+    pub(crate) fn spawn(&self, more: &[&str]) -> Process {
+        let mut command = self.command(more);
+        command.stderr(Stdio::piped());
         // SAFETY: between fork and exec one signal is set to be ignored, which is async-signal-safe. By default it ends a
         // process that writes past `limit_files`, which no full disk does.
         unsafe {
@@ -193,6 +193,11 @@ impl Running {
 impl Process {
     pub(crate) async fn channel(&self) -> Channel {
         channel(self.address).await
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// SIGKILL.

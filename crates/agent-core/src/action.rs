@@ -135,6 +135,8 @@ pub struct BeatCall {
     pub released: Vec<Released>,
     /// Devices that are out of service, and why.
     pub devices_out: Vec<(DeviceNo, Code)>,
+    /// Why parts cannot be stored, where the last write of one failed; it is tried again.
+    pub storage_trouble: Option<Code>,
     /// Nothing new is wanted.
     pub draining: bool,
 }

@@ -38,6 +38,7 @@ impl Core {
             held: self.held(),
             released: self.released.clone(),
             devices_out: self.devices_out(),
+            storage_trouble: self.storage_trouble(),
             draining: self.draining,
         }));
     }

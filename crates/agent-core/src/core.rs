@@ -63,6 +63,8 @@ pub struct Core {
     /// The suspect that has the node to itself, or is to have it.
     pub(crate) apart: Option<Trial>,
     pub(crate) told: Told,
+    /// Commits that were due under a grant without a renewal, and were not sent. Zero, or there is a bug.
+    pub(crate) unrenewed: u64,
 }
 
 /// What a job's tracks are read from.
@@ -97,6 +99,7 @@ impl Core {
             late_bundles: BTreeMap::new(),
             apart: None,
             told: Told::Nothing,
+            unrenewed: 0,
         }
     }
 
@@ -121,6 +124,13 @@ impl Core {
         ]
         .into_iter()
         .fold(None, min)
+    }
+
+    /// How often I19 would have been broken: commits not sent since nothing renewed their grants within a grant's life. Zero, or
+    /// there is a bug.
+    #[must_use]
+    pub const fn unrenewed_commits(&self) -> u64 {
+        self.unrenewed
     }
 
     /// Whether a part is still wanted.
@@ -190,7 +200,7 @@ impl Core {
                 nonce,
                 good,
             } => self.canary_sung(now, device, nonce, good, actions),
-            Event::PartWritten { part, stored } => self.part_written(now, part, stored),
+            Event::PartWritten { part, outcome } => self.part_written(now, part, outcome),
             Event::Drain => self.drain(),
             Event::Tick => {}
         }

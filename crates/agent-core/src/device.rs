@@ -25,14 +25,24 @@ pub(crate) struct Device {
     pub(crate) alone: Alone,
     pub(crate) rate: Rate,
     faults: Vec<Millis>,
-    /// Deaths with several tracks in hand, of which it is not known yet who did it.
-    open_faults: Vec<Millis>,
+    open_faults: Vec<OpenFault>,
     kills: Vec<Millis>,
     /// Deaths and failed loads since a track was last scored.
     failures: u8,
     /// Tracks given up for its deaths since a track was last scored.
     convictions: u8,
 }
+
+/// A death of which it is not known yet who did it.
+#[derive(Debug)]
+struct OpenFault {
+    at: Millis,
+    /// The tracks in hand that have not run through alone since.
+    suspects: BTreeSet<Suspect>,
+}
+
+/// A track that was in hand when a worker died.
+pub(crate) type Suspect = (GrantKey, Ordinal);
 
 /// The state of a device's worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +70,12 @@ pub(crate) enum Alone {
 }
 
 /// Whose doing a worker's death is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Blame {
     /// The one track's that it had in hand, on a proven device.
     Track,
-    /// One of several tracks' or the device's: trying the tracks alone will tell.
-    Open,
+    /// One of these tracks' or the device's: trying them alone will tell.
+    Open(Vec<Suspect>),
     /// The device's: it had nothing in hand, or dies of whatever it is given.
     Device,
 }
@@ -140,7 +150,10 @@ impl Device {
         match (death, blame) {
             (Death::Killed, _) => self.kills.push(now),
             (Death::Own | Death::Hung, Blame::Track) => {}
-            (Death::Own | Death::Hung, Blame::Open) => self.open_faults.push(now),
+            (Death::Own | Death::Hung, Blame::Open(lost)) => {
+                let suspects = lost.into_iter().collect();
+                self.open_faults.push(OpenFault { at: now, suspects });
+            }
             (Death::Own | Death::Hung, Blame::Device) => self.faults.push(now),
         }
         self.worker = Worker::Down {
@@ -150,16 +163,32 @@ impl Device {
         self.end_if_faulty(now);
     }
 
-    /// All suspects of the open deaths ran through alone: the deaths were the device's own.
-    pub(crate) fn own_up(&mut self, now: Millis) {
-        self.faults.append(&mut self.open_faults);
+    /// A suspect ran through alone, on whichever device. A death all of whose suspects did so was this device's own; one of
+    /// which a suspect has left untried stays unexplained, and counts for nothing.
+    pub(crate) fn clear(&mut self, now: Millis, track: &Suspect, waits: impl Fn(&Suspect) -> bool) {
+        for mut fault in std::mem::take(&mut self.open_faults) {
+            let was_its = fault.suspects.remove(track);
+            if was_its && fault.suspects.is_empty() {
+                self.faults.push(fault.at);
+            } else if fault.suspects.iter().all(&waits) {
+                self.open_faults.push(fault);
+            }
+        }
         self.end_if_faulty(now);
     }
 
+    /// A track was given up for a death: those at which it was in hand were its doing too.
+    pub(crate) fn acquit(&mut self, track: &Suspect) {
+        self.open_faults
+            .retain(|fault| !fault.suspects.contains(track));
+    }
+
     fn end_if_faulty(&mut self, now: Millis) {
-        for times in [&mut self.faults, &mut self.kills, &mut self.open_faults] {
-            times.retain(|time| now.since(*time) < FAULTS_WITHIN);
+        let lately = |at: Millis| now.since(at) < FAULTS_WITHIN;
+        for times in [&mut self.faults, &mut self.kills] {
+            times.retain(|time| lately(*time));
         }
+        self.open_faults.retain(|fault| lately(fault.at));
         if self.faults.len() >= DEVICE_FAULTS_MAX || self.kills.len() >= DEVICE_KILLS_MAX {
             self.worker = Worker::Out(Code::DeviceFaulty);
         }
@@ -170,9 +199,8 @@ impl Device {
         self.convictions < CONVICTIONS_IN_A_ROW_MAX
     }
 
-    /// A track was given up; the deaths that made it a suspect were no fault of the device.
+    /// A track that was tried here was given up.
     pub(crate) fn convict(&mut self) {
-        self.open_faults.clear();
         self.convictions = self.convictions.saturating_add(1);
     }
 
@@ -186,10 +214,11 @@ impl Device {
         };
     }
 
-    /// A track came to its end here.
+    /// A track came to its end here. Only a scored one counts in the rate: a source that lost its files ends tracks as
+    /// fast as they are asked for, and a node with such a rate would pull ever more of them.
     pub(crate) fn ended(&mut self, scored: bool) {
-        self.rate.tracks += 1;
         if scored {
+            self.rate.tracks += 1;
             self.failures = 0;
             self.convictions = 0;
         }

@@ -6,7 +6,7 @@ use types::{Code, Millis, Ordinal, TrackSet};
 
 use crate::action::{Action, Actions, Cause, WorkerDeath};
 use crate::core::Core;
-use crate::device::{Alone, Blame, Device};
+use crate::device::{Alone, Blame, Device, Suspect};
 use crate::event::{Death, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, one};
 use crate::limits::{UNREADABLE_MAX, back_off};
@@ -40,8 +40,8 @@ impl Core {
             device.ended(outcome == TrackOutcome::Scored);
         }
         match outcome {
-            TrackOutcome::Scored => self.scored(now, number, &key, ordinal, actions),
-            TrackOutcome::Unscannable => self.made(&key, ordinal, false),
+            TrackOutcome::Scored => self.ran_through(now, &key, ordinal, true, actions),
+            TrackOutcome::Unscannable => self.ran_through(now, &key, ordinal, false, actions),
             TrackOutcome::DecoderDied { death, code } => {
                 self.decoder_died(&key, ordinal, death, code, actions)
             }
@@ -56,21 +56,22 @@ impl Core {
         }
     }
 
-    fn scored(
+    /// It has its row, and nobody died of it.
+    fn ran_through(
         &mut self,
         now: Millis,
-        number: DeviceNo,
         key: &GrantKey,
         ordinal: Ordinal,
+        screened: bool,
         actions: &mut Actions,
     ) {
-        self.sources.remove(&key.job);
-        self.made(key, ordinal, true);
-        let Some(grant) = self.grants.get_mut(key) else {
-            return;
-        };
-        if grant.set_suspect(ordinal, false) {
-            self.cleared(now, number, actions);
+        if screened {
+            self.sources.remove(&key.job);
+        }
+        self.made(key, ordinal, screened);
+        let grant = self.grants.get_mut(key);
+        if grant.is_some_and(|grant| grant.set_suspect(ordinal, false)) {
+            self.cleared(now, &(key.clone(), ordinal), actions);
         }
     }
 
@@ -177,10 +178,15 @@ impl Core {
             [(key, ordinal)] if tried => (self.judge(key, *ordinal, death, actions), Blame::Track),
             [] => (false, Blame::Device),
             _ if disbelieved => (false, Blame::Device),
-            _ => (false, Blame::Open),
+            _ => (false, Blame::Open(lost.clone())),
         };
         for (key, ordinal) in &lost {
             self.suspect(key, *ordinal);
+        }
+        if let ([track], true) = (lost.as_slice(), convicted) {
+            for device in &mut self.devices {
+                device.acquit(track);
+            }
         }
         let Some(device) = self.device(number) else {
             return;
@@ -201,16 +207,24 @@ impl Core {
         }
     }
 
-    /// A suspect went through alone. If it was the last one, nobody but the device is left to blame.
-    fn cleared(&mut self, now: Millis, number: DeviceNo, actions: &mut Actions) {
-        let others = self
-            .runnable(number)
-            .any(|grant| grant.next_queued(true).is_some());
-        let Some(device) = self.device(number).filter(|_| !others) else {
-            return;
+    /// A suspect went through alone. Where it was the last one of a death, nobody but that device is left to blame.
+    fn cleared(&mut self, now: Millis, track: &Suspect, actions: &mut Actions) {
+        let grants = &self.grants;
+        let waits = |(key, ordinal): &Suspect| {
+            let grant = grants.get(key);
+            grant.is_some_and(|grant| grant.is_suspect(*ordinal))
         };
-        device.own_up(now);
-        self.take_out_if_faulty(number, actions);
+        let mut out = Vec::new();
+        for (number, device) in (0..).zip(&mut self.devices) {
+            let served = device.is_in_service();
+            device.clear(now, track, waits);
+            if served && !device.is_in_service() {
+                out.push(DeviceNo(number));
+            }
+        }
+        for number in out {
+            self.taken_out(number, Code::DeviceFaulty, actions);
+        }
     }
 
     /// Notes a death for the next beat. One that somebody else caused says nothing about tracks.

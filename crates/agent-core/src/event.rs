@@ -96,8 +96,8 @@ pub enum Event {
     PartWritten {
         /// The part.
         part: PartNo,
-        /// True if it is there.
-        stored: bool,
+        /// The code of why it is not there, where it is not.
+        outcome: Result<(), Code>,
     },
     /// Finish what is in hand, take nothing new, leave.
     Drain,
@@ -151,6 +151,27 @@ pub struct Granted {
     pub care: Care,
     /// When to flush.
     pub flush: Flush,
+    /// Where the job stands in line.
+    pub rank: Rank,
+}
+
+/// Where a grant stands among those that a node holds: the least goes first, and among equals the one that came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rank {
+    /// The lane: 0 is the fastest.
+    pub lane: u8,
+    /// The higher goes first.
+    pub priority: core::cmp::Reverse<i32>,
+}
+
+impl Default for Rank {
+    /// The slowest lane, priority 0.
+    fn default() -> Self {
+        Self {
+            lane: u8::MAX,
+            priority: core::cmp::Reverse(0),
+        }
+    }
 }
 
 /// How a grant's tracks are to be handled.

@@ -7,6 +7,7 @@ use crate::core::Core;
 use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
 use crate::limits::{COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, back_off};
+use crate::mutants::{self, Mutant};
 use crate::part::{Part, State};
 use crate::session::Link;
 use crate::{GrantKey, PartNo};
@@ -31,6 +32,7 @@ impl Core {
             device: None,
             state,
             failures: 0,
+            trouble: None,
         };
         self.parts.insert(found.part, part);
     }
@@ -89,6 +91,7 @@ impl Core {
                     device,
                     state,
                     failures: 0,
+                    trouble: None,
                 },
             );
         }
@@ -122,25 +125,29 @@ impl Core {
         }
     }
 
-    pub(crate) fn part_written(&mut self, now: Millis, number: PartNo, stored: bool) {
+    pub(crate) fn part_written(&mut self, now: Millis, number: PartNo, outcome: Result<(), Code>) {
         let Some(part) = self.parts.get_mut(&number) else {
             return;
         };
         if part.state != State::Writing {
             return;
         }
-        part.failures = if stored {
-            0
-        } else {
-            part.failures.saturating_add(1)
+        part.trouble = outcome.err();
+        part.failures = match outcome {
+            Ok(()) => 0,
+            Err(_) => part.failures.saturating_add(1),
         };
-        part.state = if stored {
-            State::ToCommit { at: now }
-        } else {
-            State::ToWrite {
+        part.state = match outcome {
+            Ok(()) => State::ToCommit { at: now },
+            Err(_) => State::ToWrite {
                 at: now + back_off(part.failures),
-            }
+            },
         };
+    }
+
+    /// Why parts cannot be stored, where the last write of one failed.
+    pub(crate) fn storage_trouble(&self) -> Option<Code> {
+        self.parts.values().find_map(|part| part.trouble)
     }
 
     pub(crate) fn commit(&mut self, now: Millis, actions: &mut Actions) {
@@ -156,6 +163,11 @@ impl Core {
                 .get(&part.grant)
                 .is_some_and(|grant| grant.lives(now, lives));
             if due && alive && open < COMMITS_AT_ONCE_MAX {
+                let renewed = self.grants.get(&part.grant).and_then(|g| g.renewed);
+                if !is_renewed(now, renewed, lives) && !mutants::on(Mutant::CommitUnrenewed) {
+                    self.unrenewed += 1;
+                    continue;
+                }
                 open += 1;
                 part.state = State::Committing { session };
                 actions.push(Action::Commit {
@@ -277,5 +289,23 @@ impl Core {
         self.grants
             .get(&part.grant)
             .is_some_and(|grant| grant.lives(at, live.grant_lives))
+    }
+}
+
+/// I19, asked of each commit as it leaves: something renewed its grant within a grant's life.
+fn is_renewed(now: Millis, renewed: Option<Millis>, lives: Millis) -> bool {
+    renewed.is_some_and(|at| now.since(at) < lives)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_needs_a_renewal_within_a_grants_life() {
+        for (now, renewed, may) in [(10, Some(0), true), (20, Some(0), false), (0, None, false)] {
+            let renewed = renewed.map(Millis);
+            assert_eq!(is_renewed(Millis(now), renewed, Millis(20)), may, "{now}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use types::{Code, Digest, Millis, Ordinal, Range, TrackSet};
 
 use crate::action::Cause;
-use crate::event::{Care, Flush, Found, Granted};
+use crate::event::{Care, Flush, Found, Granted, Rank};
 use crate::mutants::{self, Mutant};
 use crate::trials::Trials;
 use crate::{DeviceNo, GrantKey, PartNo, Token, WorkerDeath};
@@ -14,7 +14,8 @@ use crate::{DeviceNo, GrantKey, PartNo, Token, WorkerDeath};
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) key: GrantKey,
-    /// Counts grants as they come: earlier ones are worked on first.
+    pub(crate) rank: Rank,
+    /// Counts grants as they come: among those of a rank earlier ones are worked on first.
     pub(crate) arrival: u64,
     /// None for a part that an earlier life left: nothing of it is run.
     pub(crate) bundle: Option<Digest>,
@@ -66,6 +67,7 @@ impl Grant {
     pub(crate) fn new(granted: Granted, arrival: u64, now: Millis, renewed: Millis) -> Self {
         Self {
             key: granted.key,
+            rank: granted.rank,
             arrival,
             bundle: Some(granted.bundle),
             shard_tracks: granted.shard_tracks,
@@ -89,6 +91,7 @@ impl Grant {
     pub(crate) fn found(found: &Found, arrival: u64, now: Millis) -> Self {
         Self {
             key: found.grant.clone(),
+            rank: Rank::default(),
             arrival,
             bundle: None,
             shard_tracks: 0,
@@ -174,6 +177,14 @@ impl Grant {
     }
 
     /// Makes a track a suspect, or clears it. Says whether it was one.
+    /// Whether a track is still to be tried alone, or is being tried.
+    pub(crate) fn is_suspect(&self, ordinal: Ordinal) -> bool {
+        let track = self.tracks.all.get(&ordinal);
+        track.is_some_and(|track| {
+            track.suspect && matches!(track.stage, Stage::Queued | Stage::InHand(_))
+        })
+    }
+
     pub(crate) fn set_suspect(&mut self, ordinal: Ordinal, suspect: bool) -> bool {
         self.tracks.set_suspect(ordinal, suspect)
     }

@@ -43,7 +43,7 @@ pub use action::{Action, Actions, BeatCall, Cause, Held, PullCall, Released, Wor
 pub use core::{Config, Core};
 pub use event::{
     Beaten, CallError, Care, CommitOutcome, Committed, Death, Event, Flush, Found, GrantOrder,
-    Granted, Joined, Order, Pulled, TrackOutcome, Unready,
+    Granted, Joined, Order, Pulled, Rank, TrackOutcome, Unready,
 };
 
 use types::{Attempt, JobId, ShardId};

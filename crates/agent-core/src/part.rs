@@ -1,6 +1,6 @@
 //! One part on its way: a good canary, then the write, then the commit, each repeated until answered.
 
-use types::{Millis, Session, TrackSet};
+use types::{Code, Millis, Session, TrackSet};
 
 use crate::{DeviceNo, GrantKey};
 
@@ -14,6 +14,8 @@ pub(crate) struct Part {
     pub(crate) state: State,
     /// Failures in a row of the step in hand.
     pub(crate) failures: u8,
+    /// Why the last write failed, until one succeeds.
+    pub(crate) trouble: Option<Code>,
 }
 
 /// How far a part has come.

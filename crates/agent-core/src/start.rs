@@ -222,7 +222,8 @@ impl Core {
         }
     }
 
-    /// The first track here to be run beside others, or the first suspect of a worker's death.
+    /// The first track here to be run beside others, or the first suspect of a worker's death: of the fastest lane that the loaded
+    /// bundle serves, since what waits there was asked back from the others.
     pub(crate) fn first_queued(
         &self,
         number: DeviceNo,
@@ -236,7 +237,7 @@ impl Core {
             .filter(|grant| grant.care != Care::Apart);
         let queued =
             fits.filter_map(|grant| grant.next_queued(suspect).map(|ordinal| (grant, ordinal)));
-        let first = queued.min_by_key(|(grant, _)| grant.arrival);
+        let first = queued.min_by_key(|(grant, _)| (grant.rank, grant.arrival));
         first.map(|(grant, ordinal)| (grant.key.clone(), ordinal))
     }
 

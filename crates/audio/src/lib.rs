@@ -2,7 +2,7 @@
 //!
 //! Two halves. Without the feature `decode`, what agent and worker need and nothing that parses a file: the ring
 //! ([`ring`]), the messages ([`protocol`], [`Channel`]), the start of a decoder ([`child`]), a plain parent for tests and
-//! benches ([`host`]). With it, what runs inside
+//! benches ([`host`]), long turns on the processor ([`turns`]). With it, what runs inside
 //! the sandboxed decoder, and in training on trusted files: [`mod@decode`]. Nothing here opens a file or a connection.
 
 mod channel;
@@ -13,6 +13,7 @@ pub mod limits;
 pub mod protocol;
 pub mod ring;
 pub mod source;
+pub mod turns;
 
 #[cfg(feature = "decode")]
 pub mod decode;

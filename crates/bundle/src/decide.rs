@@ -1,5 +1,5 @@
 //! The rule from window scores to a verdict: pure, in double precision, the same on every machine. The agent calls
-//! it once a track has ended; evaluation and `scan explain` call it with other rules. It reads no clock and no file.
+//! it once a track has ended; evaluation calls it with other rules. It reads no clock and no file.
 
 use crate::manifest::{Aggregate, Calibration, Manifest, Tier};
 use types::{Code, Dtype, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning};

@@ -3,7 +3,7 @@
 
 use crate::event::{CallId, ReadId, Revision, WriteId};
 use crate::invariants::Change;
-use crate::record::{Care, JobState, PartKind, RevocationRecord, Totals, VerdictCounts};
+use crate::record::{Care, JobState, Lane, PartKind, RevocationRecord, Totals, VerdictCounts};
 use crate::{Blocked, JobKey, RevocationKey};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -275,6 +275,10 @@ pub struct Granted {
     pub flush: Flush,
     /// The escalation part that the shard is made of, where it is one.
     pub escalation: Option<Escalation>,
+    /// The job's lane as it was granted: a node works on the fastest first.
+    pub lane: Lane,
+    /// The job's priority then: within a lane a node works on the highest first.
+    pub priority: i32,
 }
 
 /// When to flush a grant.

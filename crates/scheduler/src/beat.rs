@@ -78,6 +78,7 @@ impl Reign {
             node.last_beat = Some(now);
             node.beat = beat.number;
             node.draining = beat.draining;
+            node.storage_trouble = beat.storage_trouble;
             node.devices_out.clone_from(&beat.devices_out);
             node.devices_out
                 .retain(|(device, _)| device.len() <= DEVICE_NAME_BYTES_MAX);

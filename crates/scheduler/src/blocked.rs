@@ -143,6 +143,13 @@ pub enum Blocked {
         /// Why the first of them is.
         code: Code,
     },
+    /// The node cannot store its parts; it tries again by itself.
+    NodeStorage {
+        /// The node.
+        node: NodeId,
+        /// Why: `STORAGE_FULL`, `STORAGE_UNAVAILABLE` or what else it says.
+        code: Code,
+    },
     /// No running job has a track that this node could take.
     NothingToDo,
 }
@@ -200,6 +207,7 @@ impl Blocked {
             Self::NodeDraining { .. } => Blocking::NodeDraining,
             Self::NodeFull { .. } => Blocking::NodeFull,
             Self::NodeDevicesOut { .. } => Blocking::NodeDevicesOut,
+            Self::NodeStorage { .. } => Blocking::NodeStorage,
             Self::NothingToDo => Blocking::NothingToDo,
         }
     }
@@ -297,6 +305,10 @@ impl fmt::Display for Blocked {
             Self::NodeDevicesOut { node, code } => write!(
                 f,
                 "every device of node `{node}` is out of service ({code})"
+            ),
+            Self::NodeStorage { node, code } => write!(
+                f,
+                "node `{node}` cannot store its parts ({code}) and tries again"
             ),
             Self::NothingToDo => {
                 f.write_str("no running job has a track that this node could take")

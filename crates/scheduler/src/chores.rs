@@ -138,11 +138,17 @@ impl Reign {
             return false;
         }
         self.reclaimed = Some(now);
+        // Until something is found nothing changes, and each of them looks at the same.
+        let mut tail = None;
         for _ in 0..TAIL_LOOKS_MAX {
             let Some(next) = self.next_unhelped(now, hungry) else {
                 return false;
             };
-            match self.help_tail(now, next) {
+            if !self.could_be_helped(now, next) {
+                continue;
+            }
+            let tail = tail.get_or_insert_with(|| self.tail(now));
+            match self.help_tail(now, next, tail) {
                 Helped::Not => {}
                 Helped::Asked => return false,
                 Helped::Taken => return true,

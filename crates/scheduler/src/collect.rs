@@ -56,7 +56,9 @@ impl Collector {
                 self.marked.remove(&listed.part);
             } else if self.is_due(now, &listed.part) {
                 self.marked.remove(&listed.part);
-                doomed.push(listed.part.clone());
+                if core.may_go(&listed.part) {
+                    doomed.push(listed.part.clone());
+                }
             }
         }
         doomed

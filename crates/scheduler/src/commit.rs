@@ -165,7 +165,9 @@ impl Reign {
             if !claim.tracks.difference(&granted).is_empty() {
                 return Err(invalid("it names tracks outside its grant"));
             }
-            if claim.tracks.intersects(&taken) && !mutants::on(Mutant::DuplicateCounted) {
+            let unchecked =
+                mutants::on(Mutant::DuplicateCounted) || mutants::on(Mutant::TakenUnchecked);
+            if claim.tracks.intersects(&taken) && !unchecked {
                 return Err(invalid("it names tracks that another part covers"));
             }
             taken = taken.union(&claim.tracks);

@@ -71,6 +71,8 @@ pub(crate) struct Group {
     pub(crate) doubt: bool,
     pub(crate) tries: u32,
     pub(crate) step: GroupStep,
+    /// The highest revision that was known as it was last sent or read: no answer to that lies below it.
+    pub(crate) floor: Revision,
 }
 
 /// Where a group stands.
@@ -136,6 +138,8 @@ pub(crate) struct Desk {
     waiting: BTreeMap<Slot, VecDeque<Asked>>,
     waiting_count: usize,
     last_id: u64,
+    /// The highest revision that the store has shown.
+    pub(crate) heard: Revision,
 }
 
 impl Desk {
@@ -248,6 +252,7 @@ impl Desk {
                 doubt: false,
                 tries: 0,
                 step: GroupStep::Written,
+                floor: self.heard,
             };
             self.write(epoch, group, actions);
         }
@@ -257,6 +262,7 @@ impl Desk {
     pub(crate) fn write(&mut self, epoch: Epoch, mut group: Group, actions: &mut Vec<Action>) {
         let id = WriteId(self.next_id());
         group.step = GroupStep::Written;
+        group.floor = self.heard;
         actions.push(Action::Write {
             id,
             txn: transaction(epoch, &group.units),

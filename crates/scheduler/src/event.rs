@@ -26,7 +26,7 @@ pub struct WriteId(pub u64);
 pub struct ReadId(pub u64);
 
 /// The revision at which the store last put a key. Compared, never computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Default)]
 pub struct Revision(pub u64);
 
 /// Something happened.
@@ -336,6 +336,9 @@ pub struct Beat {
     pub released: Vec<Released>,
     /// Devices that are out of service, by name, with the code of why.
     pub devices_out: Vec<(String, Code)>,
+    /// Why the node cannot store its parts, where it cannot; it tries again by itself.
+    #[serde(default)]
+    pub storage_trouble: Option<Code>,
     /// The node finishes what it has and takes nothing new.
     pub draining: bool,
 }

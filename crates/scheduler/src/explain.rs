@@ -268,14 +268,17 @@ impl Reign {
     }
 
     fn why_not_taken(&self, now: Millis, no: JobNo) -> Blocked {
-        if let Some(quota) = self.quota_reached(no) {
+        let stock = self.stock();
+        if let Some(quota) = self.quota_reached(&stock, no) {
             return quota;
         }
-        let order = self.in_order(now, None, &[]);
+        let order = self.in_order(now, None, &[], &stock);
         let ahead = order.into_iter().take_while(|ahead| *ahead != no);
         let mut busy = ahead
             .filter_map(|ahead| Some((ahead, self.jobs.get(&ahead)?)))
-            .filter(|(ahead, job)| job.has_waiting() && self.quota_reached(*ahead).is_none());
+            .filter(|(ahead, job)| {
+                job.has_waiting() && self.quota_reached(&stock, *ahead).is_none()
+            });
         let mine = self.jobs.get(&no).map(|job| &job.key.tenant);
         match busy.next() {
             None => Blocked::NotYetPulled,
@@ -313,8 +316,16 @@ impl Reign {
                     lapsed,
                 );
             }
-            nodes += u32::from(live > 0);
-            in_hand += live;
+            match node.storage_trouble {
+                Some(code) if live > 0 => {
+                    let node = node.key.node.clone();
+                    by_reason.insert(Blocked::NodeStorage { node, code }, live);
+                }
+                Some(_) | None => {
+                    nodes += u32::from(live > 0);
+                    in_hand += live;
+                }
+            }
         }
         if in_hand > 0 {
             by_reason.insert(Blocked::InHand { nodes }, in_hand);
@@ -324,6 +335,7 @@ impl Reign {
 
     /// Tracks of a live grant that have no row yet.
     pub(crate) fn open_tracks(&self, no: JobNo, shard: ShardId, attempt: types::Attempt) -> u64 {
+        self.looks.one();
         let Some(job) = self.jobs.get(&no) else {
             return 0;
         };
@@ -408,6 +420,9 @@ impl Reign {
         if let Some(code) = node.all_out() {
             reasons.push(whole(Blocked::NodeDevicesOut { node: name(), code }));
         }
+        if let Some(code) = node.storage_trouble {
+            reasons.push(whole(Blocked::NodeStorage { node: name(), code }));
+        }
         if node.holdings.len() >= GRANTS_PER_NODE_MAX {
             reasons.push(whole(Blocked::NodeFull { node: name() }));
         }
@@ -422,10 +437,10 @@ impl Reign {
         if let Some((code, _)) = &self.store_trouble {
             return Blocked::StoreTrouble { code: *code };
         }
+        let stock = self.stock();
         let waits = |no: &JobNo| {
-            self.jobs
-                .get(no)
-                .is_some_and(|job| self.could_serve(now, node, *no, job))
+            let job = self.jobs.get(no);
+            job.is_some_and(|job| self.could_serve(now, node, (*no, job), &stock))
         };
         let mut running = self.line.iter().map(|place| place.no);
         if running.any(|no| waits(&no)) {
@@ -480,8 +495,6 @@ fn fresh_tracks(job: &Job) -> u64 {
     let plan = record.spec.plan;
     let rows =
         |shard: u32| (u64::from(shard) * u64::from(plan.shard_tracks)).min(u64::from(plan.rows));
-    let ranges = job.fresh.ranges().iter();
-    ranges
-        .map(|range| rows(range.end) - rows(range.first))
-        .sum()
+    let tracks = |range: &types::Range| rows(range.end) - rows(range.first);
+    job.fresh.ranges().iter().map(tracks).sum()
 }

@@ -77,7 +77,8 @@ impl Reign {
                 key: path.to_string(),
                 cause: "the record is gone".to_string(),
             });
-        } else {
+        } else if !matches!(slot, Slot::Revocation(_)) {
+            // An intent that was never stored is not gone: it is staged again, and whoever asked for it waits.
             self.install(turn, slot, Record::Gone, Revision(0));
         }
     }
@@ -132,16 +133,19 @@ impl Reign {
         if let Some(old) = job.in_line(no) {
             self.line.remove(&old);
         }
-        if let Some(before) = job.record()
-            && let Err(violation) = crate::invariants::job_change(Some(before), &record)
-        {
-            *self.violations.entry(violation.invariant).or_default() += 1;
-        }
+        let judged = job.record().map_or(Ok(()), |before| {
+            crate::invariants::job_change(Some(before), &record)
+        });
         let was = job.record().map(|record| record.state.clone());
         let state = record.state.clone();
         job.stored = Some(Versioned { record, revision });
         let place = job.in_line(no);
+        self.count_broken(judged);
         self.seen(no, revision);
+        match state.is_open() {
+            true => self.open.insert(no),
+            false => self.open.remove(&no),
+        };
         let served = state == JobState::Running
             || (state == JobState::Paused && mutants::on(Mutant::PausedServed));
         if let (true, Some(place)) = (served, place) {
@@ -389,7 +393,7 @@ fn live_grants(
 }
 
 /// The names that escalation shards of a root shard may have.
-const fn escalations_of(root: u32) -> core::ops::RangeInclusive<ShardId> {
+pub(crate) const fn escalations_of(root: u32) -> core::ops::RangeInclusive<ShardId> {
     let least = ShardId::Escalation {
         root,
         attempt: Attempt(0),

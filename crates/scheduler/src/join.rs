@@ -96,6 +96,7 @@ impl Reign {
         node.hungry_since = None;
         node.draining = false;
         node.devices_out.clear();
+        node.storage_trouble = None;
         node.refused_bundles.clear();
         node.shunned.clear();
         node.deaths_seen = 0;

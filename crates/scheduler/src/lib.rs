@@ -13,12 +13,12 @@
 //! - The conversation: `event` and `action`; what the store holds: [`record`], under the keys of `key`; every bound:
 //!   [`limits`]; what must hold of every change: [`invariants`].
 //! - The machine: `reign` (all state of one leadership, and who handles what), `state`, `desk` (changes that wait for
-//!   the store), `stage`, `settle` (what became of writes), `audit`, `install` (what follows from a stored record) with `backoff`,
-//!   `reply`, `recover`.
+//!   the store), `stage`, `settle` (what became of writes), `held` (what answers show against memory), `audit`, `install`
+//!   (what follows from a stored record) with `backoff`, `reply`, `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
 //!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
-//! - Looking: `views`, `explain` with `blocked`, `tally`; [`journal`] for what happened, so that it can be repeated.
+//! - Looking: `views`, `explain` with `blocked`, `tally`, `looks`; [`journal`] for what happened, so that it can be repeated.
 #![cfg_attr(not(test), no_std)]
 
 extern crate alloc;
@@ -37,12 +37,14 @@ mod desk;
 mod event;
 mod explain;
 mod grant;
+mod held;
 mod install;
 pub mod invariants;
 mod join;
 pub mod journal;
 mod key;
 pub mod limits;
+mod looks;
 pub mod mutants;
 mod orphans;
 mod preempt;

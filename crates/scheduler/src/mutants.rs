@@ -11,6 +11,8 @@ pub enum Mutant {
     FenceDropped,
     /// A commit that was counted counts again.
     DuplicateCounted,
+    /// A commit may name tracks that another part covers.
+    TakenUnchecked,
     /// A grant takes the number of the one before it.
     AttemptReused,
     /// A grant may take tracks that another one holds.
@@ -51,6 +53,8 @@ pub enum Mutant {
     ManifestUnasked,
     /// A part of a live attempt is an orphan until it counts.
     CollectedEarly,
+    /// An object is judged by the change that its shard's record waits for, as if that were stored.
+    ParkedSwept,
     /// The answer to `yield at` sets the end of a grant, in whatever order answers come.
     YieldExtends,
     /// A shard that has some parts takes no more.
@@ -79,6 +83,8 @@ pub enum Mutant {
     StaleAdopted,
     /// Quotas do not bind.
     QuotaIgnored,
+    /// What a job asks of nodes is not asked.
+    RequirementsIgnored,
     /// Tenants are served in the order of their jobs, whatever they had.
     ShareIgnored,
     /// A job is found by its name, whoever asks.
@@ -89,6 +95,8 @@ pub enum Mutant {
     KeysStay,
     /// Tracks that a node gives back do not return to the queue.
     YieldLost,
+    /// What the core changes of its own accord has no audit line.
+    ChangeUnaudited,
     /// A rebuild takes parts that a revocation object covers.
     RestoreTakesRevoked,
     /// A rebuild takes parts of any escalation shard of a root for each of them, whatever they were made for.
@@ -104,6 +112,7 @@ impl Mutant {
     pub const ALL: &'static [Self] = &[
         Self::FenceDropped,
         Self::DuplicateCounted,
+        Self::TakenUnchecked,
         Self::AttemptReused,
         Self::GrantsOverlap,
         Self::UnknownIsDone,
@@ -124,6 +133,7 @@ impl Mutant {
         Self::NotLiveIsOrphan,
         Self::ManifestUnasked,
         Self::CollectedEarly,
+        Self::ParkedSwept,
         Self::YieldExtends,
         Self::PartsCapped,
         Self::UnknownIsRefused,
@@ -138,11 +148,13 @@ impl Mutant {
         Self::DeathForgotten,
         Self::StaleAdopted,
         Self::QuotaIgnored,
+        Self::RequirementsIgnored,
         Self::ShareIgnored,
         Self::TenantUnchecked,
         Self::EscalationsUnlisted,
         Self::KeysStay,
         Self::YieldLost,
+        Self::ChangeUnaudited,
         Self::RestoreTakesRevoked,
         Self::RestoreUnmatched,
         Self::RestoreForgetsManifest,

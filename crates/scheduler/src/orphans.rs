@@ -5,10 +5,13 @@
 //! proves nothing (a leader that was paused may not know the attempt yet), nor does anything of another generation.
 
 use crate::JobKey;
+use crate::install::escalations_of;
+use crate::invariants;
 use crate::mutants::{self, Mutant};
-use crate::record::JobState;
+use crate::record::{JobState, Part};
 use crate::reign::{Core, Reign};
 use crate::state::{Job, JobNo, Slot};
+use core::sync::atomic::Ordering;
 use types::{Attempt, Digest, Generation, ShardId};
 
 /// What a part's path names.
@@ -43,6 +46,18 @@ impl Core {
     pub fn fate(&self, part: &PartName) -> Fate {
         self.leading().map_or(Fate::Keep, |reign| reign.fate(part))
     }
+
+    /// I6, asked once more of what is about to be deleted, over all records of its root shard: nothing that one names may go.
+    pub(crate) fn may_go(&self, part: &PartName) -> bool {
+        let Some(reign) = self.leading().filter(|_| !mutants::any()) else {
+            return mutants::any();
+        };
+        let named = invariants::orphan_is_unnamed(part.sha256, reign.counting(part));
+        if named.is_err() {
+            reign.orphans_named.fetch_add(1, Ordering::Relaxed);
+        }
+        named.is_ok()
+    }
 }
 
 impl Reign {
@@ -54,7 +69,8 @@ impl Reign {
             return Fate::Keep;
         };
         let parked = [Slot::Job(no), Slot::Shard(no, part.shard)];
-        if parked.iter().any(|slot| self.desk.is_dirty(*slot)) {
+        let swept = mutants::on(Mutant::ParkedSwept);
+        if parked.iter().any(|slot| self.desk.is_dirty(*slot)) && !swept {
             return Fate::Keep;
         }
         match self
@@ -75,13 +91,30 @@ impl Reign {
         }
     }
 
+    /// The parts that count of an object's root shard and of its escalation shards. Of a published job the manifest says.
+    fn counting(&self, part: &PartName) -> impl Iterator<Item = &Part> {
+        let job = self.job_no(&part.job).and_then(|no| self.jobs.get(&no));
+        let job = job.filter(|job| job.is_open());
+        let root = part.shard.root();
+        let own = job.and_then(|job| job.shards.get(&ShardId::Root(root)));
+        let others = job.into_iter().flat_map(move |job| {
+            let escalations = job.shards.range(escalations_of(root));
+            escalations.map(|(_, shard)| shard)
+        });
+        let shards = own.into_iter().chain(others);
+        shards.flat_map(|shard| &shard.stored.record.parts)
+    }
+
     fn fate_by_record(&self, no: JobNo, part: &PartName) -> Fate {
         let shard = self
             .jobs
             .get(&no)
             .and_then(|job| job.shards.get(&part.shard));
         let unproven = mutants::on(Mutant::NotLiveIsOrphan) || mutants::on(Mutant::ManifestUnasked);
-        let Some(record) = shard.map(|shard| &shard.stored.record) else {
+        let record = shard.map(|shard| &shard.stored.record);
+        #[cfg(feature = "mutants")]
+        let record = self.parked_record(no, part.shard).or(record);
+        let Some(record) = record else {
             return if unproven { Fate::Orphan } else { Fate::Keep };
         };
         let named = record.parts.iter().any(|known| known.sha256 == part.sha256);
@@ -92,6 +125,24 @@ impl Reign {
             Fate::Orphan
         } else {
             Fate::Keep
+        }
+    }
+
+    /// The change of a shard that waits for the store, where a planted bug believes it.
+    #[cfg(feature = "mutants")]
+    fn parked_record(&self, no: JobNo, shard: ShardId) -> Option<&crate::record::ShardRecord> {
+        let under_way = self.desk.groups.values().flat_map(|group| &group.units);
+        let units = under_way.chain(&self.desk.queue);
+        let mut changes = units.flat_map(|unit| &unit.changes);
+        let swept = mutants::on(Mutant::ParkedSwept);
+        let of_shard = |change: &&crate::desk::Change| change.slot == Slot::Shard(no, shard);
+        let change = changes.find(of_shard).filter(|_| swept)?;
+        match &change.record {
+            crate::desk::Record::Shard(record) => Some(record),
+            crate::desk::Record::Job(_)
+            | crate::desk::Record::Node(_)
+            | crate::desk::Record::Revocation(_)
+            | crate::desk::Record::Gone => None,
         }
     }
 }

@@ -3,9 +3,11 @@
 //! at no cost, and its next pull gets what waits. No more is asked back, over all nodes, than waits.
 
 use crate::limits::{PREEMPT_COUNTS, SHARDS_SEEN_PER_PULL_MAX};
+use crate::quota::Stock;
 use crate::record::{Care, JobState};
 use crate::reign::Reign;
 use crate::state::{GrantId, InLine, Job, NodeNo};
+use core::cell::OnceCell;
 use types::{Millis, ShardId, TenantId};
 
 /// Tracks that a grant was asked to give back, and when.
@@ -70,27 +72,39 @@ impl Reign {
             .line
             .iter()
             .take_while(|place| (place.lane, place.priority) < (mine.lane, mine.priority));
-        let urgent = before.filter_map(|place| self.jobs.get(&place.no).map(|job| (place, job)));
-        let taken = (holder, self.not_begun(no, id));
-        let urgent = urgent.filter(|(place, job)| {
+        // What is asked of every job comes last and is found out once: both walk over all of them.
+        let (stock, standing) = (OnceCell::new(), OnceCell::new());
+        let stock = || stock.get_or_init(|| self.stock());
+        let lanes_count = |tenant: &TenantId| {
+            let standing = standing.get_or_init(|| {
+                let taken = (holder, self.not_begun(no, id));
+                self.standing_without(now, node, taken, stock())
+            });
+            standing.lanes_count(tenant)
+        };
+        let is_urgent = |place: &InLine, job: &Job| {
             let same = job.key.tenant == holder.key.tenant;
-            let by_lane = place.lane < mine.lane
-                && (same || self.lanes_count(now, node, &job.key.tenant, taken));
+            let by_lane = place.lane < mine.lane && (same || lanes_count(&job.key.tenant));
             by_lane || (same && place.lane == mine.lane)
-        });
+        };
         let takes = |place: &InLine, job: &Job| {
             let first = job.ready.first().copied().unwrap_or(ShardId::Root(0));
             self.is_able(now, node, job, first)
-                && !self.is_beyond_quota(place.no)
-                && self.has_room_without(&job.key.tenant, holder)
+                && !stock().is_beyond(&self.config, &job.key.tenant, place.no)
+                && self.has_room_without(stock(), &job.key.tenant, holder)
         };
-        let mut waiting = urgent.filter(|(place, job)| job.has_waiting() && takes(place, job));
-        waiting.next().map_or(0, |(_, job)| waiting_tracks(job))
+        let mut waiting = before.filter_map(|place| {
+            self.looks.one();
+            let job = self.jobs.get(&place.no)?;
+            let asks = job.has_waiting() && is_urgent(place, job) && takes(place, job);
+            asks.then_some(job)
+        });
+        waiting.next().map_or(0, waiting_tracks)
     }
 
     /// Whether a tenant may be given something once a grant of that job is back: its own gives it the room that it takes.
-    fn has_room_without(&self, tenant: &TenantId, holder: &Job) -> bool {
-        holder.key.tenant == *tenant || !self.room(tenant).is_empty()
+    fn has_room_without(&self, stock: &Stock, tenant: &TenantId, holder: &Job) -> bool {
+        holder.key.tenant == *tenant || !stock.room(&self.config, tenant).is_empty()
     }
 
     fn ask_back(&mut self, now: Millis, no: NodeNo, id: GrantId) {

@@ -102,7 +102,7 @@ impl Reign {
                 plan: Box::new(plan),
             }),
             // Never published with a track missing or doubled: the job stands still and the counter says why.
-            Err(violation) => *self.violations.entry(violation.invariant).or_default() += 1,
+            Err(violation) => self.count_broken(Err(violation)),
         }
     }
 

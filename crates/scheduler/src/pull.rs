@@ -12,7 +12,7 @@ use crate::limits::{
     TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED,
 };
 use crate::mutants::{self, Mutant};
-use crate::quota::Room;
+use crate::quota::{Room, Stock};
 use crate::record::{Care, Duty, Grant, ShardRecord};
 use crate::reign::{Reign, Step};
 use crate::state::{Held, Job, JobNo, Node, NodeNo, Served, Slot};
@@ -47,6 +47,7 @@ struct Plan<'a> {
     units: Vec<Unit>,
     /// What the tenant of the job in hand may still be given, and what the others may.
     room: Room,
+    stock: Stock,
     rooms: BTreeMap<TenantId, Room>,
 }
 
@@ -178,10 +179,11 @@ impl Reign {
                 grants: 0,
                 tracks: 0,
             },
+            stock: self.stock(),
             rooms: BTreeMap::new(),
         };
         self.note_backlog();
-        for job in self.in_order(now, self.nodes.get(&no), &pull.bundles) {
+        for job in self.in_order(now, self.nodes.get(&no), &pull.bundles, &plan.stock) {
             if plan.is_full() {
                 break;
             }
@@ -209,12 +211,13 @@ impl Reign {
         let (Some(job), Some(node)) = (self.jobs.get(&no), self.nodes.get(&plan.no)) else {
             return;
         };
-        if !node.may_take_now(plan.now, job) || job.is_closing() || self.is_beyond_quota(no) {
+        let beyond = |no| plan.stock.is_beyond(&self.config, &job.key.tenant, no);
+        if !node.may_take_now(plan.now, job) || job.is_closing() || beyond(no) {
             return;
         }
         let tenant = job.key.tenant.clone();
         let room = plan.rooms.get(&tenant).copied();
-        plan.room = room.unwrap_or_else(|| self.room(&tenant));
+        plan.room = room.unwrap_or_else(|| plan.stock.room(&self.config, &tenant));
         let mut left_here = plan.share(job);
         plan.seen = 0;
         while plan.seen < SHARDS_SEEN_PER_PULL_MAX {

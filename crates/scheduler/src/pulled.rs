@@ -69,6 +69,8 @@ impl Reign {
             care: grant.care,
             flush: flush(record),
             escalation: escalation(job, id.shard),
+            lane: job.record()?.lane,
+            priority: job.record()?.priority,
         })
     }
 

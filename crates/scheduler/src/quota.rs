@@ -1,11 +1,14 @@
 //! Quotas: how many live grants, tracks and running jobs a tenant may have at once. Derived from stored records each time
 //! it is asked, never counted on its own; what is being written may go beyond it by what it carries.
+//!
+//! Whoever asks of many jobs takes stock once: one answer walks over all open jobs, and all others follow from it.
 
 use crate::blocked::Blocked;
-use crate::config::Quota;
+use crate::config::{Config, Quota};
 use crate::mutants::{self, Mutant};
 use crate::reign::Reign;
 use crate::state::JobNo;
+use alloc::collections::{BTreeMap, BTreeSet};
 use types::TenantId;
 
 /// What a tenant may still be given.
@@ -21,10 +24,39 @@ impl Room {
     }
 }
 
-impl Reign {
+/// What every tenant holds at one moment. Good until a record changes.
+#[derive(Debug, Default)]
+pub(crate) struct Stock {
+    by_tenant: BTreeMap<TenantId, Held>,
+    /// Jobs in line before which few enough of their tenant stand.
+    served: BTreeSet<JobNo>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    grants: u64,
+    tracks: u64,
+    in_line: u64,
+}
+
+impl Stock {
+    fn of(&self, tenant: &TenantId) -> Held {
+        self.by_tenant.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// The tenant's own, made where it is its first; a name is copied once.
+    fn entry(&mut self, tenant: &TenantId) -> &mut Held {
+        if !self.by_tenant.contains_key(tenant) {
+            self.by_tenant.insert(tenant.clone(), Held::default());
+        }
+        self.by_tenant
+            .get_mut(tenant)
+            .expect("it is there or was put there")
+    }
+
     /// What the tenant may still be given beside what it holds.
-    pub(crate) fn room(&self, tenant: &TenantId) -> Room {
-        let quota = self.config.quota(tenant);
+    pub(crate) fn room(&self, config: &Config, tenant: &TenantId) -> Room {
+        let quota = config.quota(tenant);
         let left =
             |most: Option<u64>, has: u64| most.map_or(u64::MAX, |most| most.saturating_sub(has));
         if quota == Quota::default() || mutants::on(Mutant::QuotaIgnored) {
@@ -33,44 +65,66 @@ impl Reign {
                 tracks: u64::MAX,
             };
         }
-        let mine = self.jobs.values().filter(|job| job.key.tenant == *tenant);
-        let (mut grants, mut tracks) = (0, 0);
-        for job in mine.filter(|job| job.is_open()) {
-            grants += job.tally.live_grants;
-            tracks += job.tally.totals.granted;
-        }
+        let held = self.of(tenant);
         Room {
-            grants: left(quota.grants_max.map(u64::from), grants),
-            tracks: left(quota.tracks_max, tracks),
+            grants: left(quota.grants_max.map(u64::from), held.grants),
+            tracks: left(quota.tracks_max, held.tracks),
         }
     }
 
     /// Whether the job is beyond the jobs that its tenant may have running at once: those before it in line are served.
-    pub(crate) fn is_beyond_quota(&self, no: JobNo) -> bool {
-        let Some(job) = self.jobs.get(&no) else {
+    pub(crate) fn is_beyond(&self, config: &Config, tenant: &TenantId, no: JobNo) -> bool {
+        let Some(most) = config.quota(tenant).jobs_max else {
             return false;
         };
-        let Some(most) = self.config.quota(&job.key.tenant).jobs_max else {
-            return false;
-        };
-        let ahead = self.line.iter().take_while(|place| place.no != no);
-        let mine = |place: &&crate::state::InLine| {
-            let other = self.jobs.get(&place.no);
-            other.is_some_and(|other| other.key.tenant == job.key.tenant)
-        };
-        ahead.filter(mine).count() >= most as usize
+        self.of(tenant).in_line >= u64::from(most) && !self.served.contains(&no)
     }
 
     /// The quota that keeps a job from being given more, where one does.
-    pub(crate) fn quota_reached(&self, no: JobNo) -> Option<Blocked> {
-        let tenant = &self.jobs.get(&no)?.key.tenant;
-        if self.is_beyond_quota(no) {
+    pub(crate) fn reached(&self, config: &Config, tenant: &TenantId, no: JobNo) -> Option<Blocked> {
+        if self.is_beyond(config, tenant, no) {
             return Some(Blocked::QuotaJobs);
         }
-        match self.room(tenant) {
+        match self.room(config, tenant) {
             Room { grants: 0, .. } => Some(Blocked::QuotaGrants),
             Room { tracks: 0, .. } => Some(Blocked::QuotaTracks),
             Room { .. } => None,
         }
+    }
+}
+
+impl Reign {
+    /// Counts what tenants hold; where there is no quota, nothing needs to be known.
+    pub(crate) fn stock(&self) -> Stock {
+        let mut stock = Stock::default();
+        if self.config.quota == Quota::default() && self.config.quotas.is_empty() {
+            return stock;
+        }
+        for job in self.open.iter().filter_map(|no| self.jobs.get(no)) {
+            self.looks.one();
+            let held = stock.entry(&job.key.tenant);
+            held.grants += job.tally.live_grants;
+            held.tracks += job.tally.totals.granted;
+        }
+        for place in &self.line {
+            self.looks.one();
+            let Some(job) = self.jobs.get(&place.no) else {
+                continue;
+            };
+            let most = self.config.quota(&job.key.tenant).jobs_max;
+            let held = stock.entry(&job.key.tenant);
+            let served = most.is_none_or(|most| held.in_line < u64::from(most));
+            held.in_line += 1;
+            if served {
+                stock.served.insert(place.no);
+            }
+        }
+        stock
+    }
+
+    /// The quota that keeps one job from being given more, where one does.
+    pub(crate) fn quota_reached(&self, stock: &Stock, no: JobNo) -> Option<Blocked> {
+        let tenant = &self.jobs.get(&no)?.key.tenant;
+        stock.reached(&self.config, tenant, no)
     }
 }

@@ -3,6 +3,7 @@
 //! full life once, since their nodes could not renew them meanwhile.
 
 use crate::desk::ReadFor;
+use crate::held::was_set_back;
 use crate::key::{RecordKey, prefix};
 use crate::limits::PAGE_ENTRIES;
 use crate::mutants::{self, Mutant};
@@ -68,6 +69,15 @@ impl Reign {
                 entries,
                 next,
                 revision,
+            } if revision < self.desk.heard => {
+                let first = entries.into_iter().next().map(|entry| entry.key);
+                let key = first.or(next).unwrap_or_default();
+                self.over = Some(was_set_back(key, revision, self.desk.heard));
+            }
+            ReadOutcome::Page {
+                entries,
+                next,
+                revision,
             } => self.take_page(turn, entries, next, revision),
             ReadOutcome::Compacted => self.start_over(turn),
             ReadOutcome::Unavailable { .. } => {
@@ -92,6 +102,7 @@ impl Reign {
         self.going.clear();
         self.revocation_names.clear();
         self.line.clear();
+        self.open.clear();
         self.read_first_page(turn);
     }
 
@@ -114,6 +125,7 @@ impl Reign {
         let Phase::Recovering(recovery) = &mut self.phase else {
             return;
         };
+        self.desk.heard = self.desk.heard.max(revision);
         match next {
             Some(last) => {
                 recovery.after = Some(last);

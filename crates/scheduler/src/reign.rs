@@ -4,6 +4,7 @@
 use crate::config::Config;
 use crate::desk::{Asked, Desk, Unit};
 use crate::key::{JobKey, NodeKey, RevocationKey};
+use crate::looks::Looks;
 use crate::preempt;
 use crate::recover::Recovery;
 use crate::share::Shares;
@@ -14,6 +15,7 @@ use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown}
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicU64;
 use types::{Code, Epoch, Generation, JobId, Millis, Problem};
 
 /// The coordinator's pure core. See the crate's words for the contract with its shell.
@@ -23,6 +25,8 @@ use types::{Code, Epoch, Generation, JobId, Millis, Problem};
 pub struct Core {
     reign: Option<Reign>,
     last_id: u64,
+    /// The highest revision that the store has shown in a generation.
+    heard: Option<(Generation, Revision)>,
     config: Config,
 }
 
@@ -64,6 +68,9 @@ pub(crate) struct Reign {
     pub(crate) last_no: u32,
     /// Running jobs in the order in which they are served.
     pub(crate) line: BTreeSet<InLine>,
+    /// Jobs whose records let shards change: those in line and the paused ones.
+    pub(crate) open: BTreeSet<JobNo>,
+    pub(crate) looks: Looks,
     /// What is to be done to shard records once they are free.
     pub(crate) chores: BTreeMap<Slot, Chores>,
     /// Chores that are being written.
@@ -95,6 +102,8 @@ pub(crate) struct Reign {
     pub(crate) store_failures: u32,
     /// Changes that broke an invariant and were not written. Zero, or there is a bug.
     pub(crate) violations: BTreeMap<crate::invariants::Invariant, u64>,
+    /// Of those I6: counted by whoever looks for orphans, who only reads.
+    pub(crate) orphans_named: AtomicU64,
     /// Changes that the store is known to have taken, as the audit trail counts them.
     pub(crate) applied: u64,
     /// Set when the reign is over.
@@ -166,6 +175,8 @@ impl Core {
         let mut reign = Reign::new(epoch, generation, self.last_id, self.config.clone());
         reign.began = turn.now;
         reign.heard = turn.now;
+        let before = self.heard.filter(|(of, _)| *of == generation);
+        reign.desk.heard = before.map_or(Revision(0), |(_, revision)| revision);
         reign.read_first_page(turn);
         self.reign = Some(reign);
     }
@@ -186,6 +197,7 @@ impl Core {
             return;
         };
         self.last_id = reign.desk.last_id();
+        self.heard = Some((reign.generation, reign.desk.heard));
         for call in reign.unanswered() {
             turn.answer(call, Err(no_leader()));
         }
@@ -237,6 +249,8 @@ impl Reign {
             revoking: BTreeMap::new(),
             last_no: 0,
             line: BTreeSet::new(),
+            open: BTreeSet::new(),
+            looks: Looks::default(),
             chores: BTreeMap::new(),
             doing: BTreeMap::new(),
             chores_hold: None,
@@ -254,6 +268,7 @@ impl Reign {
             store_trouble: None,
             store_failures: 0,
             violations: BTreeMap::new(),
+            orphans_named: AtomicU64::new(0),
             applied: 0,
             over: None,
         }

@@ -33,7 +33,11 @@ impl Reign {
             return;
         };
         match outcome {
+            Outcome::Applied { revision } if revision <= group.floor => {
+                self.set_back(&group, revision);
+            }
             Outcome::Applied { revision } => {
+                self.hear(revision);
                 self.store_trouble = None;
                 self.store_failures = 0;
                 self.settle(turn, group, |_| UnitEnd::Applied(revision));
@@ -93,6 +97,7 @@ impl Reign {
 
     fn read_group(&mut self, turn: &mut Turn<'_>, id: WriteId, mut group: Group) {
         group.step = GroupStep::Reading;
+        group.floor = self.desk.heard;
         let own = group.units.iter().flat_map(|unit| &unit.changes);
         let jobs = group.units.iter().filter_map(|unit| unit.job.as_ref());
         let mut keys: Vec<String> = own
@@ -123,9 +128,15 @@ impl Reign {
             return;
         };
         match outcome {
+            ReadOutcome::Page { revision, .. } if revision < group.floor => {
+                self.set_back(&group, revision);
+            }
             ReadOutcome::Page {
                 entries, revision, ..
-            } => self.judge(turn, group, entries, revision),
+            } => {
+                self.hear(revision);
+                self.judge(turn, group, entries, revision);
+            }
             ReadOutcome::Compacted | ReadOutcome::Unavailable { .. } => {
                 group.tries = group.tries.saturating_add(1);
                 group.step = GroupStep::ReadAgain(turn.now + store_wait(group.tries));
@@ -192,7 +203,7 @@ impl Reign {
         };
         let stale = known.is_some_and(|known| known >= entry.revision);
         if stale && !mutants::on(Mutant::StaleAdopted) {
-            return;
+            return self.check_held(slot, entry);
         }
         match decode(slot, &entry.value) {
             Ok(record) => self.install(turn, slot, record, entry.revision),

@@ -7,6 +7,7 @@
 //! what is stored; a new leader begins with nobody owing anything.
 
 use crate::mutants::{self, Mutant};
+use crate::quota::Stock;
 use crate::record::{Lane, ShardRecord};
 use crate::reign::Reign;
 use crate::state::{InLine, Job, JobNo, Node};
@@ -32,6 +33,22 @@ struct Share {
     /// Device time of counted parts, in microseconds, with what was lifted.
     served_us: u64,
     backlog: bool,
+}
+
+/// What each tenant in line has had once some tracks are taken back, and the least of those that wait for a node.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    had: BTreeMap<TenantId, u64>,
+    least: u64,
+    lead: u64,
+}
+
+impl Standing {
+    /// Whether a tenant's lanes count: it is not too far ahead of the one that waits longest.
+    pub(crate) fn lanes_count(&self, tenant: &TenantId) -> bool {
+        let mine = self.had.get(tenant).copied().unwrap_or_default();
+        mine.saturating_sub(self.least) <= self.lead
+    }
 }
 
 /// Where a job stands for one pull; the order of the fields is the order of service.
@@ -109,9 +126,10 @@ impl Reign {
         now: Millis,
         node: Option<&Node>,
         loaded: &[Digest],
+        stock: &Stock,
     ) -> Vec<JobNo> {
         let had = self.had();
-        let least = self.least_had(now, node, &had);
+        let least = self.least_had(now, node, &had, stock);
         let lead = self.lead_us();
         let place = |line: &InLine| {
             let job = self.jobs.get(&line.no)?;
@@ -137,27 +155,32 @@ impl Reign {
         places.into_iter().map(|place| place.line.no).collect()
     }
 
-    /// Whether a tenant's lanes count for a node, once so many tracks of another job are taken back: it is not too far
-    /// ahead of the one that waits longest for it then. Judged before, the same tracks would go to and fro for ever.
-    pub(crate) fn lanes_count(
+    /// Where tenants stand for a node once so many tracks of a job are taken back from it. Judged before that, the same
+    /// tracks would go to and fro for ever.
+    pub(crate) fn standing_without(
         &self,
         now: Millis,
         node: &Node,
-        tenant: &TenantId,
         (holder, taken): (&Job, u64),
-    ) -> bool {
+        stock: &Stock,
+    ) -> Standing {
         let mut had = self.had();
         if let Some(had) = had.get_mut(&holder.key.tenant) {
             *had = had.saturating_sub(taken.saturating_mul(holder.track_us()));
         }
-        let mine = had.get(tenant).copied().unwrap_or_default();
-        mine.saturating_sub(self.least_had(now, Some(node), &had)) <= self.lead_us()
+        let least = self.least_had(now, Some(node), &had, stock);
+        Standing {
+            had,
+            least,
+            lead: self.lead_us(),
+        }
     }
 
     /// What each tenant in line has had and will have by its live grants.
     fn had(&self) -> BTreeMap<TenantId, u64> {
         let mut had: BTreeMap<TenantId, u64> = BTreeMap::new();
         for job in self.line.iter().filter_map(|line| self.jobs.get(&line.no)) {
+            self.looks.one();
             let owed = job.owed_us();
             match had.get_mut(&job.key.tenant) {
                 Some(sum) => *sum = sum.saturating_add(owed),
@@ -173,12 +196,19 @@ impl Reign {
 
     /// What the tenant has had that waits longest: among those with work that the node could take, since one that waits
     /// for another node or for its own quota gains nothing when others stand back.
-    fn least_had(&self, now: Millis, node: Option<&Node>, had: &BTreeMap<TenantId, u64>) -> u64 {
+    fn least_had(
+        &self,
+        now: Millis,
+        node: Option<&Node>,
+        had: &BTreeMap<TenantId, u64>,
+        stock: &Stock,
+    ) -> u64 {
         let waits = |line: &InLine| {
+            self.looks.one();
             let job = self.jobs.get(&line.no)?;
             let served = match node {
-                Some(node) => self.could_serve(now, node, line.no, job),
-                None => job.has_waiting() && self.quota_reached(line.no).is_none(),
+                Some(node) => self.could_serve(now, node, (line.no, job), stock),
+                None => job.has_waiting() && self.quota_reached(stock, line.no).is_none(),
             };
             served.then(|| had.get(&job.key.tenant).copied())?
         };

@@ -63,11 +63,9 @@ impl Reign {
     ) -> Result<Unit, Problem> {
         let unit = self.checked_unit(no, shard, record);
         unit.map_err(|violation| {
-            *self.violations.entry(violation.invariant).or_default() += 1;
-            Problem::new(
-                Code::Internal,
-                alloc::format!("change shard `{shard}`: {violation}"),
-            )
+            let what = alloc::format!("change shard `{shard}`: {violation}");
+            self.count_broken(Err(violation));
+            Problem::new(Code::Internal, what)
         })
     }
 

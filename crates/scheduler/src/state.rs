@@ -331,6 +331,8 @@ pub(crate) struct Node {
     pub(crate) hungry_since: Option<u64>,
     pub(crate) holdings: BTreeMap<GrantId, Holding>,
     pub(crate) devices_out: Vec<(String, Code)>,
+    /// Why it cannot store its parts, by its last beat.
+    pub(crate) storage_trouble: Option<Code>,
     pub(crate) draining: bool,
     /// Bundles that it could not load in this session.
     pub(crate) refused_bundles: BTreeSet<Digest>,
@@ -403,6 +405,7 @@ impl Node {
             hungry_since: None,
             holdings: BTreeMap::new(),
             devices_out: Vec::new(),
+            storage_trouble: None,
             draining: false,
             refused_bundles: BTreeSet::new(),
             shunned: BTreeMap::new(),

@@ -4,12 +4,13 @@
 
 use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
+use crate::quota::Stock;
 use crate::record::{Care, FailureCause, JobState};
 use crate::reign::Reign;
 use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use types::{Millis, Ordinal, TrackSet};
+use types::{Millis, Ordinal, Stage, TrackSet};
 
 /// What was found for a node that asked in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,11 +23,71 @@ pub(crate) enum Helped {
     Taken,
 }
 
+/// What the nodes hold that others may get, at one moment.
+pub(crate) struct Tail {
+    /// Grants that make no progress, with who holds them.
+    stalled: Vec<(NodeNo, GrantId)>,
+    /// Nodes that will be busy for long, the slowest first.
+    slow: Vec<NodeNo>,
+    /// Of how many of them something is asked.
+    most: usize,
+    stock: Stock,
+}
+
 impl Reign {
+    /// Whether there is a job of which the node could be given anything; without one a look at the tail is in vain.
+    pub(crate) fn could_be_helped(&self, now: Millis, hungry: NodeNo) -> bool {
+        let Some(node) = self.nodes.get(&hungry) else {
+            return false;
+        };
+        let runs = node.runs(Stage::Screen) || node.runs(Stage::Residual);
+        let mut running = self.line.iter().filter_map(|place| {
+            self.looks.one();
+            self.jobs.get(&place.no)
+        });
+        runs && running.any(|job| node.may_take_now(now, job))
+    }
+
+    /// Looks over what all nodes hold, whoever may get it.
+    pub(crate) fn tail(&self, now: Millis) -> Tail {
+        let wanting = self
+            .nodes
+            .values()
+            .filter(|node| node.hungry_since.is_some());
+        Tail {
+            stalled: self.stalled(now),
+            slow: self.slow(now),
+            most: wanting.count().clamp(1, SPLITS_MAX),
+            stock: self.stock(),
+        }
+    }
+
+    fn stalled(&self, now: Millis) -> Vec<(NodeNo, GrantId)> {
+        let after = self.config.stalled_after;
+        let mut stalled = Vec::new();
+        for (no, node) in &self.nodes {
+            let all = node.has_stood(now, after);
+            let own = node.holdings.iter();
+            let own = own.filter(|(_, holding)| all || holding.has_stood(now, after));
+            stalled.extend(own.map(|(id, _)| (*no, *id)));
+        }
+        stalled
+    }
+
+    fn slow(&self, now: Millis) -> Vec<NodeNo> {
+        let live = self.nodes.iter().filter(|(_, node)| node.is_live(now));
+        let mut slow: Vec<(Reverse<u64>, NodeNo)> = live
+            .map(|(no, node)| (Reverse(self.millis_to_go(node)), *no))
+            .filter(|(to_go, _)| to_go.0 >= SPLIT_WORTH.0)
+            .collect();
+        slow.sort_unstable();
+        slow.into_iter().map(|(_, no)| no).collect()
+    }
+
     /// Frees tracks for a node that asked in vain.
-    pub(crate) fn help_tail(&mut self, now: Millis, hungry: NodeNo) -> Helped {
-        let taken = self.withdraw_stalled(now, hungry);
-        let asked = self.split(now, hungry);
+    pub(crate) fn help_tail(&mut self, now: Millis, hungry: NodeNo, tail: &Tail) -> Helped {
+        let taken = self.withdraw_stalled(now, hungry, tail);
+        let asked = self.split(now, hungry, tail);
         match (taken, asked) {
             (true, _) => Helped::Taken,
             (false, true) => Helped::Asked,
@@ -34,20 +95,12 @@ impl Reign {
         }
     }
 
-    fn withdraw_stalled(&mut self, now: Millis, hungry: NodeNo) -> bool {
-        let after = self.config.stalled_after;
-        let mut stalled: Vec<GrantId> = Vec::new();
-        for (no, node) in &self.nodes {
-            if *no == hungry {
-                continue;
-            }
-            let still =
-                |holding: &Holding| holding.has_stood(now, after) || node.has_stood(now, after);
-            let own = node.holdings.iter();
-            let own =
-                own.filter(|(id, holding)| still(holding) && self.could_run(now, hungry, **id));
-            stalled.extend(own.map(|(id, _)| *id));
-        }
+    fn withdraw_stalled(&mut self, now: Millis, hungry: NodeNo, tail: &Tail) -> bool {
+        let others = tail.stalled.iter().filter(|(no, _)| *no != hungry);
+        let stalled: Vec<GrantId> = others
+            .map(|(_, id)| *id)
+            .filter(|id| self.could_run(now, hungry, *id))
+            .collect();
         for id in &stalled {
             self.withdraw(*id, Withdrawal::Failed(FailureCause::Stalled));
         }
@@ -56,24 +109,12 @@ impl Reign {
 
     /// Asks the slowest holders for half of what they have not begun: one grant each, as many as nodes are hungry. Whether
     /// any is asked.
-    fn split(&mut self, now: Millis, hungry: NodeNo) -> bool {
-        let wanting = self
-            .nodes
-            .values()
-            .filter(|node| node.hungry_since.is_some());
-        let most = wanting.count().clamp(1, SPLITS_MAX);
-        let mut slow: Vec<(Reverse<u64>, NodeNo)> = self
-            .nodes
-            .iter()
-            .filter(|(no, node)| **no != hungry && node.is_live(now))
-            .map(|(no, node)| (Reverse(self.millis_to_go(node)), *no))
-            .filter(|(to_go, _)| to_go.0 >= SPLIT_WORTH.0)
-            .collect();
-        slow.sort_unstable();
+    fn split(&mut self, now: Millis, hungry: NodeNo, tail: &Tail) -> bool {
         let mut any = false;
-        for (_, no) in slow.into_iter().take(most) {
-            if let Some((id, at)) = self.half_of(now, no, hungry) {
-                self.want_back(no, id, at);
+        let others = tail.slow.iter().filter(|no| **no != hungry);
+        for no in others.take(tail.most) {
+            if let Some((id, at)) = self.half_of(now, *no, hungry, &tail.stock) {
+                self.want_back(*no, id, at);
                 any = true;
             }
         }
@@ -94,7 +135,13 @@ impl Reign {
     }
 
     /// The node's grant with most tracks that it has not begun, and the ordinal from which on they are wanted back.
-    fn half_of(&self, now: Millis, no: NodeNo, hungry: NodeNo) -> Option<(GrantId, Ordinal)> {
+    fn half_of(
+        &self,
+        now: Millis,
+        no: NodeNo,
+        hungry: NodeNo,
+        stock: &Stock,
+    ) -> Option<(GrantId, Ordinal)> {
         let node = self.nodes.get(&no)?;
         if node
             .holdings
@@ -111,7 +158,7 @@ impl Reign {
         let own = node
             .holdings
             .keys()
-            .filter(|id| self.could_take(now, hungry, **id) && !tried(id));
+            .filter(|id| self.could_take(now, hungry, **id, stock) && !tried(id));
         let id = *own.max_by_key(|id| (self.not_begun(no, **id), **id))?;
         let left = self.tracks_not_begun(no, id)?;
         let kept = usize::try_from(left.len() / 2).ok()?;
@@ -139,12 +186,13 @@ impl Reign {
     }
 
     /// Whether a node could take what another one holds beside what its tenant has.
-    fn could_take(&self, now: Millis, no: NodeNo, id: GrantId) -> bool {
-        self.could_run(now, no, id) && self.quota_reached(id.job).is_none()
+    fn could_take(&self, now: Millis, no: NodeNo, id: GrantId, stock: &Stock) -> bool {
+        self.could_run(now, no, id) && self.quota_reached(stock, id.job).is_none()
     }
 
     /// Whether a node could take what another one loses: the quota that it fills is free again then.
     fn could_run(&self, now: Millis, no: NodeNo, id: GrantId) -> bool {
+        self.looks.one();
         let (Some(node), Some(job)) = (self.nodes.get(&no), self.jobs.get(&id.job)) else {
             return false;
         };

@@ -10,6 +10,7 @@ use crate::{Caller, Commit, JobKey, NodeKey, Revision, RevocationKey};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use types::{Attempt, Code, Millis, Ordinal, Range, ShardId, TenantId, TrackSet};
 
 /// One job.
@@ -139,6 +140,12 @@ impl Core {
         (grant.tenant == node.tenant && grant.node == node.node).then_some(&job.key.tenant)
     }
 
+    /// Jobs and grants that this reign has looked at so far to decide who is served with what: its work, by no clock.
+    #[must_use]
+    pub fn looks(&self) -> u64 {
+        self.leading().map_or(0, |reign| reign.looks.count())
+    }
+
     /// The nodes of a tenant, by name.
     pub fn nodes<'a>(
         &'a self,
@@ -216,12 +223,19 @@ impl Core {
         records
     }
 
-    /// Changes that would have broken an invariant and were not written, by invariant. Empty, or there is a bug.
+    /// Changes that would have broken an invariant and were not made, and records that did not agree with what is held of them,
+    /// by invariant: those of [`Invariant::COUNTED`]. Empty, or there is a bug.
     #[must_use]
     pub fn violations(&self) -> BTreeMap<Invariant, u64> {
-        self.leading()
-            .map(|reign| reign.violations.clone())
-            .unwrap_or_default()
+        let Some(reign) = self.leading() else {
+            return BTreeMap::new();
+        };
+        let mut counted = reign.violations.clone();
+        let orphans = reign.orphans_named.load(Ordering::Relaxed);
+        if orphans > 0 {
+            *counted.entry(Invariant::I6).or_default() += orphans;
+        }
+        counted
     }
 
     /// Changes of records that this reign knows to be stored: as many lines as the audit trail has of it.

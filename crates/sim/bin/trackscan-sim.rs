@@ -34,7 +34,8 @@ enum Command {
         /// Threads
         #[arg(long, default_value_t = 2)]
         jobs: usize,
-        /// One seed in so many runs twice and must give the same log; each below seed 2,000, and then one in twenty
+        /// One seed in so many runs twice and must give the same log; unless given, every one of a slice that begins below seed 2,000, and one
+        /// in twenty of any other
         #[arg(long)]
         twice_every: Option<u64>,
         /// A file to which a line about these seeds is appended
@@ -122,7 +123,7 @@ fn main() -> Result<()> {
     }
 }
 
-/// Below it every seed runs twice.
+/// A slice that begins below it runs every seed twice.
 const ALL_TWICE: u64 = 2_000;
 
 /// Seeds that are run together.

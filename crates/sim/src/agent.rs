@@ -10,14 +10,14 @@ use agent_core::{
 };
 use scheduler::{Answer, Caller, Request};
 use types::{
-    Code, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, UnixMillis,
+    Code, DeviceKind, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage,
+    UnixMillis,
 };
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::bench::{Bench, Try};
 use crate::clock::Clock;
 use crate::depot::{DepotAsk, DepotBack};
-use crate::mutants::{self, ShellMutant};
 use crate::parts::Saved;
 use crate::truth::Row;
 use crate::words;
@@ -34,6 +34,14 @@ const PUT_DEADLINE: Millis = Millis(10_000);
 pub(crate) struct Agent {
     pub(crate) node: NodeId,
     pub(crate) stages: Vec<Stage>,
+    /// What each of its devices is.
+    pub(crate) kind: DeviceKind,
+    /// What each of them has.
+    pub(crate) memory_bytes: u64,
+    /// It has every bundle loaded before it is asked for one.
+    pub(crate) preloaded: bool,
+    /// Bundles that it ever said it has loaded.
+    pub(crate) claimed: BTreeSet<Digest>,
     /// Of the version before.
     pub(crate) older: bool,
     pub(crate) life: u64,
@@ -80,7 +88,7 @@ enum Wait {
     Join,
     Pull(Session, PullNo, Millis),
     Beat(Session, u64, Millis),
-    Commit(PartNo),
+    Commit(PartNo, Session),
     Leave,
     Put(PartNo),
 }
@@ -90,6 +98,10 @@ impl Agent {
         Self {
             node,
             stages,
+            kind: DeviceKind::Cpu,
+            memory_bytes: 1 << 30,
+            preloaded: false,
+            claimed: BTreeSet::new(),
             older: false,
             life: 0,
             up: false,
@@ -110,6 +122,11 @@ impl Agent {
             rows: BTreeMap::new(),
             parts: BTreeMap::new(),
         }
+    }
+
+    /// The coordinator that it asks.
+    pub(crate) const fn guess(&self) -> usize {
+        self.guess
     }
 
     pub(crate) fn shown(&self, now: Millis) -> Millis {
@@ -327,8 +344,11 @@ impl World {
     fn pull(&mut self, who: usize, call: &PullCall) {
         let one = &self.agents[who];
         let wait = Wait::Pull(call.session, call.number, one.shown(self.now));
-        let request = asks::pull(one, call);
-        self.call_from(who, wait, request);
+        let pull = asks::pull(one, call);
+        self.agents[who]
+            .claimed
+            .extend(pull.bundles.iter().copied());
+        self.call_from(who, wait, Request::Pull(pull));
     }
 
     fn beat(&mut self, who: usize, call: &BeatCall) {
@@ -351,7 +371,7 @@ impl World {
             return;
         };
         let request = Request::Commit(asks::commit(one, saved, session));
-        self.call_from(who, Wait::Commit(part), request);
+        self.call_from(who, Wait::Commit(part, session), request);
     }
 
     /// Puts a part's objects, and waits for storage to say so.
@@ -362,7 +382,7 @@ impl World {
         let objects: Vec<Rc<_>> = saved.objects.clone();
         let no = self.wait_for(who, Wait::Put(part), PUT_DEADLINE);
         let life = self.agents[who].life;
-        let ask = crate::depot::DepotAsk::PutPart(objects);
+        let ask = DepotAsk::PutPart(objects);
         self.ask_depot(Who::Agent(who), life, no, ask);
     }
 
@@ -371,7 +391,8 @@ impl World {
             return;
         };
         let stored = matches!(back, DepotBack::Part(true));
-        self.tell_agent(who, Event::PartWritten { part, stored });
+        let outcome = stored.then_some(()).ok_or(Code::StorageUnavailable);
+        self.tell_agent(who, Event::PartWritten { part, outcome });
     }
 
     fn agent_overdue(&mut self, who: usize, no: u64) {
@@ -379,8 +400,8 @@ impl World {
             return;
         };
         if let Wait::Put(part) = wait {
-            let stored = false;
-            return self.tell_agent(who, Event::PartWritten { part, stored });
+            let outcome = Err(Code::StorageUnavailable);
+            return self.tell_agent(who, Event::PartWritten { part, outcome });
         }
         self.next_guess(who);
         self.answered(who, wait, Err(CallError::Unanswered));
@@ -428,8 +449,9 @@ impl World {
                     answer,
                 }
             }
-            Wait::Commit(part) => {
+            Wait::Commit(part, session) => {
                 self.clean_up(who, part, &answer);
+                self.maybe_made_again(who, part, session, &answer);
                 let answer = answer.map(|answer| wire::committed(&answer));
                 Event::Committed { part, answer }
             }
@@ -437,22 +459,6 @@ impl World {
             Wait::Put(_) => return,
         };
         self.tell_agent(who, event);
-    }
-
-    /// What no agent does: removes what an answer calls superseded.
-    fn clean_up(&mut self, who: usize, part: PartNo, answer: &Result<Answer, CallError>) {
-        let late = match answer {
-            Ok(Answer::Committed(committed)) => {
-                committed.outcome == scheduler::CommitOutcome::Superseded
-            }
-            Ok(_) | Err(_) => false,
-        };
-        let saved = self.agents[who].parts.get(&part);
-        if let Some(saved) = saved.filter(|_| late && mutants::on(ShellMutant::SupersededDeleted)) {
-            let paths = saved.objects.iter().map(|object| object.path()).collect();
-            let life = self.agents[who].life;
-            self.ask_depot(Who::Agent(who), life, 0, DepotAsk::Delete(paths));
-        }
     }
 
     fn note_granted(&mut self, who: usize, asked: Millis, answer: &Answer) {

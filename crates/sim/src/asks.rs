@@ -6,27 +6,27 @@ use scheduler::{
     AgentInfo, Beat, Canary, CanaryVerdict, Cause, Commit, Held, PartClaim, Pull, Released,
     Request, WorkerDeath,
 };
-use types::{Device, DeviceKind, Ledger, Session, ShardId, Stage, StageUse};
+use types::{Device, Ledger, Session, ShardId, Stage, StageUse};
 
 use crate::agent::Agent;
 use crate::depot::Object;
 use crate::parts::Saved;
-use crate::truth::{GENERATION, Row};
+use crate::truth::{self, GENERATION, Row};
 
 /// Device time that a track is said to have cost: what the core takes one to cost before it knows.
 pub(crate) const TRACK_US: u64 = 1_000_000;
 
 pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
     let devices = (0..).zip(&agent.bench).map(|(index, _)| Device {
-        kind: DeviceKind::Cpu,
+        kind: agent.kind,
         index,
-        name: String::from("cpu"),
-        memory_bytes: 1 << 30,
+        name: agent.kind.to_string(),
+        memory_bytes: agent.memory_bytes,
     });
     AgentInfo {
         node: agent.node.clone(),
         nonce: agent.nonce,
-        version: String::from(if agent.older { "0.0.9" } else { "0.1.0" }),
+        version: String::from("0.1.0"),
         devices: devices.collect(),
         stages: agent.stages.clone(),
         sources: Vec::new(),
@@ -35,19 +35,19 @@ pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
     }
 }
 
-pub(crate) fn pull(agent: &Agent, call: &PullCall) -> Request {
-    Request::Pull(Pull {
+pub(crate) fn pull(agent: &Agent, call: &PullCall) -> Pull {
+    let bundles = match agent.preloaded {
+        true => truth::bundles().to_vec(),
+        false => call.bundles.clone(),
+    };
+    Pull {
         node: agent.node.clone(),
         session: call.session,
         number: call.number,
-        tracks_per_1000_s: call.tracks_per_1000_s.filter(|_| !agent.older),
+        tracks_per_1000_s: call.tracks_per_1000_s,
         want_tracks: call.want_tracks,
-        bundles: if agent.older {
-            Vec::new()
-        } else {
-            call.bundles.clone()
-        },
-    })
+        bundles,
+    }
 }
 
 pub(crate) fn beat(agent: &Agent, call: &BeatCall) -> Request {
@@ -55,18 +55,19 @@ pub(crate) fn beat(agent: &Agent, call: &BeatCall) -> Request {
         node: agent.node.clone(),
         session: call.session,
         number: call.number,
-        held: call.held.iter().map(|held| hold(agent, held)).collect(),
+        held: call.held.iter().map(hold).collect(),
         released: call.released.iter().map(released).collect(),
         devices_out: call
             .devices_out
             .iter()
-            .map(|(device, code)| (device_name(*device), *code))
+            .map(|(device, code)| (device_name(agent, *device), *code))
             .collect(),
+        storage_trouble: call.storage_trouble.filter(|_| !agent.older),
         draining: call.draining,
     })
 }
 
-fn hold(agent: &Agent, held: &agent_core::Held) -> Held {
+fn hold(held: &agent_core::Held) -> Held {
     let deaths = held.deaths.iter().map(|death| WorkerDeath {
         number: death.number,
         tracks: death.tracks.clone(),
@@ -76,7 +77,7 @@ fn hold(agent: &Agent, held: &agent_core::Held) -> Held {
         shard: held.key.shard,
         attempt: held.key.attempt,
         in_hand: held.in_hand.clone(),
-        yielded_at: held.yielded_at.filter(|_| !agent.older),
+        yielded_at: held.yielded_at,
         deaths: deaths.collect(),
         unflushed: held.unflushed,
     }
@@ -96,8 +97,8 @@ fn released(released: &agent_core::Released) -> Released {
     }
 }
 
-pub(crate) fn device_name(device: DeviceNo) -> String {
-    format!("cpu:{}", device.0)
+pub(crate) fn device_name(agent: &Agent, device: DeviceNo) -> String {
+    format!("{}:{}", agent.kind, device.0)
 }
 
 /// The same claim each time: all of it follows from what was saved.
@@ -115,18 +116,22 @@ pub(crate) fn commit(agent: &Agent, saved: &Saved, session: Session) -> Commit {
         parts: saved
             .objects
             .iter()
-            .map(|object| claim(object, saved.device))
+            .map(|object| {
+                claim(
+                    object,
+                    saved.device.map(|device| device_name(agent, device)),
+                )
+            })
             .collect(),
     }
 }
 
 /// What a part claims of one of its objects.
-pub(crate) fn claim(object: &Object, device: Option<DeviceNo>) -> PartClaim {
+pub(crate) fn claim(object: &Object, device: Option<String>) -> PartClaim {
     let stage = match object.shard {
         ShardId::Root(_) => Stage::Screen,
         ShardId::Escalation { .. } => Stage::Residual,
     };
-    let device = device.map(device_name);
     let rows = object.rows.len() as u64;
     let unscannable = |(_, row): &&(u32, Row)| matches!(row, Row::Unscannable(_));
     let failed = object.rows.iter().filter(unscannable).count() as u64;

@@ -28,7 +28,7 @@ impl World {
         let one = &self.coordinators[who];
         let leads = one.core.leads().is_some_and(|epoch| {
             // One of an older generation, or deposed, believes what was.
-            one.generation == self.generation && self.shelf.epoch() == Some(epoch)
+            !self.is_of_the_past(who) && self.shelf.epoch() == Some(epoch)
         });
         if !leads {
             return;

@@ -35,7 +35,9 @@ pub(crate) struct Coordinator {
     pub(crate) up: bool,
     pub(crate) frozen: Option<Millis>,
     pub(crate) clock: Clock,
-    /// The generation that it was started for.
+    /// Of the version before.
+    pub(crate) older: bool,
+    /// The generation that the store was in as it began to lead.
     pub(crate) generation: Generation,
     pub(crate) core: Core,
     policy: Config,
@@ -73,6 +75,7 @@ impl Coordinator {
             up: false,
             frozen: None,
             clock,
+            older: false,
             generation: GENERATION,
             core: Core::with_config(policy.clone()),
             policy,
@@ -136,7 +139,7 @@ impl World {
         match timer {
             Timer::Start => {
                 self.coordinators[who].up = true;
-                self.coordinators[who].generation = self.generation;
+                self.coordinators[who].older = self.dice.happens(self.mix.rolled_back);
                 let at = self.now + Millis(self.dice.between(1, 300));
                 self.coordinator_timer(who, at, Timer::Lead);
                 self.plan_sweep(who);
@@ -261,6 +264,8 @@ impl World {
         }
         one.reign = Some(epoch);
         one.kept = asked;
+        // The shell reads it from the store that it leads.
+        one.generation = self.generation;
         let generation = one.generation;
         self.tell_coordinator(who, Event::Led { epoch, generation });
     }
@@ -382,10 +387,12 @@ impl World {
             return self.violated("H6", format!("call {} of c{who} is answered twice", call.0));
         };
         // What one of an older generation says is the past's.
-        if self.coordinators[who].generation == self.generation {
+        let past = self.is_of_the_past(who);
+        if !past {
             self.judge_answer(&claim, &answer);
         }
         if let Ok(Answer::Beaten(beaten)) = &answer
+            && !past
             && self.coordinators[who].reign == self.shelf.epoch()
         {
             self.judge_renewals(beaten);
@@ -396,6 +403,7 @@ impl World {
 
     fn stepped_down(&mut self, who: usize, reason: &StepDown) {
         self.judge_core(who);
+        let past = self.is_of_the_past(who);
         let one = &mut self.coordinators[who];
         one.reign = None;
         let open = one.calls.len();
@@ -405,7 +413,10 @@ impl World {
                 format!("c{who} steps down with {open} calls unanswered"),
             );
         }
-        if let StepDown::Unreadable { key, cause } = reason {
+        // Under one of the past the store was set back, and it may find so.
+        if let StepDown::Unreadable { key, cause } = reason
+            && !past
+        {
             self.violated("H5", format!("c{who} finds `{key}` unreadable: {cause}"));
         }
         // The process may end with its reign, or stand by for another.

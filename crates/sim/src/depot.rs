@@ -105,6 +105,9 @@ pub(crate) enum DepotBack {
     Listed(Vec<PartPath>),
 }
 
+/// A manifest as it was written, with the name that it was written under.
+type Manifest = (ManifestName, Rc<ManifestPlan>);
+
 /// Storage.
 #[derive(Debug, Default)]
 pub(crate) struct Depot {
@@ -112,11 +115,20 @@ pub(crate) struct Depot {
     parts: BTreeMap<PartPath, (Rc<Object>, bool)>,
     /// Parts that were read back whole.
     shown: BTreeSet<PartPath>,
-    manifests: BTreeMap<(JobKey, ManifestName), Rc<ManifestPlan>>,
-    pub(crate) marked: BTreeSet<JobKey>,
-    pub(crate) revoked: BTreeMap<RevocationKey, RevocationRecord>,
+    /// By where they stand, with the name that their bytes deserve.
+    manifests: BTreeMap<(JobKey, ManifestName), Stored<Manifest>>,
+    /// Jobs that are marked as cancelled.
+    marked: BTreeMap<JobKey, Stored<()>>,
+    revoked: BTreeMap<RevocationKey, Stored<RevocationRecord>>,
     pub(crate) down_until: Millis,
     pub(crate) full_until: Millis,
+}
+
+/// An object, and whether its bytes are those that were meant.
+#[derive(Clone, Debug)]
+struct Stored<T> {
+    what: T,
+    whole: bool,
 }
 
 /// What becomes of a put.
@@ -127,6 +139,26 @@ enum Fate {
     Unheard,
     Late,
     Refused,
+}
+
+/// Puts an object where none stands that is whole; whether a whole one stands there now.
+fn put_where_none<K: Ord, T>(objects: &mut BTreeMap<K, Stored<T>>, key: K, what: T, whole: bool) {
+    let stands = objects.get(&key).is_some_and(|stored| stored.whole);
+    if !stands {
+        objects.insert(key, Stored { what, whole });
+    }
+}
+
+/// Where a manifest stands.
+fn manifest_path(name: ManifestName) -> ManifestName {
+    match mutants::on(ShellMutant::ManifestPathKept) {
+        true => ManifestName {
+            generation: GENERATION,
+            sha256: Digest::of(b""),
+            ..name
+        },
+        false => name,
+    }
 }
 
 /// Paths in one page of a listing: a few, so that a sweep sees more than one moment.
@@ -156,11 +188,34 @@ impl Depot {
         }
     }
 
+    /// Puts a part that stands there whole, and is seen to.
+    pub(crate) fn put_aside(&mut self, object: &Rc<Object>) {
+        self.put(object, true, false);
+        self.read_back(object);
+    }
+
     /// The manifest of that name.
     pub(crate) fn manifest(&self, job: &JobKey, name: ManifestName) -> Option<&Rc<ManifestPlan>> {
-        let found = self.manifests.iter();
-        let mut found = found.filter(|((of, stands), _)| of == job && *stands == name);
-        found.next().map(|(_, plan)| plan)
+        let found = self.manifests.get(&(job.clone(), manifest_path(name)));
+        let found = found.filter(|stored| stored.whole && stored.what.0.sha256 == name.sha256);
+        found.map(|stored| &stored.what.1)
+    }
+
+    /// Whether a job is marked as cancelled.
+    pub(crate) fn is_marked(&self, job: &JobKey) -> bool {
+        self.marked.get(job).is_some_and(|stored| stored.whole)
+    }
+
+    /// What is said to be revoked.
+    pub(crate) fn revocations(&self) -> impl Iterator<Item = &RevocationRecord> {
+        let whole = self.revoked.values().filter(|stored| stored.whole);
+        whole.map(|stored| &stored.what)
+    }
+
+    /// Whether an object says what a revocation revokes.
+    pub(crate) fn is_revoked(&self, revocation: &RevocationKey) -> bool {
+        let found = self.revoked.get(revocation);
+        found.is_some_and(|stored| stored.whole)
     }
 
     /// The manifest of a job in the paths of a generation.
@@ -169,9 +224,13 @@ impl Depot {
         job: &JobKey,
         generation: Generation,
     ) -> Option<(ManifestName, &Rc<ManifestPlan>)> {
-        let found = self.manifests.iter();
-        let mut found = found.filter(|((of, name), _)| (of, name.generation) == (job, generation));
-        found.next().map(|((_, name), plan)| (*name, plan))
+        let kept = mutants::on(ShellMutant::ManifestPathKept);
+        let mut found = self.manifests.iter().filter(|((of, name), stored)| {
+            of == job && stored.whole && (kept || name.generation == generation)
+        });
+        let (_, stored) = found.next()?;
+        let (name, plan) = &stored.what;
+        Some((*name, plan))
     }
 
     /// Copies a manifest to the paths of another generation, byte for byte.
@@ -179,7 +238,8 @@ impl Depot {
         let generation = to;
         let copied = ManifestName { generation, ..name };
         if let Some(plan) = self.manifest(job, name).cloned() {
-            self.manifests.insert((job.clone(), copied), plan);
+            let at = (job.clone(), manifest_path(copied));
+            put_where_none(&mut self.manifests, at, (copied, plan), true);
         }
     }
 
@@ -293,8 +353,10 @@ impl World {
 
     fn put_marker(&mut self, job: &JobKey) -> Result<(), Code> {
         let (fate, code) = self.put_fate();
+        let marked = &mut self.depot.marked;
         match fate {
-            Fate::Done | Fate::Flipped | Fate::Unheard => _ = self.depot.marked.insert(job.clone()),
+            Fate::Done | Fate::Unheard => put_where_none(marked, job.clone(), (), true),
+            Fate::Flipped => put_where_none(marked, job.clone(), (), false),
             Fate::Late => self.later(DepotAsk::Mark(job.clone())),
             Fate::Refused => {}
         }
@@ -310,8 +372,9 @@ impl World {
         let (fate, code) = self.put_fate();
         match fate {
             Fate::Done | Fate::Flipped | Fate::Unheard => {
+                let whole = fate != Fate::Flipped;
                 let revoked = &mut self.depot.revoked;
-                revoked.insert(revocation.clone(), record.clone());
+                put_where_none(revoked, revocation.clone(), record.clone(), whole);
             }
             Fate::Late => {
                 let (revocation, record) = (revocation.clone(), Box::new(record.clone()));
@@ -332,15 +395,21 @@ impl World {
             generation: plan.generation,
             sha256,
         };
+        let whole = fate != Fate::Flipped;
         match fate {
-            Fate::Done | Fate::Unheard => {
+            Fate::Done | Fate::Unheard | Fate::Flipped => {
                 self.judge_manifest(plan);
-                let key = (job.clone(), name);
-                self.depot.manifests.insert(key, plan.clone());
+                let at = (job.clone(), manifest_path(name));
+                let manifests = &mut self.depot.manifests;
+                // At a path that other bytes may have, what comes last stands.
+                if mutants::on(ShellMutant::ManifestPathKept) {
+                    manifests.remove(&at);
+                }
+                put_where_none(manifests, at, (name, plan.clone()), whole);
+                self.judge_result_stands(&job);
             }
             Fate::Late => self.later(DepotAsk::PutManifest(plan.clone())),
-            // What is damaged is no manifest, and is put again.
-            Fate::Flipped | Fate::Refused => {}
+            Fate::Refused => {}
         }
         let done = fate == Fate::Done || mutants::on(ShellMutant::ManifestSkipped);
         DepotBack::Manifest(job, done.then_some(name).ok_or(code))

@@ -94,8 +94,9 @@ impl World {
         let kinds: Vec<Kind> = enabled.filter(|(_, on)| **on).map(|(k, _)| *k).collect();
         if let Some(kind) = self.dice.one_of(&kinds) {
             self.log.line(self.now, format_args!("fault {kind:?}"));
-            self.tally.faults += 1;
-            self.strike(kind);
+            if self.strike(kind) {
+                self.tally.faults += 1;
+            }
             self.back_up();
         }
         self.plan_fault();
@@ -111,74 +112,93 @@ impl World {
         Millis(self.dice.between(10, most))
     }
 
-    fn strike(&mut self, kind: Kind) {
+    /// Whether it hit anything that was not so already.
+    fn strike(&mut self, kind: Kind) -> bool {
         let until = self.now + self.span();
         let agent = self.dice.index(self.agents.len());
         let coordinator = self.dice.index(self.coordinators.len());
         match kind {
             Kind::CrashAgent => {
                 let back_in = self.span();
+                let up = self.agents[agent].up;
                 self.crash_agent(agent, back_in);
+                up
             }
             Kind::FreezeAgent => self.freeze(Who::Agent(agent), until),
-            Kind::CutAgent => self.cut_agent(agent, until),
+            Kind::CutAgent => {
+                self.cut_agent(agent, until);
+                true
+            }
             Kind::CrashCoordinator => {
                 let back_in = self.span();
+                let up = self.coordinators[coordinator].up;
                 self.crash_coordinator(coordinator, back_in);
+                up
             }
             Kind::FreezeCoordinator => self.freeze(Who::Coordinator(coordinator), until),
             Kind::CutFromStore => self.cut(Who::Coordinator(coordinator), Who::Store, until),
             Kind::CutFromStorage => {
                 let sides = [Who::Coordinator(coordinator), Who::Agent(agent)];
                 let side = sides[self.dice.index(2)];
-                self.cut(side, Who::Storage, until);
+                self.cut(side, Who::Storage, until)
             }
-            Kind::LeaderFlap => {
-                if let Some(epoch) = self.shelf.epoch() {
-                    let epoch = store_model::Revision(epoch.0);
-                    self.shelf.model.resign(self.now, LEADER, epoch);
-                }
-            }
+            Kind::LeaderFlap => self.shelf.epoch().is_some_and(|epoch| {
+                let epoch = store_model::Revision(epoch.0);
+                self.shelf.model.resign(self.now, LEADER, epoch)
+            }),
             Kind::Deposed => self.depose(),
-            Kind::StoreDown => self.shelf.down_until = until,
-            Kind::StoreFull => self.shelf.full_until = until,
-            Kind::StorageDown => self.depot.down_until = until,
-            Kind::StorageFull => self.depot.full_until = until,
+            Kind::StoreDown => longer(&mut self.shelf.down_until, until),
+            Kind::StoreFull => longer(&mut self.shelf.full_until, until),
+            Kind::StorageDown => longer(&mut self.depot.down_until, until),
+            Kind::StorageFull => longer(&mut self.depot.full_until, until),
             Kind::Compaction => {
                 let revision = self.shelf.model.revision();
                 self.shelf.model.compact(revision);
+                revision.0 > 0
             }
             Kind::KilledWorker => self.kill_worker(agent),
             Kind::SickDevice => {
                 let now = self.now;
-                if let Some(bench) = self.unspared(agent) {
-                    bench.sick_from = bench.sick_from.or(Some(now));
-                }
+                let device = self
+                    .unspared(agent)
+                    .filter(|bench| bench.sick_from.is_none());
+                device.is_some_and(|bench| {
+                    bench.sick_from = Some(now);
+                    true
+                })
             }
             Kind::LostDevice => {
-                if let Some(bench) = self.unspared(agent) {
+                let device = self.unspared(agent).filter(|bench| !bench.gone);
+                device.is_some_and(|bench| {
                     bench.gone = true;
-                }
+                    true
+                })
             }
-            Kind::LostDevices if agent != 0 => {
-                let benches = self.agents[agent].bench.iter_mut();
-                benches.for_each(|bench| bench.gone = true);
-            }
-            Kind::LostDevices => {}
+            Kind::LostDevices => self.lose_devices(agent),
             Kind::Restore => self.restore(),
         }
     }
 
+    /// All devices of any node but the first go.
+    fn lose_devices(&mut self, agent: usize) -> bool {
+        let benches = self.agents[agent].bench.iter_mut();
+        let mut there = benches.filter(|bench| agent != 0 && !bench.gone).peekable();
+        let struck = there.peek().is_some();
+        there.for_each(|bench| bench.gone = true);
+        struck
+    }
+
     /// The leader goes on alone: another leads, and it is not told.
-    fn depose(&mut self) {
+    fn depose(&mut self) -> bool {
         let leads = self.shelf.epoch();
         let mut all = self.coordinators.iter();
         let Some(who) = all.position(|one| leads.is_some() && one.reign == leads) else {
-            return;
+            return false;
         };
         self.mix.stubborn = true;
         let until = self.now + Millis(self.dice.between(10_000, 60_000));
         self.links.cut(Who::Coordinator(who), Who::Store, until);
+        true
     }
 
     /// A device of any node but the first, which keeps sound ones, so that there is a way to the end.
@@ -188,32 +208,35 @@ impl World {
         bench.filter(|_| agent != 0)
     }
 
-    fn kill_worker(&mut self, agent: usize) {
+    fn kill_worker(&mut self, agent: usize) -> bool {
         let device = self.dice.index(self.agents[agent].bench.len());
-        if self.kills < KILLS_MAX && self.agents[agent].up {
+        let may = self.kills < KILLS_MAX && self.agents[agent].up;
+        if may {
             self.kills += 1;
             let device = DeviceNo(u32::try_from(device).unwrap_or(0));
             self.worker_dies(agent, device, Death::Killed);
         }
+        // The death of a worker counts by itself.
+        false
     }
 
-    fn freeze(&mut self, who: Who, until: Millis) {
+    fn freeze(&mut self, who: Who, until: Millis) -> bool {
         let clock_stood = self.dice.happens(3_000);
         let now = self.now;
-        let (frozen, life) = match who {
+        let (frozen, life, up) = match who {
             Who::Agent(at) => {
                 self.accuse_held(at);
                 let one = &mut self.agents[at];
-                (&mut one.frozen, one.life)
+                (&mut one.frozen, one.life, one.up)
             }
             Who::Coordinator(at) => {
                 let one = &mut self.coordinators[at];
-                (&mut one.frozen, one.life)
+                (&mut one.frozen, one.life, one.up)
             }
-            Who::Client | Who::Store | Who::Storage => return,
+            Who::Client | Who::Store | Who::Storage => return false,
         };
         if frozen.is_some() {
-            return;
+            return false;
         }
         *frozen = Some(until);
         let relief = Relief::Thaw {
@@ -223,6 +246,7 @@ impl World {
             clock_stood,
         };
         self.agenda.plan(until, Happening::Relief(relief));
+        up
     }
 
     pub(crate) fn relieve(&mut self, relief: Relief) {
@@ -273,7 +297,7 @@ impl World {
     }
 
     /// Cuts a link in one direction or both.
-    fn cut(&mut self, from: Who, to: Who, until: Millis) {
+    fn cut(&mut self, from: Who, to: Who, until: Millis) -> bool {
         let how = self.dice.below(3);
         if how != 0 {
             self.links.cut(from, to, until);
@@ -281,6 +305,7 @@ impl World {
         if how != 1 {
             self.links.cut(to, from, until);
         }
+        true
     }
 
     /// Cuts an agent from one coordinator or all.
@@ -322,4 +347,11 @@ impl World {
             .for_each(|one| one.frozen = None);
         self.end_the_old();
     }
+}
+
+/// Lets something last until then, where it would not; whether it would not.
+fn longer(until: &mut Millis, to: Millis) -> bool {
+    let longer = *until < to;
+    *until = to.max(*until);
+    longer
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use types::Millis;
 
 use crate::agenda::{Happening, Message, Who};
+use crate::before;
 use crate::world::World;
 
 /// Which directions are cut, and until when.
@@ -43,8 +44,11 @@ impl World {
         Millis(self.dice.between(1, most))
     }
 
-    /// Sends a message, once, twice or not at all.
-    pub(crate) fn send(&mut self, from: Who, to: Who, message: Message) {
+    /// Sends a message, once, twice or not at all, in words that both sides know.
+    pub(crate) fn send(&mut self, from: Who, to: Who, mut message: Message) {
+        if self.is_older(from) || self.is_older(to) {
+            before::known(&mut message);
+        }
         if !self.links.passes(from, to, self.now) {
             return;
         }

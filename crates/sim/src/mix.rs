@@ -41,6 +41,10 @@ pub(crate) struct Mix {
     pub(crate) tenants: usize,
     /// Live grants that one tenant may have; no bound where 0.
     pub(crate) grants_max: u32,
+    /// Tracks without a row that one tenant may have in live grants; no bound where 0.
+    pub(crate) tracks_max: u64,
+    /// Jobs of one tenant that are given work at once; no bound where 0.
+    pub(crate) jobs_max: u32,
     /// Work that one answer to a pull aims at.
     pub(crate) grant_work: Millis,
     /// Mean time between two looks of a coordinator for orphans; none where 0.
@@ -49,8 +53,14 @@ pub(crate) struct Mix {
     pub(crate) orphan_age: Millis,
     /// Failed rows of a published job are submitted again.
     pub(crate) retried: u32,
-    /// Agents of the version before: they neither say what they have loaded nor how fast they are, nor yield.
+    /// Agents of the version before.
     pub(crate) older: u32,
+    /// A node makes again what counts already, under another name, and commits it.
+    pub(crate) misuse: u32,
+    /// Jobs ask for devices of a kind, with so much memory, or with their bundle loaded.
+    pub(crate) demanding: u32,
+    /// A coordinator that starts is of the version before, whichever it was until then.
+    pub(crate) rolled_back: u32,
     /// Somebody revokes what made an escalation shard as a part of it counts.
     pub(crate) regret: u32,
     /// Nothing happens but work, and shares must be even.
@@ -142,11 +152,16 @@ impl Mix {
             copied: false,
             tenants: 1,
             grants_max: 0,
+            tracks_max: 0,
+            jobs_max: 0,
             grant_work: Config::default().grant_work,
             sweep_every: Millis(10_000),
             orphan_age: Millis(20_000),
             retried: 0,
             older: 0,
+            misuse: 0,
+            demanding: 0,
+            rolled_back: 0,
             regret: 0,
             quiet: false,
             regretful: false,
@@ -205,12 +220,12 @@ impl Mix {
 
     /// The policy of the coordinators.
     pub(crate) fn policy(&self) -> Config {
-        let grants_max = (self.grants_max > 0).then_some(self.grants_max);
         Config {
             grant_work: self.grant_work,
             quota: Quota {
-                grants_max,
-                ..Quota::default()
+                grants_max: (self.grants_max > 0).then_some(self.grants_max),
+                tracks_max: (self.tracks_max > 0).then_some(self.tracks_max),
+                jobs_max: (self.jobs_max > 0).then_some(self.jobs_max),
             },
             ..Config::default()
         }
@@ -245,11 +260,16 @@ impl Mix {
             copied: dice.happens(1_000),
             tenants: 1 + usize::from(dice.happens(4_000)),
             grants_max: u32::try_from(maybe(dice, 2_000, 6)).unwrap_or(0),
+            tracks_max: maybe(dice, 2_000, 20),
+            jobs_max: u32::try_from(maybe(dice, 2_000, 2)).unwrap_or(0),
             grant_work: Millis(dice.between(1_000, 120_000)),
             sweep_every: Millis(maybe(dice, 6_000, 20) * 500),
             orphan_age: Millis(dice.between(1_000, 20_000)),
             retried: odds(dice, 8_000),
             older: odds(dice, 4_000),
+            misuse: odds(dice, 2_000),
+            demanding: odds(dice, 8_000),
+            rolled_back: odds(dice, 6_000),
             regret: odds(dice, 4_000),
             quiet: false,
             regretful: false,

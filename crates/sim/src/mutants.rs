@@ -22,6 +22,10 @@ pub enum ShellMutant {
     PathsKept,
     /// A restore does not raise the generation.
     GenerationKept,
+    /// A restored store counts its revisions from where it stands, and gives numbers again that were given before.
+    RevisionKept,
+    /// A manifest's path names its job and version alone, neither the generation nor what is in it.
+    ManifestPathKept,
 }
 
 impl ShellMutant {
@@ -36,6 +40,8 @@ impl ShellMutant {
         Self::SupersededDeleted,
         Self::PathsKept,
         Self::GenerationKept,
+        Self::RevisionKept,
+        Self::ManifestPathKept,
     ];
 }
 

@@ -152,7 +152,7 @@ impl World {
             }
             JobState::Cancelled(_) => {
                 self.tally.cancelled += 1;
-                let marked = self.depot.marked.contains(&job);
+                let marked = self.depot.is_marked(&job);
                 self.hold(marked, "I16", || {
                     format!("job {job} is cancelled without its marker")
                 });
@@ -290,11 +290,16 @@ impl World {
         let runs = state == Some(&JobState::Running);
         let what = format!("a track of {job} is granted while it is {state:?}");
         self.hold(runs, "I16", || what);
+        self.judge_requirements(job, shard, grant);
         self.note_share(job, shard, grant);
     }
 
     /// A core counts what it refused to write: any is a bug.
     pub(crate) fn judge_core(&mut self, who: usize) {
+        // Whose store was set back may see what no store shows.
+        if self.is_of_the_past(who) {
+            return;
+        }
         let found = self.coordinators[who].core.violations();
         let found: Vec<String> = found.iter().map(|(id, n)| format!("{id}: {n}")).collect();
         let what = found.join(", ");

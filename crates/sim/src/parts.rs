@@ -87,7 +87,7 @@ impl World {
         let from = held.as_ref().map_or(to, |held| held.since);
         let made = |device: DeviceNo| Made {
             stage,
-            device: asks::device_name(device),
+            device: asks::device_name(one, device),
             from,
             to,
         };

@@ -1,6 +1,7 @@
 //! Restores: an operator stops the coordinators, raises the generation, and has the records rebuilt by the real rule from what
-//! storage holds of the one before. The store begins anew, or comes back as it was some time ago. One old coordinator may be
-//! forgotten: it runs on, cut from the store, and still speaks to agents and to storage. And the judge of what was rebuilt.
+//! storage holds of the one before. The store begins anew, or comes back as it was some time ago; what was on its way to the store
+//! that was lost may land on the one that takes its place. One old coordinator may be forgotten: it runs on, speaks to agents and
+//! to storage, and reaches the store never, later or at once. And the judge of what was rebuilt.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use scheduler::record::{
     Closing, JobRecord, JobState, Part, RevocationRecord, ShardRecord, decode,
 };
 use scheduler::{JobKey, RecordKey, invariants};
-use store_model::{Op, Txn};
+use store_model::{Model, Op, Txn};
 use types::{ActorId, Digest, Epoch, Generation, Millis, ShardId, TrackSet, UnixMillis};
 
 use crate::agenda::Who;
@@ -24,8 +25,14 @@ use crate::world::World;
 const RESTORES_MAX: u32 = 2;
 /// How long operators need to restore.
 const TAKES: Millis = Millis(2_000);
-/// A forgotten coordinator stays cut from the store for longer than any run.
+/// Some forgotten coordinators stay cut from the store for longer than any run.
 const FOR_EVER: Millis = Millis(u64::MAX / 4);
+/// The others reach it after a while: before operators are done, or with the new generation well under way.
+const CUT_MAX: u64 = 30_000;
+/// Chance in ten thousand that a forgotten coordinator never reaches the restored store.
+const CUT_OFF: u32 = 4_000;
+/// Chance in ten thousand that what was on its way to the old store never lands on the restored one.
+const LATE_GONE: u32 = 4_000;
 /// Chance in ten thousand that a restore finds the store lost, and not as it was.
 const LOST: u32 = 5_000;
 
@@ -37,22 +44,22 @@ impl World {
         }
     }
 
-    pub(crate) fn restore(&mut self) {
+    /// Whether operators restored: they do so a few times in one run.
+    pub(crate) fn restore(&mut self) -> bool {
         if self.tally.restores >= u64::from(RESTORES_MAX) {
-            return;
+            return false;
         }
         self.tally.restores += 1;
         self.stop_coordinators();
         let lost = self.dice.happens(LOST);
         let backup = self.shelf.backup.clone().filter(|_| !lost);
-        self.shelf.model = backup.unwrap_or_default();
-        self.shelf.late.clear();
+        self.replace_store(backup.unwrap_or_default());
         let old = self.generation;
         let kept = mutants::on(ShellMutant::GenerationKept);
         let new = if kept { old } else { Generation(old.0 + 1) };
         let at = self.wall();
         let jobs = self.found_jobs(old);
-        let revocations: Vec<RevocationRecord> = self.depot.revoked.values().cloned().collect();
+        let revocations: Vec<RevocationRecord> = self.depot.revocations().cloned().collect();
         let rebuilt = rebuild((old, new), &jobs, &revocations, at);
         self.generation = new;
         for object in self.depot.parts_of(old) {
@@ -67,6 +74,21 @@ impl World {
             self.depot.copy_manifest(job, *name, new);
         }
         self.begin_generation(&rebuilt);
+        true
+    }
+
+    /// Another store stands where the old one stood: whoever asks from now on, and what is under way, finds this one.
+    fn replace_store(&mut self, mut by: Model) {
+        // An epoch is the revision that made a leadership: of two stores with one number each would have a leader of it.
+        if !mutants::on(ShellMutant::RevisionKept) {
+            by.go_on_above(self.shelf.model.revision());
+        }
+        by.take_late(&mut self.shelf.model);
+        if self.dice.happens(LATE_GONE) {
+            by.drop_all_late();
+            self.shelf.late.clear();
+        }
+        self.shelf.model = by;
     }
 
     /// All coordinators stop but perhaps one, which nobody thinks of.
@@ -74,9 +96,15 @@ impl World {
         let forgotten = self.dice.index(2 * self.coordinators.len());
         for who in 0..self.coordinators.len() {
             if who == forgotten && self.coordinators[who].up {
+                self.judge_core(who);
+                let until = if self.dice.happens(CUT_OFF) {
+                    FOR_EVER
+                } else {
+                    self.now + Millis(self.dice.below(CUT_MAX))
+                };
                 let (from, to) = (Who::Coordinator(who), Who::Store);
-                self.links.cut(from, to, FOR_EVER);
-                self.links.cut(to, from, FOR_EVER);
+                self.links.cut(from, to, until);
+                self.links.cut(to, from, until);
                 self.mix.stubborn = true;
             } else {
                 self.crash_coordinator(who, TAKES);
@@ -87,10 +115,16 @@ impl World {
     /// Once faults stop, no coordinator of an older generation goes on.
     pub(crate) fn end_the_old(&mut self) {
         for who in 0..self.coordinators.len() {
-            if self.coordinators[who].generation != self.generation {
+            if self.is_of_the_past(who) {
                 self.crash_coordinator(who, TAKES);
             }
         }
+    }
+
+    /// Whether a coordinator took up its reign in an older generation: what it says and does is the past's.
+    pub(crate) fn is_of_the_past(&self, who: usize) -> bool {
+        let one = &self.coordinators[who];
+        one.reign.is_some() && one.generation != self.generation
     }
 
     /// What storage holds of jobs whose specification was put: of all that anybody tried to submit.
@@ -110,7 +144,7 @@ impl World {
     ) -> FoundJob {
         let manifest = self.depot.manifest_of(&truth.key, old);
         let manifest = manifest.map(|(name, plan)| (name, plan.totals));
-        let marked = self.depot.marked.contains(&truth.key);
+        let marked = self.depot.is_marked(&truth.key);
         let closing = || Closing {
             by: ActorId::default(),
             at: UnixMillis(0),
@@ -200,7 +234,11 @@ impl World {
                     matches!(&is, Some(JobState::Published(now)) if now.sha256 == name.sha256)
                 }
                 JobState::Cancelled(_) => matches!(is, Some(JobState::Cancelled(_))),
-                JobState::Running | JobState::Paused | JobState::Publishing => is.is_some(),
+                // Of these only one that publishes can have a manifest.
+                JobState::Running | JobState::Paused => {
+                    matches!(is, Some(JobState::Running | JobState::Cancelled(_)))
+                }
+                JobState::Publishing => is.is_some(),
             };
             let what = format!("job {job} was {:?} and is rebuilt as {is:?}", was.state);
             self.hold(holds, "P4", || what);
@@ -231,7 +269,7 @@ impl World {
             self.hold(own, "H8", || {
                 format!("{name} was made for another escalation part")
             });
-            let covered = self.depot.revoked.values().any(|by| by.covers(part));
+            let covered = self.depot.revocations().any(|by| by.covers(part));
             self.hold(!covered, "H7", || {
                 format!("{name} is taken and was revoked")
             });

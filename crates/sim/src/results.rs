@@ -79,6 +79,18 @@ impl World {
         self.hold(publishes, "I16", || what);
     }
 
+    /// A manifest was put: where its job has a result, that is the one that it had.
+    pub(crate) fn judge_result_stands(&mut self, job: &JobKey) {
+        let state = self.oracle.jobs.get(job).map(|record| &record.state);
+        let Some(JobState::Published(name)) = state else {
+            return;
+        };
+        let stands = self.depot.manifest(job, *name).is_some();
+        self.hold(stands, "P4", || {
+            format!("the result of job {job} is written over by another")
+        });
+    }
+
     pub(crate) fn judge_published(&mut self, job: &JobKey, name: ManifestName) {
         let Some(plan) = self.depot.manifest(job, name).cloned() else {
             return self.violated(

@@ -20,7 +20,7 @@ impl World {
         let Some(record) = record else {
             return self.violated("H5", format!("revocation {revocation} is gone or damaged"));
         };
-        let marked = self.depot.revoked.contains_key(&revocation);
+        let marked = self.depot.is_revoked(&revocation);
         self.hold(marked, "H7", || {
             format!("revocation {revocation} is stored without its object")
         });

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scheduler::record::{Grant, JobState};
 use scheduler::{JobKey, invariants};
-use types::{NodeId, PullNo, Session, ShardId, TenantId, TrackSet};
+use types::{NodeId, PullNo, Session, ShardId, Stage, TenantId, TrackSet};
 
 use crate::asks::TRACK_US;
 use crate::world::World;
@@ -64,24 +64,65 @@ impl World {
         self.hold_to(invariants::shares_are_even(&had, grants_us), "a span ends");
     }
 
-    /// No tenant holds more than its quota, beside what answers under way to other nodes carry.
+    /// The node that a grant is given to is what its job asks for, and runs the stage.
+    pub(crate) fn judge_requirements(&mut self, job: &JobKey, shard: ShardId, grant: &Grant) {
+        let Some(record) = self.oracle.jobs.get(job) else {
+            return;
+        };
+        let (requires, bundle) = (record.requires, record.spec.bundle);
+        let stage = match shard {
+            ShardId::Root(_) => Stage::Screen,
+            ShardId::Escalation { .. } => Stage::Residual,
+        };
+        let mut named = self.agents.iter().filter(|one| one.node == grant.node);
+        let meets = named.any(|one| {
+            let kind = requires.device.is_none_or(|kind| kind == one.kind);
+            let loads = !requires.bundle_loaded || one.claimed.contains(&bundle);
+            kind && loads
+                && one.memory_bytes >= requires.memory_bytes
+                && one.stages.contains(&stage)
+        });
+        self.hold(meets, "R", || {
+            format!(
+                "{} gets tracks of {job}/{shard}, which asks for {requires:?}",
+                grant.node
+            )
+        });
+    }
+
+    /// No tenant holds more than its quotas, beside what answers under way to other nodes carry.
     pub(crate) fn judge_quotas(&mut self) {
-        let most = u64::from(self.mix.grants_max) * self.agents.len() as u64;
-        if most == 0 {
+        let nodes = self.agents.len() as u64;
+        let grants_most = u64::from(self.mix.grants_max) * nodes;
+        let tracks_most = self.mix.tracks_max * nodes;
+        if grants_most + tracks_most == 0 {
             return;
         }
         let open = |job: &JobKey| {
             let record = self.oracle.jobs.get(job);
             record.is_some_and(|record| record.state.is_open())
         };
-        let mut held: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        let mut held: BTreeMap<&TenantId, (u64, u64)> = BTreeMap::new();
         // What a closed job's records still list ended with the job.
         let shards = self.oracle.shards.iter().filter(|((job, _), _)| open(job));
-        for ((job, _), record) in shards {
-            *held.entry(&job.tenant).or_default() += record.grants.len() as u64;
+        for ((job, shard), record) in shards {
+            let extent = self.extent(job, *shard).unwrap_or_default();
+            let free = extent.difference(&record.covered());
+            let open = record
+                .grants
+                .iter()
+                .map(|grant| free.len_within(grant.range));
+            let (grants, tracks) = held.entry(&job.tenant).or_default();
+            *grants += record.grants.len() as u64;
+            *tracks += open.sum::<u64>();
         }
-        let beyond = held.into_iter().find(|(_, grants)| *grants > most);
-        let what = beyond.map(|(tenant, grants)| format!("tenant {tenant} holds {grants} grants"));
+        let beyond = held.into_iter().find(|(_, (grants, tracks))| {
+            let many = grants_most > 0 && *grants > grants_most;
+            many || (tracks_most > 0 && *tracks > tracks_most)
+        });
+        let what = beyond.map(|(tenant, (grants, tracks))| {
+            format!("tenant {tenant} holds {grants} grants of {tracks} tracks")
+        });
         if let Some(what) = what {
             self.violated("I14", what);
         }

@@ -1,8 +1,10 @@
 //! A coordinator's look for orphans: storage is listed page by page and shown to the real collector, and what that gives back
 //! is removed. Beside it the judge of removals: nothing goes that counts, or will.
 
+use std::rc::Rc;
+
 use scheduler::record::{JobState, Part};
-use scheduler::{Listed, PartName, invariants};
+use scheduler::{Listed, ManifestPlan, PartName, invariants};
 use types::{Generation, Millis};
 
 use crate::agenda::{Timer, Who};
@@ -101,6 +103,9 @@ impl World {
             return false;
         };
         let plan = self.depot.manifest(&path.job, *name);
+        // A result rests on the paths of the generation that made it.
+        let own = |plan: &&Rc<ManifestPlan>| path_generation(plan.generation) == path.generation;
+        let plan = plan.filter(own);
         plan.is_some_and(|plan| plan.parts.iter().any(|part| part.sha256 == path.sha256))
     }
 }

@@ -51,7 +51,7 @@ impl World {
 
     /// A coordinator writes a line. What one of an older generation says is the past's.
     pub(crate) fn note_line(&mut self, who: usize, change: Change) {
-        if self.coordinators[who].generation == self.generation {
+        if !self.is_of_the_past(who) {
             self.trail().lines.push(change);
         }
     }

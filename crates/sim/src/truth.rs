@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use scheduler::JobKey;
 use types::{
-    ActorId, CatalogName, Code, Digest, Generation, JobId, JobSpec, Ordinal, Policy, ShardPlan,
-    Stages, TenantId, UnixMillis,
+    ActorId, CatalogName, Code, DeviceKind, Digest, Generation, JobId, JobSpec, Ordinal, Policy,
+    Requirements, ShardPlan, Stages, TenantId, UnixMillis,
 };
 
 use crate::dice::Dice;
@@ -13,6 +13,9 @@ use crate::mix::{Mix, TrackOdds};
 
 /// The generation in which every run begins.
 pub(crate) const GENERATION: Generation = Generation(1);
+
+/// The memory of the largest device, and the most that a job asks for.
+pub(crate) const MEMORY_MOST: u64 = 8 << 30;
 
 /// How a track behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub(crate) enum Row {
 pub(crate) struct JobTruth {
     pub(crate) key: JobKey,
     pub(crate) spec: JobSpec,
+    /// What it asks of nodes.
+    pub(crate) requires: Requirements,
     pub(crate) natures: Vec<Nature>,
     /// Deaths of workers, decoders and machines while a track was in hand, by track: what may convict it.
     pub(crate) deaths: BTreeMap<Ordinal, u32>,
@@ -77,9 +82,10 @@ impl JobTruth {
             tenant: tenant(number % mix.tenants.max(1)),
             job: name(number),
         };
-        let bundle = Digest::of(&[u8::try_from(dice.below(2)).unwrap_or(0)]);
+        let bundle = bundles()[dice.index(2)];
         Self {
             spec: spec(&key, plan, bundle, both),
+            requires: requires(mix, dice),
             key,
             natures,
             deaths: BTreeMap::new(),
@@ -99,6 +105,7 @@ impl JobTruth {
         let both = self.spec.policy.stages == Stages::Both;
         Self {
             spec: spec(&key, plan, self.spec.bundle, both),
+            requires: self.requires,
             key,
             natures: ordinals.iter().map(|at| self.nature(*at)).collect(),
             deaths: BTreeMap::new(),
@@ -140,6 +147,28 @@ fn nature(odds: &TrackOdds, both: bool, dice: &mut Dice) -> Nature {
     } else {
         Nature::Sound
     }
+}
+
+/// What a job asks for; the first node has it all.
+fn requires(mix: &Mix, dice: &mut Dice) -> Requirements {
+    let mut asks = || dice.happens(mix.demanding);
+    let (kind, memory, bundle) = (asks(), asks(), asks());
+    let memory_bytes = if memory {
+        dice.between(1, 8) * (MEMORY_MOST / 8)
+    } else {
+        0
+    };
+    Requirements {
+        device: kind.then_some(DeviceKind::Cuda),
+        memory_bytes,
+        // A coordinator of the version before does not hear what is loaded.
+        bundle_loaded: bundle && mix.rolled_back == 0,
+    }
+}
+
+/// Every bundle that a job may name.
+pub(crate) fn bundles() -> [Digest; 2] {
+    [Digest::of(&[0]), Digest::of(&[1])]
 }
 
 /// The first is that of an installation that has only one.

@@ -2,7 +2,7 @@
 
 use agent_core::{
     Beaten, Care, CommitOutcome, Committed, Flush, GrantKey, GrantOrder, Granted, Joined, Order,
-    Pulled,
+    Pulled, Rank,
 };
 use scheduler::Answer;
 use scheduler::record;
@@ -36,6 +36,10 @@ pub(crate) fn pulled(answer: &Answer) -> Pulled {
             shard_tracks: spec.map_or(1, |spec| spec.plan.shard_tracks),
             care: care(granted.care),
             flush: flush(granted.flush),
+            rank: Rank {
+                lane: granted.lane as u8,
+                priority: core::cmp::Reverse(granted.priority),
+            },
         }
     };
     Pulled {

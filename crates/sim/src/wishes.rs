@@ -4,7 +4,7 @@
 use agent_core::Event;
 use scheduler::record::{Duty, JobState, Lane};
 use scheduler::{JobKey, Request, Revoke, Submission};
-use types::{Digest, JobId, NodeId, Ordinal, Requirements, RevocationId, TenantId, UnixMillis};
+use types::{Digest, JobId, NodeId, Ordinal, RevocationId, TenantId, UnixMillis};
 
 use crate::depot::{PartPath, path_generation};
 use crate::truth::{JobTruth, Row, tenant};
@@ -22,13 +22,14 @@ impl World {
         };
         self.operators.submitted += 1;
         let (spec, tenant) = (truth.spec.clone(), truth.key.tenant.clone());
+        let requires = truth.requires;
         let submission = Submission {
             spec_sha256: Digest::of(format!("{spec:?}").as_bytes()),
             spec,
             lane: self.lane(),
             priority: self.priority(),
             deadline: self.deadline(),
-            requires: Requirements::default(),
+            requires,
         };
         self.request(&tenant, Request::Submit(submission), true);
     }
@@ -112,7 +113,8 @@ impl World {
         let to = now.saturating_sub(self.dice.below(2) * self.dice.below(20_000));
         let from = to.saturating_sub(self.dice.below(REVOKED_MAX));
         let some = self.dice.happens(5_000);
-        let device = some.then(|| format!("cpu:{}", self.dice.index(devices)));
+        let kind = one.kind;
+        let device = some.then(|| format!("{kind}:{}", self.dice.index(devices)));
         let millis = |shown: u64| UnixMillis(i64::try_from(shown).unwrap_or(0));
         self.revoke(node, device, (millis(from), millis(to)));
     }

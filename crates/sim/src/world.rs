@@ -1,7 +1,7 @@
 //! The world: everything that exists in one run, and the loop that lets one thing happen after the other. Nothing in it knows
 //! the true time but the world itself.
 
-use types::{Generation, Millis, NodeId, Stage};
+use types::{DeviceKind, Generation, Millis, NodeId, Stage};
 
 use crate::agenda::{Agenda, Happening, Message, Timer, Who};
 use crate::agent::Agent;
@@ -17,7 +17,7 @@ use crate::operators::Operators;
 use crate::oracle::Oracle;
 use crate::report::Tally;
 use crate::shelf::Shelf;
-use crate::truth::{GENERATION, JobTruth};
+use crate::truth::{GENERATION, JobTruth, MEMORY_MOST};
 
 /// The world of one run.
 pub(crate) struct World {
@@ -167,7 +167,7 @@ impl World {
             Happening::Operate => self.operate(),
             Happening::Fault => self.fault(),
             Happening::StoreLost if self.calm => {}
-            Happening::StoreLost => self.restore(),
+            Happening::StoreLost => _ = self.restore(),
             Happening::Relief(relief) => self.relieve(relief),
             Happening::Calm => {
                 self.be_calm();
@@ -295,6 +295,14 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
         })
         .collect();
     let mut agent = Agent::new(node, stages, clock(mix, dice), bench);
+    // The first node meets whatever a job may ask for.
+    if at == 0 {
+        (agent.kind, agent.memory_bytes) = (DeviceKind::Cuda, MEMORY_MOST);
+        agent.preloaded = true;
+    } else if mix.demanding > 0 && dice.happens(5_000) {
+        agent.kind = DeviceKind::Cuda;
+        agent.memory_bytes = dice.between(1, 8) * (MEMORY_MOST / 8);
+    }
     agent.older = at > 0 && dice.happens(mix.older);
     agent
 }

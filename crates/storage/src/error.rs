@@ -87,7 +87,8 @@ impl StorageError {
         }
     }
 
-    pub(crate) fn from_io(action: &'static str, path: &str, error: std::io::Error) -> Self {
+    /// Sorts what the file system said: no room left, or something that may pass.
+    pub fn from_io(action: &'static str, path: &str, error: std::io::Error) -> Self {
         let path = path.to_owned();
         match is_full(&error) {
             true => Self::Full { path },
@@ -100,13 +101,35 @@ impl StorageError {
     }
 }
 
+/// No room on the file system, none left of a quota, or none within a process's limit on its files.
 fn is_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Looks for a full file system at the bottom of the chain of sources.
 pub(crate) fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let here = error.downcast_ref::<std::io::Error>().is_some_and(is_full);
     here || error.source().is_some_and(says_full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    #[test]
+    fn an_error_of_the_file_system_is_a_lack_of_room_only_where_it_says_so() {
+        for (kind, code) in [
+            (ErrorKind::StorageFull, Code::StorageFull),
+            (ErrorKind::QuotaExceeded, Code::StorageFull),
+            (ErrorKind::FileTooLarge, Code::StorageFull),
+            (ErrorKind::PermissionDenied, Code::StorageUnavailable),
+            (ErrorKind::ReadOnlyFilesystem, Code::StorageUnavailable),
+            (ErrorKind::Other, Code::StorageUnavailable),
+        ] {
+            let error = StorageError::from_io("write", "a part", kind.into());
+            assert_eq!(error.code(), code, "{kind}");
+        }
+    }
 }

@@ -71,6 +71,19 @@ impl Storage {
         self.put(&path, to_json(spec).into()).await
     }
 
+    /// Whether a job's specification is there, as it is from before its first record until it is collected.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn has_spec(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        job: &JobId,
+    ) -> Result<bool, StorageError> {
+        self.exists(&paths::spec(tenant, generation, job)).await
+    }
+
     /// Gets a job's specification.
     ///
     /// # Errors

@@ -41,4 +41,14 @@ impl Model {
     pub fn drop_late(&mut self, id: LateId) {
         self.late.parked.remove(&id);
     }
+
+    /// This store takes the place of another: what was on its way to that one is on its way here, under the same numbers.
+    pub fn take_late(&mut self, of: &mut Self) {
+        self.late = std::mem::take(&mut of.late);
+    }
+
+    /// Nothing that is on its way will ever land; its numbers are not given again.
+    pub fn drop_all_late(&mut self) {
+        self.late.parked.clear();
+    }
 }

@@ -153,6 +153,11 @@ impl Model {
         self.keep.revision
     }
 
+    /// Goes on above this revision, as a store does that was restored: no number that was given before is given again.
+    pub fn go_on_above(&mut self, revision: Revision) {
+        self.keep.revision = self.keep.revision.max(revision);
+    }
+
     /// Reads one key as it stands now.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<Entry> {

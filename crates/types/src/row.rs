@@ -195,7 +195,8 @@ pub struct TrackRow {
     pub codec: Option<String>,
     /// Bytes of the object.
     pub bytes: Option<u64>,
-    /// SHA-256 of the object where it was read whole.
+    /// SHA-256 of the object where it was read whole: of each track that was decoded to its end, and of a refused one all of whose
+    /// bytes the decoder had asked for in order.
     pub content_sha256: Option<Digest>,
     /// Tags that claim a provenance.
     pub provenance: Vec<Provenance>,

@@ -49,6 +49,7 @@ coded_enum! {
         QuotaJobs = "QUOTA_JOBS" @ 37, cause: "The tenant has as many jobs running as its quota allows.", fix: "Nothing, or raise the tenant's quota.";
         OtherTenantFirst = "OTHER_TENANT_FIRST" @ 38, cause: "Another tenant has had less than its share and goes first.", fix: "Nothing.";
         NodeRevoked = "NODE_REVOKED" @ 39, cause: "What the node made is being revoked; it gets work after that.", fix: "Nothing.";
+        NodeStorage = "NODE_STORAGE" @ 40, cause: "The node cannot store its parts and tries again.", fix: "Look after the node's disk and the storage; what was scanned is stored and counted by itself.";
     }
 }
 

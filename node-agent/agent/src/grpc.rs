@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_core::{
     BeatCall, Beaten, CallError, Care, Cause, CommitOutcome, Committed, Flush, GrantKey,
-    GrantOrder, Granted, Held, Joined, Order, PullCall, Released,
+    GrantOrder, Granted, Held, Joined, Order, PullCall, Rank, Released,
 };
 use async_trait::async_trait;
 use proto::field::{FieldError, nested, parsed, required};
@@ -139,6 +139,9 @@ impl Coordinator for GrpcCoordinator {
             held: call.held.iter().map(held).collect(),
             released: call.released.iter().map(released).collect(),
             devices_out: out.collect(),
+            storage_trouble: call
+                .storage_trouble
+                .map_or_else(String::new, |code| code.to_string()),
             draining: call.draining,
         };
         let answer = taken("Beat", self.client.clone().beat(request).await)?;
@@ -240,6 +243,7 @@ fn grant(wire: v1::Grant, jobs: &[JobSpec]) -> Result<GrantInfo, FieldError> {
         shard_tracks: spec.plan.shard_tracks,
         care: care(wire.care)?,
         flush: flush(wire.flush)?,
+        rank: wire.rank.map_or_else(Rank::default, rank),
     };
     Ok(GrantInfo {
         granted,
@@ -247,6 +251,20 @@ fn grant(wire: v1::Grant, jobs: &[JobSpec]) -> Result<GrantInfo, FieldError> {
         epoch: Epoch(wire.epoch),
         generation: Generation(wire.generation),
     })
+}
+
+/// Where a grant stands among others. A lane of a later version is none of the fast ones.
+fn rank(wire: v1::Rank) -> Rank {
+    let lane = match v1::Lane::try_from(wire.lane) {
+        Ok(v1::Lane::Interactive) => 0,
+        Ok(v1::Lane::Ingest) => 1,
+        Ok(v1::Lane::Batch) => 2,
+        Ok(v1::Lane::Unspecified) | Err(_) => return Rank::default(),
+    };
+    Rank {
+        lane,
+        priority: std::cmp::Reverse(wire.priority.unwrap_or_default()),
+    }
 }
 
 fn key(job: &str, shard: &str, attempt: u32) -> Result<GrantKey, FieldError> {

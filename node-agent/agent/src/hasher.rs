@@ -31,6 +31,7 @@ enum Work {
     Begin(Arc<Source>, Arc<SourceFile>),
     Block(Vec<u8>),
     End(u64),
+    Whole(SyncSender<Option<Digest>>),
 }
 
 impl Hasher {
@@ -63,6 +64,17 @@ impl Hasher {
     /// Ends the file: what is missing is read, the digest goes out as news about `token`.
     pub(crate) fn end(&mut self, token: u64) {
         self.send(Work::End(token));
+    }
+
+    /// Ends a file that was refused: its digest where every one of its `bytes` has passed here, and none where some were not
+    /// asked for or came out of order, since nothing more is read of it.
+    pub(crate) fn whole(&mut self, bytes: u64) -> Option<Digest> {
+        if self.next < bytes {
+            return None;
+        }
+        let (answer, digest) = sync_channel(1);
+        self.send(Work::Whole(answer));
+        digest.recv().ok().flatten()
     }
 
     fn send(&self, work: Work) {
@@ -98,6 +110,13 @@ fn run(inbox: &Receiver<Work>, news: &Teller, waits: &Wait) {
                 if news.blocking_send(News::Hashed { token, outcome }).is_err() {
                     return;
                 }
+            }
+            Work::Whole(answer) => {
+                let passed = begun.take().filter(|(_, file)| hashed >= file.len());
+                let digest = passed.and_then(|(_, file)| {
+                    finish(&file, std::mem::take(&mut hash), hashed, waits).ok()
+                });
+                let _nobody_waits_any_more = answer.send(digest);
             }
         }
     }

@@ -98,8 +98,8 @@ pub(crate) enum News {
     Part {
         /// The part.
         part: PartNo,
-        /// The part as saved, with whether storage has it.
-        outcome: Result<(Arc<Saved>, bool), Problem>,
+        /// The part as saved, with the code of why storage does not have it where it does not.
+        outcome: Result<(Arc<Saved>, Result<(), Code>), Problem>,
     },
     /// The node cannot work at all.
     Fatal(Problem),
@@ -125,7 +125,7 @@ pub(crate) enum Decoded {
     },
 }
 
-/// Why a track was not decoded.
+/// Why a track has no score.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     /// The row's code.
@@ -136,6 +136,8 @@ pub(crate) struct Refusal {
     pub(crate) provenance: Vec<Provenance>,
     /// Processor time of the decoder, microseconds.
     pub(crate) cpu_us: u64,
+    /// SHA-256 of the object, where all of it was read before it was refused.
+    pub(crate) sha256: Option<Digest>,
 }
 
 /// What reading a track's bytes came to.

@@ -366,6 +366,8 @@ impl Node {
             self.give_up_slot(slot, device);
         }
         metrics::gauge!("trackscan_open_tracks").set(self.core.open_tracks() as f64);
+        metrics::counter!("trackscan_invariant_violations_total", "invariant" => "I19")
+            .absolute(self.core.unrenewed_commits());
     }
 }
 
@@ -376,7 +378,7 @@ async fn put(part: PartNo, saved: Arc<Saved>, storage: &Storage) -> News {
     }
     News::Part {
         part,
-        outcome: Ok((saved, outcome.is_ok())),
+        outcome: Ok((saved, outcome.map_err(|error| error.code()))),
     }
 }
 

@@ -139,12 +139,7 @@ impl Shelf {
             .map_err(|error| Problem::new(Code::Internal, format!("encode a part: {error}")))?;
         let claim = Claim::of(footer, rows, &encoded);
         let file = self.folder.join(format!("{}{SUFFIX}", encoded.sha256));
-        write_synced(&file, &encoded.bytes).map_err(|error| {
-            Problem::new(
-                Code::StorageFull,
-                format!("write `{}`: {error}", file.display()),
-            )
-        })?;
+        write_synced(&file, &encoded.bytes).map_err(|error| unwritten(&file, error))?;
         Ok(Saved {
             claim,
             encoded,
@@ -227,6 +222,12 @@ fn write_synced(file: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&unfinished, file)?;
     file.parent()
         .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+/// Why a part's file was not written: no room, or what else the disk says.
+fn unwritten(file: &Path, error: io::Error) -> Problem {
+    let error = StorageError::from_io("write", &file.display().to_string(), error);
+    Problem::of(error.code(), &error)
 }
 
 impl Saved {

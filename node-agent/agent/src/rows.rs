@@ -105,6 +105,7 @@ pub(crate) fn unscannable(
     row.bytes = reading.bytes.or(track.bytes);
     row.provenance = refusal.provenance;
     row.decode_us = refusal.cpu_us;
+    row.content_sha256 = refusal.sha256;
     let ledger = ledger(&row, reading);
     (row, ledger)
 }

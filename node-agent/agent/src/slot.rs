@@ -5,6 +5,7 @@
 //! through the ring to the worker. Whatever a decoder says is checked against the little that must hold; a decoder that
 //! breaks that, dies, or is taken off its track is replaced, with a new ring.
 
+mod decoder;
 mod run;
 pub(crate) mod talk;
 

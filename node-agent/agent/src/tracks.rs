@@ -43,6 +43,8 @@ pub(crate) struct Flight {
     decoded_at: Option<Instant>,
     hashed: Option<Digest>,
     score: Option<TrackScore>,
+    /// Why the worker gave the track up.
+    refused: Option<(Code, String)>,
 }
 
 /// What a flight has come to.
@@ -72,6 +74,7 @@ impl Flight {
             decoded_at: None,
             hashed: None,
             score: None,
+            refused: None,
         }
     }
 
@@ -117,9 +120,10 @@ impl Flight {
         self.land()
     }
 
-    /// The worker gives the track up.
-    pub(crate) fn failed(&mut self, code: Code, detail: String) -> Landing {
-        self.refuse(code, detail)
+    /// The worker gives the track up. Where all of it was decoded its digest is on the way, and belongs into the row.
+    pub(crate) fn failed(&mut self, code: Code, detail: String) -> Option<Landing> {
+        self.refused = Some((code, detail));
+        self.land()
     }
 
     fn refuse(&mut self, code: Code, detail: String) -> Landing {
@@ -133,12 +137,17 @@ impl Flight {
                 detail,
                 provenance,
                 cpu_us,
+                sha256: self.hashed,
             },
             reading,
         )
     }
 
     fn land(&mut self) -> Option<Landing> {
+        let all_there = self.decoded.is_none() || self.hashed.is_some();
+        if let Some((code, detail)) = self.refused.take_if(|_| all_there) {
+            return Some(self.refuse(code, detail));
+        }
         match (self.decoded.take(), self.hashed, self.score.take()) {
             (Some((summary, reading)), Some(digest), Some(score)) => {
                 Some(Landing::Scored(Box::new((summary, reading, digest, score))))

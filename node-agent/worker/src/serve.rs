@@ -5,6 +5,7 @@ use anyhow::{Context, ensure};
 use engine::Engine as _;
 use models::ScreenEngine;
 use std::fs;
+use types::DeviceKind;
 
 /// Serves the agent at descriptor 3 until it says stop or is gone.
 ///
@@ -17,6 +18,10 @@ pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
         "no agent is at descriptor 3; `node-agent` starts workers, see --help for what to do by hand"
     );
     engine::serve(|wanted| {
+        if wanted.device == DeviceKind::Cpu {
+            // Before libtorch starts its threads, which take after this one.
+            audio::turns::take_long().unwrap_or_else(|error| tracing::debug!(%error, "long turns refused"));
+        }
         let engine = ScreenEngine::load(wanted, options.threads)?;
         tracing::info!(bundle = %wanted.bundle.short(), device = %engine.info().device, "bundle loaded");
         Ok(engine)

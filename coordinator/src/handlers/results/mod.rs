@@ -194,12 +194,14 @@ impl App {
         let manifest = self.storage.get_manifest(&path).await;
         let what = format!("read the manifest of job `{}`", seen.record.spec.job);
         let manifest = manifest.map_err(|error| storage_problem(&what, &error))?;
-        // A bundle that is no longer known is shown with the caution of a demonstration.
-        let purpose = self
-            .bundles
-            .get(manifest.bundle)
-            .map_or(Purpose::Demonstration, |bundle| bundle.purpose);
+        let purpose = self.purpose_of(manifest.bundle);
         Ok(Published { manifest, purpose })
+    }
+
+    /// A bundle that is no longer known is shown with the caution of a demonstration.
+    fn purpose_of(&self, bundle: Digest) -> Purpose {
+        let known = self.bundles.get(bundle);
+        known.map_or(Purpose::Demonstration, |bundle| bundle.purpose)
     }
 
     /// What a published job's own parts cost, by their footers; where those are too many, by its total.
@@ -318,7 +320,8 @@ async fn verify(
         .findings
         .iter()
         .map(|found| Event::Finding(finding(found)));
-    for event in findings.chain([Event::Verified(verified(&report))]) {
+    let done = verified(&report, app.purpose_of(seen.record.spec.bundle));
+    for event in findings.chain([Event::Verified(done)]) {
         if answers
             .send(v1::VerifyEvent { event: Some(event) })
             .await
@@ -346,7 +349,7 @@ fn finding(finding: &Finding) -> v1::VerifyFinding {
     }
 }
 
-fn verified(report: &VerifyReport) -> v1::VerifyDone {
+fn verified(report: &VerifyReport, purpose: Purpose) -> v1::VerifyDone {
     let count = |verdict| report.verdicts.get(&verdict).copied().unwrap_or(0);
     v1::VerifyDone {
         rows_expected: report.tracks,
@@ -364,5 +367,6 @@ fn verified(report: &VerifyReport) -> v1::VerifyDone {
             .verdicts_sha256
             .map(|digest| digest.to_string())
             .unwrap_or_default(),
+        purpose: v1::Purpose::from(purpose).into(),
     }
 }

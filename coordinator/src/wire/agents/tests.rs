@@ -174,6 +174,7 @@ proptest! {
                 cause: v1::ReleaseCause::Storage.into(),
             }],
             devices_out: vec![v1::DeviceOut { device: "cuda:0".into(), code: "CANARY_FAILED".into() }],
+            storage_trouble: "STORAGE_FULL".into(),
             draining,
         };
         let job: types::JobId = job.parse().unwrap();
@@ -192,6 +193,7 @@ proptest! {
             }],
             released: vec![Released { job, shard, attempt: Attempt(attempt), cause: Cause::Storage }],
             devices_out: vec![("cuda:0".into(), Code::CanaryFailed)],
+            storage_trouble: Some(Code::StorageFull),
             draining,
         };
         prop_assert_eq!(beat(wired(&message)), Ok(meant));

@@ -1,6 +1,7 @@
 //! Exact actions for exact events. A `Node` answers what is not the matter of a test.
 
 mod apart;
+mod blame;
 mod faults;
 mod parts;
 mod session;
@@ -174,6 +175,7 @@ fn blank_beat() -> BeatCall {
         held,
         released,
         devices_out,
+        storage_trouble: None,
         draining: false,
     }
 }
@@ -212,6 +214,7 @@ fn granted(attempt: u32, tracks: u32) -> Granted {
         shard_tracks: tracks,
         care: Care::Normal,
         flush: Flush::AsConfigured,
+        rank: Rank::default(),
     }
 }
 
@@ -285,7 +288,7 @@ fn refused(part: u64, error: CallError) -> Event {
 fn stored(part: u64) -> Event {
     Event::PartWritten {
         part: PartNo(part),
-        stored: true,
+        outcome: Ok(()),
     }
 }
 

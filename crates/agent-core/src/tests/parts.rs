@@ -98,12 +98,28 @@ fn a_part_that_is_not_stored_is_written_again() {
     assert_eq!(
         node.told(Event::PartWritten {
             part: PartNo(0),
-            stored: false
+            outcome: Err(Code::StorageFull)
         }),
         []
     );
     node.now = node.now + limits::BACK_OFF_FIRST;
     assert_eq!(node.told(Event::Tick), [write(0, set(0, 1))]);
+}
+
+#[test]
+fn beats_tell_why_a_part_is_not_stored_until_it_is() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    assert_eq!(node.beat_call().storage_trouble, None);
+    let outcome = Err(Code::StorageFull);
+    let part = PartNo(0);
+    node.tell(Event::PartWritten { part, outcome });
+    assert_eq!(node.beat_call().storage_trouble, Some(Code::StorageFull));
+    // It is being written again by now, and until that is answered the reason stands.
+    assert_eq!(node.beat_call().storage_trouble, Some(Code::StorageFull));
+    node.tell(stored(0));
+    assert_eq!(node.beat_call().storage_trouble, None);
 }
 
 #[test]

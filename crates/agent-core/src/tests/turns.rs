@@ -147,3 +147,41 @@ fn a_source_out_of_reach_holds_up_its_own_job_alone_and_goes_back_whole() {
     }
     panic!("the dead source's grants are never given back");
 }
+
+#[test]
+fn of_what_a_node_holds_the_fastest_lane_and_the_highest_priority_go_first() {
+    let mut node = Node::joined();
+    let ranked = |job: &str, lane, priority| Granted {
+        rank: Rank {
+            lane,
+            priority: std::cmp::Reverse(priority),
+        },
+        ..of_job(job, 1, 1)
+    };
+    let grants = vec![
+        granted(1, 2),
+        ranked("low", 1, 0),
+        ranked("high", 1, 5),
+        ranked("fast", 0, 0),
+    ];
+    give(&mut node, 1, grants);
+    let first = node.told(Event::DeviceReady {
+        device: DEVICE,
+        bundle: BUNDLE,
+    });
+    assert_eq!(first, []);
+    let mut begun = Vec::new();
+    for token in 0..5 {
+        let actions = node.told(Event::SlotReady {
+            device: DEVICE,
+            slot: SlotNo(0),
+        });
+        let started = actions.iter().find_map(|action| match action {
+            Action::Start { grant, .. } => Some(grant.job.to_string()),
+            _ => None,
+        });
+        begun.push(started.unwrap());
+        node.end(token, TrackOutcome::Unscannable);
+    }
+    assert_eq!(begun, ["fast", "high", "low", "job", "job"]);
+}

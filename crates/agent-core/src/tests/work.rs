@@ -97,3 +97,20 @@ fn work_is_kept_for_about_two_minutes_at_the_measured_rate() {
     assert!((1_370..=1_390).contains(&target), "{target}");
     assert_eq!(held, limits::TRACKS_HELD_MAX);
 }
+
+#[test]
+fn tracks_that_end_without_a_score_count_in_no_rate() {
+    let mut node = Node::at_work(30_000, 1);
+    for token in 0..400 {
+        node.now = node.now + Millis(50);
+        let scored = token % 2 == 0;
+        let outcome = match scored {
+            true => TrackOutcome::Scored,
+            false => TrackOutcome::Unscannable,
+        };
+        node.end(token, outcome);
+        node.slot(0);
+    }
+    let rate = node.core.tracks_per_1000_s().unwrap();
+    assert!((9_900..=10_100).contains(&rate), "{rate}");
+}

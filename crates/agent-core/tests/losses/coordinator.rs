@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_core::{
     BeatCall, Beaten, CallError, Care, CommitOutcome, Committed, Flush, GrantKey, GrantOrder,
-    Granted, Held, Joined, Order, PullCall, Pulled,
+    Granted, Held, Joined, Order, PullCall, Pulled, Rank,
 };
 use types::{
     Attempt, Code, Digest, JobId, Millis, Ordinal, PullNo, Range, Session, ShardId, TrackSet,
@@ -171,6 +171,7 @@ impl Coordinator {
             shard_tracks: SHARD,
             care,
             flush,
+            rank: Rank::default(),
         })
     }
 

@@ -353,7 +353,11 @@ impl World {
                 }
                 self.tell(Event::PartWritten {
                     part,
-                    stored: !fails,
+                    outcome: if fails {
+                        Err(Code::StorageUnavailable)
+                    } else {
+                        Ok(())
+                    },
                 });
             }
             other => panic!("{other:?} is no effect"),

@@ -44,7 +44,10 @@ pub(super) fn plan<R: ReadAt>(
                 info = exam.blocks.array::<STREAM_INFO_BYTES>(at + 4)?
             }
             COMMENTS if length <= exam.limits.tag_bytes => {
-                look_at_comments(&exam.blocks.vec(at + 4, length as usize)?, claims)
+                let block = exam.blocks.vec(at + 4, length as usize)?;
+                if !look_at_comments(&block, claims) {
+                    warnings.push(Warning::TagsSkipped);
+                }
             }
             COMMENTS => warnings.push(Warning::TagsSkipped),
             _ => {}
@@ -163,24 +166,27 @@ fn described(info: &[u8; STREAM_INFO_BYTES]) -> (u64, u64, u64) {
     (packed >> 44, (packed >> 41 & 7) + 1, packed & 0xf_ffff_ffff)
 }
 
-/// Reads a block of Vorbis comments: vendor, count, then that many `NAME=text`, each behind its length.
-pub(super) fn look_at_comments(block: &[u8], claims: &mut Claims) {
+/// Reads a block of Vorbis comments: vendor, count, then that many `NAME=text`, each behind its length. False where some of
+/// those that it promises are not there, or are too many to be read.
+pub(super) fn look_at_comments(block: &[u8], claims: &mut Claims) -> bool {
     let Some((vendor, rest)) = counted(block) else {
-        return;
+        return false;
     };
     claims.look_at("Vorbis", "vendor", &String::from_utf8_lossy(vendor));
-    let Some((_count, mut rest)) = rest.split_first_chunk::<4>() else {
-        return;
+    let Some((count, mut rest)) = rest.split_first_chunk::<4>() else {
+        return false;
     };
-    for _ in 0..COMMENTS_MAX {
+    let count = u32::from_le_bytes(*count) as usize;
+    for _ in 0..count.min(COMMENTS_MAX) {
         let Some((comment, after)) = counted(rest) else {
-            break;
+            return false;
         };
         if let Some((name, text)) = String::from_utf8_lossy(comment).split_once('=') {
             claims.look_at("Vorbis", name, text);
         }
         rest = after;
     }
+    count <= COMMENTS_MAX
 }
 
 /// The bytes behind a length, and what follows them.

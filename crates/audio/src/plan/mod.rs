@@ -229,7 +229,7 @@ impl<R: ReadAt> Exam<'_, R> {
             Magic::Container(Container::Aiff) => iff::aiff(self, claims),
             Magic::Container(Container::Caf) => caf::plan(self, claims),
             Magic::Container(Container::Flac) => flac::plan(self, claims),
-            Magic::Container(Container::Ogg) => Ok(ogg::plan(self)),
+            Magic::Container(Container::Ogg) => Ok(ogg::plan(self)?),
             Magic::Container(Container::Mp4) => mp4::plan(self),
             Magic::Container(Container::Mpeg | Container::Adts) | Magic::Unknown => {
                 mpeg::plan(self, claims)

@@ -5,7 +5,7 @@ use super::{Blob, Hostile, Piece, Sound};
 /// Bytes between two flipped bits.
 const FLIP_EVERY: usize = 4096;
 /// Bytes of junk before the first frame.
-const JUNK_BYTES: u64 = 10_000_000;
+const JUNK_BYTES: usize = 10_000_000;
 
 /// Families 41 to 50.
 pub fn files(sound: &Sound) -> Vec<Hostile> {
@@ -57,7 +57,10 @@ fn random(count: usize) -> Vec<u8> {
 }
 
 fn junk(mp3: &[u8]) -> Blob {
-    Blob::of(vec![Piece::Zeros(JUNK_BYTES), Piece::Bytes(mp3.to_vec())])
+    Blob::of(vec![
+        Piece::Bytes(random(JUNK_BYTES)),
+        Piece::Bytes(mp3.to_vec()),
+    ])
 }
 
 fn flipped(file: &[u8]) -> Vec<u8> {

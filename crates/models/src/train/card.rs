@@ -26,7 +26,7 @@ pub(super) fn card(making: &Making<'_>, bundle: &BundleManifest, report: &Report
         report.text()
     );
     thresholds(&mut out, bundle);
-    out.push_str(LIMITS);
+    out.push_str(&limits(bundle.purpose));
     out
 }
 
@@ -110,4 +110,32 @@ fn thresholds(out: &mut String, bundle: &BundleManifest) {
     );
 }
 
-const LIMITS: &str = "\n## Limits\n\n- Nothing here was heard by the screen as music of people: genre, era, mastering and voices of real recordings are absent.\n- The decoders are small and were trained for minutes; a product's generator leaves other traces.\n- Not measured: pitch shift, time stretch, resampling, mixing with speech, bitrates below 96 kbps.\n- Thresholds come from the lengths of the tracks above. Scores of longer tracks scatter less, so that fewer human tracks and fewer\n  positives reach a threshold than its rate says.\n- A score is evidence, never proof.\n";
+/// Where it ends: what only the repository's own data lacks is said of bundles made from them alone.
+fn limits(purpose: Purpose) -> String {
+    let own = match purpose {
+        Purpose::Demonstration => DEMONSTRATION_LIMITS,
+        Purpose::Production => "",
+    };
+    format!("\n## Limits\n\n{own}{LIMITS}")
+}
+
+const DEMONSTRATION_LIMITS: &str = "- Nothing here was heard by the screen as music of people: genre, era, mastering and voices of real recordings are absent.\n- The decoders are small and were trained for minutes; a product's generator leaves other traces.\n- Not measured: pitch shift, time stretch, resampling, mixing with speech, bitrates below 96 kbps.\n";
+
+const LIMITS: &str = "- Thresholds come from the lengths of the tracks above. Scores of longer tracks scatter less, so that fewer human tracks and fewer\n  positives reach a threshold than its rate says.\n- A score is evidence, never proof.\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_demonstration_is_said_to_have_heard_no_music() {
+        let (toy, real) = (limits(Purpose::Demonstration), limits(Purpose::Production));
+        assert!(toy.contains("music of people") && !real.contains("music of people"));
+        for limits in [toy, real] {
+            assert!(
+                limits.contains("A score is evidence, never proof."),
+                "{limits}"
+            );
+        }
+    }
+}

@@ -353,15 +353,22 @@ mod tests {
     fn tones_and_noise_are_told_apart_after_a_few_passes() {
         let folder = tempfile::tempdir().unwrap();
         let manifest = toy(folder.path());
-        let recipe = small(40);
+        let mut recipe = small(80);
+        recipe.architecture = Architecture::CnnV1(CnnV1 {
+            channels: vec![8, 8],
+            pooling: bundle::Pooling::Mean,
+            hidden: 16,
+            dropout: 0.0,
+        });
         let (mut run, _) = prepare(&manifest, &recipe, &folder.path().join("cache")).unwrap();
-        for epoch in 0..39 {
+        for epoch in 0..79 {
             run.pass(epoch).unwrap();
         }
+        // From a dozen starts the loss ends at 0.02 to 0.08; other tests may draw from libtorch's one generator meanwhile.
         let guessing = 2.0 * std::f64::consts::LN_2;
-        let loss = run.pass(39).unwrap();
+        let loss = run.pass(79).unwrap();
         assert!(
-            loss < 0.7 * guessing,
+            loss < 0.5 * guessing,
             "{loss} where guessing costs {guessing}"
         );
     }

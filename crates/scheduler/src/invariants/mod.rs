@@ -10,8 +10,9 @@ mod tests;
 mod trail;
 
 pub use evidence::{
-    applied_in_its_reign, commit_is_renewed, counted_was_not_collected, job_change, job_has_ended,
-    job_is_its_tenants, orphan_is_unnamed, part_is_stored, shares_are_even, traces_agree,
+    applied_in_its_reign, commit_is_renewed, counted_was_not_collected, held_is_stored, job_change,
+    job_has_ended, job_is_its_tenants, orphan_is_unnamed, part_is_stored, shares_are_even,
+    traces_agree,
 };
 pub use trail::{Change, What, changes, changes_are_audited};
 pub(crate) use trail::{Seen, says};

@@ -282,6 +282,25 @@ fn devices_out() {
 }
 
 #[test]
+fn storage_of_a_node() {
+    let (mut world, job, mut agent) = pair();
+    agent.pull(&mut world, 8);
+    let code = Code::StorageFull;
+    beat(&mut world, &mut agent, |beat| {
+        beat.storage_trouble = Some(code);
+    });
+    let blocked = Blocked::NodeStorage {
+        node: node("n"),
+        code,
+    };
+    check(&world, &job, &blocked);
+    assert!(!why(&world, &job).contains(&Blocked::InHand { nodes: 1 }));
+    check_node(&world, "n", &[blocked]);
+    beat(&mut world, &mut agent, |_| {});
+    check(&world, &job, &Blocked::InHand { nodes: 1 });
+}
+
+#[test]
 fn queued_behind() {
     let (mut world, first, _) = pair();
     let second = world.submit("k", 8, 8);

@@ -104,6 +104,20 @@ fn a_tenant_that_comes_late_is_owed_nothing_for_before() {
 }
 
 #[test]
+fn a_tenant_that_comes_just_after_an_answer_begins_where_that_answer_left_the_other() {
+    let (mut world, mut agents) = setting(1);
+    world.submit_as("a", "a-1", 100, |_| {});
+    for _ in 0..3 {
+        pull(&mut world, &mut agents[0]);
+    }
+    world.submit_as("b", "b-1", 100, |_| {});
+    let served = (0..4).map(|_| pull(&mut world, &mut agents[0]).expect("there is work"));
+    let served: Vec<_> = served.map(|job| job.tenant.as_str().to_owned()).collect();
+    // They stand alike, and of two that do the older job goes first.
+    assert_eq!(served, ["a", "b", "a", "b"]);
+}
+
+#[test]
 fn a_tenant_whose_tracks_come_back_stands_where_it_stood() {
     let (mut world, mut agents) = setting(2);
     world.submit_as("a", "a-1", 8, |_| {});

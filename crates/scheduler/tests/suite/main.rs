@@ -5,6 +5,7 @@
 mod audit;
 mod cancels;
 mod doubt;
+mod effort;
 mod explain;
 mod fairness;
 mod isolation;

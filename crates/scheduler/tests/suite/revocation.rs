@@ -2,7 +2,7 @@
 //! a publish, a late write or a new leader might get around it.
 
 use crate::world::agent::{Agent, SCREEN, revoke, tracks};
-use crate::world::{Effect, World, key, unknown};
+use crate::world::{Effect, World, key, refused, unknown};
 use scheduler::record::{PartKind, Progress, Standing};
 use scheduler::{
     Answer, Blocked, CommitOutcome, Event, Granted, Order, Outcome, Refusal, Request,
@@ -241,6 +241,22 @@ fn an_intent_of_unknown_outcome_parks_publish() {
     let open = world.store.revocations(Progress::Open, &key("j"));
     assert!(open.is_empty(), "it is carried out and closed");
     assert!(done(&world) < 8);
+}
+
+#[test]
+fn an_intent_that_was_refused_for_another_records_sake_is_staged_again_and_answered() {
+    let (mut world, _, _) = setting();
+    let call = world.call(revoke("r", "n", 1, 1));
+    let mark = world.effects.pop_front().unwrap();
+    world.happen(mark);
+    let (id, _) = world.next_write();
+    let outcome = refused("of a neighbour in its group");
+    world.feed(Event::Written { id, outcome });
+    world.settle();
+    let answer = world.answers.remove(&call).expect("whoever asked hears");
+    assert!(matches!(answer, Ok(Answer::Revoked { jobs: 1, .. })));
+    let closed = world.store.revocations(Progress::Closed, &key("j"));
+    assert_eq!((closed.len(), done(&world)), (1, 0));
 }
 
 #[test]

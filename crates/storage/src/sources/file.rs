@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::sync::PoisonError;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -13,6 +13,9 @@ use rustix::fs::{Advice, fadvise};
 use types::SourceName;
 
 use super::{SourceError, Witness};
+
+/// Where a file says that it gave bytes, and the disk that its source's folder was on when it was opened.
+pub(super) type Note = (Arc<Witness>, u64);
 
 /// A regular file, opened for reading.
 #[derive(Debug)]
@@ -22,7 +25,7 @@ pub struct SourceFile {
     key: String,
     stamp: Stamp,
     /// Where its key is noted once it has given bytes, and whether it was.
-    witness: Witness,
+    witness: Note,
     noted: AtomicBool,
 }
 
@@ -53,7 +56,7 @@ impl SourceFile {
         file: File,
         name: &SourceName,
         key: &str,
-        witness: Witness,
+        witness: Note,
     ) -> Result<Self, SourceError> {
         let (name, key) = (name.clone(), key.to_owned());
         match Stamp::of(&file) {
@@ -123,8 +126,8 @@ impl SourceFile {
 
     fn note(&self) {
         if !self.noted.swap(true, Ordering::Relaxed) {
-            let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
-            *witness = Some(self.key.clone());
+            let (witness, disk) = &self.witness;
+            witness.note(&self.key, *disk);
         }
     }
 

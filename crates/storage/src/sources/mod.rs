@@ -6,18 +6,21 @@
 
 mod file;
 mod listing;
+mod witness;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use catalog::key;
-use rustix::fs::{Dir, FileType, Mode, OFlags, fstat, open, openat};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
 use rustix::io::Errno;
 use thiserror::Error;
 use types::{Code, SourceName};
+
+use witness::Witness;
 
 pub use file::SourceFile;
 pub use listing::{FOLDER_ENTRIES_MAX, Listing};
@@ -34,15 +37,8 @@ pub struct Source {
     folder: PathBuf,
     /// The same without links, once the folder was found.
     root: OnceLock<PathBuf>,
-    witness: Witness,
+    witness: Arc<Witness>,
 }
-
-/// The key of the file of a source that last gave bytes.
-type Witness = Arc<Mutex<Option<String>>>;
-
-/// Files of a folder that are tried where none of its source is known to have given bytes: enough to pass over a few bad
-/// ones, few enough to be asked while a track waits.
-const NEIGHBOURS_MAX: usize = 32;
 
 /// Why something in a source was not read.
 #[derive(Debug, Error)]
@@ -235,13 +231,16 @@ impl Sources {
     }
 
     /// The source in which a file or folder lies, and its key there (empty for the source's own folder); of nested sources
-    /// the innermost. `None` where no source holds it, it does not exist, or its name is no key.
-    pub fn locate(&self, path: &Path) -> Option<(SourceName, String)> {
-        let path = path.canonicalize().ok()?;
-        let holding = self
+    /// the innermost. `None` where no source holds it, it does not exist, or its name is no key. A source that was not
+    /// found yet is looked for only where the path leads into its folder: one on a disk that does not answer holds up nobody else.
+    pub fn locate(&self, given: &Path) -> Option<(SourceName, String)> {
+        let path = given.canonicalize().ok()?;
+        let leads_into = |folder: &Path| given.starts_with(folder) || path.starts_with(folder);
+        let near = self
             .0
             .values()
-            .filter(|source| path.starts_with(source.find()));
+            .filter(|source| source.root.get().is_some() || leads_into(&source.folder));
+        let holding = near.filter(|source| path.starts_with(source.find()));
         let source = holding.max_by_key(|source| source.root().components().count())?;
         let key = path.strip_prefix(source.root()).ok()?.to_str()?;
         (key.is_empty() || key::check(key).is_ok()).then(|| (source.name.clone(), key.to_owned()))
@@ -271,7 +270,7 @@ impl Source {
             name,
             folder: folder.to_owned(),
             root,
-            witness: Witness::default(),
+            witness: Arc::default(),
         }
     }
 
@@ -305,58 +304,17 @@ impl Source {
     /// # Errors
     /// See [`SourceError`].
     pub fn open(&self, key: &str) -> Result<SourceFile, SourceError> {
-        let place = self.walk(key)?;
+        Self::check(key)?;
+        let root = self.open_root(key)?;
+        let disk = fstat(&root).map_err(|error| self.failed(key, error))?;
+        let place = self.walk_from(root, key.as_bytes(), key)?;
         let stat = fstat(&place).map_err(|error| self.failed(key, error))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(self.refused(key));
         }
         let file = reopen(&place, OFlags::RDONLY).map_err(|error| self.failed(key, error))?;
-        SourceFile::new(file.into(), &self.name, key, Arc::clone(&self.witness))
-    }
-
-    /// Whether another file of this source gives bytes at this moment, from where they lie rather than from memory: then what
-    /// keeps `key` from being read is its own. Reads a few bytes of one or a few files.
-    #[must_use]
-    pub fn answers_besides(&self, key: &str) -> bool {
-        let witness = self
-            .witness
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let known = witness.filter(|other| other != key);
-        known.is_some_and(|other| self.gives_bytes(&other))
-            || self
-                .neighbours(key)
-                .unwrap_or_default()
-                .iter()
-                .any(|other| self.gives_bytes(other))
-    }
-
-    fn gives_bytes(&self, key: &str) -> bool {
-        self.open(key).is_ok_and(|file| file.gives_bytes())
-    }
-
-    /// Keys of entries beside `key`, as the file system has them.
-    fn neighbours(&self, key: &str) -> Result<Vec<String>, Errno> {
-        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let place = self.walk_folder(folder).map_err(|_| Errno::NOENT)?;
-        let mut found = Vec::new();
-        for entry in Dir::new(reopen(&place, OFlags::RDONLY | OFlags::DIRECTORY)?)? {
-            let name = entry?.file_name().to_string_lossy().into_owned();
-            let other = if folder.is_empty() {
-                name
-            } else {
-                format!("{folder}/{name}")
-            };
-            // `.` and `..` are no keys.
-            if other != key && key::check(&other).is_ok() {
-                found.push(other);
-            }
-            if found.len() == NEIGHBOURS_MAX {
-                break;
-            }
-        }
-        Ok(found)
+        let witness = (Arc::clone(&self.witness), disk.st_dev);
+        SourceFile::new(file.into(), &self.name, key, witness)
     }
 
     /// Whether `key` is a file or a folder; the empty key is the source's own folder.
@@ -390,16 +348,24 @@ impl Source {
 
     /// Walks to `key` and gives a handle that only names it: nothing has been opened for reading yet.
     fn walk(&self, key: &str) -> Result<OwnedFd, SourceError> {
+        Self::check(key)?;
+        self.walk_bytes(key.as_bytes(), key)
+    }
+
+    fn check(key: &str) -> Result<(), SourceError> {
         key::check(key).map_err(|source| SourceError::Key {
             key: key.to_owned(),
             source,
-        })?;
-        self.walk_bytes(key.as_bytes(), key)
+        })
     }
 
     /// The same for names that may not be UTF-8, as a listing meets them.
     fn walk_bytes(&self, path: &[u8], shown: &str) -> Result<OwnedFd, SourceError> {
-        let mut here = self.open_root(shown)?;
+        self.walk_from(self.open_root(shown)?, path, shown)
+    }
+
+    fn walk_from(&self, root: OwnedFd, path: &[u8], shown: &str) -> Result<OwnedFd, SourceError> {
+        let mut here = root;
         let mut rest = path.split(|byte| *byte == b'/').peekable();
         while let Some(segment) = rest.next() {
             let last = rest.peek().is_none();

@@ -268,6 +268,31 @@ fn a_source_that_is_defined_before_its_folder_is_there_answers_as_soon_as_it_is(
 }
 
 #[test]
+fn only_sources_into_whose_folder_a_path_leads_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let name = |name: &str| SourceName::new(name).unwrap();
+    let mut sources = Sources::default();
+    put(&at("there"), "a.wav", b"a");
+    sources.add(name("there"), &at("there")).unwrap();
+    for absent in ["far", "near"] {
+        sources.define(name(absent), &at(absent));
+        put(&at(absent), "a.wav", b"a");
+    }
+    let was_found = |source: &str| sources.get(&name(source)).unwrap().root.get().is_some();
+    for (path, expected) in [
+        ("there/a.wav", Some("there")),
+        ("", None),
+        ("near/a.wav", Some("near")),
+    ] {
+        let located = sources.locate(&at(path)).map(|(source, _)| source);
+        assert_eq!(located, expected.map(name), "{path}");
+        assert_eq!(was_found("near"), expected == Some("near"), "{path}");
+        assert!(!was_found("far"), "{path}: no path leads there");
+    }
+}
+
+#[test]
 fn what_the_system_says_of_a_file_is_told_from_a_source_that_does_not_answer() {
     let name = SourceName::new("music").unwrap();
     let check = |errno: Errno, code: Code, transient: bool| {
@@ -289,20 +314,53 @@ fn a_source_answers_as_long_as_another_of_its_files_gives_bytes() {
     let root = folder.path();
     put(root, "a/bad.wav", b"bad");
     put(root, "a/empty.wav", b"");
-    put(root, "b/good.wav", b"good");
     let source = source(root);
-    assert!(
-        !source.answers_besides("a/bad.wav"),
-        "nothing beside it says so"
-    );
-    check_open(&source, "b/good.wav", Ok(b"good"));
-    assert!(
-        source.answers_besides("a/bad.wav"),
-        "one that was read before"
-    );
-    assert!(!source.answers_besides("b/good.wav"), "not itself");
-    fs::remove_file(root.join("b/good.wav")).unwrap();
-    assert!(!source.answers_besides("a/bad.wav"), "it is read again");
+    let answers = || source.answers_besides("a/bad.wav");
+    assert!(!answers(), "nothing beside it says so");
+    put(root, "b/c/good.wav", b"good");
+    assert!(answers(), "one that lies elsewhere");
+    fs::remove_file(root.join("b/c/good.wav")).unwrap();
+    assert!(!answers(), "it is read again");
     put(root, "a/other.wav", b"other");
-    assert!(source.answers_besides("a/bad.wav"), "a neighbour");
+    assert!(answers(), "a neighbour");
+    fs::remove_file(root.join("a/bad.wav")).unwrap();
+    assert!(!source.answers_besides("a/other.wav"), "not itself");
+}
+
+#[test]
+fn a_missing_file_is_believed_only_where_its_source_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("music");
+    put(&root, "album/a.wav", b"a");
+    put(&root, "album/b.wav", b"b");
+    let source = source(&root);
+    let check = |key: &str, expected: bool, why: &str| {
+        let error = source.open(key).unwrap_err();
+        assert_eq!(error.code(), Code::SourceMissing, "{key}");
+        assert_eq!(source.bears_out(&error, key), expected, "{key}: {why}");
+    };
+    check("album/gone.wav", true, "its neighbours are there");
+    check("gone/album/x.wav", true, "so is another album");
+    let away = folder.path().join("away");
+    fs::rename(&root, &away).unwrap();
+    fs::create_dir(&root).unwrap();
+    check("album/a.wav", false, "the share is not mounted");
+    put(&root, "README", b"");
+    check("album/a.wav", false, "what lies there gives no bytes");
+    let error = source.open("album/a.wav").unwrap_err();
+    fs::remove_dir_all(&root).unwrap();
+    fs::rename(&away, &root).unwrap();
+    assert!(
+        !source.bears_out(&error, "album/a.wav"),
+        "it is back meanwhile"
+    );
+}
+
+#[test]
+fn a_source_that_denies_everything_says_nothing_of_its_tracks() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = source(folder.path());
+    let (name, key) = (source.name().clone(), "a.wav".to_owned());
+    let denied = SourceError::Denied { name, key };
+    assert!(!source.bears_out(&denied, "a.wav"));
 }

@@ -191,6 +191,6 @@ impl Node {
             // Its decoder is not to be trusted with another word.
             slot.interrupt(token);
         }
-        self.land(Token(token), |flight| Some(flight.failed(code, detail)));
+        self.land(Token(token), |flight| flight.failed(code, detail));
     }
 }

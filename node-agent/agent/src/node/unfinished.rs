@@ -70,9 +70,9 @@ impl Node {
     pub(super) fn part_written(
         &mut self,
         part: PartNo,
-        outcome: Result<(Arc<Saved>, bool), Problem>,
+        outcome: Result<(Arc<Saved>, Result<(), Code>), Problem>,
     ) {
-        let stored = match outcome {
+        let outcome = match outcome {
             Ok((saved, stored)) => {
                 // Its rows are on disk now; they need not stay in memory too.
                 if let Some(book) = self.books.get_mut(&saved.claim.grant) {
@@ -87,10 +87,10 @@ impl Node {
             }
             Err(problem) => {
                 tracing::error!(%problem, "a part was not written");
-                false
+                Err(problem.code)
             }
         };
-        self.tell_core(Event::PartWritten { part, stored });
+        self.tell_core(Event::PartWritten { part, outcome });
     }
 
     pub(super) fn forget_part(&mut self, part: PartNo) {

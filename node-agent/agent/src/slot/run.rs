@@ -4,35 +4,27 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use agent_core::Death;
-use audio::Channel;
-use audio::child::{DecoderChild, EXIT_SANDBOX, SpawnError, Spawner, code_of_death};
+use audio::child::Spawner;
 use audio::limits::Limits;
 use audio::protocol::{
     ChannelRule, Decode, Failure, FrameError, FromDecoder, OutputSpec, Summary, ToDecoder,
 };
-use audio::ring::SAMPLES_DEFAULT;
 use engine::ToWorker;
 use storage::{SourceError, SourceFile};
 use types::{Code, Problem};
 
-use super::talk::{Talk, check, has_ended, is_consistent, micros, refused, serve, source_failed};
+use super::decoder::{Decoder, StartError, back_off};
+use super::talk::{Talk, check, is_consistent, micros, refused, serve, source_failed};
 use super::{Command, Shared, SlotOptions, Work};
 use crate::hasher::Hasher;
 use crate::news::{Decoded, News, Reading, Refusal, Teller};
-use crate::worker::{Link, SlotEar, SlotNews, death_of};
+use crate::worker::{Link, SlotEar, SlotNews};
 
 /// Longest wait for a worker's answer about a slot: it reads the rest of a ring first, which holds half a minute of sound
 /// at the lowest rates, while the slowest device serves the slots in turn. A hanging worker is found long before.
 const ANSWER_WITHIN: Duration = Duration::from_secs(3_600);
-/// Longest time until a decoder has sandboxed itself and said hello.
-const HELLO_WITHIN: Duration = Duration::from_secs(20);
 /// Waits for a source that are excused together: shorter ones are within any patience, and each excuse is a message.
 const EXCUSE_FROM: Duration = Duration::from_secs(1);
-/// First wait after a decoder did not start; doubles up to [`START_BACK_OFF_MAX`].
-const START_BACK_OFF: Duration = Duration::from_millis(100);
-/// Longest such wait.
-const START_BACK_OFF_MAX: Duration = Duration::from_secs(10);
 
 /// The thread's state.
 pub(super) struct Thread {
@@ -43,28 +35,6 @@ pub(super) struct Thread {
     pub(super) hasher: Hasher,
     pub(super) decoder: Option<Decoder>,
     pub(super) worker: Option<(Arc<Link>, SlotEar)>,
-}
-
-/// A decoder that has said hello.
-pub(super) struct Decoder {
-    child: DecoderChild,
-    channel: Channel,
-    tracks: u32,
-    /// The worker's life that knows its ring.
-    attached: Option<u64>,
-}
-
-/// Why no decoder is there.
-#[derive(Debug, thiserror::Error)]
-enum StartError {
-    #[error(transparent)]
-    Spawn(#[from] SpawnError),
-    #[error("the decoder's socket cannot be set up")]
-    Socket(#[from] std::io::Error),
-    #[error("the decoder did not say hello: {0}")]
-    Hello(String),
-    #[error("the kernel refuses the decoder's sandbox")]
-    Sandbox,
 }
 
 impl Thread {
@@ -135,40 +105,6 @@ impl Thread {
         };
         self.tell(news);
         true
-    }
-
-    fn start_decoder(&mut self) -> Result<(), StartError> {
-        if self.decoder.is_some() {
-            return Ok(());
-        }
-        let mut child = self
-            .spawner
-            .spawn_decoder(&self.options.decoder, SAMPLES_DEFAULT)?;
-        let control = child.control.try_clone()?;
-        control.set_read_timeout(Some(HELLO_WITHIN))?;
-        let mut channel = Channel::new(control);
-        match channel.receive::<FromDecoder>() {
-            Ok(Some(FromDecoder::Hello { version })) if version == audio::protocol::VERSION => {}
-            Ok(Some(other)) => return Err(StartError::Hello(format!("it said {other:?}"))),
-            Ok(None) if child.wait()?.code() == Some(EXIT_SANDBOX) => {
-                return Err(StartError::Sandbox);
-            }
-            Ok(None) => return Err(StartError::Hello("it ended".to_owned())),
-            Err(error) => return Err(StartError::Hello(error.to_string())),
-        }
-        // Both copies of the descriptor share the timeouts. A decoder watches its own processor time; these end one that
-        // sleeps, or takes nothing of what it asked for.
-        child.control.set_read_timeout(Some(self.options.silence))?;
-        child
-            .control
-            .set_write_timeout(Some(self.options.silence))?;
-        self.decoder = Some(Decoder {
-            child,
-            channel,
-            tracks: 0,
-            attached: None,
-        });
-        Ok(())
     }
 
     fn work(&mut self, work: &Work) {
@@ -335,6 +271,7 @@ impl Thread {
                     detail,
                     provenance,
                     cpu_us,
+                    sha256: reading.bytes.and_then(|bytes| self.hasher.whole(bytes)),
                 };
                 self.tell_decoded(token, Decoded::Failed(refusal, reading));
             }
@@ -436,35 +373,6 @@ impl Thread {
         self.decoder = None;
     }
 
-    fn retire_if(&mut self, wanted: bool) {
-        let old = self
-            .decoder
-            .as_ref()
-            .is_some_and(|decoder| decoder.tracks >= self.options.tracks_per_decoder);
-        if wanted || old {
-            self.decoder = None;
-        }
-    }
-
-    /// What a decoder's end means for its track.
-    fn post_mortem(&mut self, how: &str) -> Decoded {
-        let Some(mut decoder) = self.decoder.take() else {
-            return Decoded::Died {
-                death: Death::Killed,
-                code: Code::DecodeCrash,
-            };
-        };
-        // What is ended here, for its silence or for nonsense, did not end by itself.
-        let alone = has_ended(decoder.child.pid());
-        let (death, code) = match decoder.child.end() {
-            Ok(status) if alone => (death_of(status, false), code_of_death(status)),
-            Ok(_) => (Death::Hung, Code::DecodeStalled),
-            Err(_) => (Death::Own, Code::DecodeCrash),
-        };
-        tracing::info!(slot = self.options.slot.0, how, ?death, %code, "a decoder ended with a track in hand");
-        Decoded::Died { death, code }
-    }
-
     fn tell_decoded(&self, token: u64, outcome: Decoded) {
         self.tell(News::Decoded {
             token,
@@ -495,13 +403,4 @@ fn samples_max(limits: &Limits, rate_hz: u32) -> u64 {
 /// A span in milliseconds.
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn back_off(failures: u32) -> Duration {
-    if failures == 0 {
-        return Duration::ZERO;
-    }
-    START_BACK_OFF
-        .saturating_mul(1 << failures.saturating_sub(1).min(10))
-        .min(START_BACK_OFF_MAX)
 }

@@ -106,7 +106,7 @@ pub(crate) fn source_failed(
     source: &Source,
     key: &str,
 ) -> Decoded {
-    if !error.is_transient() {
+    if source.bears_out(error, key) {
         return refused(error.code(), &error.to_string(), reading);
     }
     let alone = source.answers_besides(key);
@@ -124,6 +124,7 @@ pub(super) fn refused(code: Code, detail: &str, reading: Reading) -> Decoded {
         detail: detail.to_owned(),
         provenance: Vec::new(),
         cpu_us: 0,
+        sha256: None,
     };
     Decoded::Failed(refusal, reading)
 }

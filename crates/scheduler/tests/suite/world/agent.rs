@@ -123,6 +123,7 @@ impl Agent {
             held: self.grants.iter().map(held).collect(),
             released: Vec::new(),
             devices_out: Vec::new(),
+            storage_trouble: None,
             draining: false,
         })
     }

@@ -1,0 +1,82 @@
+//! Nodes whose programs are not ours, or whose disks were set back: they ask for what no agent asks for. What they get is judged
+//! like everything else, and nobody waits for the answer.
+
+use std::rc::Rc;
+
+use agent_core::{CallError, PartNo};
+use scheduler::{Answer, Caller, CommitOutcome, Request};
+use types::{Digest, Session};
+
+use crate::agenda::{Message, Who};
+use crate::asks;
+use crate::depot::{DepotAsk, Object};
+use crate::mutants::{self, ShellMutant};
+use crate::world::World;
+
+impl World {
+    /// A part counts: where its node does not know so, it makes the rows again under another name, and commits those too.
+    pub(crate) fn maybe_made_again(
+        &mut self,
+        who: usize,
+        part: PartNo,
+        session: Session,
+        answer: &Result<Answer, CallError>,
+    ) {
+        let counted = match answer {
+            Ok(Answer::Committed(committed)) => committed.outcome == CommitOutcome::Counted,
+            Ok(_) | Err(_) => false,
+        };
+        if self.calm || !counted || !self.dice.happens(self.mix.misuse) {
+            return;
+        }
+        let Some(mut again) = self.agents[who].parts.get(&part).cloned() else {
+            return;
+        };
+        self.tally.faults += 1;
+        let objects = again.objects.iter().map(|object| renamed(object));
+        again.objects = objects.collect();
+        for object in &again.objects {
+            self.depot.put_aside(object);
+        }
+        let commit = asks::commit(&self.agents[who], &again, session);
+        self.say(who, Request::Commit(commit));
+    }
+
+    /// Removes what an answer calls superseded, where that bug is planted.
+    pub(crate) fn clean_up(
+        &mut self,
+        who: usize,
+        part: PartNo,
+        answer: &Result<Answer, CallError>,
+    ) {
+        let late = match answer {
+            Ok(Answer::Committed(committed)) => committed.outcome == CommitOutcome::Superseded,
+            Ok(_) | Err(_) => false,
+        };
+        let saved = self.agents[who].parts.get(&part);
+        if let Some(saved) = saved.filter(|_| late && mutants::on(ShellMutant::SupersededDeleted)) {
+            let paths = saved.objects.iter().map(|object| object.path()).collect();
+            let life = self.agents[who].life;
+            self.ask_depot(Who::Agent(who), life, 0, DepotAsk::Delete(paths));
+        }
+    }
+
+    fn say(&mut self, who: usize, request: Request) {
+        self.calls += 1;
+        let message = Message::Call {
+            no: self.calls,
+            caller: Caller::default(),
+            request: Box::new(request),
+        };
+        let to = Who::Coordinator(self.agents[who].guess());
+        self.send(Who::Agent(who), to, message);
+    }
+}
+
+/// The same rows in other bytes.
+fn renamed(object: &Object) -> Rc<Object> {
+    Rc::new(Object {
+        sha256: Digest::of(format!("{:?} again", object.sha256).as_bytes()),
+        ..object.clone()
+    })
+}
