@@ -1,7 +1,8 @@
 //! The rule from window scores to a verdict: pure, in double precision, the same on every machine. The agent calls
 //! it once a track has ended; evaluation calls it with other rules. It reads no clock and no file.
 
-use crate::manifest::{Aggregate, Calibration, Manifest, Tier};
+use crate::gate::{GateChoice, Gated};
+use crate::manifest::{Aggregate, Calibration, Manifest};
 use types::{Code, Dtype, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning};
 
 /// One scored window of a track.
@@ -29,6 +30,8 @@ pub struct Rules {
     pub stages: Stages,
     /// Whether verdicts of a demonstration bundle are given.
     pub accept_demonstration: bool,
+    /// What the gate takes, where that is not left to the bundle.
+    pub gate: Option<GateChoice>,
 }
 
 impl From<&Policy> for Rules {
@@ -36,6 +39,7 @@ impl From<&Policy> for Rules {
         Self {
             stages: policy.stages,
             accept_demonstration: policy.accept_demonstration,
+            gate: None,
         }
     }
 }
@@ -66,6 +70,8 @@ pub struct Decision {
     pub tier: Option<String>,
     /// Whether the gate sends the track on to the residual.
     pub escalate: bool,
+    /// How far the score lies from what the gate asks for first; present exactly where the track is sent on.
+    pub distance: Option<f64>,
     /// An edge within the bundle's epsilon of the score, where there is one.
     pub borderline: Option<Edge>,
     /// Reservations that follow from the windows.
@@ -89,7 +95,7 @@ pub fn decide(bundle: &Manifest, evidence: &Evidence<'_>, rules: Rules) -> Decis
         return Decision::unheard(evidence.windows.is_empty());
     };
     let mut decision = judge(bundle, score, heard.len(), rules);
-    decision.borderline = edge_near(bundle, score, evidence.dtype);
+    decision.borderline = edge_near(bundle, score, evidence.dtype, rules.gate);
     let least = bundle.screen.level.least_windows as usize;
     if heard.len() < least {
         let too_short = evidence.windows.len() < least;
@@ -99,6 +105,7 @@ pub fn decide(bundle: &Manifest, evidence: &Evidence<'_>, rules: Rules) -> Decis
             InconclusiveReason::Silent
         });
         decision.escalate = false;
+        decision.distance = None;
     }
     decision
 }
@@ -112,6 +119,7 @@ impl Decision {
             score: None,
             tier: None,
             escalate: false,
+            distance: None,
             borderline: None,
             warnings: Vec::new(),
         }
@@ -144,31 +152,13 @@ impl Decision {
 }
 
 fn judge(bundle: &Manifest, score: f64, windows: usize, rules: Rules) -> Decision {
-    let mut decision = Decision::bare(Verdict::NoEvidence);
+    let (verdict, reason) = bundle.verdicts.of(score);
+    let mut decision = Decision::bare(verdict);
+    decision.reason = reason;
     decision.score = Some(scored(&bundle.screen.calibration, score, windows));
-    let reached = bundle
-        .verdicts
-        .tiers
-        .iter()
-        .rfind(|tier| score >= tier.score);
-    decision.tier = reached.map(|tier| tier.name.clone());
-    let likely = bundle
-        .likely_ai()
-        .map_or(f64::INFINITY, |tier: &Tier| tier.score);
-    if score >= likely {
-        decision.verdict = Verdict::LikelyAi;
-    } else if bundle
-        .verdicts
-        .no_evidence_below
-        .is_some_and(|low| score >= low)
-    {
-        decision.withhold(InconclusiveReason::BetweenThresholds);
-    }
-    let unsure = bundle
-        .gate
-        .unsure
-        .is_some_and(|band| band.low <= score && score < band.high);
-    decision.escalate = unsure || bundle.gate.positives_from.is_some_and(|from| score >= from);
+    decision.tier = bundle.verdicts.reached(score);
+    decision.distance = Gated::of(bundle, rules.gate).distance(score);
+    decision.escalate = decision.distance.is_some();
     match rules.stages {
         Stages::Screen if decision.escalate => {
             decision.withhold(InconclusiveReason::ResidualNotRun)
@@ -226,20 +216,23 @@ fn aggregate(rule: Aggregate, logits: &[f64]) -> Option<f64> {
 /// The nearest edge within the bundle's epsilon. Mean and median move no further than the window that moves most,
 /// so the epsilon of a window's logit is also that of the track score. A dtype that the bundle gives no epsilon for
 /// is not run; here it makes every row borderline.
-fn edge_near(bundle: &Manifest, score: f64, dtype: Dtype) -> Option<Edge> {
+fn edge_near(
+    bundle: &Manifest,
+    score: f64,
+    dtype: Dtype,
+    gate: Option<GateChoice>,
+) -> Option<Edge> {
     let epsilon = bundle.epsilon.of(dtype).unwrap_or(f64::INFINITY);
-    let band = bundle.gate.unsure;
-    let gate = [
-        band.map(|b| b.low),
-        band.map(|b| b.high),
-        bundle.gate.positives_from,
-    ];
     let edges = [
         (Edge::LikelyAi, bundle.likely_ai().map(|tier| tier.score)),
         (Edge::NoEvidence, bundle.verdicts.no_evidence_below),
     ];
-    let all = edges.into_iter().chain(gate.map(|edge| (Edge::Gate, edge)));
-    all.filter_map(|(edge, at)| at.map(|at| (edge, (score - at).abs())))
+    let gate = Gated::of(bundle, gate);
+    let edges = edges
+        .into_iter()
+        .filter_map(|(edge, at)| at.map(|at| (edge, at)));
+    let all = edges.chain(gate.edges().map(|at| (Edge::Gate, at)));
+    all.map(|(edge, at)| (edge, (score - at).abs()))
         .filter(|(_, distance)| *distance <= epsilon)
         .min_by(|a, b| a.1.total_cmp(&b.1))
         .map(|(edge, _)| edge)

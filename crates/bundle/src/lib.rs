@@ -6,13 +6,19 @@
 //!
 //! - [`Bundle::open`] checks a folder against a [`Trust`] and refuses with a typed [`BundleError`].
 //! - [`decide()`] turns the scores of a track's windows into a probability with its prior and a verdict.
+//! - [`fuse()`] does so for a track that was separated; [`features`] says what is measured of it.
+//! - [`Segments::choose`] says which of its segments are.
 //! - [`separator`] is what the second engine's network is built from; [`Overlap`] where its segments lie.
 //! - [`WindowSpec`] says where windows lie on a track; cutter, training and tests share it.
 //! - [`write()`] makes and signs a folder.
 
 mod canary;
+mod choose;
 mod decide;
 mod error;
+pub mod features;
+mod fuse;
+mod gate;
 mod manifest;
 mod open;
 mod overlap;
@@ -25,13 +31,17 @@ mod window;
 mod write;
 
 pub use canary::{Clip, ClipError};
+pub use choose::{Grid, Heard, Loudness, TRACK_SEGMENTS_MAX};
 pub use decide::{Decision, Edge, Evidence, Rules, TrackWindow, decide};
 pub use error::BundleError;
+pub use fuse::{Fused, Screened, Separated, fuse};
+pub use gate::{GateChoice, Gated, UnknownGate};
 pub use manifest::{
     Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
-    FORMAT, FORMAT_RESIDUAL, FileEntry, Gate, LevelRule, Manifest, MelNorm, Origin, OriginFormat,
-    Picture, Pooling, Preprocessing, Residual, Screen, Segments, Separator, TRACK_SECONDS_MAX,
-    TRACK_WINDOWS_MAX, Tier, Verdicts, WindowFeature, Windows,
+    FORMAT, FORMAT_RESIDUAL, FileEntry, Fusion, FusionV1, Gate, LevelRule, Manifest, MelNorm, Origin,
+    OriginFormat, Picture, Pooling, Preprocessing, Residual, ResidualCalibration, ResidualCanary,
+    Screen, Segments, Separator, Spread, TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX, Term, Tier, Verdicts,
+    WindowFeature, Windows,
 };
 pub use open::{
     BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,

@@ -9,7 +9,10 @@ mod check;
 mod residual;
 
 pub use check::{TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX};
-pub use residual::{Origin, OriginFormat, Residual, Segments, Separator};
+pub use residual::{
+    Fusion, FusionV1, Origin, OriginFormat, Residual, ResidualCalibration, ResidualCanary, Segments,
+    Separator, Spread, Term,
+};
 
 /// The format of a manifest without a residual.
 pub const FORMAT: u32 = 1;
@@ -368,14 +371,21 @@ pub struct FileEntry {
     pub sha256: Digest,
 }
 
+impl Verdicts {
+    /// The tier that makes a track `likely_ai`.
+    #[must_use]
+    pub fn likely_ai(&self) -> Option<&Tier> {
+        self.tiers
+            .iter()
+            .find(|tier| tier.name == self.likely_ai_tier)
+    }
+}
+
 impl Manifest {
     /// The tier that makes a track `likely_ai`.
     #[must_use]
     pub fn likely_ai(&self) -> Option<&Tier> {
-        self.verdicts
-            .tiers
-            .iter()
-            .find(|tier| tier.name == self.verdicts.likely_ai_tier)
+        self.verdicts.likely_ai()
     }
 
     /// The manifest's bytes as this code writes them: pretty JSON in field order with a line feed at the end.

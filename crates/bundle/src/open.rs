@@ -4,7 +4,10 @@
 
 use crate::canary::Clip;
 use crate::error::BundleError;
-use crate::manifest::{Architecture, FORMAT_RESIDUAL, FileEntry, Manifest, Separator};
+use crate::features::RESIDUAL_VERSION;
+use crate::manifest::{
+    Architecture, FORMAT_RESIDUAL, FileEntry, Fusion, Manifest, Separator,
+};
 use crate::sign::{Signature, Trust};
 use crate::tensors::Tensors;
 use crate::weights;
@@ -175,7 +178,28 @@ struct Outline {
     format: u64,
     #[serde(default)]
     screen: OutlineStage,
-    residual: Option<OutlineStage>,
+    residual: Option<OutlineResidual>,
+}
+
+#[derive(serde::Deserialize)]
+struct OutlineResidual {
+    #[serde(default)]
+    architecture: OutlineName,
+    calibration: Option<OutlineCalibration>,
+}
+
+#[derive(serde::Deserialize)]
+struct OutlineCalibration {
+    #[serde(default)]
+    features: String,
+    #[serde(default)]
+    fusion: OutlineRule,
+}
+
+#[derive(serde::Deserialize, Default)]
+struct OutlineRule {
+    #[serde(default)]
+    rule: String,
 }
 
 #[derive(serde::Deserialize, Default)]
@@ -197,21 +221,26 @@ fn refuse_unknown(outline: &Outline) -> Result<(), BundleError> {
             known: FORMAT_RESIDUAL,
         });
     }
-    let known = |stage: &OutlineStage, names: &[&str]| {
-        let name = stage.architecture.name.as_str();
-        if names.contains(&name) {
-            return Ok(());
-        }
-        Err(BundleError::Unsupported {
-            what: "architecture",
-            name: name.chars().take(64).collect(),
-        })
+    let screen = &outline.screen.architecture.name;
+    refuse_other("architecture", screen, &Architecture::NAMES)?;
+    let Some(residual) = &outline.residual else {
+        return Ok(());
     };
-    known(&outline.screen, &Architecture::NAMES)?;
-    match &outline.residual {
-        Some(residual) => known(residual, &Separator::NAMES),
-        None => Ok(()),
+    let separator = &residual.architecture.name;
+    refuse_other("architecture", separator, &Separator::NAMES)?;
+    let Some(calibration) = &residual.calibration else {
+        return Ok(());
+    };
+    refuse_other("feature vector", &calibration.features, &[RESIDUAL_VERSION])?;
+    refuse_other("fusion", &calibration.fusion.rule, &Fusion::NAMES)
+}
+
+fn refuse_other(what: &'static str, name: &str, known: &[&str]) -> Result<(), BundleError> {
+    if known.contains(&name) {
+        return Ok(());
     }
+    let name = name.chars().take(64).collect();
+    Err(BundleError::Unsupported { what, name })
 }
 
 fn refuse_rollback(manifest: &Manifest, trust: &Trust) -> Result<(), BundleError> {

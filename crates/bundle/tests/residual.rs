@@ -83,6 +83,8 @@ fn residual() -> Residual {
         },
         segments: Segments::Spread { count: 8 },
         overlap: Overlap::default(),
+        canary: None,
+        calibration: None,
     }
 }
 

@@ -7,14 +7,17 @@ use types::{Code, Dtype, InconclusiveReason, Purpose, Stages, Verdict, Warning};
 const SCREEN: Rules = Rules {
     stages: Stages::Screen,
     accept_demonstration: false,
+    gate: None,
 };
 const BOTH: Rules = Rules {
     stages: Stages::Both,
     accept_demonstration: false,
+    gate: None,
 };
 const ACCEPTED: Rules = Rules {
     stages: Stages::Screen,
     accept_demonstration: true,
+    gate: None,
 };
 
 fn loud(logits: &[f32]) -> Vec<TrackWindow> {

@@ -1,23 +1,18 @@
-//! Windows of many tracks side by side, and how a batch that does not fit the device is split.
+//! Windows of many tracks side by side, on their way to the engine.
 
 use bundle::WindowSpec;
 
 use crate::seam::{Engine, EngineError, WindowScore};
+use crate::split::{Cap, Outcomes, halved};
 use crate::sums;
 use crate::windows::{Cut, Cutter};
-
-/// Full batches without trouble after which a batch that was once split is tried one window larger: slow, since each
-/// wrong try costs a whole batch.
-const REGROW_AFTER: u32 = 64;
 
 /// Windows waiting for the engine.
 pub(crate) struct Batch {
     spec: WindowSpec,
     pcm: Vec<f32>,
     places: Vec<Place>,
-    cap: usize,
-    max: usize,
-    good: u32,
+    cap: Cap,
 }
 
 /// Which window of which track.
@@ -34,14 +29,11 @@ pub(crate) type Outcome = Result<WindowScore, String>;
 impl Batch {
     /// An empty batch of at most `max` windows.
     pub(crate) fn new(spec: WindowSpec, max: usize) -> Self {
-        let max = max.max(1);
         Self {
             spec,
             pcm: Vec::new(),
             places: Vec::new(),
-            cap: max,
-            max,
-            good: 0,
+            cap: Cap::new(max),
         }
     }
 
@@ -52,7 +44,7 @@ impl Batch {
 
     /// Whether it takes no more.
     pub(crate) fn is_full(&self) -> bool {
-        self.places.len() >= self.cap
+        self.places.len() >= self.cap.now()
     }
 
     /// Windows that this track has in it.
@@ -80,22 +72,9 @@ impl Batch {
         engine: &mut impl Engine,
     ) -> Result<(Vec<(Place, Outcome)>, u64), EngineError> {
         let (outcomes, splits) = screen(engine, &self.pcm, self.places.len(), self.spec.samples())?;
-        self.resize(splits);
+        self.cap.learn(self.places.len(), splits);
         self.pcm.clear();
         Ok((self.places.drain(..).zip(outcomes).collect(), splits))
-    }
-
-    fn resize(&mut self, splits: u64) {
-        if splits > 0 {
-            self.cap = (self.places.len() / 2).max(1);
-            self.good = 0;
-        } else if self.is_full() && self.cap < self.max {
-            self.good += 1;
-            if self.good >= REGROW_AFTER {
-                self.cap += 1;
-                self.good = 0;
-            }
-        }
     }
 }
 
@@ -108,23 +87,11 @@ pub(crate) fn screen(
     pcm: &[f32],
     windows: usize,
     samples: usize,
-) -> Result<(Vec<Outcome>, u64), EngineError> {
-    match engine.screen(pcm, windows) {
-        Ok(scores) if scores.len() == windows => Ok((scores.into_iter().map(Ok).collect(), 0)),
-        Ok(scores) => Err(EngineError::Device {
-            detail: format!("{} scores for {windows} windows", scores.len()),
-        }),
-        Err(EngineError::OutOfMemory { detail, .. }) if windows <= 1 => Ok((vec![Err(detail)], 0)),
-        Err(EngineError::OutOfMemory { .. }) => {
-            let half = windows / 2;
-            let (left, right) = pcm.split_at(half * samples);
-            let (mut outcomes, left_splits) = screen(engine, left, half, samples)?;
-            let (rest, right_splits) = screen(engine, right, windows - half, samples)?;
-            outcomes.extend(rest);
-            Ok((outcomes, 1 + left_splits + right_splits))
-        }
-        Err(error @ (EngineError::Device { .. } | EngineError::Bundle { .. })) => Err(error),
-    }
+) -> Result<(Outcomes<WindowScore>, u64), EngineError> {
+    halved(0..windows, &mut |part| {
+        let pcm = &pcm[part.start * samples..part.end * samples];
+        engine.screen(pcm, part.len())
+    })
 }
 
 /// Root mean square in dB against full scale; minus infinity for digital silence.
@@ -136,7 +103,7 @@ fn rms_db(pcm: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seam::{Canary, EngineInfo};
+    use crate::seam::{Canary, EngineInfo, ResidualCanary, Segment, SegmentScore};
     use crate::stub::StubEngine;
 
     /// Fits `fits` windows and fails any window whose first sample is above one half.
@@ -166,6 +133,18 @@ mod tests {
                 });
             }
             self.inner.screen(pcm, batch)
+        }
+
+        fn residual_canary(&self) -> Option<&ResidualCanary> {
+            self.inner.residual_canary()
+        }
+
+        fn residual(
+            &mut self,
+            pcm: &[f32],
+            segments: &[Segment],
+        ) -> Result<Vec<SegmentScore>, EngineError> {
+            self.inner.residual(pcm, segments)
         }
     }
 

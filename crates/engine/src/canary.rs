@@ -3,6 +3,7 @@
 
 use crate::batch::screen;
 use crate::seam::{Engine, EngineError};
+use crate::segments::separate;
 use crate::windows::Cutter;
 
 /// Screens the canary clip. Returns the largest difference and what is wrong, empty if nothing is.
@@ -24,28 +25,49 @@ pub(crate) fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineErro
                 .map(|outcome| outcome.map_or(f32::NAN, |score| score.logit)),
         );
     }
-    Ok(judge(&logits, &canary.logits, canary.epsilon))
+    let spans = vec![1.0; canary.logits.len()];
+    Ok(judge(&logits, &canary.logits, &spans, canary.epsilon))
 }
 
-fn judge(found: &[f32], known: &[f32], epsilon: f32) -> (f32, String) {
+/// Separates the residual's canary. Returns the largest difference in shares of a feature's span and what is wrong, empty if nothing
+/// is.
+pub(crate) fn sing_residual(engine: &mut impl Engine) -> Result<(f32, String), EngineError> {
+    let Some(canary) = engine.residual_canary().cloned() else {
+        let none = "the bundle brings no canary of its residual".to_owned();
+        return Ok((f32::INFINITY, none));
+    };
+    let (outcomes, _) = separate(engine, &canary.pcm, &[canary.segment])?;
+    let features: Vec<f32> = outcomes
+        .into_iter()
+        .flatten()
+        .flat_map(|score| score.features)
+        .collect();
+    Ok(judge(
+        &features,
+        &canary.features,
+        &canary.spans,
+        canary.epsilon,
+    ))
+}
+
+/// The largest difference of scores over their spans, and what is wrong.
+fn judge(found: &[f32], known: &[f32], spans: &[f32], epsilon: f32) -> (f32, String) {
     if known.is_empty() || found.len() != known.len() {
         return (
             f32::INFINITY,
             format!(
-                "{} windows where {} scores are known",
+                "{} scores where {} are known",
                 found.len(),
                 known.len()
             ),
         );
     }
-    let gap = |(a, b): (&f32, &f32)| {
-        if (a - b).is_nan() {
-            f32::INFINITY
-        } else {
-            (a - b).abs()
-        }
+    let gap = |((a, b), span): ((&f32, &f32), &f32)| {
+        let gap = (a - b).abs() / span;
+        if gap.is_nan() { f32::INFINITY } else { gap }
     };
-    let worst = found.iter().zip(known).map(gap).fold(0.0, f32::max);
+    let pairs = found.iter().zip(known).zip(spans);
+    let worst = pairs.map(gap).fold(0.0, f32::max);
     let reason = if worst <= epsilon {
         String::new()
     } else {
@@ -62,7 +84,7 @@ mod tests {
     fn a_canary_with_missing_or_odd_scores_fails() {
         let check = |found: &[f32], known: &[f32], good: bool| {
             assert_eq!(
-                judge(found, known, 0.1).1.is_empty(),
+                judge(found, known, &[1.0; 2], 0.1).1.is_empty(),
                 good,
                 "{found:?} {known:?}"
             );
@@ -73,5 +95,17 @@ mod tests {
         check(&[f32::NAN], &[1.0], false);
         check(&[f32::INFINITY], &[f32::INFINITY], false);
         check(&[], &[], false);
+    }
+
+    #[test]
+    fn a_difference_counts_in_shares_of_its_span() {
+        assert_eq!(judge(&[3.0], &[2.0], &[10.0], 0.1).0, 0.1);
+        assert!(!judge(&[3.0], &[2.0], &[5.0], 0.1).1.is_empty());
+    }
+
+    #[test]
+    fn the_stub_sings_its_residual_right() {
+        let mut stub = crate::stub::StubEngine::plain();
+        assert_eq!(sing_residual(&mut stub).unwrap(), (0.0, String::new()));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Each step does one small thing (cut one window, read one piece) and says whether there was anything to do, so that
 //! the loop can go round all slots and no decoder holds up another. Memory per slot is one cutter, whatever the track's
-//! length. Never screens, never waits.
+//! length: one window, or one segment where the track is there for its residual. Never screens, never waits.
 
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use types::Code;
 
 use crate::batch::Batch;
 use crate::moments::Moments;
+use crate::seam::ResidualInfo;
+use crate::segments::{SegmentBatch, SegmentCutter};
 use crate::tally::Sound;
 use crate::windows::Cutter;
 
@@ -25,12 +27,22 @@ const LEAST_PACE: u32 = 5;
 /// What a track may take of the worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
-    /// Most samples.
+    /// Most values, those of each channel counted.
     pub(crate) samples: u64,
     /// For how long, summed over the track, its ring may hold less than a piece while the worker could read. It grows with what
     /// is read ([`LEAST_PACE`]) and with what the agent excuses. It ends what no limit inside a decoder ends any more once a
     /// file has taken it over, also one that gives a little now and then.
     pub(crate) patience: Duration,
+}
+
+impl Allowance {
+    /// What a message allows; what it leaves out is not bounded.
+    pub(crate) fn of(samples_max: Option<u64>, patience_ms: Option<u64>) -> Self {
+        Self {
+            samples: samples_max.unwrap_or(u64::MAX),
+            patience: patience_ms.map_or(Duration::MAX, Duration::from_millis),
+        }
+    }
 }
 
 /// A slot with its ring, once one is attached.
@@ -40,14 +52,77 @@ pub(crate) struct Slot {
     feed: Option<Feed>,
 }
 
+/// What is cut out of a track, and for which engine.
+#[derive(Debug)]
+enum Cut {
+    Windows(Cutter),
+    Segments(SegmentCutter),
+}
+
+/// One pass over a track: what is cut out of it, and what its ring carries.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    cut: Cut,
+    rate_hz: u32,
+    channels: u32,
+}
+
+impl Pass {
+    /// A screen of a track.
+    pub(crate) fn screen(spec: WindowSpec) -> Self {
+        Self {
+            cut: Cut::Windows(Cutter::new(spec)),
+            rate_hz: spec.rate_hz,
+            channels: 1,
+        }
+    }
+
+    /// A residual of a track.
+    pub(crate) fn residual(info: &ResidualInfo, cutter: SegmentCutter) -> Self {
+        Self {
+            cut: Cut::Segments(cutter),
+            rate_hz: info.rate_hz,
+            channels: info.channels,
+        }
+    }
+}
+
+/// What waits for the engine, by stage.
+pub(crate) struct Batches {
+    pub(crate) windows: Batch,
+    pub(crate) segments: SegmentBatch,
+}
+
+impl Batches {
+    /// Whether either takes no more: then the engine is to be asked before anything more is read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.windows.is_full() || self.segments.is_full()
+    }
+
+    /// Whether anything of this track waits.
+    pub(crate) fn holds(&self, token: u64) -> bool {
+        self.windows.holds(token) || self.segments.holds(token)
+    }
+
+    /// Takes the next window or segment that is ready. False if there is none.
+    fn take(&mut self, token: u64, cut: &mut Cut) -> bool {
+        match cut {
+            Cut::Windows(cutter) => self.windows.take(token, cutter),
+            Cut::Segments(cutter) => self.segments.take(token, cutter),
+        }
+    }
+}
+
 /// The track in a ring.
 struct Feed {
     token: u64,
     /// None while the rest of a failed track is thrown away.
-    cutter: Option<Cutter>,
+    cut: Option<Cut>,
     moments: Moments,
+    /// Values read, those of each channel counted.
     read: u64,
     rate_hz: u32,
+    channels: u32,
     allowance: Allowance,
     announced: Option<u64>,
     /// For how long the ring has held less than a piece.
@@ -79,16 +154,16 @@ impl Slot {
     }
 
     /// Begins a track. False where the slot has no ring or is not idle, which the agent must not ask for.
-    pub(crate) fn begin(&mut self, token: u64, allowance: Allowance, spec: WindowSpec) -> bool {
+    pub(crate) fn begin(&mut self, token: u64, allowance: Allowance, pass: Pass) -> bool {
         let idle = self.ring.is_some() && self.feed.is_none();
         if idle {
-            let cutter = Some(Cutter::new(spec));
             self.feed = Some(Feed {
                 token,
-                cutter,
+                cut: Some(pass.cut),
                 moments: Moments::default(),
                 read: 0,
-                rate_hz: spec.rate_hz,
+                rate_hz: pass.rate_hz,
+                channels: pass.channels,
                 allowance,
                 announced: None,
                 hunger: Duration::ZERO,
@@ -134,14 +209,14 @@ impl Slot {
     /// Learns the track's length.
     pub(crate) fn announce(&mut self, token: u64, frames: u64) {
         if let Some(feed) = self.feed_of(token) {
-            feed.announced = Some(frames);
+            feed.announced = Some(frames.saturating_mul(u64::from(feed.channels)));
         }
     }
 
     /// The track failed elsewhere: from now on its samples are thrown away.
     pub(crate) fn discard(&mut self, token: u64) {
         if let Some(feed) = self.feed_of(token) {
-            feed.cutter = None;
+            feed.cut = None;
         }
     }
 
@@ -169,13 +244,13 @@ impl Slot {
         Some((ring, wanted))
     }
 
-    /// Does one small thing for the track in the ring, appending at most one window to `batch`.
-    pub(crate) fn step(&mut self, batch: &mut Batch, scratch: &mut [f32]) -> Step {
+    /// Does one small thing for the track in the ring, appending at most one window or segment to `batches`.
+    pub(crate) fn step(&mut self, batches: &mut Batches, scratch: &mut [f32]) -> Step {
         let (Some(ring), Some(feed)) = (self.ring.as_mut(), self.feed.as_mut()) else {
             return Step::Nothing;
         };
         let token = feed.token;
-        match feed.step(ring, batch, scratch) {
+        match feed.step(ring, batches, scratch) {
             Ok(Step::Drained { token, sound }) => {
                 self.feed = None;
                 Step::Drained { token, sound }
@@ -200,7 +275,8 @@ impl Slot {
 impl Feed {
     /// For how long the ring may have been empty by now.
     fn patience(&self) -> Duration {
-        let pace = u64::from(self.rate_hz.max(1)) * u64::from(LEAST_PACE);
+        let second = u64::from(self.rate_hz.max(1)) * u64::from(self.channels.max(1));
+        let pace = second * u64::from(LEAST_PACE);
         let bought = Duration::from_secs(self.read / pace);
         self.allowance.patience.saturating_add(bought)
     }
@@ -208,18 +284,19 @@ impl Feed {
     fn step(
         &mut self,
         ring: &mut Reader,
-        batch: &mut Batch,
+        batches: &mut Batches,
         scratch: &mut [f32],
     ) -> Result<Step, Wrong> {
+        let token = self.token;
         if self
-            .cutter
+            .cut
             .as_mut()
-            .is_some_and(|cutter| batch.take(self.token, cutter))
+            .is_some_and(|cut| batches.take(token, cut))
         {
             return Ok(Step::Worked);
         }
         match self.announced {
-            Some(frames) if self.read >= frames => self.finish(ring, frames, batch),
+            Some(values) if self.read >= values => self.finish(ring, values, batches),
             announced => self.read(ring, announced, scratch),
         }
     }
@@ -230,7 +307,7 @@ impl Feed {
         announced: Option<u64>,
         scratch: &mut [f32],
     ) -> Result<Step, Wrong> {
-        let left = announced.map_or(u64::MAX, |frames| frames - self.read);
+        let left = announced.map_or(u64::MAX, |values| values - self.read);
         let piece = usize::try_from(left)
             .unwrap_or(usize::MAX)
             .min(scratch.len());
@@ -246,8 +323,8 @@ impl Feed {
         self.hear(&scratch[..read]);
         match (read, announced) {
             (0, None) => Ok(Step::Nothing),
-            (0, Some(frames)) => Err(violation(format!(
-                "{frames} frames were announced, the ring carried {}",
+            (0, Some(values)) => Err(violation(format!(
+                "{values} samples were announced, the ring carried {}",
                 self.read
             ))),
             _ => Ok(Step::Worked),
@@ -255,33 +332,51 @@ impl Feed {
     }
 
     fn hear(&mut self, pcm: &[f32]) {
-        if let Some(cutter) = &mut self.cutter {
-            cutter.push(pcm);
-            self.moments.add(pcm);
+        match &mut self.cut {
+            Some(Cut::Windows(cutter)) => {
+                cutter.push(pcm);
+                self.moments.add(pcm);
+            }
+            Some(Cut::Segments(cutter)) => cutter.push(pcm),
+            None => {}
         }
     }
 
-    fn finish(&mut self, ring: &mut Reader, frames: u64, batch: &mut Batch) -> Result<Step, Wrong> {
+    fn finish(
+        &mut self,
+        ring: &mut Reader,
+        values: u64,
+        batches: &mut Batches,
+    ) -> Result<Step, Wrong> {
         let surplus = ring.available().map_err(lie)?;
-        if surplus > 0 || self.read > frames {
+        if surplus > 0 || self.read > values {
             let carried = self.read + surplus as u64;
             return Err(violation(format!(
-                "{frames} frames were announced, the ring carried {carried} or more"
+                "{values} samples were announced, the ring carried {carried} or more"
             )));
         }
-        let Some(cutter) = &mut self.cutter else {
-            return Ok(Step::Drained {
-                token: self.token,
-                sound: None,
-            });
+        let token = self.token;
+        let Some(cut) = &mut self.cut else {
+            return Ok(Step::Drained { token, sound: None });
         };
-        cutter.end();
-        if batch.take(self.token, cutter) {
+        match cut {
+            Cut::Windows(cutter) => cutter.end(),
+            Cut::Segments(cutter) => cutter.end(),
+        }
+        if batches.take(token, cut) {
             return Ok(Step::Worked);
         }
+        let sound = match cut {
+            Cut::Windows(_) => self.moments.sound(),
+            // The first pass has measured it.
+            Cut::Segments(_) => Sound {
+                samples: self.read / u64::from(self.channels.max(1)),
+                ..self.moments.sound()
+            },
+        };
         Ok(Step::Drained {
-            token: self.token,
-            sound: Some(self.moments.sound()),
+            token,
+            sound: Some(sound),
         })
     }
 }

@@ -14,12 +14,21 @@ mod moments;
 mod picture;
 pub mod protocol;
 mod seam;
+mod segments;
+mod separation;
 mod serve;
+mod split;
 pub mod stub;
 mod sums;
 mod tally;
 pub mod windows;
 
-pub use protocol::{FromWorker, Load, Loaded, ToWorker, TrackScore, WindowPoint, WorkerStats};
-pub use seam::{Canary, Engine, EngineError, EngineInfo, WindowScore};
+pub use protocol::{
+    FromWorker, Load, Loaded, LoadedResidual, ResidualPass, SegmentPoint, ToWorker, TrackResidual,
+    TrackScore, WindowPoint, WorkerStats,
+};
+pub use seam::{
+    Canary, Engine, EngineError, EngineInfo, ResidualCanary, ResidualInfo, Segment, SegmentScore,
+    WindowScore,
+};
 pub use serve::{ServeError, serve, serve_on};

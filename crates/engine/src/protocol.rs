@@ -6,7 +6,10 @@
 //! A track gives two answers, since its slot is free before its last window is scored:
 //! - of the slot: [`FromWorker::Drained`] after `EndOfTrack`, [`FromWorker::Aborted`] after `AbortTrack`, or at any time
 //!   [`FromWorker::RingLost`];
-//! - of the track: [`FromWorker::Scored`] or [`FromWorker::TrackFailed`], neither after `Aborted`.
+//! - of the track: [`FromWorker::Scored`] of a screen, [`FromWorker::Separated`] of a residual, or [`FromWorker::TrackFailed`],
+//!   none of them after `Aborted`.
+//!
+//! Messages about the residual go only to a worker whose [`Loaded`] says that it has one: an older one says so of none.
 
 use minicbor::{Decode, Encode};
 use types::{Code, Device, DeviceKind, Digest, Dtype, Thumbnail};
@@ -64,7 +67,7 @@ pub enum ToWorker {
         #[n(1)]
         token: u64,
     },
-    /// Screen the bundle's canary clip now and compare.
+    /// Screen the bundle's canary clip now and compare. Asked for a part with rows of the screen.
     #[n(5)]
     Canary {
         /// Comes back in the answer.
@@ -87,6 +90,48 @@ pub enum ToWorker {
         #[n(2)]
         wait_ms: u64,
     },
+    /// What the ring of `slot` carries from now on is the track `token`, at the residual's rate and channels, interleaved: take
+    /// segments of it apart. The slot must be idle. Else as [`ToWorker::Track`].
+    #[n(8)]
+    Separate {
+        /// The slot.
+        #[n(0)]
+        slot: u32,
+        /// The agent's name for this try of this track.
+        #[n(1)]
+        token: u64,
+        /// Which segments, and what brings the track to scale.
+        #[n(2)]
+        pass: ResidualPass,
+        /// Most values that the ring may carry, those of each channel counted; absent: any number.
+        #[n(3)]
+        samples_max: Option<u64>,
+        /// As in [`ToWorker::Track`].
+        #[n(4)]
+        patience_ms: Option<u64>,
+    },
+    /// Separate the residual's canary now and compare; answered like [`ToWorker::Canary`]. Asked for a part with rows of the residual.
+    #[n(9)]
+    ResidualCanary {
+        /// Comes back in the answer.
+        #[n(0)]
+        nonce: u64,
+    },
+}
+
+/// What the first pass over a track, and the bundle, say about its residual.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct ResidualPass {
+    /// First frames of the segments, at the residual's rate, rising: those that `bundle::Segments::choose` gives; at
+    /// most `bundle::TRACK_SEGMENTS_MAX`.
+    #[n(0)]
+    pub starts: Vec<u64>,
+    /// Mean of the track as one channel, of full scale: [`TrackScore::mean`].
+    #[n(1)]
+    pub mean: f64,
+    /// Its standard deviation, of full scale: [`TrackScore::deviation`].
+    #[n(2)]
+    pub deviation: f64,
 }
 
 /// What to load and where.
@@ -115,7 +160,8 @@ pub struct Load {
     pub max_batch: Option<u32>,
 }
 
-/// Most decoder slots per worker: a ring of PCM and one window each, so that 256 stay under a gigabyte of host memory.
+/// Most decoder slots per worker: a ring of PCM and one window or segment (2.8 MB) each, so that 256 stay under two gigabytes of
+/// host memory.
 pub const SLOTS_MAX: u32 = 256;
 
 /// What the worker says.
@@ -161,6 +207,16 @@ pub enum FromWorker {
         #[n(1)]
         score: TrackScore,
     },
+    /// The track was read to its end and its segments taken apart.
+    #[n(11)]
+    Separated {
+        /// The track.
+        #[n(0)]
+        token: u64,
+        /// What was measured.
+        #[n(1)]
+        residual: TrackResidual,
+    },
     /// The track cannot be scored; its neighbours are not touched.
     #[n(4)]
     TrackFailed {
@@ -195,16 +251,16 @@ pub enum FromWorker {
         #[n(1)]
         token: u64,
     },
-    /// The canary's outcome.
+    /// The outcome of either stage's canary.
     #[n(6)]
     CanaryResult {
         /// From the request.
         #[n(0)]
         nonce: u64,
-        /// Whether each logit lay within the bundle's ε.
+        /// Whether each logit or feature lay within the bundle's ε.
         #[n(1)]
         ok: bool,
-        /// Largest difference seen; infinite if a logit was missing or not a number.
+        /// Largest difference seen, of features in shares of their spans; infinite if a logit was missing or not a number.
         #[n(2)]
         worst: f32,
         /// What was wrong, empty if nothing was.
@@ -250,6 +306,60 @@ pub struct Loaded {
     /// Frames of one window.
     #[n(6)]
     pub window_frames: u32,
+    /// How rings must carry tracks for the residual; absent where the bundle has none, or the worker knows of none.
+    #[n(7)]
+    pub residual: Option<LoadedResidual>,
+}
+
+/// What a worker says of its residual.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LoadedResidual {
+    /// Rate at which rings must carry PCM for it, Hz.
+    #[n(0)]
+    pub rate_hz: u32,
+    /// Channels, interleaved: 1 or 2.
+    #[n(1)]
+    pub channels: u32,
+    /// Frames of a segment.
+    #[n(2)]
+    pub segment: u64,
+    /// Segments per batch at most.
+    #[n(3)]
+    pub max_batch: u32,
+}
+
+/// What the residual of a track gave.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct TrackResidual {
+    /// Frames read, at the residual's rate.
+    #[n(0)]
+    pub frames: u64,
+    /// One point per segment, in time order; at least one.
+    #[n(1)]
+    pub segments: Vec<SegmentPoint>,
+    /// Mean of the segments' feature vectors, each counting alike.
+    #[n(2)]
+    pub features: Vec<f32>,
+    /// Seconds for which the engine worked on this track's segments (a batch is split evenly among its segments).
+    #[n(3)]
+    pub device_seconds: f64,
+    /// Processor seconds of the worker in that time, all threads.
+    #[n(4)]
+    pub cpu_seconds: f64,
+}
+
+/// One segment's features and place.
+#[derive(Clone, Debug, PartialEq, Encode, Decode)]
+pub struct SegmentPoint {
+    /// First frame of the track that it holds, at the residual's rate.
+    #[n(0)]
+    pub start: u64,
+    /// Frames of the track that it holds.
+    #[n(1)]
+    pub samples: u32,
+    /// Its feature vector, in the order of `bundle::features`.
+    #[n(2)]
+    pub features: Vec<f32>,
 }
 
 /// What one pass over a track gave.
@@ -325,7 +435,11 @@ pub struct WorkerStats {
     /// Times a batch was split because it did not fit.
     #[n(6)]
     pub splits: u64,
-    /// Tracks scored.
+    /// Tracks scored, by either stage.
     #[n(7)]
     pub tracks: u64,
+    /// Segments separated.
+    #[n(8)]
+    #[cbor(default)]
+    pub segments: u64,
 }

@@ -1,8 +1,8 @@
 //! The seam: what a worker's loop asks of an engine, and what it promises in return.
 //!
 //! The loop promises that each window it passes holds exactly [`WindowSpec::samples`] finite samples, that a batch is
-//! never empty and never above [`EngineInfo::max_batch`], and that windows of one track come in order. An engine never
-//! sees tracks, slots or rings.
+//! never empty and never above [`EngineInfo::max_batch`], and that windows of one track come in order; likewise of segments,
+//! where the engine has a residual. An engine never sees tracks, slots or rings.
 
 use bundle::WindowSpec;
 use thiserror::Error;
@@ -37,6 +37,63 @@ pub struct EngineInfo {
     /// A window whose root mean square lies below this level, dB against full scale, is silent (the bundle's level rule):
     /// it stands in the timeline but not in the means of features and embeddings.
     pub silent_below_db: f64,
+    /// How segments are cut for the residual, where the bundle has one.
+    pub residual: Option<ResidualInfo>,
+}
+
+/// What an engine says of its residual.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResidualInfo {
+    /// Rate of the PCM that it hears, Hz.
+    pub rate_hz: u32,
+    /// Its channels, interleaved: 1 or 2.
+    pub channels: u32,
+    /// Frames of a segment: one value for each channel.
+    pub segment: usize,
+    /// Most segments of one call of [`Engine::residual`]. At least 1.
+    pub max_batch: usize,
+}
+
+impl ResidualInfo {
+    /// Values of a segment.
+    pub fn values(&self) -> usize {
+        self.segment * self.channels as usize
+    }
+}
+
+/// What of a segment's values counts, and how they were scaled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Segment {
+    /// Frames of zeros before the first that counts.
+    pub before: usize,
+    /// Frames that count: all of them but in a track shorter than a segment. At least 1.
+    pub samples: usize,
+    /// What was taken off the track, of full scale.
+    pub mean: f64,
+    /// What it was divided by then, of full scale.
+    pub deviation: f64,
+}
+
+/// What an engine makes of one segment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SegmentScore {
+    /// The feature vector, in the order of `bundle::features`.
+    pub features: Vec<f32>,
+}
+
+/// A segment with a known feature vector, from the bundle: what a device must reproduce before a residual that it made may count.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResidualCanary {
+    /// One segment's values.
+    pub pcm: Vec<f32>,
+    /// What of it counts.
+    pub segment: Segment,
+    /// Its features.
+    pub features: Vec<f32>,
+    /// The span of each.
+    pub spans: Vec<f32>,
+    /// Largest difference that counts as the same, in shares of a feature's span.
+    pub epsilon: f32,
 }
 
 /// What an engine makes of one window.
@@ -56,10 +113,10 @@ pub struct WindowScore {
 /// Why an engine gave no scores. The loop decides what follows from the variant alone.
 #[derive(Debug, Error)]
 pub enum EngineError {
-    /// The batch did not fit: the loop tries the same windows in two halves; one window alone fails its track.
-    #[error("a batch of {batch} windows does not fit the device: {detail}")]
+    /// The batch did not fit: the loop tries the same items in two halves; one item alone fails its track.
+    #[error("a batch of {batch} does not fit the device: {detail}")]
     OutOfMemory {
-        /// Windows asked for.
+        /// Windows or segments asked for.
         batch: usize,
         /// The device's own words.
         detail: String,
@@ -80,7 +137,7 @@ pub enum EngineError {
     },
 }
 
-/// An engine that screens windows of PCM on one device.
+/// An engine that screens windows of PCM on one device, and separates segments where its bundle says how.
 pub trait Engine {
     /// What is loaded, where, and how tracks are cut for it. Constant for the engine's life.
     fn info(&self) -> &EngineInfo;
@@ -93,4 +150,19 @@ pub trait Engine {
     /// # Errors
     /// [`EngineError::OutOfMemory`] leaves the engine usable; any other error ends the worker.
     fn screen(&mut self, pcm: &[f32], batch: usize) -> Result<Vec<WindowScore>, EngineError>;
+
+    /// The residual's canary; none where the bundle brings none, and every canary of it fails.
+    fn residual_canary(&self) -> Option<&ResidualCanary>;
+
+    /// Takes segments apart that lie one after another in `pcm` ([`ResidualInfo::values`] finite values each, of a track with
+    /// its mean taken off and divided by its deviation), and measures what is left of each, in order. Asked only of an engine
+    /// with [`EngineInfo::residual`]. The first call may take as long as loading a network does.
+    ///
+    /// # Errors
+    /// [`EngineError::OutOfMemory`] leaves the engine usable; any other error ends the worker.
+    fn residual(
+        &mut self,
+        pcm: &[f32],
+        segments: &[Segment],
+    ) -> Result<Vec<SegmentScore>, EngineError>;
 }

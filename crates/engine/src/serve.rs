@@ -15,12 +15,17 @@ use thiserror::Error;
 use types::Code;
 
 use crate::batch::{Batch, Outcome, Place};
-use crate::canary::sing;
-use crate::feed::{Allowance, PIECE_SAMPLES, Slot, Step};
+use crate::canary::{sing, sing_residual};
+use crate::feed::{Allowance, Batches, PIECE_SAMPLES, Pass, Slot, Step};
 use crate::frames::{FrameError, FrameReader, Received, write};
 use crate::protocol::{BEAT_MS, FromWorker, Load, Loaded, SLOTS_MAX, ToWorker, WorkerStats};
 use crate::seam::{Engine, EngineError};
+use crate::segments::SegmentBatch;
 use crate::tally::{Sound, Tally, Used};
+use separate::Track;
+use types::Stage;
+
+mod separate;
 
 /// The descriptor at which a worker finds its socket.
 const SOCKET_FD: i32 = 3;
@@ -92,8 +97,9 @@ struct Worker<E> {
     slots: Vec<Slot>,
     /// The slot at which the next round begins, so that none is always first.
     turn: usize,
-    tallies: BTreeMap<u64, Tally>,
-    batch: Batch,
+    /// The tracks that are neither answered for nor aborted.
+    tracks: BTreeMap<u64, Track>,
+    batches: Batches,
     scratch: Vec<f32>,
     stats: WorkerStats,
     last_beat: Instant,
@@ -110,15 +116,19 @@ impl<E: Engine> Worker<E> {
     fn new(socket: FrameReader<OwnedFd>, engine: E, wanted: &Load) -> Self {
         let info = engine.info();
         let wanted_batch = wanted.max_batch.map_or(usize::MAX, |max| max as usize);
-        let batch = Batch::new(info.window, info.max_batch.min(wanted_batch));
+        let segments = info.residual.as_ref().map_or(1, |info| info.max_batch);
+        let batches = Batches {
+            windows: Batch::new(info.window, info.max_batch.min(wanted_batch)),
+            segments: SegmentBatch::new(segments),
+        };
         let slots = (0..wanted.slots).map(|_| Slot::default()).collect();
         Self {
             socket,
             engine,
             slots,
             turn: 0,
-            tallies: BTreeMap::new(),
-            batch,
+            tracks: BTreeMap::new(),
+            batches,
             scratch: vec![0.0; PIECE_SAMPLES],
             stats: WorkerStats::default(),
             last_beat: Instant::now(),
@@ -132,12 +142,26 @@ impl<E: Engine> Worker<E> {
                 return Ok(());
             }
             let worked = self.fill()?;
-            if self.batch.len() > 0 {
-                self.screen()?;
-            } else if !worked {
-                self.wait()?;
+            match self.due() {
+                Some(Stage::Residual) => self.separate()?,
+                Some(Stage::Screen | Stage::Decode) => self.screen()?,
+                None if !worked => self.wait()?,
+                None => {}
             }
             self.beat()?;
+        }
+    }
+
+    /// The stage whose batch is to run: a full one, else whatever is there once the slots have no more. Segments cost the most, so
+    /// that windows do not make them run in small batches.
+    fn due(&self) -> Option<Stage> {
+        let Batches { windows, segments } = &self.batches;
+        if segments.is_full() {
+            Some(Stage::Residual)
+        } else if windows.len() > 0 {
+            Some(Stage::Screen)
+        } else {
+            (segments.len() > 0).then_some(Stage::Residual)
         }
     }
 
@@ -151,6 +175,7 @@ impl<E: Engine> Worker<E> {
             rate_hz: info.window.rate_hz,
             hop: info.window.hop,
             window_frames: info.window.frames,
+            residual: separate::loaded(info),
         };
         self.say(&FromWorker::Loaded(loaded))
     }
@@ -176,11 +201,21 @@ impl<E: Engine> Worker<E> {
                 samples_max,
                 patience_ms,
             } => {
-                let allowance = Allowance {
-                    samples: samples_max.unwrap_or(u64::MAX),
-                    patience: patience_ms.map_or(Duration::MAX, Duration::from_millis),
-                };
-                self.begin(slot, token, allowance)
+                let allowance = Allowance::of(samples_max, patience_ms);
+                let info = self.engine.info();
+                let track = Track::Screened(Tally::new(info));
+                let pass = Pass::screen(info.window);
+                self.begin(slot, token, allowance, pass, track)
+            }
+            ToWorker::Separate {
+                slot,
+                token,
+                pass,
+                samples_max,
+                patience_ms,
+            } => {
+                let allowance = Allowance::of(samples_max, patience_ms);
+                self.begin_residual(slot, token, allowance, pass)
             }
             ToWorker::EndOfTrack {
                 slot,
@@ -200,7 +235,8 @@ impl<E: Engine> Worker<E> {
                 Ok(())
             }
             ToWorker::AbortTrack { slot, token } => self.abort(slot, token),
-            ToWorker::Canary { nonce } => self.canary(nonce),
+            ToWorker::Canary { nonce } => self.canary(nonce, Stage::Screen),
+            ToWorker::ResidualCanary { nonce } => self.canary(nonce, Stage::Residual),
             ToWorker::Stop => Ok(()),
         }
     }
@@ -215,38 +251,44 @@ impl<E: Engine> Worker<E> {
         let ring = Reader::attach(fds)
             .map_err(|error| ServeError::Protocol(format!("a bad ring: {error}")))?;
         if let Some(token) = self.slot(slot)?.attach(ring) {
-            self.tallies.remove(&token);
+            self.tracks.remove(&token);
             self.say(&FromWorker::Aborted { token, slot })?;
         }
         self.say(&FromWorker::Ready { slot })
     }
 
-    fn begin(&mut self, slot: u32, token: u64, allowance: Allowance) -> Result<(), ServeError> {
-        let spec = self.engine.info().window;
-        if !self.slot(slot)?.begin(token, allowance, spec) {
+    fn begin(
+        &mut self,
+        slot: u32,
+        token: u64,
+        allowance: Allowance,
+        pass: Pass,
+        track: Track,
+    ) -> Result<(), ServeError> {
+        if !self.slot(slot)?.begin(token, allowance, pass) {
             return Err(ServeError::Protocol(format!(
                 "track {token} to slot {slot}, which is not idle"
             )));
         }
-        self.tallies.insert(token, Tally::new(self.engine.info()));
+        self.tracks.insert(token, track);
         Ok(())
     }
 
     fn abort(&mut self, slot: u32, token: u64) -> Result<(), ServeError> {
         self.slot(slot)?.abort(token);
-        self.tallies.remove(&token);
+        self.tracks.remove(&token);
         self.say(&FromWorker::Aborted { token, slot })
     }
 
-    /// Goes round the slots until the batch is full or nothing is ready. Says whether anything was done.
+    /// Goes round the slots until a batch is full or nothing is ready. Says whether anything was done.
     fn fill(&mut self) -> Result<bool, ServeError> {
         let begun = Instant::now();
         let slots = self.slots.len();
         let (mut idle, mut steps) = (0, 0);
-        while idle < slots && steps < STEPS_MAX && !self.batch.is_full() {
+        while idle < slots && steps < STEPS_MAX && !self.batches.is_full() {
             let at = self.turn % slots;
             self.turn = at + 1;
-            let step = self.slots[at].step(&mut self.batch, &mut self.scratch);
+            let step = self.slots[at].step(&mut self.batches, &mut self.scratch);
             idle = if step == Step::Nothing { idle + 1 } else { 0 };
             steps += 1;
             self.settle(at, step)?;
@@ -274,7 +316,7 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// The track is read to its end: it is through as soon as the batch holds none of its windows.
+    /// The track is read to its end: it is through as soon as no batch holds anything of it.
     fn end(&mut self, token: u64, sound: Option<Sound>) -> Result<(), ServeError> {
         match sound {
             None => Ok(()),
@@ -284,8 +326,8 @@ impl<E: Engine> Worker<E> {
                 "the decoder gave no sample".to_owned(),
             ),
             Some(sound) => {
-                if let Some(tally) = self.tallies.get_mut(&token) {
-                    tally.sound = Some(sound);
+                if let Some(track) = self.tracks.get_mut(&token) {
+                    track.is_read(sound);
                 }
                 self.finish(token)
             }
@@ -293,18 +335,15 @@ impl<E: Engine> Worker<E> {
     }
 
     fn finish(&mut self, token: u64) -> Result<(), ServeError> {
-        let Some(sound) = self.tallies.get(&token).and_then(|tally| tally.sound) else {
-            return Ok(());
-        };
-        if self.batch.holds(token) {
+        let whole = self.tracks.get(&token).is_some_and(Track::is_whole);
+        if !whole || self.batches.holds(token) {
             return Ok(());
         }
-        let Some(tally) = self.tallies.remove(&token) else {
+        let Some(track) = self.tracks.remove(&token) else {
             return Ok(());
         };
         self.stats.tracks += 1;
-        let score = tally.finish(sound);
-        match self.say(&FromWorker::Scored { token, score }) {
+        match self.say(&track.answer(token)) {
             // Nothing of it was written. Bundles and limits are such that no track comes here.
             Err(ServeError::Socket(error @ FrameError::TooLong(_))) => {
                 self.say(&FromWorker::TrackFailed {
@@ -319,7 +358,7 @@ impl<E: Engine> Worker<E> {
 
     /// Gives a track up; whatever of it is still in its ring is read past. A track that already failed stays as it is.
     fn fail(&mut self, token: u64, code: Code, detail: String) -> Result<(), ServeError> {
-        if self.tallies.remove(&token).is_none() {
+        if self.tracks.remove(&token).is_none() {
             return Ok(());
         }
         for slot in &mut self.slots {
@@ -334,7 +373,7 @@ impl<E: Engine> Worker<E> {
 
     fn screen(&mut self) -> Result<(), ServeError> {
         let (begun, cpu) = (Instant::now(), cpu_seconds());
-        let outcome = self.batch.run(&mut self.engine);
+        let outcome = self.batches.windows.run(&mut self.engine);
         let used = Used {
             device_seconds: begun.elapsed().as_secs_f64(),
             cpu_seconds: cpu_seconds() - cpu,
@@ -354,7 +393,7 @@ impl<E: Engine> Worker<E> {
     }
 
     fn count(&mut self, place: &Place, outcome: Outcome, used: Used) -> Result<(), ServeError> {
-        let Some(tally) = self.tallies.get_mut(&place.token) else {
+        let Some(Track::Screened(tally)) = self.tracks.get_mut(&place.token) else {
             return Ok(());
         };
         match outcome {
@@ -380,9 +419,12 @@ impl<E: Engine> Worker<E> {
         Ok(result?)
     }
 
-    fn canary(&mut self, nonce: u64) -> Result<(), ServeError> {
+    fn canary(&mut self, nonce: u64, stage: Stage) -> Result<(), ServeError> {
         let begun = Instant::now();
-        let outcome = sing(&mut self.engine);
+        let outcome = match stage {
+            Stage::Residual => sing_residual(&mut self.engine),
+            Stage::Screen | Stage::Decode => sing(&mut self.engine),
+        };
         self.stats.engine_seconds += begun.elapsed().as_secs_f64();
         let (worst, reason) = self.survive(outcome)?;
         let ok = reason.is_empty();

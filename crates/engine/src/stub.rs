@@ -7,10 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bundle::WindowSpec;
+use bundle::features::RESIDUAL_V1;
 use types::{Device, DeviceKind, Digest, Dtype};
 
 use crate::protocol::Load;
-use crate::seam::{Canary, Engine, EngineError, EngineInfo, WindowScore};
+use crate::seam::{
+    Canary, Engine, EngineError, EngineInfo, ResidualCanary, ResidualInfo, Segment, SegmentScore,
+    WindowScore,
+};
 
 /// What the stub can be made to do by samples that a test puts into a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +41,9 @@ impl Trick {
         Self::NotFinite,
     ];
 
-    /// Eight 16-bit samples that call for the trick where they stand in a window one after another. They survive any
-    /// lossless file at [`StubOptions::rate_hz`], mono; music does not hold them by chance.
+    /// Eight 16-bit samples that call for the trick where they stand in a window, or in one channel of a segment whose track has
+    /// mean 0 and deviation 1, one after another. They survive any lossless file at [`StubOptions::rate_hz`], mono; music does
+    /// not hold them by chance.
     pub fn pattern(self) -> [i16; 8] {
         let number: i16 = match self {
             Self::Die => 1_001,
@@ -105,8 +110,13 @@ pub struct StubEngine {
     options: StubOptions,
     info: EngineInfo,
     canary: Canary,
+    residual_canary: ResidualCanary,
 }
 
+/// Frames of the stub's segments: half a second at its usual rate.
+const SEGMENT: usize = 8_192;
+/// Most of them in a batch.
+const SEGMENTS_MAX: usize = 4;
 /// Rows of the stub's pictures.
 const PICTURE_ROWS: usize = 16;
 /// Length of its feature vectors.
@@ -137,12 +147,19 @@ impl StubEngine {
             max_batch: options.max_batch,
             picture_rows: PICTURE_ROWS,
             silent_below_db: -70.0,
+            residual: Some(ResidualInfo {
+                rate_hz: options.rate_hz,
+                channels: 2,
+                segment: SEGMENT,
+                max_batch: SEGMENTS_MAX,
+            }),
         };
         let canary = canary(&info.window);
         Self {
             options,
             info,
             canary,
+            residual_canary: residual_canary(),
         }
     }
 
@@ -169,6 +186,26 @@ impl StubEngine {
                 (hash ^ u64::from(sample.to_bits())).wrapping_mul(0x0100_0000_01b3)
             });
         (hash >> 40) as f32 / (1_u32 << 24) as f32 * 12.0 - 6.0
+    }
+
+    /// The features of a segment, between -1 and 1: hashes of its values.
+    pub fn features(segment: &[f32]) -> Vec<f32> {
+        let first = Self::logit(segment) / 6.0;
+        (0..RESIDUAL_V1.len())
+            .map(|at| first / (at + 1) as f32)
+            .collect()
+    }
+
+    fn is_sick(&self) -> bool {
+        let path = self.options.canary_fails_if.as_ref();
+        path.is_some_and(|path| path.exists())
+    }
+
+    fn work(&self, items: usize) {
+        let time = self.options.window_time * u32::try_from(items).unwrap_or(u32::MAX);
+        if !time.is_zero() {
+            std::thread::sleep(time);
+        }
     }
 
     fn misbehave(&self, trick: Trick, batch: usize) -> Result<(), EngineError> {
@@ -206,20 +243,42 @@ impl Engine for StubEngine {
                 self.misbehave(trick, batch)?;
             }
         }
-        let time = self.options.window_time * u32::try_from(batch).unwrap_or(u32::MAX);
-        if !time.is_zero() {
-            std::thread::sleep(time);
-        }
-        let sick = self
-            .options
-            .canary_fails_if
-            .as_ref()
-            .is_some_and(|path| path.exists());
-        let offset = if sick { 1.0 } else { 0.0 };
+        self.work(batch);
+        let offset = if self.is_sick() { 1.0 } else { 0.0 };
         Ok(pcm
             .chunks_exact(size)
             .map(|window| score(window, offset))
             .collect())
+    }
+
+    fn residual_canary(&self) -> Option<&ResidualCanary> {
+        Some(&self.residual_canary)
+    }
+
+    fn residual(
+        &mut self,
+        pcm: &[f32],
+        segments: &[Segment],
+    ) -> Result<Vec<SegmentScore>, EngineError> {
+        debug_assert_eq!(pcm.len(), segments.len() * SEGMENT * 2);
+        let pieces = pcm.chunks_exact(SEGMENT * 2).zip(segments);
+        let scores = pieces.map(|(segment, scale)| {
+            let trick = trick_in(&left_of(segment, scale));
+            if let Some(trick) = trick {
+                self.misbehave(trick, segments.len())?;
+            }
+            let mut features = Self::features(segment);
+            if self.is_sick() {
+                features[0] += RESIDUAL_V1[0].span;
+            }
+            if trick == Some(Trick::NotFinite) {
+                features[0] = f32::NAN;
+            }
+            Ok(SegmentScore { features })
+        });
+        let scores = scores.collect::<Result<_, EngineError>>()?;
+        self.work(segments.len());
+        Ok(scores)
     }
 }
 
@@ -237,6 +296,16 @@ fn score(window: &[f32], offset: f32) -> WindowScore {
         features: (0..FEATURES).map(|at| logit / (at + 1) as f32).collect(),
         embedding: Some(vec![half::f16::from_f32(logit); EMBEDDING]),
     }
+}
+
+/// A segment's first channel as it was before it was scaled, in steps of 16 bits.
+fn left_of(segment: &[f32], scale: &Segment) -> Vec<f32> {
+    let left = segment.iter().step_by(2);
+    left.map(|value| {
+        let value = f64::from(*value) * scale.deviation + scale.mean;
+        ((value * 32_768.0).round() / 32_768.0) as f32
+    })
+    .collect()
 }
 
 fn trick_in(window: &[f32]) -> Option<Trick> {
@@ -262,6 +331,27 @@ fn canary(spec: &WindowSpec) -> Canary {
     Canary {
         pcm,
         logits,
+        epsilon: 1e-6,
+    }
+}
+
+fn residual_canary() -> ResidualCanary {
+    let pcm: Vec<f32> = (0..SEGMENT * 2)
+        .map(|i| ((i * 41 % 1_000) as f32 - 500.0) / 1_000.0)
+        .collect();
+    ResidualCanary {
+        features: StubEngine::features(&pcm),
+        pcm,
+        segment: Segment {
+            before: 0,
+            samples: SEGMENT,
+            mean: 0.0,
+            deviation: 1.0,
+        },
+        spans: RESIDUAL_V1
+            .iter()
+            .map(|feature| feature.span as f32)
+            .collect(),
         epsilon: 1e-6,
     }
 }

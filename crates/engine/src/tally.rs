@@ -103,8 +103,9 @@ impl Tally {
     }
 
     /// The track's score, once it is read to its end and none of its windows is in a batch.
-    pub(crate) fn finish(self, sound: Sound) -> TrackScore {
+    pub(crate) fn finish(self) -> TrackScore {
         let heard = f64::from(self.heard.max(1));
+        let sound = self.sound.expect("the track is read to its end");
         TrackScore {
             samples: sound.samples,
             timeline: self.timeline,

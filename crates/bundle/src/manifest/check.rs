@@ -2,8 +2,8 @@
 //! before a worker allocates by it or a track is judged by it.
 
 use super::{
-    Architecture, FORMAT, FORMAT_RESIDUAL, Gate, Manifest, Picture, Preprocessing, Screen, Tier,
-    Verdicts,
+    Architecture, Calibration, FORMAT, FORMAT_RESIDUAL, Gate, Manifest, Picture, Preprocessing,
+    Screen, Tier, Verdicts,
 };
 use crate::error::BundleError;
 use crate::window::WindowSpec;
@@ -162,22 +162,7 @@ impl Screen {
             "level.least_windows",
             "is at least 1",
         )?;
-        let platt = self.calibration;
-        require(
-            platt.slope.is_finite() && platt.slope > 0.0,
-            "calibration.slope",
-            "is above 0",
-        )?;
-        require(
-            platt.intercept.is_finite(),
-            "calibration.intercept",
-            "is finite",
-        )?;
-        require(
-            platt.prior > 0.0 && platt.prior < 1.0,
-            "calibration.prior",
-            "lies between 0 and 1",
-        )?;
+        self.calibration.check("calibration")?;
         let mut features = self.features.clone();
         features.sort_unstable();
         features.dedup();
@@ -218,6 +203,26 @@ impl Screen {
             embedded,
             "embedding.values",
             "equals the network's pooled width",
+        )
+    }
+}
+
+impl Calibration {
+    pub(super) fn check(&self, field: &'static str) -> Checked {
+        require(
+            self.slope.is_finite() && self.slope > 0.0,
+            field,
+            "has a slope above 0",
+        )?;
+        require(
+            self.intercept.is_finite(),
+            field,
+            "has a finite intercept",
+        )?;
+        require(
+            self.prior > 0.0 && self.prior < 1.0,
+            field,
+            "has a prior between 0 and 1",
         )
     }
 }
@@ -278,7 +283,7 @@ impl Gate {
 }
 
 impl Verdicts {
-    fn check(&self) -> Checked {
+    pub(super) fn check(&self) -> Checked {
         require(
             (1..=TIERS_MAX).contains(&self.tiers.len()),
             "verdicts.tiers",

@@ -1,10 +1,11 @@
 //! The manifest's second engine: which separator takes a track apart, from which weights, and of which of its segments. Plain
 //! data with the rules that its values keep; whether the weights fit the network is seen where they are loaded.
 //!
-//! It has no calibration: nothing says yet what a residual means, so no verdict rests on one.
+//! Without a calibration nothing says what a residual means, and no verdict rests on one.
 
-use super::Epsilon;
 use super::check::{Checked, require};
+use super::{Calibration, Epsilon, Verdicts};
+use crate::features::{RESIDUAL_V1, RESIDUAL_VERSION, place};
 use crate::overlap::Overlap;
 use crate::separator::Config;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,101 @@ pub struct Residual {
     pub segments: Segments,
     /// How neighbouring segments lie over each other.
     pub overlap: Overlap,
+    /// The known features of the canary clip; absent in a bundle that no worker has been asked for a residual yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<ResidualCanary>,
+    /// What the features mean; absent until somebody has measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<ResidualCalibration>,
+}
+
+/// What a device must reproduce before a residual that it made may count: the features of the screen's canary clip, heard
+/// at the residual's rate and on each of its channels alike, as one segment that is cut or padded to its length.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResidualCanary {
+    /// The feature vector, computed in single precision on a processor.
+    pub features: Vec<f64>,
+    /// How far a feature may differ, in shares of its span, per dtype; a dtype without one is not run.
+    pub epsilon: Epsilon,
+}
+
+/// What a track's features mean, as measured on known tracks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResidualCalibration {
+    /// The version of the feature vector that was measured.
+    pub features: String,
+    /// The residual's score is the sum of these.
+    pub terms: Vec<Term>,
+    /// From the residual's score to a probability.
+    pub probability: Calibration,
+    /// From both scores to the one that the verdict rests on.
+    pub fusion: Fusion,
+    /// Operating points of that score.
+    pub verdicts: Verdicts,
+    /// What known-human tracks measure, for people who look at a report; no verdict rests on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub humans: Vec<Spread>,
+}
+
+/// One term of the residual's score: `weight * (value - mean) / scale`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Term {
+    /// The feature.
+    pub feature: String,
+    /// Its weight.
+    pub weight: f64,
+    /// Its mean over the tracks that were fitted on.
+    pub mean: f64,
+    /// Its deviation over them; above zero.
+    pub scale: f64,
+}
+
+/// The rule from the screen's score and the residual's to the score that the verdict rests on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "rule")]
+pub enum Fusion {
+    /// Log odds that are linear in both scores.
+    #[serde(rename = "fusion-v1")]
+    V1(FusionV1),
+    /// The residual's score; its probability is the calibration's.
+    #[serde(rename = "residual-alone")]
+    ResidualAlone,
+}
+
+impl Fusion {
+    /// The rules that a manifest may name.
+    pub const NAMES: [&str; 2] = ["fusion-v1", "residual-alone"];
+}
+
+/// `screen * (screen's score) + residual * (residual's score) + intercept`: log odds at the prior, which are also the score.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FusionV1 {
+    /// Weight of the screen's score; not below zero.
+    pub screen: f64,
+    /// Weight of the residual's score; not below zero.
+    pub residual: f64,
+    /// Added to both.
+    pub intercept: f64,
+    /// The share of AI tracks that the probability supposes; strictly between 0 and 1.
+    pub prior: f64,
+}
+
+/// What known-human tracks measure of a feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spread {
+    /// The feature.
+    pub feature: String,
+    /// The value that one in twenty tracks lies below.
+    pub low: f64,
+    /// The middle value.
+    pub middle: f64,
+    /// The value that one in twenty tracks lies above.
+    pub high: f64,
 }
 
 /// The separators that this build knows; a bundle names one and gives its configuration.
@@ -104,7 +200,94 @@ impl Residual {
             "lies between 0 and 10",
         )?;
         self.segments.check()?;
-        self.overlap.check()
+        self.overlap.check()?;
+        self.canary.iter().try_for_each(ResidualCanary::check)?;
+        self.calibration
+            .iter()
+            .try_for_each(ResidualCalibration::check)
+    }
+}
+
+impl ResidualCanary {
+    fn check(&self) -> Checked {
+        let known =
+            self.features.len() == RESIDUAL_V1.len() && self.features.iter().all(|x| x.is_finite());
+        require(
+            known,
+            "residual.canary.features",
+            "are the finite values of residual-v1",
+        )?;
+        require(
+            self.epsilon.is_sound(),
+            "residual.canary.epsilon",
+            "lies between 0 and 10",
+        )
+    }
+}
+
+impl ResidualCalibration {
+    fn check(&self) -> Checked {
+        require(
+            self.features == RESIDUAL_VERSION,
+            "residual.calibration.features",
+            "is residual-v1",
+        )?;
+        let usable =
+            |name: &str| place(name).is_some_and(|at| RESIDUAL_V1[at].calibrates);
+        let mut names: Vec<&str> = self.terms.iter().map(|term| term.feature.as_str()).collect();
+        require(
+            !names.is_empty() && names.iter().all(|name| usable(name)),
+            "residual.calibration.terms",
+            "name features that may be calibrated",
+        )?;
+        names.sort_unstable();
+        require(
+            names.windows(2).all(|pair| pair[0] != pair[1]),
+            "residual.calibration.terms",
+            "name a feature once each",
+        )?;
+        let sound = |term: &Term| {
+            term.weight.is_finite() && term.mean.is_finite() && term.scale.is_finite() && term.scale > 0.0
+        };
+        require(
+            self.terms.iter().all(sound),
+            "residual.calibration.terms",
+            "are finite, with a scale above 0",
+        )?;
+        let known = |spread: &Spread| {
+            place(&spread.feature).is_some() && spread.low <= spread.middle && spread.middle <= spread.high
+        };
+        require(
+            self.humans.iter().all(known),
+            "residual.calibration.humans",
+            "name features, with low, middle and high in order",
+        )?;
+        self.probability.check("residual.calibration.probability")?;
+        self.fusion.check()?;
+        self.verdicts.check()
+    }
+}
+
+impl Fusion {
+    fn check(&self) -> Checked {
+        let Self::V1(rule) = self else {
+            return Ok(());
+        };
+        let weighed = rule.screen.is_finite()
+            && rule.residual.is_finite()
+            && rule.screen >= 0.0
+            && rule.residual >= 0.0
+            && rule.screen + rule.residual > 0.0;
+        require(
+            weighed && rule.intercept.is_finite(),
+            "residual.calibration.fusion",
+            "has weights of at least 0, one of them above it, and a finite intercept",
+        )?;
+        require(
+            rule.prior > 0.0 && rule.prior < 1.0,
+            "residual.calibration.fusion",
+            "has a prior between 0 and 1",
+        )
     }
 }
 

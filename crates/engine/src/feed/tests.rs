@@ -1,6 +1,7 @@
 //! A slot against rings that tell the truth, lie, or stay empty.
 
 use super::*;
+use crate::segments::Scale;
 use audio::ring::{RingFds, SAMPLES_MIN, Writer};
 
 const SPEC: WindowSpec = WindowSpec {
@@ -29,8 +30,15 @@ fn slot() -> (Slot, Writer) {
     (slot, writer)
 }
 
+fn batches(max: usize) -> Batches {
+    Batches {
+        windows: Batch::new(SPEC, max),
+        segments: SegmentBatch::new(max),
+    }
+}
+
 /// Steps until there is nothing to do or the track is through.
-fn run(slot: &mut Slot, batch: &mut Batch) -> Step {
+fn run(slot: &mut Slot, batch: &mut Batches) -> Step {
     let mut scratch = vec![0.0; 100];
     loop {
         let step = slot.step(batch, &mut scratch);
@@ -49,8 +57,8 @@ fn write(writer: &mut Writer, samples: usize) {
 #[test]
 fn a_track_is_drained_when_all_announced_samples_are_read() {
     let (mut slot, mut writer) = slot();
-    let mut batch = Batch::new(SPEC, 100);
-    assert!(slot.begin(7, ENDLESS, SPEC));
+    let mut batch = batches(100);
+    assert!(slot.begin(7, ENDLESS, Pass::screen(SPEC)));
     write(&mut writer, 64);
     assert_eq!(run(&mut slot, &mut batch), Step::Nothing);
     slot.announce(7, 64);
@@ -62,18 +70,18 @@ fn a_track_is_drained_when_all_announced_samples_are_read() {
         panic!("not drained")
     };
     assert_eq!((sound.samples, sound.peak), (64, 0.75));
-    assert_eq!(batch.len(), usize::try_from(SPEC.count(64)).unwrap());
-    assert!(slot.begin(8, ENDLESS, SPEC), "the slot is idle again");
+    assert_eq!(batch.windows.len(), usize::try_from(SPEC.count(64)).unwrap());
+    assert!(slot.begin(8, ENDLESS, Pass::screen(SPEC)), "the slot is idle again");
 }
 
 #[test]
 fn a_count_that_does_not_match_the_ring_is_a_violation() {
     for (written, announced) in [(64, 65), (64, 63), (0, 1), (1, 0)] {
         let (mut slot, mut writer) = slot();
-        slot.begin(7, ENDLESS, SPEC);
+        slot.begin(7, ENDLESS, Pass::screen(SPEC));
         write(&mut writer, written);
         slot.announce(7, announced);
-        let end = run(&mut slot, &mut Batch::new(SPEC, 100));
+        let end = run(&mut slot, &mut batches(100));
         assert!(
             matches!(
                 end,
@@ -85,7 +93,7 @@ fn a_count_that_does_not_match_the_ring_is_a_violation() {
             ),
             "{written} {announced}"
         );
-        assert!(!slot.begin(8, ENDLESS, SPEC), "the lying ring is dropped");
+        assert!(!slot.begin(8, ENDLESS, Pass::screen(SPEC)), "the lying ring is dropped");
     }
 }
 
@@ -93,9 +101,9 @@ fn a_count_that_does_not_match_the_ring_is_a_violation() {
 fn a_ring_that_carries_more_than_any_track_may_have_ends_the_track() {
     for (samples, through) in [(64, true), (65, false)] {
         let (mut slot, mut writer) = slot();
-        slot.begin(7, bounded(64, u64::MAX), SPEC);
+        slot.begin(7, bounded(64, u64::MAX), Pass::screen(SPEC));
         write(&mut writer, samples);
-        let end = run(&mut slot, &mut Batch::new(SPEC, 100));
+        let end = run(&mut slot, &mut batches(100));
         let too_long = |step: &Step| {
             matches!(
                 step,
@@ -119,7 +127,7 @@ fn a_decoder_that_leaves_its_ring_empty_for_too_long_loses_its_track() {
         None,
         "an idle slot waits for nothing"
     );
-    slot.begin(7, bounded(u64::MAX, 10), SPEC);
+    slot.begin(7, bounded(u64::MAX, 10), Pass::screen(SPEC));
     assert_eq!(slot.wait(second * 10), None);
     write(&mut writer, SAMPLES_MIN);
     assert_eq!(
@@ -127,7 +135,7 @@ fn a_decoder_that_leaves_its_ring_empty_for_too_long_loses_its_track() {
         None,
         "a full ring waits for the worker"
     );
-    run(&mut slot, &mut Batch::new(SPEC, 10_000));
+    run(&mut slot, &mut batches(10_000));
     write(&mut writer, 1);
     assert_stalled(slot.wait(second), "a sample now and then does not help");
 }
@@ -138,10 +146,10 @@ fn sound_and_excuses_buy_a_decoder_time_and_nothing_else_does() {
     let second = Duration::from_secs(1);
     for (seconds, excused, allowed) in [(0, 0, 10), (3, 0, 13), (0, 30, 40), (2, 5, 17)] {
         let (mut slot, mut writer) = slot();
-        slot.begin(7, bounded(u64::MAX, 10), SPEC);
+        slot.begin(7, bounded(u64::MAX, 10), Pass::screen(SPEC));
         for _ in 0..seconds * pace / SAMPLES_MIN + usize::from(seconds > 0) {
             write(&mut writer, SAMPLES_MIN);
-            run(&mut slot, &mut Batch::new(SPEC, 1_000_000));
+            run(&mut slot, &mut batches(1_000_000));
         }
         slot.excuse(6, second * 100);
         slot.excuse(7, second * excused);
@@ -167,14 +175,14 @@ fn assert_stalled(end: Option<Step>, what: &str) {
 #[test]
 fn an_aborted_track_leaves_nothing_for_the_next_one() {
     let (mut slot, mut writer) = slot();
-    slot.begin(7, ENDLESS, SPEC);
+    slot.begin(7, ENDLESS, Pass::screen(SPEC));
     write(&mut writer, 50);
     slot.abort(7);
-    assert!(slot.begin(8, ENDLESS, SPEC));
+    assert!(slot.begin(8, ENDLESS, Pass::screen(SPEC)));
     write(&mut writer, 20);
     slot.announce(8, 20);
     assert!(matches!(
-        run(&mut slot, &mut Batch::new(SPEC, 100)),
+        run(&mut slot, &mut batches(100)),
         Step::Drained {
             token: 8,
             sound: Some(_)
@@ -185,8 +193,8 @@ fn an_aborted_track_leaves_nothing_for_the_next_one() {
 #[test]
 fn a_failed_track_is_read_to_its_end_without_windows() {
     let (mut slot, mut writer) = slot();
-    let mut batch = Batch::new(SPEC, 100);
-    slot.begin(7, ENDLESS, SPEC);
+    let mut batch = batches(100);
+    slot.begin(7, ENDLESS, Pass::screen(SPEC));
     slot.discard(7);
     write(&mut writer, 64);
     slot.announce(7, 64);
@@ -197,5 +205,36 @@ fn a_failed_track_is_read_to_its_end_without_windows() {
             sound: None
         }
     );
-    assert_eq!(batch.len(), 0);
+    assert_eq!(batch.windows.len(), 0);
+}
+
+#[test]
+fn a_track_for_its_residual_is_counted_in_frames_and_drained_with_its_segments() {
+    let info = ResidualInfo {
+        rate_hz: 8_000,
+        channels: 2,
+        segment: 16,
+        max_batch: 4,
+    };
+    let scale = Scale {
+        mean: 0.0,
+        deviation: 1.0,
+    };
+    for (written, announced, through) in [(64, 32, true), (64, 33, false), (63, 32, false)] {
+        let (mut slot, mut writer) = slot();
+        let mut batch = batches(100);
+        let cutter = SegmentCutter::new(&info, vec![0, 8, 16], scale);
+        assert!(slot.begin(7, ENDLESS, Pass::residual(&info, cutter)));
+        write(&mut writer, written);
+        slot.announce(7, announced);
+        let end = run(&mut slot, &mut batch);
+        let drained = matches!(
+            &end,
+            Step::Drained { token: 7, sound: Some(sound) } if sound.samples == 32
+        );
+        assert_eq!(drained, through, "{written} {announced}: {end:?}");
+        if through {
+            assert_eq!((batch.segments.len(), batch.windows.len()), (3, 0));
+        }
+    }
 }

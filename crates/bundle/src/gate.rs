@@ -1,0 +1,199 @@
+//! The gate: which tracks the screen sends on to the residual, and how far a track's score lies from what the gate asks
+//! for. Called by the verdict's rule and by whoever spends an escalation budget. Pure; the bundle's edges are track scores.
+
+use crate::manifest::{Band, Manifest};
+use std::str::FromStr;
+
+/// A job's choice of what the gate takes, in place of the bundle's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GateChoice {
+    /// Tracks between the gate's two edges; where the bundle has none, between its thresholds for the two verdicts.
+    Unsure,
+    /// Tracks from the gate's edge for positives on; where the bundle has none, from its threshold for `likely_ai` on.
+    Positives,
+    /// Both of these.
+    Both,
+    /// Every track that is heard.
+    All,
+}
+
+impl GateChoice {
+    /// Each choice with its name.
+    const NAMES: [(Self, &str); 4] = [
+        (Self::Unsure, "unsure"),
+        (Self::Positives, "positives"),
+        (Self::Both, "both"),
+        (Self::All, "all"),
+    ];
+
+    /// Its name in flags and outputs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        let named = Self::NAMES.iter().find(|(choice, _)| *choice == self);
+        named.map_or("", |(_, name)| name)
+    }
+}
+
+/// A text that names no choice, shortened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no gate: there are unsure, positives, both and all")]
+pub struct UnknownGate(pub String);
+
+impl FromStr for GateChoice {
+    type Err = UnknownGate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::NAMES.iter().find(|(_, name)| *name == text);
+        named
+            .map(|(choice, _)| *choice)
+            .ok_or_else(|| UnknownGate(text.chars().take(64).collect()))
+    }
+}
+
+/// What a gate takes: each part that is there, or everything.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gated {
+    /// Scores that are unsure.
+    pub unsure: Option<Band>,
+    /// The score from which on a track is sent on as corroboration.
+    pub positives_from: Option<f64>,
+    /// The score around which everything is taken, where everything is.
+    pub all_around: Option<f64>,
+}
+
+impl Gated {
+    /// What the gate of a bundle takes under a job's choice; without one, what the bundle says.
+    #[must_use]
+    pub fn of(bundle: &Manifest, choice: Option<GateChoice>) -> Self {
+        let likely = bundle.likely_ai().map(|tier| tier.score);
+        let between = bundle.verdicts.no_evidence_below.zip(likely);
+        let between = between
+            .filter(|(low, high)| low < high)
+            .map(|(low, high)| Band { low, high });
+        let unsure = bundle.gate.unsure.or(between);
+        let positives_from = bundle.gate.positives_from.or(likely);
+        let none = Self {
+            unsure: None,
+            positives_from: None,
+            all_around: None,
+        };
+        match choice {
+            None => Self {
+                unsure: bundle.gate.unsure,
+                positives_from: bundle.gate.positives_from,
+                ..none
+            },
+            Some(GateChoice::Unsure) => Self { unsure, ..none },
+            Some(GateChoice::Positives) => Self {
+                positives_from,
+                ..none
+            },
+            Some(GateChoice::Both) => Self {
+                unsure,
+                positives_from,
+                ..none
+            },
+            Some(GateChoice::All) => Self {
+                all_around: unsure.map(middle).or(likely).or(Some(0.0)),
+                ..none
+            },
+        }
+    }
+
+    /// Whether a track of this score is sent on.
+    #[must_use]
+    pub fn takes(&self, score: f64) -> bool {
+        self.distance(score).is_some()
+    }
+
+    /// How far a track that is sent on lies from what the gate asks for first: from the middle of the unsure ones, from the
+    /// edge of the positives, whichever is nearer. None of a track that is not sent on.
+    #[must_use]
+    pub fn distance(&self, score: f64) -> Option<f64> {
+        let unsure = self
+            .unsure
+            .filter(|band| band.low <= score && score < band.high)
+            .map(|band| (score - middle(band)).abs());
+        let positive = self
+            .positives_from
+            .filter(|from| score >= *from)
+            .map(|from| score - from);
+        let all = self.all_around.map(|around| (score - around).abs());
+        [unsure, positive, all]
+            .into_iter()
+            .flatten()
+            .min_by(f64::total_cmp)
+    }
+
+    /// The scores at which a track comes in or falls out.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = f64> {
+        let band = self.unsure;
+        [
+            band.map(|band| band.low),
+            band.map(|band| band.high),
+            self.positives_from,
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
+fn middle(band: Band) -> f64 {
+    f64::midpoint(band.low, band.high)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample;
+
+    /// The sample: unsure from -1 to 1, likely from 2 on.
+    #[track_caller]
+    fn check(choice: Option<GateChoice>, expected: [Option<f64>; 4]) {
+        let gated = Gated::of(&sample::manifest(), choice);
+        let found = [-2.0, -0.5, 1.0, 2.5].map(|score| gated.distance(score));
+        assert_eq!(found, expected, "{choice:?}");
+    }
+
+    #[test]
+    fn a_choice_takes_what_its_name_says_and_nearest_first() {
+        check(None, [None, Some(0.5), None, None]);
+        check(
+            Some(GateChoice::Unsure),
+            [None, Some(0.5), None, None],
+        );
+        check(
+            Some(GateChoice::Positives),
+            [None, None, None, Some(0.5)],
+        );
+        check(
+            Some(GateChoice::Both),
+            [None, Some(0.5), None, Some(0.5)],
+        );
+        check(
+            Some(GateChoice::All),
+            [Some(2.0), Some(0.5), Some(1.0), Some(2.5)],
+        );
+    }
+
+    #[test]
+    fn without_edges_of_its_own_a_gate_lies_between_the_verdicts() {
+        let mut bundle = sample::manifest();
+        bundle.gate.unsure = None;
+        assert!(!Gated::of(&bundle, None).takes(0.0));
+        assert!(!Gated::of(&bundle, Some(GateChoice::Unsure)).takes(0.0));
+        bundle.verdicts.no_evidence_below = Some(-3.0);
+        let gated = Gated::of(&bundle, Some(GateChoice::Unsure));
+        assert_eq!(gated.distance(-0.5), Some(0.0));
+        assert!(!gated.takes(2.0));
+    }
+
+    #[test]
+    fn names_read_back_and_others_are_refused() {
+        for (choice, name) in GateChoice::NAMES {
+            assert_eq!(choice.as_str().parse(), Ok(choice));
+            assert_eq!(choice.as_str(), name);
+        }
+        assert!("none".parse::<GateChoice>().is_err());
+    }
+}
