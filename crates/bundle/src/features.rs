@@ -24,6 +24,14 @@ pub const QUOTIENT_MAX: f64 = 10.0;
 /// Least deviation that a track is divided by, of full scale: below it there is rounding noise, which is not to become music.
 pub const DEVIATION_LEAST: f64 = 1e-5;
 
+/// Samples of a transform of the spectrum, at the residual's rate: at 44,100 Hz a bin is 5.4 Hz wide and the lowest band has eight.
+pub const TRANSFORM: usize = 8_192;
+/// Samples from one transform to the next: half of one, under a periodic Hann window. The first begins with the segment; zeros
+/// follow the segment as far as the last one needs.
+pub const TRANSFORM_STEP: usize = 4_096;
+/// Samples of a frame of which the residual's regularity is taken, at the residual's rate: 46 ms. What fills none is left out.
+pub const FRAME: usize = 2_048;
+
 /// What a feature counts in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {

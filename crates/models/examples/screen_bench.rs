@@ -6,7 +6,7 @@
 
 use bundle::{Architecture, CnnV1, Manifest, Pooling, Tensors, sample};
 use engine::{Engine, Load};
-use models::ScreenEngine;
+use models::TorchEngine;
 use std::error::Error;
 use std::io::Write as _;
 use std::num::NonZeroU32;
@@ -45,7 +45,7 @@ fn measure(folder: &str, pcm: &str, batch: usize, threads: NonZeroU32, rounds: u
         .iter()
         .map(|sample| f32::from_le_bytes(*sample))
         .collect();
-    let mut engine = ScreenEngine::load(&wanted(folder, batch)?, Some(threads))?;
+    let mut engine = TorchEngine::load(&wanted(folder, batch)?, Some(threads))?;
     let size = engine.info().window.samples() * batch;
     let mut pass = || -> Result<Vec<f32>, Box<dyn Error>> {
         let mut logits = Vec::new();

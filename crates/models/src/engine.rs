@@ -1,14 +1,17 @@
-//! The engine that screens on libtorch: PCM windows in, logits, pictures and feature vectors out. One per worker, one
-//! device each; the worker's loop (`engine::serve`) owns it, cuts tracks for it and splits batches that do not fit.
+//! The engine on libtorch: PCM windows in, logits, pictures and feature vectors out; segments in, the residual's features out. One
+//! per worker, one device each; the worker's loop (`engine::serve`) owns it, cuts tracks for it and splits batches that do not fit.
 
 use crate::describe;
 use crate::device::{self, Opened};
 use crate::fault;
 use crate::mel::Mel;
 use crate::params;
+use crate::residual::Standby;
 use crate::screen::{self, Folded};
-use ::engine::{Canary, Engine, EngineError, EngineInfo, Load, WindowScore};
-use bundle::{Architecture, Bundle, Manifest};
+use ::engine::{
+    Canary, Engine, EngineError, EngineInfo, Load, ResidualCanary, Segment, SegmentScore, WindowScore,
+};
+use bundle::{Architecture, Bundle, Tensors};
 use half::f16;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -23,18 +26,20 @@ const BATCH_CUDA: usize = 256;
 /// Largest batch that is believed: a thousand windows of PCM are half a gigabyte of host memory.
 const BATCH_MAX: usize = 1_024;
 
-/// The screen of one bundle on one device.
+/// One bundle on one device: its screen, and its residual where it has one.
 #[derive(Debug)]
-pub struct ScreenEngine {
+pub struct TorchEngine {
     info: EngineInfo,
     canary: Canary,
-    manifest: Manifest,
+    /// Without the screen's weights, which lie in `net`.
+    bundle: Bundle,
+    residual: Option<Standby>,
     device: tch::Device,
     mel: Mel,
     net: Folded,
 }
 
-impl ScreenEngine {
+impl TorchEngine {
     /// Loads what the agent asks for, with at most `threads` threads for an operation on the processor. Comes before any
     /// other call of libtorch in the process.
     ///
@@ -82,13 +87,21 @@ impl ScreenEngine {
         })?;
         let Architecture::CnnV1(cnn) = &screen.architecture;
         let (_store, net) = screen::load(cnn, &bundle.screen, opened.torch)?;
+        let residual = Standby::of(&bundle, &opened, dtype);
         Ok(Self {
-            info: info(&bundle, &opened, dtype, batch),
+            info: EngineInfo {
+                residual: residual.as_ref().map(|standby| standby.info().clone()),
+                ..info(&bundle, &opened, dtype, batch)
+            },
             canary: canary(&bundle, epsilon),
+            residual,
             device: opened.torch,
             net: Folded::new(&net, device::kind(dtype))?,
             mel,
-            manifest: bundle.manifest,
+            bundle: Bundle {
+                screen: Tensors(Vec::new()),
+                ..bundle
+            },
         })
     }
 
@@ -101,10 +114,10 @@ impl ScreenEngine {
             let power = self.mel.power(&rows)?;
             let log = self.mel.log(&power)?;
             let output = self.net.forward(&self.mel.scaled(&log)?)?;
-            let features = describe::features(&power, &log, &self.manifest.screen.features)?;
+            let features = describe::features(&power, &log, &self.bundle.manifest.screen.features)?;
             let numbers =
                 Tensor::f_cat(&[output.logits.f_unsqueeze(1)?, features, output.pooled], 1)?;
-            let pictures = describe::pictures(&power, &self.manifest.picture)?;
+            let pictures = describe::pictures(&power, &self.bundle.manifest.picture)?;
             self.scores(&params::values(&numbers)?, &bytes(&pictures)?, batch)
         })
     }
@@ -116,11 +129,11 @@ impl ScreenEngine {
         batch: usize,
     ) -> Result<Vec<WindowScore>, TchError> {
         let (width, area) = (numbers.len() / batch, pictures.len() / batch);
-        let features = self.manifest.screen.features.len();
+        let features = self.bundle.manifest.screen.features.len();
         let rows = numbers.chunks_exact(width).zip(pictures.chunks_exact(area));
         let score = |(row, picture): (&[f32], &[u8])| {
             let (kept, pooled) = row.split_at(1 + features);
-            let embedded = self.manifest.screen.embedding.is_some();
+            let embedded = self.bundle.manifest.screen.embedding.is_some();
             WindowScore {
                 logit: kept[0],
                 picture: picture.to_vec(),
@@ -133,7 +146,7 @@ impl ScreenEngine {
     }
 }
 
-impl Engine for ScreenEngine {
+impl Engine for TorchEngine {
     fn info(&self) -> &EngineInfo {
         &self.info
     }
@@ -150,6 +163,23 @@ impl Engine for ScreenEngine {
         }
         self.run(pcm, batch)
             .map_err(|error| fault::of_batch(&error, batch))
+    }
+
+    fn residual_canary(&self) -> Option<&ResidualCanary> {
+        self.residual.as_ref().and_then(Standby::canary)
+    }
+
+    fn residual(
+        &mut self,
+        pcm: &[f32],
+        segments: &[Segment],
+    ) -> Result<Vec<SegmentScore>, EngineError> {
+        match &mut self.residual {
+            Some(standby) => standby.separate(&self.bundle, pcm, segments),
+            None => Err(EngineError::Device {
+                detail: "the bundle has no residual here".to_owned(),
+            }),
+        }
     }
 }
 
@@ -191,6 +221,7 @@ fn info(bundle: &Bundle, opened: &Opened, dtype: Dtype, batch: Option<usize>) ->
         max_batch: batch.unwrap_or(usual).clamp(1, BATCH_MAX),
         picture_rows: bundle.manifest.picture.rows as usize,
         silent_below_db: bundle.manifest.screen.level.silent_below_db,
+        residual: None,
     }
 }
 

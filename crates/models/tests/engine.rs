@@ -10,7 +10,7 @@ use bundle::{
     Architecture, Bundle, Contents, Embedding, Manifest, TensorData, Tensors, Trust, sample,
 };
 use engine::{Engine, EngineError, Load, WindowScore};
-use models::ScreenEngine;
+use models::TorchEngine;
 use models::screen::{Folded, Mode, ScreenNet};
 use models::train::calibrate::draft;
 use models::train::recipe::Recipe;
@@ -64,19 +64,19 @@ fn wanted(dir: &Path, bundle: Digest) -> Load {
     }
 }
 
-fn loaded(manifest: &Manifest, weights: &Tensors) -> Result<ScreenEngine, EngineError> {
+fn loaded(manifest: &Manifest, weights: &Tensors) -> Result<TorchEngine, EngineError> {
     let dir = tempfile::tempdir().unwrap();
     let digest = signed(dir.path(), manifest, weights);
-    ScreenEngine::load(&wanted(dir.path(), digest), None)
+    TorchEngine::load(&wanted(dir.path(), digest), None)
 }
 
-fn engine() -> ScreenEngine {
+fn engine() -> TorchEngine {
     let manifest = sample::manifest();
     loaded(&manifest, &weights(&manifest)).unwrap()
 }
 
 /// Windows that differ: tones of rising pitch over a little noise.
-fn pcm(engine: &ScreenEngine, windows: usize) -> Vec<f32> {
+fn pcm(engine: &TorchEngine, windows: usize) -> Vec<f32> {
     let samples = engine.info().window.samples();
     let tone = |at: usize| {
         let (window, n) = (at / samples, at % samples);
@@ -86,7 +86,7 @@ fn pcm(engine: &ScreenEngine, windows: usize) -> Vec<f32> {
     (0..windows * samples).map(tone).collect()
 }
 
-fn screened(engine: &mut ScreenEngine, pcm: &[f32], batch: usize) -> Vec<WindowScore> {
+fn screened(engine: &mut TorchEngine, pcm: &[f32], batch: usize) -> Vec<WindowScore> {
     let size = engine.info().window.samples() * batch;
     pcm.chunks(size)
         .flat_map(|part| engine.screen(part, part.len() / (size / batch)).unwrap())
@@ -273,7 +273,7 @@ fn an_engine_refuses_what_its_bundle_or_device_does_not_allow() {
     let load = |change: &dyn Fn(&mut Load)| {
         let mut load = wanted(dir.path(), digest);
         change(&mut load);
-        ScreenEngine::load(&load, None).map(|_| ())
+        TorchEngine::load(&load, None).map(|_| ())
     };
     assert!(load(&|_| ()).is_ok());
     assert!(matches!(
@@ -293,7 +293,7 @@ fn an_engine_refuses_what_its_bundle_or_device_does_not_allow() {
         Err(EngineError::Device { .. })
     ));
     assert!(matches!(
-        ScreenEngine::load(&wanted(dir.path(), digest), None)
+        TorchEngine::load(&wanted(dir.path(), digest), None)
             .unwrap()
             .screen(&[0.0; 3], 1),
         Err(EngineError::Device { .. })
@@ -369,7 +369,7 @@ fn a_bundle_made_with_its_known_scores_passes_its_own_canary() {
     );
     let dir = tempfile::tempdir().unwrap();
     let digest = signed(dir.path(), &manifest, &weights);
-    let mut engine = ScreenEngine::load(&wanted(dir.path(), digest), None).unwrap();
+    let mut engine = TorchEngine::load(&wanted(dir.path(), digest), None).unwrap();
     let opened = Bundle::open(dir.path(), &Trust::new([sample::key().public()])).unwrap();
     let windows = opened.canary_windows();
     let found = engine.screen(&windows.concat(), windows.len()).unwrap();

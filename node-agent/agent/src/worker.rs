@@ -279,6 +279,7 @@ impl Listener {
             FromWorker::RingLost { slot, token } => self.tell(*slot, SlotNews::Violated(*token)),
             FromWorker::TrackFailed { .. }
             | FromWorker::Scored { .. }
+            | FromWorker::Separated { .. }
             | FromWorker::Loaded(_)
             | FromWorker::LoadFailed { .. }
             | FromWorker::CanaryResult { .. }

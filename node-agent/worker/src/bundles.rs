@@ -2,12 +2,13 @@
 
 use crate::{args, convert};
 use anyhow::{Context, ensure};
+use bundle::features::RESIDUAL_V1;
 use bundle::{
-    Bundle, Contents, MANIFEST_BYTES_MAX, MANIFEST_FILE, Manifest, PublicKey, SIGNATURE_FILE,
-    SecretKey, Separator, Trust,
+    Bundle, Contents, MANIFEST_BYTES_MAX, MANIFEST_FILE, Manifest, PublicKey, Residual,
+    SIGNATURE_FILE, SecretKey, Separator, Tensors, Trust,
 };
 use engine::{Engine as _, Load};
-use models::ScreenEngine;
+use models::TorchEngine;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -114,7 +115,7 @@ fn verify(dir: &Path, keys: Vec<PublicKey>, bounds: &[String]) -> anyhow::Result
     verify_residual(&opened)
 }
 
-/// Whether the residual's weights fit its network; says that nothing rests on it yet.
+/// Whether the residual's weights fit its network and give the features that the manifest knows; says what rests on it.
 fn verify_residual(opened: &Bundle) -> anyhow::Result<()> {
     let weights = opened
         .residual_weights()
@@ -127,7 +128,37 @@ fn verify_residual(opened: &Bundle) -> anyhow::Result<()> {
         .context("fitting the residual's weights into its network")?;
     let values = weights.0.iter().map(|tensor| tensor.values.len()).sum();
     say(&convert::residual_line(residual, weights.0.len(), values))?;
-    say("residual not calibrated: no verdict rests on it")
+    verify_residual_canary(opened, residual, &weights)?;
+    match residual.calibration {
+        Some(_) => say("residual calibrated: verdicts of separated tracks rest on both engines"),
+        None => say("residual not calibrated: no verdict rests on it"),
+    }
+}
+
+fn verify_residual_canary(
+    opened: &Bundle,
+    residual: &Residual,
+    weights: &Tensors,
+) -> anyhow::Result<()> {
+    let Some(canary) = &residual.canary else {
+        return say("residual without a canary: no worker is asked for it");
+    };
+    let found = models::residual::known_features(residual, weights, &opened.clip)
+        .context("separating the canary clip")?
+        .context("no worker serves this separator, and yet it has a canary")?;
+    let pairs = found.iter().zip(&canary.features).zip(RESIDUAL_V1);
+    let worst = pairs
+        .map(|((found, known), feature)| (found - known).abs() / feature.span)
+        .fold(0.0, f64::max);
+    let epsilon = canary.epsilon.f32;
+    say(&format!(
+        "residual's canary off by {worst:e} of a feature's span at most, epsilon {epsilon:e}"
+    ))?;
+    ensure!(
+        worst <= epsilon,
+        "the residual's features are not those of the manifest"
+    );
+    Ok(())
 }
 
 /// The largest difference of the canary's scores on this processor.
@@ -141,7 +172,7 @@ fn canary(opened: &Bundle) -> anyhow::Result<f32> {
         slots: 0,
         max_batch: None,
     };
-    let mut engine = ScreenEngine::load(&wanted, None)?;
+    let mut engine = TorchEngine::load(&wanted, None)?;
     let known = engine.canary().logits.clone();
     let mut worst = 0.0f32;
     for (window, known) in opened.canary_windows().iter().zip(known) {

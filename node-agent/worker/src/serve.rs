@@ -1,9 +1,9 @@
-//! Serving an agent: the loop is `engine::serve`, the engine is `models::ScreenEngine`.
+//! Serving an agent: the loop is `engine::serve`, the engine is `models::TorchEngine`.
 
 use crate::args::Serve;
 use anyhow::{Context, ensure};
 use engine::Engine as _;
-use models::ScreenEngine;
+use models::TorchEngine;
 use std::fs;
 use types::DeviceKind;
 
@@ -22,7 +22,7 @@ pub(crate) fn run(options: &Serve) -> anyhow::Result<()> {
             // Before libtorch starts its threads, which take after this one.
             audio::turns::take_long().unwrap_or_else(|error| tracing::debug!(%error, "long turns refused"));
         }
-        let engine = ScreenEngine::load(wanted, options.threads)?;
+        let engine = TorchEngine::load(wanted, options.threads)?;
         tracing::info!(bundle = %wanted.bundle.short(), device = %engine.info().device, "bundle loaded");
         Ok(engine)
     })

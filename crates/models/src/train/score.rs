@@ -153,6 +153,7 @@ impl<'a> Scorer<'a> {
         let rules = Rules {
             stages: Stages::Screen,
             accept_demonstration: true,
+            gate: None,
         };
         let decision = decide(
             self.bundle,

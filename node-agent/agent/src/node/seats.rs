@@ -243,6 +243,10 @@ impl Node {
                     flight.drained();
                 }
             }
+            // Nobody here asks for a residual yet.
+            FromWorker::Separated { token, .. } => {
+                tracing::error!(device = device.0, token, "a residual that nobody asked for");
+            }
             FromWorker::Ready { .. } | FromWorker::Aborted { .. } | FromWorker::RingLost { .. } => {
             }
         }
