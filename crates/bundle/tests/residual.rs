@@ -5,66 +5,22 @@
     reason = "helpers of tests: a panic is their failure message"
 )]
 
-use bundle::separator::{
-    Activation, Config, DConvConfig, FrequencyEmbedding, NormKind, Order, Positions,
-    TransformerConfig,
-};
+use bundle::features::RESIDUAL_V1;
 use bundle::{
-    Bundle, BundleError, Contents, Epsilon, FORMAT, FORMAT_RESIDUAL, Manifest, Origin,
-    OriginFormat, Overlap, Residual, SIGNATURE_FILE, Segments, Separator, TensorData, Tensors,
-    Trust, sample,
+    Bundle, BundleError, Contents, Epsilon, FORMAT, FORMAT_RESIDUAL, Fusion, FusionV1, Manifest,
+    Origin, OriginFormat, Overlap, Residual, ResidualCalibration, ResidualCanary, SIGNATURE_FILE,
+    Segments, Separator, Spread, Term, TensorData, Tensors, Trust, sample,
 };
 use serde_json::{Value, json};
 use std::fs;
 use types::{Code, Digest};
 
-const WEIGHTS: &str = "separator.safetensors";
+#[path = "common/separator.rs"]
+mod separator;
 
-fn config() -> Config {
-    Config {
-        sources: vec!["voice".into(), "rest".into()],
-        audio_channels: 2,
-        rate_hz: 44_100,
-        segment: 4_410,
-        nfft: 512,
-        depth: 2,
-        channels: 8,
-        growth: 2,
-        kernel: 8,
-        stride: 4,
-        rewrite: true,
-        context_encoder: 0,
-        context_decoder: 1,
-        norm_starts: 4,
-        norm_groups: 4,
-        frequency_embedding: Some(FrequencyEmbedding {
-            weight: 0.2,
-            scale: 10.0,
-        }),
-        dconv: DConvConfig {
-            encoders: true,
-            decoders: true,
-            depth: 2,
-            dilate: true,
-            compress: 8.0,
-        },
-        bottom_channels: Some(16),
-        transformer: TransformerConfig {
-            layers: 2,
-            cross_first: false,
-            heads: 4,
-            hidden_scale: 4.0,
-            positions: Positions::Sines,
-            max_period: 10_000.0,
-            position_weight: 1.0,
-            norm_in: Some(NormKind::Layer),
-            norm: NormKind::Layer,
-            order: Order::First { norm_out: true },
-            layer_scale: true,
-            activation: Activation::Gelu,
-        },
-    }
-}
+use separator::config;
+
+const WEIGHTS: &str = "separator.safetensors";
 
 fn residual() -> Residual {
     Residual {
@@ -75,16 +31,51 @@ fn residual() -> Residual {
             bytes: 1_234,
             sha256: Digest::of(b"a checkpoint"),
         }),
-        epsilon: Epsilon {
-            f32: 1e-4,
-            tf32: None,
-            bf16: Some(0.02),
-            f16: None,
-        },
+        epsilon: epsilon(),
         segments: Segments::Spread { count: 8 },
         overlap: Overlap::default(),
-        canary: None,
-        calibration: None,
+        canary: Some(ResidualCanary {
+            features: vec![0.5; RESIDUAL_V1.len()],
+            epsilon: epsilon(),
+        }),
+        calibration: Some(calibration()),
+    }
+}
+
+fn epsilon() -> Epsilon {
+    Epsilon {
+        f32: 1e-4,
+        tf32: None,
+        bf16: Some(0.02),
+        f16: None,
+    }
+}
+
+fn calibration() -> ResidualCalibration {
+    ResidualCalibration {
+        features: "residual-v1".to_owned(),
+        terms: ["snr_db", "deviation_20_60"]
+            .map(|feature| Term {
+                feature: feature.to_owned(),
+                weight: 0.5,
+                mean: 1.0,
+                scale: 2.0,
+            })
+            .to_vec(),
+        probability: sample::manifest().screen.calibration,
+        fusion: Fusion::V1(FusionV1 {
+            screen: 1.0,
+            residual: 1.0,
+            intercept: 0.0,
+            prior: 0.5,
+        }),
+        verdicts: sample::manifest().verdicts,
+        humans: vec![Spread {
+            feature: "mse".to_owned(),
+            low: 0.1,
+            middle: 0.2,
+            high: 0.3,
+        }],
     }
 }
 
@@ -316,6 +307,52 @@ fn a_section_that_breaks_a_rule_is_refused_by_its_field() {
 }
 
 #[test]
+fn a_calibration_that_breaks_a_rule_is_refused_by_its_field() {
+    let check = |pointer: &str, value: Value, expected: &str| {
+        let pointer = format!("/residual/{pointer}");
+        let shown = value.to_string();
+        let refused = parsed(|json| *json.pointer_mut(&pointer).unwrap() = value);
+        match refused {
+            Err(BundleError::Value { field, rule }) => {
+                assert!(field == expected, "{pointer} = {shown}: `{field}` {rule}");
+            }
+            other => panic!("{pointer} = {shown}: {other:?}"),
+        }
+    };
+    check("canary/features", json!([0.0]), "residual.canary.features");
+    check("canary/epsilon/f32", json!(0.0), "residual.canary.epsilon");
+    let terms = "residual.calibration.terms";
+    check("calibration/terms", json!([]), terms);
+    check("calibration/terms/0/feature", json!("loudness"), terms);
+    check("calibration/terms/0/feature", json!("mse"), terms);
+    check("calibration/terms/0/feature", json!("deviation_20_60"), terms);
+    check("calibration/terms/1/scale", json!(0.0), terms);
+    let probability = "residual.calibration.probability";
+    check("calibration/probability/slope", json!(0.0), probability);
+    check("calibration/probability/prior", json!(1.0), probability);
+    let fusion = "residual.calibration.fusion";
+    check("calibration/fusion/screen", json!(-1.0), fusion);
+    check("calibration/fusion/prior", json!(0.0), fusion);
+    check("calibration/verdicts/tiers", json!([]), "verdicts.tiers");
+    let humans = "residual.calibration.humans";
+    check("calibration/humans/0/feature", json!("loudness"), humans);
+    check("calibration/humans/0/low", json!(0.25), humans);
+}
+
+#[test]
+fn a_feature_vector_or_a_fusion_of_another_version_is_unknown_rather_than_misread() {
+    let vector =
+        parsed(|json| json["residual"]["calibration"]["features"] = json!("residual-v2"));
+    assert_eq!(vector.unwrap_err().code(), Code::BundleUnsupported);
+    let fusion =
+        parsed(|json| json["residual"]["calibration"]["fusion"] = json!({"rule": "fusion-v2"}));
+    assert_eq!(fusion.unwrap_err().code(), Code::BundleUnsupported);
+    let alone =
+        parsed(|json| json["residual"]["calibration"]["fusion"] = json!({"rule": "residual-alone"}));
+    assert!(alone.is_ok(), "{alone:?}");
+}
+
+#[test]
 fn what_this_version_does_not_know_is_refused_as_such() {
     let unknown = parsed(|json| json["residual"]["architecture"]["name"] = json!("spleeter"));
     assert_eq!(unknown.unwrap_err().code(), Code::BundleUnsupported);
@@ -342,6 +379,12 @@ fn what_this_version_does_not_know_is_refused_as_such() {
         "/residual/epsilon",
         "/residual/segments/spread",
         "/residual/overlap",
+        "/residual/canary",
+        "/residual/calibration",
+        "/residual/calibration/terms/0",
+        "/residual/calibration/probability",
+        "/residual/calibration/fusion",
+        "/residual/calibration/humans/0",
     ] {
         check(pointer);
     }

@@ -9,6 +9,8 @@ use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use types::{DeviceKind, Digest};
 
+mod residual;
+
 /// A worker on a thread, and the agent's end of its socket.
 struct World {
     socket: FrameReader<UnixStream>,
