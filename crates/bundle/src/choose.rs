@@ -272,7 +272,12 @@ mod tests {
             -60.0, -60.0, -60.0, -60.0, -60.0, -60.0, -60.0, -60.0, -6.0, -6.0,
         ];
         check(two, 1_000, &loud_end, &[800, 900]);
-        let silent_but_one = [f32::NEG_INFINITY, f32::NEG_INFINITY, -30.0, f32::NEG_INFINITY];
+        let silent_but_one = [
+            f32::NEG_INFINITY,
+            f32::NEG_INFINITY,
+            -30.0,
+            f32::NEG_INFINITY,
+        ];
         check(Segments::Spread { count: 1 }, 400, &silent_but_one, &[200]);
     }
 

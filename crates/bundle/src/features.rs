@@ -10,8 +10,9 @@
 pub const RESIDUAL_VERSION: &str = "residual-v1";
 
 /// Edges of the bands, Hz: band `b` holds the frequencies from edge `b` up to edge `b + 1`, the upper one left out.
-pub const BAND_EDGES_HZ: [f64; BANDS + 1] =
-    [20.0, 60.0, 250.0, 500.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0];
+pub const BAND_EDGES_HZ: [f64; BANDS + 1] = [
+    20.0, 60.0, 250.0, 500.0, 2_000.0, 4_000.0, 8_000.0, 16_000.0,
+];
 /// Number of bands.
 pub const BANDS: usize = 7;
 /// Added to both sides of a quotient of powers: 80 dB below the track's own power. Weaker than that is what a low-pass, a

@@ -158,18 +158,9 @@ mod tests {
     #[test]
     fn a_choice_takes_what_its_name_says_and_nearest_first() {
         check(None, [None, Some(0.5), None, None]);
-        check(
-            Some(GateChoice::Unsure),
-            [None, Some(0.5), None, None],
-        );
-        check(
-            Some(GateChoice::Positives),
-            [None, None, None, Some(0.5)],
-        );
-        check(
-            Some(GateChoice::Both),
-            [None, Some(0.5), None, Some(0.5)],
-        );
+        check(Some(GateChoice::Unsure), [None, Some(0.5), None, None]);
+        check(Some(GateChoice::Positives), [None, None, None, Some(0.5)]);
+        check(Some(GateChoice::Both), [None, Some(0.5), None, Some(0.5)]);
         check(
             Some(GateChoice::All),
             [Some(2.0), Some(0.5), Some(1.0), Some(2.5)],

@@ -38,10 +38,10 @@ pub use fuse::{Fused, Screened, Separated, fuse};
 pub use gate::{GateChoice, Gated, UnknownGate};
 pub use manifest::{
     Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
-    FORMAT, FORMAT_RESIDUAL, FileEntry, Fusion, FusionV1, Gate, LevelRule, Manifest, MelNorm, Origin,
-    OriginFormat, Picture, Pooling, Preprocessing, Residual, ResidualCalibration, ResidualCanary,
-    Screen, Segments, Separator, Spread, TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX, Term, Tier, Verdicts,
-    WindowFeature, Windows,
+    FORMAT, FORMAT_RESIDUAL, FileEntry, Fusion, FusionV1, Gate, LevelRule, Manifest, MelNorm,
+    Origin, OriginFormat, Picture, Pooling, Preprocessing, Residual, ResidualCalibration,
+    ResidualCanary, Screen, Segments, Separator, Spread, TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX,
+    Term, Tier, Verdicts, WindowFeature, Windows,
 };
 pub use open::{
     BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,

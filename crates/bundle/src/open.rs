@@ -5,9 +5,7 @@
 use crate::canary::Clip;
 use crate::error::BundleError;
 use crate::features::RESIDUAL_VERSION;
-use crate::manifest::{
-    Architecture, FORMAT_RESIDUAL, FileEntry, Fusion, Manifest, Separator,
-};
+use crate::manifest::{Architecture, FORMAT_RESIDUAL, FileEntry, Fusion, Manifest, Separator};
 use crate::sign::{Signature, Trust};
 use crate::tensors::Tensors;
 use crate::weights;

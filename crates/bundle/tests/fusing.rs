@@ -2,9 +2,9 @@
 
 use bundle::features::{RESIDUAL_V1, place};
 use bundle::{
-    Calibration, Edge, Epsilon, FORMAT_RESIDUAL, Fused, Fusion, FusionV1, Manifest, Overlap, Residual,
-    ResidualCalibration, ResidualCanary, Rules, Screened, Segments, Separated, Separator, Term,
-    Tier, Verdicts, fuse, sample,
+    Calibration, Edge, Epsilon, FORMAT_RESIDUAL, Fused, Fusion, FusionV1, Manifest, Overlap,
+    Residual, ResidualCalibration, ResidualCanary, Rules, Screened, Segments, Separated, Separator,
+    Term, Tier, Verdicts, fuse, sample,
 };
 use types::{Code, Dtype, InconclusiveReason, Purpose, Score, Stages, Verdict};
 
@@ -168,7 +168,10 @@ fn a_score_within_what_devices_may_differ_by_is_borderline() {
     assert_eq!(near.borderline, Some(Edge::LikelyAi));
     assert_eq!(fused(&bundle, 0.0, 29.5).borderline, None);
     let elsewhere = fused_in(&bundle, 0.0, 29.5, Dtype::Bf16);
-    assert!(elsewhere.borderline.is_some(), "no epsilon for it is stated");
+    assert!(
+        elsewhere.borderline.is_some(),
+        "no epsilon for it is stated"
+    );
 }
 
 #[test]

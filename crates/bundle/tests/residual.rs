@@ -9,7 +9,7 @@ use bundle::features::RESIDUAL_V1;
 use bundle::{
     Bundle, BundleError, Contents, Epsilon, FORMAT, FORMAT_RESIDUAL, Fusion, FusionV1, Manifest,
     Origin, OriginFormat, Overlap, Residual, ResidualCalibration, ResidualCanary, SIGNATURE_FILE,
-    Segments, Separator, Spread, Term, TensorData, Tensors, Trust, sample,
+    Segments, Separator, Spread, TensorData, Tensors, Term, Trust, sample,
 };
 use serde_json::{Value, json};
 use std::fs;
@@ -325,7 +325,11 @@ fn a_calibration_that_breaks_a_rule_is_refused_by_its_field() {
     check("calibration/terms", json!([]), terms);
     check("calibration/terms/0/feature", json!("loudness"), terms);
     check("calibration/terms/0/feature", json!("mse"), terms);
-    check("calibration/terms/0/feature", json!("deviation_20_60"), terms);
+    check(
+        "calibration/terms/0/feature",
+        json!("deviation_20_60"),
+        terms,
+    );
     check("calibration/terms/1/scale", json!(0.0), terms);
     let probability = "residual.calibration.probability";
     check("calibration/probability/slope", json!(0.0), probability);
@@ -341,14 +345,14 @@ fn a_calibration_that_breaks_a_rule_is_refused_by_its_field() {
 
 #[test]
 fn a_feature_vector_or_a_fusion_of_another_version_is_unknown_rather_than_misread() {
-    let vector =
-        parsed(|json| json["residual"]["calibration"]["features"] = json!("residual-v2"));
+    let vector = parsed(|json| json["residual"]["calibration"]["features"] = json!("residual-v2"));
     assert_eq!(vector.unwrap_err().code(), Code::BundleUnsupported);
     let fusion =
         parsed(|json| json["residual"]["calibration"]["fusion"] = json!({"rule": "fusion-v2"}));
     assert_eq!(fusion.unwrap_err().code(), Code::BundleUnsupported);
-    let alone =
-        parsed(|json| json["residual"]["calibration"]["fusion"] = json!({"rule": "residual-alone"}));
+    let alone = parsed(|json| {
+        json["residual"]["calibration"]["fusion"] = json!({"rule": "residual-alone"})
+    });
     assert!(alone.is_ok(), "{alone:?}");
 }
 

@@ -55,11 +55,7 @@ fn judge(found: &[f32], known: &[f32], spans: &[f32], epsilon: f32) -> (f32, Str
     if known.is_empty() || found.len() != known.len() {
         return (
             f32::INFINITY,
-            format!(
-                "{} scores where {} are known",
-                found.len(),
-                known.len()
-            ),
+            format!("{} scores where {} are known", found.len(), known.len()),
         );
     }
     let gap = |((a, b), span): ((&f32, &f32), &f32)| {

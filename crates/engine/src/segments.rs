@@ -73,7 +73,8 @@ impl SegmentCutter {
                 return None;
             }
             self.starts.pop_front();
-            let cut = (there > 0).then(|| (start, self.append(start, there.min(self.segment), out)));
+            let cut =
+                (there > 0).then(|| (start, self.append(start, there.min(self.segment), out)));
             self.forget();
             if cut.is_some() {
                 return cut;
@@ -94,7 +95,8 @@ impl SegmentCutter {
 
     fn append(&self, start: u64, samples: usize, out: &mut Vec<f32>) -> Segment {
         let before = (self.segment - samples) / 2;
-        let from = usize::try_from(self.place(start) - self.base).expect("what is held fits memory");
+        let from =
+            usize::try_from(self.place(start) - self.base).expect("what is held fits memory");
         let values = &self.held[from..from + samples * self.channels];
         let Scale { mean, deviation } = self.scale;
         let end = out.len() + self.segment * self.channels;
@@ -112,7 +114,10 @@ impl SegmentCutter {
 
     /// Drops what no segment needs any more.
     fn forget(&mut self) {
-        let needed = self.starts.front().map_or(u64::MAX, |start| self.place(*start));
+        let needed = self
+            .starts
+            .front()
+            .map_or(u64::MAX, |start| self.place(*start));
         let dead = usize::try_from(needed.saturating_sub(self.base)).unwrap_or(usize::MAX);
         let dead = dead.min(self.held.len());
         self.held.drain(..dead);
@@ -233,7 +238,11 @@ mod tests {
         (1..=frames).flat_map(|i| [i as f32, -(i as f32)]).collect()
     }
 
-    fn cut_all(cutter: &mut SegmentCutter, pcm: &[f32], piece: usize) -> Vec<(u64, Segment, Vec<f32>)> {
+    fn cut_all(
+        cutter: &mut SegmentCutter,
+        pcm: &[f32],
+        piece: usize,
+    ) -> Vec<(u64, Segment, Vec<f32>)> {
         let mut found = Vec::new();
         let mut take = |cutter: &mut SegmentCutter| {
             let mut out = Vec::new();

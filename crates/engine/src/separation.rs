@@ -46,7 +46,10 @@ impl Separation {
         let width = self.segments.first()?.features.len();
         let count = self.segments.len() as f64;
         let mean = |at: usize| {
-            let values = self.segments.iter().filter_map(|segment| segment.features.get(at));
+            let values = self
+                .segments
+                .iter()
+                .filter_map(|segment| segment.features.get(at));
             (values.map(|value| f64::from(*value)).sum::<f64>() / count) as f32
         };
         Some(TrackResidual {
@@ -87,8 +90,12 @@ mod tests {
             frames: Some(18),
             ..Separation::default()
         };
-        separation.add(&place(0), score(&[1.0, -2.0]), Used::default()).unwrap();
-        separation.add(&place(9), score(&[2.0, 4.0]), Used::default()).unwrap();
+        separation
+            .add(&place(0), score(&[1.0, -2.0]), Used::default())
+            .unwrap();
+        separation
+            .add(&place(9), score(&[2.0, 4.0]), Used::default())
+            .unwrap();
         let found = separation.finish().unwrap();
         assert_eq!(found.features, [1.5, 1.0]);
         assert_eq!(found.segments[1].start, 9);

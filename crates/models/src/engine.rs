@@ -9,7 +9,8 @@ use crate::params;
 use crate::residual::Standby;
 use crate::screen::{self, Folded};
 use ::engine::{
-    Canary, Engine, EngineError, EngineInfo, Load, ResidualCanary, Segment, SegmentScore, WindowScore,
+    Canary, Engine, EngineError, EngineInfo, Load, ResidualCanary, Segment, SegmentScore,
+    WindowScore,
 };
 use bundle::{Architecture, Bundle, Tensors};
 use half::f16;

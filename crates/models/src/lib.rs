@@ -3,6 +3,7 @@
 //! Called by the worker (serving, training, evaluation). Serving never decodes audio ([`train`] does), never decides a verdict (that is
 //! `bundle::decide`) and never runs code from a model file: networks are compiled in, weights are plain numbers.
 
+pub mod bench;
 pub mod canary;
 pub mod describe;
 pub mod device;

@@ -13,7 +13,7 @@ use models::htdemucs::config_of;
 use models::residual::{Measured, sums};
 use safetensors::SafeTensors;
 use std::num::NonZeroU32;
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 /// Share of a feature's span.
 const TOLERANCE: f64 = 1e-6;
@@ -47,7 +47,11 @@ fn check(case: &str) {
     for ((feature, found), known) in RESIDUAL_V1.iter().zip(found).zip(known) {
         let known = f64::from(*known);
         // The squared error has no span of its own: it is held against itself.
-        let span = if feature.calibrates { feature.span } else { known.abs().max(1e-30) };
+        let span = if feature.calibrates {
+            feature.span
+        } else {
+            known.abs().max(1e-30)
+        };
         let off = (found - known).abs() / span;
         assert!(
             off <= TOLERANCE,
@@ -141,10 +145,14 @@ fn features_are_those_of_the_package_s_stems_in_any_batch() {
     let golden = Tensors::parse(STEMS).unwrap();
     let part = |name: &str| tensor(golden.get(&format!("published.{name}")).unwrap());
     let (mix, stems) = (part("mix"), part("stems"));
-    let known = sums(&mix, &stems.sum_dim_intlist(0i64, false, Kind::Float), RATE_HZ);
+    let known = sums(
+        &mix,
+        &stems.sum_dim_intlist(0i64, false, Kind::Float),
+        RATE_HZ,
+    );
     let known = known.unwrap().features();
     let (residual, weights) = separator("published");
-    let net = Measured::new(&residual, &weights, Device::Cpu, Kind::Float).unwrap();
+    let net = Measured::on_processor(&residual, &weights).unwrap();
     let samples = mix.size()[1] as usize;
     let segment = Segment {
         before: 0,
@@ -167,7 +175,7 @@ fn features_are_those_of_the_package_s_stems_in_any_batch() {
 #[test]
 fn silence_a_constant_an_inverted_square_and_one_sample_have_finite_features() {
     let (residual, weights) = separator("published");
-    let net = Measured::new(&residual, &weights, Device::Cpu, Kind::Float).unwrap();
+    let net = Measured::on_processor(&residual, &weights).unwrap();
     let info = models::residual::info(&residual, 1).unwrap();
     let whole = info.segment;
     let square = |at: usize| if at / 2 % 100 < 50 { 1e5 } else { -1e5 };
@@ -176,13 +184,18 @@ fn silence_a_constant_an_inverted_square_and_one_sample_have_finite_features() {
         ("silence", &|_| 0.0),
         ("a constant", &|_| 1e-3),
         ("an inverted square at full scale", &inverted),
-        ("noise of the last bit", &|at| if at % 3 == 0 { 3e-5 } else { 0.0 }),
+        ("noise of the last bit", &|at| {
+            if at % 3 == 0 { 3e-5 } else { 0.0 }
+        }),
     ];
     for (name, signal) in signals {
         for samples in [whole, whole / 3, 441, 1] {
             let before = (whole - samples) / 2;
             let mut pcm = vec![0.0; info.values()];
-            for (at, value) in pcm[before * 2..(before + samples) * 2].iter_mut().enumerate() {
+            for (at, value) in pcm[before * 2..(before + samples) * 2]
+                .iter_mut()
+                .enumerate()
+            {
                 *value = signal(at);
             }
             let segment = Segment {

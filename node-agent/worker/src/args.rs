@@ -35,6 +35,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: Bundle,
     },
+    /// Measure a bundle's stages on one device, by batch: decoding, mel, screen, residual, the whole path.
+    Bench(models::bench::Bench),
     /// Parse one untrusted file in a sandbox, from standard input; `bundle convert` starts it.
     #[command(hide = true)]
     Read {

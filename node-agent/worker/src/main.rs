@@ -1,8 +1,8 @@
 //! `trackscan-worker`: one process per device, the only one with libtorch.
 //!
 //! Started by the agent with a socket as descriptor 3 it serves: PCM in, scores out, until the agent says stop or is
-//! gone. Started by a person it looks at devices and bundles, and trains, calibrates, evaluates and converts. It opens no
-//! network connection and decides no verdict.
+//! gone. Started by a person it looks at devices and bundles, measures, and trains, calibrates, evaluates and
+//! converts. It opens no network connection and decides no verdict.
 
 mod args;
 mod bundles;
@@ -39,6 +39,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Serve(serve) => serve::run(&serve),
         Command::Devices => devices::run(),
         Command::Bundle { command } => bundles::run(command),
+        Command::Bench(bench) => Ok(models::bench::run(&bench)?),
         Command::Read { what } => convert::reader::run(what),
         Command::Training(command) => Ok(models::train::command::run(&command)?),
     }

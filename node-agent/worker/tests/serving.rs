@@ -5,68 +5,23 @@
     reason = "helpers of tests: a panic is their failure message"
 )]
 
-use audio::child::Spawner;
+#[path = "common/agent.rs"]
+mod agent;
+
+use agent::Agent;
 use audio::ring::{RingFds, Writer};
 use bundle::{Clip, Embedding, Manifest, Tensors, sample};
-use engine::frames::{FrameReader, write};
-use engine::{FromWorker, Load, ToWorker, TrackScore};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use engine::frames::write;
+use engine::{FromWorker, ToWorker, TrackScore};
+use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command};
-use types::{DeviceKind, Digest};
+use std::process::Command;
+use types::Digest;
 
 /// Samples that the test's ring holds: less than a track, so that it goes round.
 const RING_SAMPLES: usize = 1 << 14;
 
-/// A worker, and the agent's end of its socket.
-struct Agent {
-    child: Child,
-    socket: FrameReader<OwnedFd>,
-    _spawner: Spawner,
-}
-
 impl Agent {
-    fn start() -> Self {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let spawner = Spawner::start().unwrap();
-        let command = Command::new(env!("CARGO_BIN_EXE_trackscan-worker"));
-        let child = spawner.spawn(command, vec![theirs.into()]).unwrap();
-        Self {
-            child,
-            socket: FrameReader::new(ours.into()),
-            _spawner: spawner,
-        }
-    }
-
-    fn say(&self, message: &ToWorker) {
-        write(self.socket.fd(), message, &[]).unwrap();
-    }
-
-    /// The next message that is not a beat.
-    fn hear(&mut self) -> FromWorker {
-        loop {
-            let message = self.socket.read::<FromWorker>().unwrap();
-            let message = message.expect("the worker is there");
-            if !matches!(message, FromWorker::Beat(_)) {
-                return message;
-            }
-        }
-    }
-
-    fn load(&mut self, dir: &Path, bundle: Digest) -> FromWorker {
-        self.say(&ToWorker::Load(Load {
-            bundle_dir: dir.display().to_string(),
-            bundle,
-            device: DeviceKind::Cpu,
-            index: 0,
-            dtype: None,
-            slots: 1,
-            max_batch: None,
-        }));
-        self.hear()
-    }
-
     fn canary(&mut self) -> bool {
         self.say(&ToWorker::Canary { nonce: 7 });
         let FromWorker::CanaryResult { nonce: 7, ok, .. } = self.hear() else {
@@ -104,10 +59,6 @@ impl Agent {
             panic!("the track was not scored")
         };
         score
-    }
-
-    fn ends(mut self) -> bool {
-        self.child.wait().unwrap().success()
     }
 }
 

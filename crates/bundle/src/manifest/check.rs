@@ -214,11 +214,7 @@ impl Calibration {
             field,
             "has a slope above 0",
         )?;
-        require(
-            self.intercept.is_finite(),
-            field,
-            "has a finite intercept",
-        )?;
+        require(self.intercept.is_finite(), field, "has a finite intercept")?;
         require(
             self.prior > 0.0 && self.prior < 1.0,
             field,

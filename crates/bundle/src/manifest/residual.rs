@@ -232,9 +232,12 @@ impl ResidualCalibration {
             "residual.calibration.features",
             "is residual-v1",
         )?;
-        let usable =
-            |name: &str| place(name).is_some_and(|at| RESIDUAL_V1[at].calibrates);
-        let mut names: Vec<&str> = self.terms.iter().map(|term| term.feature.as_str()).collect();
+        let usable = |name: &str| place(name).is_some_and(|at| RESIDUAL_V1[at].calibrates);
+        let mut names: Vec<&str> = self
+            .terms
+            .iter()
+            .map(|term| term.feature.as_str())
+            .collect();
         require(
             !names.is_empty() && names.iter().all(|name| usable(name)),
             "residual.calibration.terms",
@@ -247,7 +250,10 @@ impl ResidualCalibration {
             "name a feature once each",
         )?;
         let sound = |term: &Term| {
-            term.weight.is_finite() && term.mean.is_finite() && term.scale.is_finite() && term.scale > 0.0
+            term.weight.is_finite()
+                && term.mean.is_finite()
+                && term.scale.is_finite()
+                && term.scale > 0.0
         };
         require(
             self.terms.iter().all(sound),
@@ -255,7 +261,9 @@ impl ResidualCalibration {
             "are finite, with a scale above 0",
         )?;
         let known = |spread: &Spread| {
-            place(&spread.feature).is_some() && spread.low <= spread.middle && spread.middle <= spread.high
+            place(&spread.feature).is_some()
+                && spread.low <= spread.middle
+                && spread.middle <= spread.high
         };
         require(
             self.humans.iter().all(known),

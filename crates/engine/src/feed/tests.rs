@@ -70,8 +70,14 @@ fn a_track_is_drained_when_all_announced_samples_are_read() {
         panic!("not drained")
     };
     assert_eq!((sound.samples, sound.peak), (64, 0.75));
-    assert_eq!(batch.windows.len(), usize::try_from(SPEC.count(64)).unwrap());
-    assert!(slot.begin(8, ENDLESS, Pass::screen(SPEC)), "the slot is idle again");
+    assert_eq!(
+        batch.windows.len(),
+        usize::try_from(SPEC.count(64)).unwrap()
+    );
+    assert!(
+        slot.begin(8, ENDLESS, Pass::screen(SPEC)),
+        "the slot is idle again"
+    );
 }
 
 #[test]
@@ -93,7 +99,10 @@ fn a_count_that_does_not_match_the_ring_is_a_violation() {
             ),
             "{written} {announced}"
         );
-        assert!(!slot.begin(8, ENDLESS, Pass::screen(SPEC)), "the lying ring is dropped");
+        assert!(
+            !slot.begin(8, ENDLESS, Pass::screen(SPEC)),
+            "the lying ring is dropped"
+        );
     }
 }
 

@@ -87,7 +87,8 @@ impl<E: Engine> Worker<E> {
         allowance: Allowance,
         asked: ResidualPass,
     ) -> Result<(), ServeError> {
-        let refuse = |why: &str| ServeError::Protocol(format!("the residual of track {token} with {why}"));
+        let refuse =
+            |why: &str| ServeError::Protocol(format!("the residual of track {token} with {why}"));
         if let Some(flaw) = flaw(&asked) {
             return Err(refuse(flaw));
         }

@@ -1,9 +1,7 @@
 //! Sums over a segment from which its features follow: powers by band, over time and in all, in double precision where they
 //! add up. The same operations on every device, so that only the separator can differ.
 
-use bundle::features::{
-    BAND_EDGES_HZ, BANDS, FRAME, Powers, Sums, TRANSFORM, TRANSFORM_STEP,
-};
+use bundle::features::{BAND_EDGES_HZ, BANDS, FRAME, Powers, Sums, TRANSFORM, TRANSFORM_STEP};
 use std::ops::Range;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -164,7 +162,11 @@ mod tests {
         let found = sums(&mix, &(&mix * 0.5), 44_100.0).unwrap();
         assert!((found.whole.mix - 0.5).abs() < 1e-4);
         // Half of the first and of the last transform is under a window that no other one makes up for.
-        assert!((found.bands[3].mix - 0.5).abs() < 0.06, "{:?}", found.bands[3]);
+        assert!(
+            (found.bands[3].mix - 0.5).abs() < 0.06,
+            "{:?}",
+            found.bands[3]
+        );
         assert!(found.bands[5].mix < 1e-6);
         assert!((found.bands[3].rest / found.bands[3].mix - 0.25).abs() < 1e-9);
         assert!((found.in_phase / found.magnitudes - 1.0).abs() < 1e-9);

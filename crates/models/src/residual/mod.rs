@@ -65,6 +65,14 @@ impl Measured {
         })
     }
 
+    /// As [`Measured::new`], in single precision on the processor: what other devices are compared with.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn on_processor(residual: &Residual, weights: &Tensors) -> Result<Self, ParamError> {
+        Self::new(residual, weights, Device::Cpu, Kind::Float)
+    }
+
     /// The feature vectors of segments that lie one after another in `pcm`, interleaved and scaled.
     ///
     /// # Errors
@@ -136,7 +144,7 @@ pub fn known_features(
         return Ok(None);
     };
     let (pcm, segment) = canary_segment(clip, &info);
-    let net = Measured::new(residual, weights, Device::Cpu, Kind::Float)?;
+    let net = Measured::on_processor(residual, weights)?;
     let features = net.features(&pcm, &[segment])?.pop();
     Ok(features.map(|vector| vector.into_iter().map(f64::from).collect()))
 }

@@ -13,8 +13,8 @@ use crate::args;
 use crate::bundles::{say, secret_key};
 use anyhow::{Context, ensure};
 use bundle::{
-    Bundle, Clip, Contents, Epsilon, FORMAT_RESIDUAL, Manifest, Origin, OriginFormat, Overlap, Residual,
-    ResidualCanary, Separator, Tensors, Trust,
+    Bundle, Clip, Contents, Epsilon, FORMAT_RESIDUAL, Manifest, Origin, OriginFormat, Overlap,
+    Residual, ResidualCanary, Separator, Tensors, Trust,
 };
 use checkpoint::Format;
 use models::htdemucs::{self, Checkpoint};

@@ -78,27 +78,45 @@ fn expected(pcm: &[f32], start: u64) -> Vec<f32> {
     let before = (segment - frames) / 2;
     let mut values = vec![0.0; before * 2];
     let own = &pcm[start * 2..(start + frames) * 2];
-    values.extend(own.iter().map(|value| ((f64::from(*value) - 0.125) / 0.5) as f32));
+    values.extend(
+        own.iter()
+            .map(|value| ((f64::from(*value) - 0.125) / 0.5) as f32),
+    );
     values.resize(segment * 2, 0.0);
     StubEngine::features(&values)
 }
 
 fn check(residual: &TrackResidual, pcm: &[f32], starts: &[u64]) {
     assert_eq!(residual.frames, pcm.len() as u64 / 2);
-    let found: Vec<u64> = residual.segments.iter().map(|segment| segment.start).collect();
+    let found: Vec<u64> = residual
+        .segments
+        .iter()
+        .map(|segment| segment.start)
+        .collect();
     assert_eq!(found, starts);
     for segment in &residual.segments {
         assert_eq!(segment.features, expected(pcm, segment.start));
     }
-    let sum: f32 = residual.segments.iter().map(|segment| segment.features[0]).sum();
+    let sum: f32 = residual
+        .segments
+        .iter()
+        .map(|segment| segment.features[0])
+        .sum();
     assert!((residual.features[0] - sum / starts.len() as f32).abs() < 1e-6);
 }
 
 #[test]
 fn segments_of_several_tracks_are_separated_as_if_each_were_alone() {
     let mut world = World::new(StubOptions::default());
-    let starts: [&[u64]; 4] = [&[0, 6_000, 12_000, 18_000, 24_000], &[10], &[0, 20_000], &[7, 8, 9]];
-    let tracks: Vec<Vec<f32>> = (0..4).map(|at| stereo(40_000 + at * 1_111, at + 3)).collect();
+    let starts: [&[u64]; 4] = [
+        &[0, 6_000, 12_000, 18_000, 24_000],
+        &[10],
+        &[0, 20_000],
+        &[7, 8, 9],
+    ];
+    let tracks: Vec<Vec<f32>> = (0..4)
+        .map(|at| stereo(40_000 + at * 1_111, at + 3))
+        .collect();
     let mut rings: Vec<Writer> = (0..4).map(|slot| world.ring(slot)).collect();
     for ((slot, ring), (pcm, starts)) in (0u32..).zip(&mut rings).zip(tracks.iter().zip(starts)) {
         play_for_residual(&mut world, ring, (slot, u64::from(slot)), pcm, starts);
@@ -152,7 +170,13 @@ fn a_track_shorter_than_a_segment_is_one_and_one_without_samples_is_typed() {
         assert_eq!(residual.segments[0].samples as usize, frames);
     }
     for (token, frames, starts) in [(3, 0, 0), (4, 100, 100)] {
-        play_for_residual(&mut world, &mut ring, (0, token), &stereo(frames, 5), &[starts]);
+        play_for_residual(
+            &mut world,
+            &mut ring,
+            (0, token),
+            &stereo(frames, 5),
+            &[starts],
+        );
         assert_eq!(residual_of(&mut world, token), Err(Code::NoSamples));
     }
 }
