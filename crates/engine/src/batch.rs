@@ -3,7 +3,7 @@
 use bundle::WindowSpec;
 
 use crate::seam::{Engine, EngineError, WindowScore};
-use crate::split::{Cap, Outcomes, halved};
+use crate::split::{Cap, Outcomes, Ran, halved};
 use crate::sums;
 use crate::windows::{Cut, Cutter};
 
@@ -70,7 +70,7 @@ impl Batch {
     pub(crate) fn run(
         &mut self,
         engine: &mut impl Engine,
-    ) -> Result<(Vec<(Place, Outcome)>, u64), EngineError> {
+    ) -> Result<Ran<Place, WindowScore>, EngineError> {
         let (outcomes, splits) = screen(engine, &self.pcm, self.places.len(), self.spec.samples())?;
         self.cap.learn(self.places.len(), splits);
         self.pcm.clear();

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use bundle::features::DEVIATION_LEAST;
 
 use crate::seam::{Engine, EngineError, ResidualInfo, Segment, SegmentScore};
-use crate::split::{Cap, Outcomes, halved};
+use crate::split::{Cap, Outcomes, Ran, halved};
 
 /// What brings a track to mean 0 and deviation 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -186,11 +186,10 @@ impl SegmentBatch {
     ///
     /// # Errors
     /// An error that ends the worker; out of memory is not one.
-    #[expect(clippy::type_complexity, reason = "as the batch of windows answers")]
     pub(crate) fn run(
         &mut self,
         engine: &mut impl Engine,
-    ) -> Result<(Vec<(SegmentPlace, Result<SegmentScore, String>)>, u64), EngineError> {
+    ) -> Result<Ran<SegmentPlace, SegmentScore>, EngineError> {
         let (outcomes, splits) = separate(engine, &self.pcm, &self.segments)?;
         self.cap.learn(self.places.len(), splits);
         self.pcm.clear();

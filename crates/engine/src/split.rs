@@ -12,6 +12,9 @@ const REGROW_AFTER: u32 = 64;
 /// What each item of a batch came to: its score, or the device's words for why this item alone did not fit.
 pub(crate) type Outcomes<S> = Vec<Result<S, String>>;
 
+/// A batch that ran: each place with what its item came to, and how often the batch was split.
+pub(crate) type Ran<P, S> = (Vec<(P, Result<S, String>)>, u64);
+
 /// Runs items; on out of memory the same items in two halves, down to one. Also returns how often it split.
 ///
 /// # Errors

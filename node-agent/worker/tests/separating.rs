@@ -77,7 +77,8 @@ fn make_bundle(dir: &Path, change: impl FnOnce(&mut Residual, &mut Tensors)) -> 
 fn track(frames: usize) -> Vec<f32> {
     let tone = |at: usize, pitch: f32| {
         let t = at as f32 / 44_100.0;
-        (0.1 + 0.3 * at as f32 / frames as f32) * (t * pitch * (1.0 + t) * std::f32::consts::TAU).sin()
+        (0.1 + 0.3 * at as f32 / frames as f32)
+            * (t * pitch * (1.0 + t) * std::f32::consts::TAU).sin()
     };
     (0..frames)
         .flat_map(|at| [tone(at, 220.0), tone(at, 331.0) + 0.1 * tone(at, 5_000.0)])
@@ -190,7 +191,10 @@ fn expected(pcm: &[f32], start: u64) -> Vec<f32> {
 #[track_caller]
 fn close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
-    for ((feature, found), expected) in bundle::features::RESIDUAL_V1.iter().zip(found).zip(expected)
+    for ((feature, found), expected) in bundle::features::RESIDUAL_V1
+        .iter()
+        .zip(found)
+        .zip(expected)
     {
         let off = f64::from((found - expected).abs()) / feature.span;
         assert!(off <= 1e-5, "{}: {found}, not {expected}", feature.name);
@@ -226,7 +230,12 @@ fn a_separated_track_has_the_features_that_its_network_gives_of_each_segment() {
         close(&segment.features, &expected(&pcm, segment.start));
     }
     let snr = |features: &[f32]| features[14];
-    let mean = found.segments.iter().map(|segment| snr(&segment.features)).sum::<f32>() / 5.0;
+    let mean = found
+        .segments
+        .iter()
+        .map(|segment| snr(&segment.features))
+        .sum::<f32>()
+        / 5.0;
     assert!((snr(&found.features) - mean).abs() < 1e-4);
     assert!(found.device_seconds > 0.0 && found.cpu_seconds > 0.0);
     agent.say(&ToWorker::Stop);

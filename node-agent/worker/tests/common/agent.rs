@@ -24,7 +24,7 @@ impl Agent {
         let child = spawner.spawn(command, vec![theirs.into()]).unwrap();
         Self {
             child,
-            pub(crate) socket: FrameReader::new(ours.into()),
+            socket: FrameReader::new(ours.into()),
             _spawner: spawner,
         }
     }
