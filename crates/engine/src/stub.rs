@@ -269,7 +269,7 @@ impl Engine for StubEngine {
             }
             let mut features = Self::features(segment);
             if self.is_sick() {
-                features[0] += RESIDUAL_V1[0].span;
+                features[0] += RESIDUAL_V1[0].span as f32;
             }
             if trick == Some(Trick::NotFinite) {
                 features[0] = f32::NAN;

@@ -8,70 +8,23 @@
 
 #[path = "common/agent.rs"]
 mod agent;
+#[path = "common/separator.rs"]
+mod separator;
 
 use agent::Agent;
 use audio::ring::{RingFds, Writer};
-use bundle::{
-    Bundle, Epsilon, FORMAT_RESIDUAL, Grid, Heard, Manifest, Overlap, Residual, ResidualCanary,
-    Segments, Separator, Tensors, Trust, sample,
-};
+use bundle::{Bundle, Grid, Heard, Overlap, Segments, Separator, Trust, sample};
 use engine::frames::write;
 use engine::{FromWorker, LoadedResidual, ResidualPass, Segment, ToWorker, TrackResidual};
 use models::htdemucs::Checkpoint;
-use models::residual::{Measured, known_features};
+use models::residual::Measured;
+use separator::{CHECKPOINT, make_bundle, section};
 use std::os::fd::AsFd;
 use std::path::Path;
 use types::{Code, Digest};
 
-const CHECKPOINT: &[u8] =
-    include_bytes!("../../../crates/checkpoint/golden/newer/7e57da7a.safetensors");
-const WEIGHTS: &str = "separator.safetensors";
 /// Values that the test's ring holds: less than a track, so that it goes round.
 const RING_VALUES: usize = 1 << 14;
-
-fn epsilon(f32: f64) -> Epsilon {
-    Epsilon {
-        f32,
-        tf32: None,
-        bf16: None,
-        f16: None,
-    }
-}
-
-fn section(checkpoint: &Checkpoint) -> Residual {
-    let mut residual = Residual {
-        architecture: Separator::HtDemucs(checkpoint.config.clone()),
-        weights: WEIGHTS.to_owned(),
-        origin: None,
-        epsilon: epsilon(1e-4),
-        segments: Segments::All,
-        overlap: Overlap::default(),
-        canary: None,
-        calibration: None,
-    };
-    let clip = bundle::Clip::parse(&sample::contents()["canary.s16"]).unwrap();
-    let features = known_features(&residual, &checkpoint.tensors, &clip).unwrap();
-    residual.canary = Some(ResidualCanary {
-        features: features.unwrap(),
-        epsilon: epsilon(1e-3),
-    });
-    residual
-}
-
-/// A signed bundle in `dir` whose section and weights may have been changed.
-fn make_bundle(dir: &Path, change: impl FnOnce(&mut Residual, &mut Tensors)) -> Digest {
-    let mut checkpoint = Checkpoint::parse(CHECKPOINT).unwrap();
-    let mut residual = section(&checkpoint);
-    change(&mut residual, &mut checkpoint.tensors);
-    let manifest = Manifest {
-        format: FORMAT_RESIDUAL,
-        residual: Some(residual),
-        ..sample::manifest()
-    };
-    let mut contents = sample::contents();
-    contents.insert(WEIGHTS.to_owned(), checkpoint.tensors.to_bytes());
-    bundle::write(dir, manifest, &contents, &sample::key()).unwrap()
-}
 
 /// Two channels of tones that rise in pitch, interleaved, louder towards the end.
 fn track(frames: usize) -> Vec<f32> {

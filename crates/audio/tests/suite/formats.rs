@@ -157,3 +157,30 @@ fn what_is_not_decoded_is_refused_by_name() {
         );
     }
 }
+
+#[test]
+fn a_track_for_its_residual_has_two_channels_at_the_asked_rate_whatever_the_file_has() {
+    let spec = OutputSpec {
+        rate_hz: Some(44_100),
+        channels: ChannelRule::Stereo,
+    };
+    for (rate, channels) in [
+        (44_100, 1),
+        (22_050, 1),
+        (44_100, 2),
+        (48_000, 2),
+        (48_000, 6),
+    ] {
+        let file = wav_f32(rate, channels, &signal(rate, channels, 1.0));
+        let (decoded, pcm) = decode_to_vec(file.as_slice(), "a.wav", spec).unwrap();
+        let what = format!("{rate} Hz, {channels} channels");
+        assert_eq!((decoded.rate_hz, decoded.channels), (44_100, 2), "{what}");
+        assert_eq!((decoded.frames, pcm.len()), (44_100, 88_200), "{what}");
+        let alike = pcm.chunks(2).all(|frame| frame[0] == frame[1]);
+        assert_eq!(
+            alike,
+            channels == 1,
+            "{what}: mono is doubled and nothing else"
+        );
+    }
+}
