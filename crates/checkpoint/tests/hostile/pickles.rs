@@ -1,7 +1,8 @@
 //! Pickles that call, nest, repeat, claim and contradict themselves.
 
 use crate::make::{
-    STORED, archive, check, checkpoint, dict, global, number, numbers, pickle, tensor, text, zip,
+    Bytes, STORED, archive, check, checkpoint, dict, global, number, numbers, pickle, tensor, text,
+    zip,
 };
 use checkpoint::{Refusal, Stated};
 

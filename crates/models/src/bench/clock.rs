@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// What a pass takes, seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Times {
+pub(super) struct Times {
     /// On the wall.
     pub wall: f64,
     /// Of the processor, all threads of this process.
