@@ -22,8 +22,8 @@ const GRACE_S: u64 = 5;
 pub struct Limits {
     /// Address space in bytes, with all that is mapped already; beyond it an allocation fails.
     pub address_space: u64,
-    /// Descriptor numbers below this one may exist.
-    pub descriptors: u64,
+    /// Descriptor numbers below this one may exist; what is open from here on is closed.
+    pub descriptors: u32,
     /// Processor time in seconds, counted from the process's start.
     pub cpu_s: u64,
 }
@@ -34,9 +34,10 @@ pub struct Limits {
 /// # Errors
 /// The system's, where it refuses a limit or the filter; the process is then to end.
 pub fn enter(limits: Limits) -> io::Result<()> {
+    close_from(limits.descriptors)?;
     for (resource, limit) in [
         (Resource::As, limits.address_space),
-        (Resource::Nofile, limits.descriptors),
+        (Resource::Nofile, limits.descriptors.into()),
         (Resource::Core, 0),
         (Resource::Fsize, 0),
         (Resource::Nproc, 0),
@@ -48,6 +49,17 @@ pub fn enter(limits: Limits) -> io::Result<()> {
     set(Resource::Cpu, limits.cpu_s, limits.cpu_s + GRACE_S)?;
     rustix::thread::set_no_new_privs(true)?;
     seccompiler::apply_filter(&filter().map_err(io::Error::other)?).map_err(io::Error::other)
+}
+
+/// Closes every descriptor from a number on: whatever a parent left open by mistake would be read and written through the filter.
+fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: nothing in a process that is about to shut itself in uses a descriptor that it is not to have.
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) };
+    if closed == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 fn set(resource: Resource, soft: u64, hard: u64) -> io::Result<()> {

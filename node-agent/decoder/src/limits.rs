@@ -11,7 +11,7 @@ const ADDRESS_SPACE: u64 = 512 << 20;
 /// more than the longest track may take, so that no sound track meets it.
 pub(crate) const LIFE_CPU_S: u64 = 3600;
 /// Descriptor numbers below this one may exist: the standard three, the socket twice, the ring's three, the next number.
-const DESCRIPTORS: u64 = CONTROL_FD as u64 + 6;
+const DESCRIPTORS: u32 = CONTROL_FD.unsigned_abs() + 6;
 
 /// All of it.
 pub(crate) const LIMITS: Limits = Limits {

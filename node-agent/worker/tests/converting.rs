@@ -9,6 +9,7 @@
 use bundle::{Bundle, OriginFormat, Trust, sample};
 use std::fs;
 use std::io::Write as _;
+use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -399,7 +400,10 @@ fn reading() -> (std::process::Child, std::process::ChildStdin) {
 
 #[test]
 fn the_reader_is_shut_in_before_it_takes_a_byte() {
+    // SAFETY: a new descriptor, owned from here on, that a program started now inherits.
+    let stray = unsafe { OwnedFd::from_raw_fd(libc::dup(2)) };
     let (mut child, stdin) = reading();
+    drop(stray);
     let proc = PathBuf::from(format!("/proc/{}", child.id()));
     let status = fs::read_to_string(proc.join("status")).unwrap();
     assert!(status.contains("NoNewPrivs:\t1"), "{status}");

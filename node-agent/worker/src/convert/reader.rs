@@ -26,7 +26,7 @@ const MEMORY_BYTES: u64 = 3 * INPUT_BYTES_MAX;
 /// Processor time of its life, seconds: the largest file takes five.
 const LIFE_CPU_S: u64 = 120;
 /// Standard input, output and error.
-const DESCRIPTORS: u64 = 3;
+const DESCRIPTORS: u32 = 3;
 /// Longest bag, bytes, and one more: what is longer is refused for it.
 const BAG_BYTES_MAX: u64 = (1 << 16) + 1;
 
