@@ -44,6 +44,7 @@ fn check(case: &str) {
     let found = measured(&golden, case);
     let known = &golden.get(&format!("{case}.features")).unwrap().values;
     assert_eq!(found.len(), known.len());
+    let mut worst = 0.0f64;
     for ((feature, found), known) in RESIDUAL_V1.iter().zip(found).zip(known) {
         let known = f64::from(*known);
         // The squared error has no span of its own: it is held against itself.
@@ -53,12 +54,14 @@ fn check(case: &str) {
             known.abs().max(1e-30)
         };
         let off = (found - known).abs() / span;
+        worst = worst.max(off);
         assert!(
             off <= TOLERANCE,
             "{case}: {} is {found}, numpy says {known}",
             feature.name
         );
     }
+    println!("golden, {case}: {worst:.1e} of a span");
 }
 
 #[test]
@@ -165,10 +168,13 @@ fn features_are_those_of_the_package_s_stems_in_any_batch() {
     let found = net
         .features(&[quiet, own].concat(), &[segment, segment])
         .unwrap();
+    let mut worst = 0.0f64;
     for ((feature, found), known) in RESIDUAL_V1.iter().zip(&found[1]).zip(known) {
         let off = (f64::from(*found) - known).abs() / feature.span;
+        worst = worst.max(off);
         assert!(off <= PARITY, "{}: {found} and {known}", feature.name);
     }
+    println!("features of a small network's stems: {worst:.1e} of a span");
     assert_ne!(found[0], found[1], "neighbours of a batch are not mixed up");
 }
 

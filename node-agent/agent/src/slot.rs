@@ -20,6 +20,8 @@ use std::time::{Duration, Instant};
 use agent_core::SlotNo;
 use audio::child::Spawner;
 use audio::limits::Limits;
+use audio::protocol::{ChannelRule, OutputSpec};
+use engine::{LoadedResidual, ResidualPass, ToWorker};
 use storage::Source;
 
 use crate::hasher::Hasher;
@@ -59,6 +61,54 @@ pub(crate) struct Work {
     pub(crate) bytes: Option<u64>,
     /// The rate at which the worker hears.
     pub(crate) rate_hz: u32,
+    /// Where the track is there for its residual: how the worker hears it then, and which segments of it.
+    pub(crate) residual: Option<(LoadedResidual, ResidualPass)>,
+}
+
+impl Work {
+    /// What the decoder is to put into the ring.
+    fn output(&self) -> OutputSpec {
+        let (rate_hz, channels) = match &self.residual {
+            None => (self.rate_hz, ChannelRule::Mono),
+            Some((residual, _)) if residual.channels == 1 => (residual.rate_hz, ChannelRule::Mono),
+            Some((residual, _)) => (residual.rate_hz, ChannelRule::Stereo),
+        };
+        OutputSpec {
+            rate_hz: Some(rate_hz),
+            channels,
+        }
+    }
+
+    /// Channels of that.
+    fn channels(&self) -> u16 {
+        match self.output().channels {
+            ChannelRule::Stereo => 2,
+            ChannelRule::Mono | ChannelRule::Native => 1,
+        }
+    }
+
+    /// What the worker is told of the track before its first sample comes.
+    fn begin(&self, slot: SlotNo, limits: &Limits, patience_ms: u64) -> ToWorker {
+        let seconds = u64::from(limits.duration_s) + 1;
+        let rate_hz = self.output().rate_hz.unwrap_or(self.rate_hz);
+        // A second is for what a resampler adds at the ends.
+        let samples_max = seconds * u64::from(rate_hz) * u64::from(self.channels());
+        match &self.residual {
+            None => ToWorker::Track {
+                slot: slot.0,
+                token: self.token,
+                samples_max: Some(samples_max),
+                patience_ms: Some(patience_ms),
+            },
+            Some((_, pass)) => ToWorker::Separate {
+                slot: slot.0,
+                token: self.token,
+                pass: pass.clone(),
+                samples_max: Some(samples_max),
+                patience_ms: Some(patience_ms),
+            },
+        }
+    }
 }
 
 enum Command {
@@ -249,6 +299,48 @@ mod tests {
             key: "a.wav".to_owned(),
             bytes: None,
             rate_hz: 16_000,
+            residual: None,
+        }
+    }
+
+    #[test]
+    fn a_track_for_its_residual_is_asked_for_in_its_own_rate_and_channels() {
+        let limits = Limits {
+            duration_s: 9,
+            ..Limits::default()
+        };
+        let mut work = work(7);
+        assert_eq!((work.output().rate_hz, work.channels()), (Some(16_000), 1));
+        assert!(matches!(
+            work.begin(SlotNo(3), &limits, 5),
+            ToWorker::Track {
+                slot: 3,
+                token: 7,
+                samples_max: Some(160_000),
+                patience_ms: Some(5),
+            }
+        ));
+        let pass = ResidualPass {
+            starts: vec![0, 8],
+            mean: 0.5,
+            deviation: 0.25,
+        };
+        for (channels, rule) in [(1, ChannelRule::Mono), (2, ChannelRule::Stereo)] {
+            let residual = LoadedResidual {
+                rate_hz: 44_100,
+                channels,
+                segment: 8,
+                max_batch: 1,
+            };
+            work.residual = Some((residual, pass.clone()));
+            let output = work.output();
+            assert_eq!((output.rate_hz, output.channels), (Some(44_100), rule));
+            let values = 441_000 * u64::from(channels);
+            let told = work.begin(SlotNo(3), &limits, 5);
+            assert!(
+                matches!(&told, ToWorker::Separate { pass: of, samples_max: Some(max), .. } if *of == pass && *max == values),
+                "{told:?}"
+            );
         }
     }
 

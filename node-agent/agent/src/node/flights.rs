@@ -29,6 +29,7 @@ impl Node {
                     key: track.key,
                     bytes: track.bytes,
                     rate_hz,
+                    residual: None,
                 };
                 if let Some((_, slot)) = self.slots.get(&slot) {
                     slot.work(work);

@@ -5,10 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use audio::child::Spawner;
-use audio::limits::Limits;
-use audio::protocol::{
-    ChannelRule, Decode, Failure, FrameError, FromDecoder, OutputSpec, Summary, ToDecoder,
-};
+use audio::protocol::{Decode, Failure, FrameError, FromDecoder, Summary, ToDecoder};
 use engine::ToWorker;
 use storage::{SourceError, SourceFile};
 use types::{Code, Problem};
@@ -163,12 +160,8 @@ impl Thread {
             return Talk::Broken("no decoder".to_owned());
         };
         decoder.tracks += 1;
-        let track = ToWorker::Track {
-            slot: self.options.slot.0,
-            token: work.token,
-            samples_max: Some(samples_max(&self.options.limits, work.rate_hz)),
-            patience_ms: Some(millis(self.options.patience)),
-        };
+        let patience_ms = millis(self.options.patience);
+        let track = work.begin(self.options.slot, &self.options.limits, patience_ms);
         if !link.say_as(ear, &track) {
             return Talk::Unheard;
         }
@@ -176,10 +169,7 @@ impl Thread {
             token: work.token,
             bytes: file.len(),
             name: work.key.rsplit('/').next().unwrap_or(&work.key).to_owned(),
-            output: OutputSpec {
-                rate_hz: Some(work.rate_hz),
-                channels: ChannelRule::Mono,
-            },
+            output: work.output(),
             limits: self.options.limits,
         });
         if let Err(error) = decoder.channel.send(&order) {
@@ -393,11 +383,6 @@ fn await_slot(ear: &SlotEar, mut wanted: impl FnMut(SlotNews) -> bool) -> Option
             return Some(news);
         }
     }
-}
-
-/// Samples of the longest track at the worker's rate; a second is for what a resampler adds at the ends.
-fn samples_max(limits: &Limits, rate_hz: u32) -> u64 {
-    (u64::from(limits.duration_s) + 1) * u64::from(rate_hz)
 }
 
 /// A span in milliseconds.

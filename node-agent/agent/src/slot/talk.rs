@@ -96,7 +96,9 @@ pub(super) fn check(
 }
 
 pub(super) fn is_consistent(summary: &Summary, work: &Work) -> bool {
-    summary.token == work.token && summary.rate_hz == work.rate_hz && summary.channels == 1
+    summary.token == work.token
+        && Some(summary.rate_hz) == work.output().rate_hz
+        && summary.channels == work.channels()
 }
 
 /// What a failure to read `key` means for its track. May read a little of the source's other files.
