@@ -2,8 +2,9 @@
 //!
 //! Mono is the plain mean of all channels. Stereo of three and more channels is a weighted mean: fronts, sides and rears
 //! go to their side, whatever stands in the middle goes to both at half power, low-frequency channels are left out, and
-//! each side is divided by the sum of its weights, so that no mix exceeds full scale. Channels without positions count
-//! as left and right in turn. Mono becomes stereo by doubling.
+//! each side is divided by the sum of its weights, so that no mix exceeds full scale. A side on which nothing stands is the
+//! mean of all. Channels without positions count as left and right in turn. Mono becomes stereo by doubling, wherever the
+//! file says that its one channel stands.
 
 use symphonia::core::audio::{Channels, Position};
 
@@ -117,10 +118,11 @@ fn mean(planes: &[Vec<f32>], frames: usize, out: &mut Vec<f32>) {
 
 /// Left and right weight of each channel; each side's weights sum to one.
 fn weights(channels: &Channels) -> Vec<[f32; 2]> {
-    let mut weights: Vec<[f32; 2]> = if let Channels::Positioned(positions) = channels {
-        positions.iter().map(weight_of).collect()
-    } else if channels.count() == 1 {
+    let mut weights: Vec<[f32; 2]> = if channels.count() == 1 {
+        // Wherever the file says that it stands: many say left.
         vec![[1.0, 1.0]]
+    } else if let Channels::Positioned(positions) = channels {
+        positions.iter().map(weight_of).collect()
     } else {
         // A channel set of another kind names no sides.
         (0..channels.count())
@@ -129,9 +131,13 @@ fn weights(channels: &Channels) -> Vec<[f32; 2]> {
     };
     for side in 0..2 {
         let sum: f32 = weights.iter().map(|weight| weight[side]).sum();
-        // A layout of low-frequency channels alone: better heard than lost.
-        let share = if sum > 0.0 { 1.0 / sum } else { 0.0 };
-        weights.iter_mut().for_each(|weight| weight[side] *= share);
+        if sum == 0.0 {
+            // A side on which nothing stands, as in a layout of low-frequency channels alone: better heard than lost.
+            let share = 1.0 / weights.len().max(1) as f32;
+            weights.iter_mut().for_each(|weight| weight[side] = share);
+        } else {
+            weights.iter_mut().for_each(|weight| weight[side] /= sum);
+        }
     }
     weights
 }
@@ -180,6 +186,10 @@ mod tests {
             (ChannelRule::Mono, stereo(), vec![0.5, -0.5], vec![0.0]),
             (ChannelRule::Mono, Channels::Positioned(FIVE_ONE), vec![0.6; 6], vec![0.6]),
             (ChannelRule::Stereo, mono(), vec![0.5], vec![0.5, 0.5]),
+            (ChannelRule::Stereo, Channels::Positioned(Position::FRONT_LEFT), vec![0.5], vec![0.5, 0.5]),
+            (ChannelRule::Stereo, Channels::Positioned(Position::LFE1), vec![0.5], vec![0.5, 0.5]),
+            (ChannelRule::Stereo, Channels::Discrete(1), vec![0.5], vec![0.5, 0.5]),
+            (ChannelRule::Stereo, Channels::Positioned(Position::FRONT_LEFT | Position::REAR_LEFT | Position::LFE1), vec![0.5, 0.7, 0.3], vec![0.6, 0.5]),
             (ChannelRule::Stereo, stereo(), vec![0.5, 0.25], vec![0.5, 0.25]),
             (ChannelRule::Stereo, Channels::Positioned(FIVE_ONE), vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0], vec![2.0 * share, 0.0]),
             (ChannelRule::Stereo, Channels::Positioned(FIVE_ONE), vec![0.0, 0.0, 1.0, 0.0, 0.0, 0.0], vec![MIDDLE * share; 2]),

@@ -75,9 +75,10 @@ impl<'a> TensorIn<'a> {
         let Some(values) = shape.iter().copied().try_fold(1, usize::checked_mul) else {
             return refuse("it has more values than there is memory");
         };
-        let steps = shape.iter().zip(&strides);
-        let last = steps.map(|(size, step)| size.saturating_sub(1).checked_mul(*step));
-        let last = last.fold(Some(offset), |sum, step| sum?.checked_add(step?));
+        let mut steps = shape.iter().zip(&strides);
+        let last = steps.try_fold(offset, |sum: usize, (size, step)| {
+            sum.checked_add(size.saturating_sub(1).checked_mul(*step)?)
+        });
         let held = storage.len() / number.bytes();
         if values > 0 && last.is_none_or(|last| last >= held) {
             return refuse("it reaches beyond its end");

@@ -43,13 +43,13 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Stated<'_>, Refusal> {
 }
 
 fn class(values: &Values<'_>, place: Place) -> Result<String, Refusal> {
-    match values.at(place) {
-        Value::Global(Global::Class { module, name }) => Ok(shown(&format!("{module}.{name}"))),
-        _ => Err(Refusal::Kind(
+    let Value::Global(Global::Class { module, name }) = values.at(place) else {
+        return Err(Refusal::Kind(
             "klass".into(),
             "a class of the package".into(),
-        )),
-    }
+        ));
+    };
+    Ok(shown(&format!("{module}.{name}")))
 }
 
 fn state<'a>(
@@ -61,9 +61,11 @@ fn state<'a>(
     if entries.iter().any(|(name, _)| *name == QUANTISED) {
         return Err(Refusal::Quantised);
     }
-    let tensor = |(name, place): (&str, Place)| match values.at(place) {
-        Value::Tensor(tensor) => Ok((name.to_owned(), tensor_in(name, tensor, archive)?)),
-        _ => Err(Refusal::Kind(shown(name), "a tensor".to_owned())),
+    let tensor = |(name, place): (&str, Place)| {
+        let Value::Tensor(tensor) = values.at(place) else {
+            return Err(Refusal::Kind(shown(name), "a tensor".to_owned()));
+        };
+        Ok((name.to_owned(), tensor_in(name, tensor, archive)?))
     };
     entries.into_iter().map(tensor).collect()
 }

@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "helpers of tests: a panic is their failure message"
 )]
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names what it waits for"
+)]
 
 #[path = "common/agent.rs"]
 mod agent;

@@ -308,10 +308,10 @@ impl<'a> Machine<'a> {
 
     /// The items of a tuple, by value.
     fn items(&self, place: Place) -> Result<Vec<&Value<'a>>, Refusal> {
-        match self.value(place) {
-            Value::Tuple(items) => Ok(items.iter().map(|item| self.value(*item)).collect()),
-            _ => self.malformed("a tuple was expected"),
-        }
+        let Value::Tuple(items) = self.value(place) else {
+            return self.malformed("a tuple was expected");
+        };
+        Ok(items.iter().map(|item| self.value(*item)).collect())
     }
 
     /// A name of bytes elsewhere: `("storage", kind, key, device, values)`.
@@ -346,11 +346,10 @@ impl<'a> Machine<'a> {
     fn call(&mut self) -> Result<(), Refusal> {
         let arguments = self.pop()?;
         let called = self.pop()?;
-        let global = match self.value(called) {
-            Value::Global(global) => *global,
-            _ => return Err(Refusal::Call("what is no name".to_owned())),
+        let Value::Global(global) = self.value(called) else {
+            return Err(Refusal::Call("what is no name".to_owned()));
         };
-        let made = match global {
+        let made = match *global {
             Global::OrderedDict => self.dictionary(arguments)?,
             Global::Fraction => self.fraction(arguments)?,
             Global::RebuildTensor => self.tensor(arguments)?,
@@ -408,9 +407,11 @@ impl<'a> Machine<'a> {
     }
 
     fn counts(&self, places: &[Place]) -> Result<Vec<u64>, Refusal> {
-        let count = |place: &Place| match self.value(*place) {
-            Value::Whole(number) => self.count(*number),
-            _ => self.malformed("a count was expected"),
+        let count = |place: &Place| {
+            let Value::Whole(number) = self.value(*place) else {
+                return self.malformed("a count was expected");
+            };
+            self.count(*number)
         };
         places.iter().map(count).collect()
     }
