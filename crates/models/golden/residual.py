@@ -23,6 +23,10 @@ RATE = 44_100
 EDGES = [20, 60, 250, 500, 2_000, 4_000, 8_000, 16_000]
 TRANSFORM, STEP, FRAME = 8_192, 4_096, 2_048
 FLOOR, QUOTIENT_MAX = 1e-8, 10.0
+BANDS = [f"{low}_{high}" for low, high in zip(EDGES, EDGES[1:])]
+NAMES = [f"band_db_{band}" for band in BANDS] + [f"deviation_{band}" for band in BANDS]
+NAMES += ["snr_db", "energy_ratio", "l1_ratio", "phase_coherence", "high_ratio", "regularity_db", "mse"]
+SPANS = [2.0 if name == "phase_coherence" else 100.0 if "db" in name else QUOTIENT_MAX for name in NAMES[:-1]] + [1.0]
 
 
 def spectrum(signal: np.ndarray) -> np.ndarray:
