@@ -189,7 +189,7 @@ mod tests {
             (ChannelRule::Stereo, Channels::Positioned(Position::FRONT_LEFT), vec![0.5], vec![0.5, 0.5]),
             (ChannelRule::Stereo, Channels::Positioned(Position::LFE1), vec![0.5], vec![0.5, 0.5]),
             (ChannelRule::Stereo, Channels::Discrete(1), vec![0.5], vec![0.5, 0.5]),
-            (ChannelRule::Stereo, Channels::Positioned(Position::FRONT_LEFT | Position::REAR_LEFT | Position::LFE1), vec![0.5, 0.7, 0.3], vec![0.6, 0.5]),
+            (ChannelRule::Stereo, Channels::Positioned(Position::FRONT_LEFT | Position::REAR_LEFT | Position::LFE1), vec![0.5, 0.7, 0.3], vec![0.4, 0.5]),
             (ChannelRule::Stereo, stereo(), vec![0.5, 0.25], vec![0.5, 0.25]),
             (ChannelRule::Stereo, Channels::Positioned(FIVE_ONE), vec![1.0, 0.0, 0.0, 1.0, 1.0, 0.0], vec![2.0 * share, 0.0]),
             (ChannelRule::Stereo, Channels::Positioned(FIVE_ONE), vec![0.0, 0.0, 1.0, 0.0, 0.0, 0.0], vec![MIDDLE * share; 2]),

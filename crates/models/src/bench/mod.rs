@@ -377,11 +377,7 @@ impl Stand {
             }
             Ok(())
         });
-        let batch = None;
-        match times {
-            Ok(times) => Ok(Row::of("whole path of the track", batch, seconds, times)),
-            Err(error) => Err(error),
-        }
+        times.map(|times| Row::of("whole path of the track", None, seconds, times))
     }
 
     /// How many segments the bundle takes of the sound.
