@@ -142,6 +142,11 @@ pub fn manifest(
     ))
 }
 
+/// Whether an object's name is that of a manifest.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    name.starts_with("manifest-") && name.ends_with(".json")
+}
+
 /// A part, named by its place and content.
 pub fn part(
     tenant: &TenantId,
