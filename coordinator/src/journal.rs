@@ -249,7 +249,12 @@ mod tests {
         let expected = ["reign-1", "reign-2", "reign-1-2", "reign-1-3"];
         assert_eq!(names, expected.map(|name| format!("{name}.jsonl")));
         assert_eq!(journals(folder.path()).unwrap().len(), 4);
-        for other in ["reign-.jsonl", "reign-x.jsonl", "reign-1-2-3.jsonl", "notes.jsonl"] {
+        for other in [
+            "reign-.jsonl",
+            "reign-x.jsonl",
+            "reign-1-2-3.jsonl",
+            "notes.jsonl",
+        ] {
             assert!(!is_journal(other), "{other}");
         }
     }

@@ -228,7 +228,9 @@ fn policy(raw: &Raw) -> Result<Config, Problem> {
     Ok(Config {
         share_window: Millis(u64::from(window) * 1_000),
         grant_work: Millis(positive("grant-millis", raw.grant_millis)?.into()),
-        jobs_kept: positive("jobs-kept", raw.jobs_kept)?.try_into().unwrap_or(usize::MAX),
+        jobs_kept: positive("jobs-kept", raw.jobs_kept)?
+            .try_into()
+            .unwrap_or(usize::MAX),
         quota: quotas.others,
         quotas: quotas.named,
         ..Config::default()

@@ -54,7 +54,8 @@ impl Coordinator {
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, Problem> {
         let listener = once_freed(async || bind(settings.listen).await).await?;
         make_lasting(&settings.store)?;
-        let store: Arc<dyn Store> = Arc::new(once_freed(async || open_store(&settings).await).await?);
+        let store: Arc<dyn Store> =
+            Arc::new(once_freed(async || open_store(&settings).await).await?);
         let storage = Arc::new(open_storage(&settings).await?);
         let epoch = lead(store.as_ref()).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;

@@ -95,7 +95,11 @@ fn a_hangup_that_is_ignored_ends_nothing() {
     process::signal(cluster.pid(), Signal::HUP);
     // Were the hang-up the first signal, the one that stops the cluster would be the second and wait for no drain.
     assert_eq!(cluster.stop(), Some(0), "{}", cluster.log());
-    assert!(!cluster.log().contains("did not drain"), "{}", cluster.log());
+    assert!(
+        !cluster.log().contains("did not drain"),
+        "{}",
+        cluster.log()
+    );
 }
 
 #[test]

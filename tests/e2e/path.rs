@@ -172,7 +172,11 @@ fn a_stored_bundle_that_was_altered_is_named_and_verifying_it_ends_with_11() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(folder.path(), &cpu());
     let bundles = folder.path().join("storage/default/bundles");
-    let digest = std::fs::read_dir(&bundles).unwrap().next().unwrap().unwrap();
+    let digest = std::fs::read_dir(&bundles)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
     let stored = std::fs::read_dir(digest.path()).unwrap();
     let stored: Vec<_> = stored.map(|entry| entry.unwrap().path()).collect();
     let file = stored.iter().find(|path| !path.ends_with("index.json"));
@@ -183,5 +187,9 @@ fn a_stored_bundle_that_was_altered_is_named_and_verifying_it_ends_with_11() {
     let view: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
     assert_eq!(verified.status.code(), Some(11), "{view:#}");
     let found = view["findings"][0].as_str().unwrap();
-    assert!(found.starts_with("BUNDLE_"), "{view:#}");
+    let name = file.unwrap().file_name().unwrap().to_str().unwrap();
+    assert!(
+        found.starts_with("STORAGE_CORRUPT: ") && found.contains(name),
+        "{view:#}"
+    );
 }

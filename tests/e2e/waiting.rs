@@ -56,11 +56,7 @@ fn start(arguments: &[&str]) -> Child {
 }
 
 /// The signals that end a command, and its exit code then.
-const ENDINGS: [(Signal, i32); 3] = [
-    (Signal::INT, 130),
-    (Signal::TERM, 143),
-    (Signal::HUP, 129),
-];
+const ENDINGS: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
 
 fn send(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).expect("process numbers are small");
@@ -116,7 +112,7 @@ fn on_a_terminal_progress_is_a_bar_with_what_is_left() {
     let shown = command.output().expect("Python starts");
     let text = String::from_utf8_lossy(&shown.stdout);
     assert_eq!(shown.status.code(), Some(8), "{text}");
-    for part in ["\u{1b}[", "░", "/13 tracks", "tracks/s"] {
+    for part in ["\u{1b}[", "░", "/13 tracks", "/s  ETA "] {
         assert!(text.contains(part), "{part:?} in {text:?}");
     }
 }

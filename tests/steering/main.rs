@@ -307,7 +307,9 @@ fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
     world.json("node drain two");
     assert_eq!(world.wait_exit(1), Some(0), "a drained agent ends well");
     assert_eq!(world.node("two")["state"], "left");
-    assert_eq!(granted(&world, "two"), 0);
+    world.wait("the end of what it gave back", |world| {
+        granted(world, "two") == 0
+    });
     world.published(&job);
 }
 

@@ -345,9 +345,7 @@ fn walkdir(folder: &std::path::Path) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_that_ended_and_whose_record_is_gone_does_not_begin_again() {
     let world = World::new(TRACKS);
-    let coordinator = world
-        .start(&["--folder-sources", "--jobs-kept", "1"])
-        .await;
+    let coordinator = world.start(&["--folder-sources", "--jobs-kept", "1"]).await;
     let mut scene = scene(&world, &coordinator).await;
     scene.work_to_the_end().await;
     let mut ended = vec![("r-1", scene.job.clone())];

@@ -162,10 +162,7 @@ impl Storage {
         let listed =
             listed.map_err(|error| StorageError::from_store("list", folder.as_ref(), error))?;
         let is_manifest = |object: &object_store::ObjectMeta| {
-            object
-                .location
-                .filename()
-                .is_some_and(paths::is_manifest)
+            object.location.filename().is_some_and(paths::is_manifest)
         };
         Ok(listed.objects.iter().any(is_manifest))
     }
