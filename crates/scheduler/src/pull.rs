@@ -307,7 +307,8 @@ impl Reign {
         if waits.is_some_and(|hold| hold.what == Held::All) {
             return None;
         }
-        let others = self.others(plan.now, no, shard);
+        let able = self.able(plan.now, no, shard);
+        let others = self.waited_for(plan.now, no, shard, &able);
         let mut record = self.shard_record(no, shard);
         let (mut left, before) = (want, plan.grants);
         while !plan.is_full() && left > 0 && record.grants.len() < GRANTS_PER_SHARD_MAX {
@@ -317,7 +318,8 @@ impl Reign {
             let held = waits.is_some() || plan.grants > 0;
             let taker = Taker {
                 node: &node.key.node,
-                others: &others,
+                able: &able,
+                others,
                 suspects: if held { Trial::Held } else { Trial::Open },
             };
             let ground = Ground {

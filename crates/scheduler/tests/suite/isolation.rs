@@ -247,6 +247,35 @@ fn only_a_suspect_that_was_named_in_hand_by_itself_died_alone() {
 }
 
 #[test]
+fn a_machine_that_falls_silent_again_and_again_convicts_no_track_that_another_one_could_try() {
+    let mut world = World::new();
+    let job = world.submit("j", 1, 1);
+    let mut sound = Agent::joined(&mut world, "sound");
+    let mut sick = Agent::new("sick", BOTH);
+    for life in 0..3 {
+        sick.join(&mut world).unwrap();
+        // The third time it waits for the other one, which has better to do, until the wait is over.
+        while sick.pull(&mut world, 1).grants.is_empty() {
+            sound.beats_for(&mut world, Millis(1_000));
+            sick.beat(&mut world).unwrap();
+        }
+        sick.beat(&mut world).unwrap();
+        sick.kill();
+        sound.beats_for(&mut world, SILENCE);
+        let freed = sound.pull(&mut world, 1).grants.is_empty();
+        assert!(freed, "life {life}: what the dead held is free from now on");
+    }
+    let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
+    assert_eq!(record.suspects[0].alone.len(), 2);
+    while sound.pull(&mut world, 1).grants.is_empty() {
+        sound.beats_for(&mut world, Millis(1_000));
+    }
+    assert_eq!(sound.grants[0].care, Care::Apart);
+    sound.finish(&mut world);
+    assert!(world.manifests.contains_key(&job));
+}
+
+#[test]
 fn a_track_that_kills_before_the_beat_that_would_name_it_waits_longer_each_time() {
     let mut world = World::new();
     world.submit("j", 1, 1);
