@@ -40,9 +40,11 @@ impl Reign {
     pub(crate) fn accuse(&mut self, id: GrantId, tracks: TrackSet) {
         let slot = Slot::Shard(id.job, id.shard);
         let chores = self.chores.entry(slot).or_default();
-        // One worker's death is one accusation; more than a shard has grants are joined.
-        if chores.accuse.len() < GRANTS_PER_SHARD_MAX {
-            chores.accuse.push(tracks);
+        let full = chores.accuse.len() >= GRANTS_PER_SHARD_MAX;
+        // One worker's death is one accusation; those beyond what a shard has grants are joined with the last.
+        match chores.accuse.last_mut() {
+            Some(last) if full => *last = last.union(&tracks),
+            Some(_) | None => chores.accuse.push(tracks),
         }
         self.chore(slot);
     }

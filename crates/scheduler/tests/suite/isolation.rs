@@ -184,6 +184,27 @@ fn a_worker_death_makes_its_tracks_suspect_and_counts_once_however_often_it_is_t
 }
 
 #[test]
+fn however_many_deaths_are_told_at_once_no_track_in_hand_at_one_goes_free() {
+    let mut world = World::new();
+    let job = world.submit("j", 32, 32);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 32);
+    agent.beat += 1;
+    let Request::Beat(mut beat) = agent.beat_request(|granted| granted.tracks.clone()) else {
+        panic!("a beat is a beat");
+    };
+    let death = |track: Ordinal| scheduler::WorkerDeath {
+        number: u64::from(track) + 1,
+        tracks: tracks(track, track + 1),
+    };
+    beat.held[0].deaths = (0..20).map(death).collect();
+    agent.send_beat(&mut world, Request::Beat(beat)).unwrap();
+    let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
+    let accused = record.suspects.iter().flat_map(|suspect| suspect.tracks.first..suspect.tracks.end);
+    assert_eq!(accused.collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_silent_node_accuses_what_its_last_beat_had_in_hand_and_everything_where_that_was_nothing() {
     for (in_hand, suspects) in [(1, 1), (2, 2), (0, 8)] {
         let mut world = World::new();
