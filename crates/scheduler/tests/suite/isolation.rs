@@ -184,6 +184,30 @@ fn a_worker_death_makes_its_tracks_suspect_and_counts_once_however_often_it_is_t
 }
 
 #[test]
+fn an_agent_that_is_back_with_a_part_of_a_grant_accuses_what_else_its_last_life_had_in_hand() {
+    let mut world = World::new();
+    let job = world.submit("j", 8, 8);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 8);
+    agent.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+    let grants = agent.grants.clone();
+    agent.kill();
+    world.pass(Millis(7_000));
+    agent.join(&mut world).unwrap();
+    agent.grants = grants;
+    for _ in 0..3 {
+        // On its disk it has found a part with the first two.
+        agent.beat_with(&mut world, |_| tracks(0, 2)).unwrap();
+    }
+    let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
+    assert_eq!(record.grants.len(), 1, "what was found may yet count");
+    assert_eq!(record.suspects[0].tracks, types::Range { first: 2, end: 4 });
+    assert_eq!((record.suspects.len(), record.suspects[0].deaths), (1, 1));
+    let failure = record.failures[0];
+    assert_eq!((failure.cause, failure.count), (FailureCause::NodeLost, 1));
+}
+
+#[test]
 fn however_many_deaths_are_told_at_once_no_track_in_hand_at_one_goes_free() {
     let mut world = World::new();
     let job = world.submit("j", 32, 32);
@@ -200,7 +224,10 @@ fn however_many_deaths_are_told_at_once_no_track_in_hand_at_one_goes_free() {
     beat.held[0].deaths = (0..20).map(death).collect();
     agent.send_beat(&mut world, Request::Beat(beat)).unwrap();
     let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
-    let accused = record.suspects.iter().flat_map(|suspect| suspect.tracks.first..suspect.tracks.end);
+    let accused = record
+        .suspects
+        .iter()
+        .flat_map(|suspect| suspect.tracks.first..suspect.tracks.end);
     assert_eq!(accused.collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
 }
 
