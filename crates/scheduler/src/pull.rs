@@ -278,12 +278,18 @@ impl Reign {
             plan.busy = true;
             return;
         }
+        let before = (plan.grants, plan.left);
         let Some(record) = self.granted_record(plan, no, shard, want) else {
             return;
         };
         // A violation here is counted, and the shard is left alone.
         if let Ok(unit) = self.shard_unit(no, shard, record) {
             plan.units.push(unit);
+            let takes = Room {
+                grants: (plan.grants - before.0) as u64,
+                tracks: u64::from(before.1 - plan.left),
+            };
+            self.note_planned(no, Slot::Shard(no, shard), takes);
         }
     }
 
