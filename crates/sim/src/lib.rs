@@ -41,6 +41,7 @@ mod results;
 mod revoked;
 mod shares;
 mod shelf;
+mod struck;
 mod sweep;
 mod trail;
 mod truth;
@@ -53,6 +54,7 @@ pub use journal::replay_journal;
 pub use oracle::Violation;
 pub use record::{Record, RecordError};
 pub use report::{Report, Tally};
+pub use struck::fault_kinds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

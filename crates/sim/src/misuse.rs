@@ -11,6 +11,7 @@ use crate::agenda::{Message, Who};
 use crate::asks;
 use crate::depot::{DepotAsk, Object};
 use crate::mutants::{self, ShellMutant};
+use crate::struck;
 use crate::world::World;
 
 impl World {
@@ -32,7 +33,7 @@ impl World {
         let Some(mut again) = self.agents[who].parts.get(&part).cloned() else {
             return;
         };
-        self.tally.faults += 1;
+        self.struck(struck::MADE_AGAIN);
         let objects = again.objects.iter().map(|object| renamed(object));
         again.objects = objects.collect();
         for object in &again.objects {

@@ -1,5 +1,7 @@
 //! What a run, and many runs, came to.
 
+use std::collections::BTreeMap;
+
 use scheduler::invariants::{self, traces_agree};
 
 use crate::oracle::Violation;
@@ -13,6 +15,9 @@ pub struct Tally {
     pub transitions: u64,
     /// Faults: of processes, links, devices, and of single messages and requests.
     pub faults: u64,
+    /// Those of them that were drawn, by kind; see [`crate::fault_kinds`]. What tracks and devices do to workers is no fault of
+    /// a kind.
+    pub struck: BTreeMap<&'static str, u64>,
     /// Transactions that landed.
     pub writes: u64,
     /// Grants given.
@@ -45,6 +50,9 @@ impl Tally {
         self.events += other.events;
         self.transitions += other.transitions;
         self.faults += other.faults;
+        for (kind, times) in &other.struck {
+            *self.struck.entry(kind).or_default() += times;
+        }
         self.writes += other.writes;
         self.grants += other.grants;
         self.commits += other.commits;
