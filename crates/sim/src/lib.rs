@@ -22,6 +22,7 @@ mod clock;
 mod coordinator;
 mod depot;
 mod dice;
+mod dropped;
 mod faults;
 mod journal;
 mod links;

@@ -32,6 +32,8 @@ pub struct Tally {
     pub revocations: u64,
     /// Parts that revocations dropped.
     pub dropped: u64,
+    /// Records of closed jobs that were dropped.
+    pub trimmed: u64,
     /// Objects that nothing named and that were removed.
     pub collected: u64,
     /// Restores that raised the generation.
@@ -60,6 +62,7 @@ impl Tally {
         self.cancelled += other.cancelled;
         self.revocations += other.revocations;
         self.dropped += other.dropped;
+        self.trimmed += other.trimmed;
         self.collected += other.collected;
         self.restores += other.restores;
         self.spans += other.spans;

@@ -171,7 +171,7 @@ impl World {
         let own = self.truths.iter().take(self.mix.jobs);
         let new = own.filter(|truth| !self.operators.seen.contains(&truth.key));
         let published = |truth: &&JobTruth| {
-            let state = self.oracle.jobs.get(&truth.key).map(|record| &record.state);
+            let state = self.record_of(&truth.key).map(|record| &record.state);
             matches!(state, Some(JobState::Published(_)))
         };
         let new: Vec<JobTruth> = new.filter(published).cloned().collect();
@@ -188,7 +188,7 @@ impl World {
 
     /// Tracks of a published job whose row is that they could not be scanned.
     fn failed(&self, truth: &JobTruth) -> Vec<Ordinal> {
-        let state = self.oracle.jobs.get(&truth.key).map(|record| &record.state);
+        let state = self.record_of(&truth.key).map(|record| &record.state);
         let Some(JobState::Published(name)) = state else {
             return Vec::new();
         };
