@@ -39,6 +39,8 @@ pub(crate) struct Mix {
     pub(crate) copied: bool,
     /// Tenants whose jobs come.
     pub(crate) tenants: usize,
+    /// Nodes that are a tenant's own, where there are two.
+    pub(crate) owned: u32,
     /// Live grants that one tenant may have; no bound where 0.
     pub(crate) grants_max: u32,
     /// Tracks without a row that one tenant may have in live grants; no bound where 0.
@@ -153,6 +155,7 @@ impl Mix {
             away: 0,
             copied: false,
             tenants: 1,
+            owned: 0,
             grants_max: 0,
             tracks_max: 0,
             jobs_max: 0,
@@ -268,6 +271,7 @@ impl Mix {
             away: odds(dice, 4_000),
             copied: dice.happens(1_000),
             tenants: 1 + usize::from(dice.happens(4_000)),
+            owned: odds(dice, 6_000),
             grants_max: u32::try_from(maybe(dice, 2_000, 6)).unwrap_or(0),
             tracks_max: maybe(dice, 2_000, 20),
             jobs_max: u32::try_from(maybe(dice, 2_000, 2)).unwrap_or(0),
