@@ -455,8 +455,15 @@ pub(crate) struct Chores {
     pub(crate) withdraw: BTreeMap<Attempt, Withdrawal>,
     /// Grants to shrink: their end becomes the lesser of the two.
     pub(crate) shrink: BTreeMap<Attempt, Ordinal>,
-    /// Tracks that a dead worker had in hand.
-    pub(crate) accuse: Vec<TrackSet>,
+    /// Deaths at which tracks were in hand whose grant lives on.
+    pub(crate) accuse: Vec<Accused>,
+}
+
+/// Tracks that were in hand at a death, and whose it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Accused {
+    pub(crate) cause: crate::record::FailureCause,
+    pub(crate) tracks: TrackSet,
 }
 
 impl Chores {

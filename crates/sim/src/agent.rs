@@ -11,7 +11,7 @@ use agent_core::{
 use scheduler::{Answer, Caller, Request};
 use types::{
     Code, DeviceKind, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage,
-    UnixMillis,
+    TenantId, UnixMillis,
 };
 
 use crate::agenda::{Happening, Message, Timer, Who};
@@ -33,6 +33,8 @@ const PUT_DEADLINE: Millis = Millis(10_000);
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) node: NodeId,
+    /// Whose node it is: the fleet's, or a tenant's own.
+    pub(crate) tenant: TenantId,
     pub(crate) stages: Vec<Stage>,
     /// What each of its devices is.
     pub(crate) kind: DeviceKind,
@@ -97,6 +99,7 @@ impl Agent {
     pub(crate) fn new(node: NodeId, stages: Vec<Stage>, clock: Clock, bench: Vec<Bench>) -> Self {
         Self {
             node,
+            tenant: TenantId::default(),
             stages,
             kind: DeviceKind::Cpu,
             memory_bytes: 1 << 30,
@@ -121,6 +124,14 @@ impl Agent {
             renewed: BTreeMap::new(),
             rows: BTreeMap::new(),
             parts: BTreeMap::new(),
+        }
+    }
+
+    /// For whom it speaks.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            tenant: self.tenant.clone(),
+            ..Caller::default()
         }
     }
 
@@ -325,7 +336,7 @@ impl World {
         let no = self.wait_for(who, wait, CALL_DEADLINE);
         let message = Message::Call {
             no,
-            caller: Caller::default(),
+            caller: self.agents[who].caller(),
             request: Box::new(request),
         };
         self.send(Who::Agent(who), to, message);

@@ -226,7 +226,8 @@ impl World {
         }
         self.empty(who, device);
         self.bench(who, device).stop();
-        self.tally.faults += 1;
+        // One that was killed is counted by whoever killed it.
+        self.tally.faults += u64::from(death != Death::Killed);
         self.tell_agent(who, Event::WorkerDied { device, death });
     }
 

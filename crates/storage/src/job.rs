@@ -42,7 +42,7 @@ pub struct Revoked {
     pub node: NodeId,
     /// The device on it; none for all.
     pub device: Option<String>,
-    /// Begin of the span by the node's clock.
+    /// Begin of the span by the coordinator's clock, as nodes know it.
     pub from: UnixMillis,
     /// End of the span, itself included.
     pub to: UnixMillis,

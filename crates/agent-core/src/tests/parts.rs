@@ -72,6 +72,39 @@ fn an_unanswered_commit_is_sent_again_unchanged() {
 }
 
 #[test]
+fn a_part_that_is_refused_for_good_costs_and_what_else_is_made_of_its_grant_is_committed_first() {
+    for code in [Code::CommitInvalid, Code::InvalidRequest] {
+        let mut node = Node::at_work(3, 1);
+        node.end(0, TrackOutcome::Scored);
+        node.now = node.now + limits::FLUSH_EVERY;
+        assert_eq!(node.told(Event::Tick), [sing(0)]);
+        node.beat(order(Order::Continue));
+        assert_eq!(node.sung(0, true), [write(0, set(0, 1))]);
+        node.slot(0);
+        node.told(stored(0));
+        let refusal = refused(0, CallError::Refused(code));
+        assert_eq!(
+            node.told(refusal),
+            [Action::ForgetPart { part: PartNo(0) }],
+            "the track in hand goes on"
+        );
+        assert_eq!(node.end(1, TrackOutcome::Scored), [sing(1)]);
+        assert_eq!(node.sung(1, true), [write(1, set(1, 2))]);
+        node.told(stored(1));
+        let rest = [
+            Action::ForgetPart { part: PartNo(1) },
+            Action::Forget { grant: key(1) },
+        ];
+        assert_eq!(node.told(counted(1)), rest);
+        let back = Released {
+            key: key(1),
+            cause: Cause::Storage,
+        };
+        assert_eq!(node.beat_call().released, [back]);
+    }
+}
+
+#[test]
 fn superseded_means_forget() {
     let mut node = Node::at_work(1, 1);
     node.end(0, TrackOutcome::Scored);

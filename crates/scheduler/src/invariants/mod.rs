@@ -271,7 +271,8 @@ pub fn parts_were_granted(
     Ok(())
 }
 
-/// I13: a grant that rejects its tracks names one track, convicted by the deaths that the record kept before.
+/// I13: a grant that rejects its tracks names one track, convicted by the deaths that the record kept before, where no
+/// other node could try it: which there were then, no record says.
 ///
 /// # Errors
 /// Names the grant that does not.
@@ -282,7 +283,7 @@ pub fn rejects_are_convicted(before: &ShardRecord, after: &ShardRecord) -> Resul
         .filter(|grant| grant.care == Care::Reject && before.grant(grant.attempt).is_none());
     for grant in rejects {
         let suspect = crate::suspects::of(&before.suspects, grant.range.first);
-        let convicted = suspect.is_some_and(|suspect| suspect.care() == Care::Reject);
+        let convicted = suspect.is_some_and(|suspect| suspect.care(&[]) == Care::Reject);
         hold(convicted && grant.range.len() == 1, Invariant::I13, || {
             format!(
                 "grant {} rejects {} unconvicted",
