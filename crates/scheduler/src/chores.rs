@@ -9,14 +9,19 @@ use crate::limits::{
 use crate::mutants::{self, Mutant};
 use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, ShardRecord};
 use crate::reign::Reign;
-use crate::state::{
-    Accused, Chores, GrantId, Holding, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut,
-};
+use crate::state::{Chores, GrantId, Holding, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
 use crate::suspects;
 use crate::tail::Helped;
 use alloc::vec;
 use alloc::vec::Vec;
 use types::{Millis, Ordinal, TrackSet};
+
+/// Tracks that were in hand at a death, and whose it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Accused {
+    pub(crate) cause: FailureCause,
+    pub(crate) tracks: TrackSet,
+}
 
 impl Reign {
     /// Ends a grant as soon as its record is free.

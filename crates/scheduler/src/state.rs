@@ -456,14 +456,7 @@ pub(crate) struct Chores {
     /// Grants to shrink: their end becomes the lesser of the two.
     pub(crate) shrink: BTreeMap<Attempt, Ordinal>,
     /// Deaths at which tracks were in hand whose grant lives on.
-    pub(crate) accuse: Vec<Accused>,
-}
-
-/// Tracks that were in hand at a death, and whose it was.
-#[derive(Debug, Clone)]
-pub(crate) struct Accused {
-    pub(crate) cause: crate::record::FailureCause,
-    pub(crate) tracks: TrackSet,
+    pub(crate) accuse: Vec<crate::chores::Accused>,
 }
 
 impl Chores {

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use agent_core::{
-    Action, Actions, BeatCall, CallError, Config, Core, DeviceNo, Event, Found, GrantKey, PartNo,
-    PullCall, Token,
+    Action, Actions, BeatCall, CallError, Config, Core, Event, Found, GrantKey, PartNo, PullCall,
+    Token,
 };
-use scheduler::{Answer, Caller, Request};
+use scheduler::{Answer, Request};
 use types::{
     Code, DeviceKind, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage,
     TenantId, UnixMillis,
@@ -124,14 +124,6 @@ impl Agent {
             renewed: BTreeMap::new(),
             rows: BTreeMap::new(),
             parts: BTreeMap::new(),
-        }
-    }
-
-    /// For whom it speaks.
-    pub(crate) fn caller(&self) -> Caller {
-        Caller {
-            tenant: self.tenant.clone(),
-            ..Caller::default()
         }
     }
 
@@ -503,9 +495,5 @@ impl World {
         let open = self.depot.is_open(self.now);
         let outcome = open.then_some(()).ok_or(agent_core::Unready::Later);
         self.tell_agent(who, Event::Prepared { grant, outcome });
-    }
-
-    pub(crate) fn devices(&self, who: usize) -> impl Iterator<Item = DeviceNo> + use<> {
-        (0..u32::try_from(self.agents[who].bench.len()).unwrap_or(0)).map(DeviceNo)
     }
 }

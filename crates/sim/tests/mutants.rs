@@ -23,13 +23,13 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
     for (planted, expected) in [
         (Planted::Scheduler(Scheduler::FenceDropped), "I2"),
         (Planted::Scheduler(Scheduler::DuplicateCounted), "I4"),
-        (Planted::Scheduler(Scheduler::UnknownIsDone), "I12"),
+        (Planted::Scheduler(Scheduler::UnknownIsDone), "H4"),
         (Planted::Scheduler(Scheduler::AttemptReused), "I3"),
         (Planted::Shell(ShellMutant::EpochUnchecked), "I11"),
         (Planted::Agent(Agent::CanaryIgnored), "H7"),
         (Planted::Scheduler(Scheduler::RevokedGrantKept), "I1"),
         (Planted::Scheduler(Scheduler::ShareIgnored), "I14"),
-        (Planted::Scheduler(Scheduler::StaleAdopted), "I12"),
+        (Planted::Scheduler(Scheduler::UnknownIsRefused), "I12"),
         (Planted::Scheduler(Scheduler::RestoreUnmatched), "I5"),
     ] {
         assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");

@@ -360,58 +360,6 @@ fn a_bundle_that_cannot_be_had_gives_its_grants_back() {
     );
 }
 
-/// A node with a part that a good canary proved and that is being written, and one more track to run.
-fn with_a_proven_part() -> Node {
-    let mut node = Node::at_work(2, 1);
-    node.end(0, TrackOutcome::Scored);
-    node.now = node.now + limits::FLUSH_EVERY;
-    assert_eq!(node.told(Event::Tick), [sing(0)]);
-    assert_eq!(node.sung(0, true), [write(0, set(0, 1))]);
-    node
-}
-
-/// What is proven counts, and then the grant goes back.
-fn check_goes_back_once_committed(mut node: Node, cause: Cause) {
-    assert_eq!(node.beat_call().released, []);
-    node.beat(order(Order::Continue));
-    assert_eq!(node.told(stored(0)), [commit(0)]);
-    assert_eq!(node.told(counted(0)), forgotten());
-    let back = Released { key: key(1), cause };
-    assert_eq!(node.beat_call().released, [back]);
-}
-
-#[test]
-fn what_is_proven_is_committed_before_a_grant_goes_back_for_its_last_device() {
-    let mut node = with_a_proven_part();
-    node.slot(0);
-    assert_eq!(node.end(1, TrackOutcome::Scored), [sing(1)]);
-    let out = Action::TakeOut {
-        device: DEVICE,
-        code: Code::CanaryFailed,
-    };
-    assert_eq!(node.sung(1, false), [out]);
-    check_goes_back_once_committed(node, Cause::DeviceOut);
-}
-
-#[test]
-fn what_is_proven_is_committed_before_a_grant_goes_back_for_its_bundle() {
-    let mut node = with_a_proven_part();
-    node.slot(0);
-    assert_eq!(node.end(1, TrackOutcome::Scored), [sing(1)]);
-    // Its rows wait for the canary of the next worker, which never comes.
-    assert_eq!(node.die(Death::Killed), []);
-    node.now = node.now + Millis(30_000);
-    let (device, bundle, why) = (DEVICE, BUNDLE, Unready::Never);
-    assert_eq!(node.told(Event::Tick), [Action::Load { device, bundle }]);
-    let unready = Event::BundleUnready {
-        device,
-        bundle,
-        why,
-    };
-    assert_eq!(node.told(unready), []);
-    check_goes_back_once_committed(node, Cause::Bundle);
-}
-
 #[test]
 fn work_that_comes_to_a_node_whose_devices_are_all_out_goes_back() {
     let mut node = Node::at_work(2, 2);
