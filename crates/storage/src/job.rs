@@ -157,7 +157,7 @@ impl Storage {
         {
             return Ok(true);
         }
-        let folder = object_store::path::Path::from(format!("{tenant}/{generation}/{job}"));
+        let folder = object_store::path::Path::from(paths::job_folder(tenant, generation, job));
         let listed = self.object_store().list_with_delimiter(Some(&folder)).await;
         let listed =
             listed.map_err(|error| StorageError::from_store("list", folder.as_ref(), error))?;
