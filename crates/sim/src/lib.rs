@@ -22,6 +22,7 @@ mod clock;
 mod coordinator;
 mod depot;
 mod dice;
+mod dropped;
 mod faults;
 mod journal;
 mod links;
@@ -41,6 +42,7 @@ mod results;
 mod revoked;
 mod shares;
 mod shelf;
+mod struck;
 mod sweep;
 mod trail;
 mod truth;
@@ -53,6 +55,7 @@ pub use journal::replay_journal;
 pub use oracle::Violation;
 pub use record::{Record, RecordError};
 pub use report::{Report, Tally};
+pub use struck::fault_kinds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

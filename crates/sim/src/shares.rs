@@ -90,11 +90,13 @@ impl World {
         });
     }
 
-    /// No tenant holds more than its quotas, beside what answers under way to other nodes carry.
+    /// No tenant holds more than its quotas. What a revocation frees within a live grant comes on top: no more than every
+    /// node was once given.
     pub(crate) fn judge_quotas(&mut self) {
-        let nodes = self.agents.len() as u64;
-        let grants_most = u64::from(self.mix.grants_max) * nodes;
-        let tracks_most = self.mix.tracks_max * nodes;
+        let revoked = !self.oracle.revocations.is_empty();
+        let freed = if revoked { self.agents.len() as u64 } else { 1 };
+        let grants_most = u64::from(self.mix.grants_max);
+        let tracks_most = self.mix.tracks_max * freed;
         if grants_most + tracks_most == 0 {
             return;
         }
