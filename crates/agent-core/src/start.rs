@@ -203,14 +203,15 @@ impl Core {
             return Next::Nothing;
         };
         // A suspect waits until it is alone and the device has proven itself.
-        let ready = device.in_hand.is_empty() && device.proven && device.song.is_none();
+        let rests = device.in_hand.is_empty() && device.song.is_none();
+        let ready = |key: &GrantKey| rests && device.proven.contains(&key.stage());
         if self.is_kept_apart() {
-            let trial = self.trial_for(number).filter(|_| ready);
+            let trial = self.trial_for(number).filter(|(key, _)| ready(key));
             return trial.map_or(Next::Nothing, |(grant, ordinal)| Next::Try(grant, ordinal));
         }
         let first = self.first_queued(number, bundle, false);
         match (self.first_queued(number, bundle, true), first) {
-            (Some(_), _) if !ready => Next::Nothing,
+            (Some((suspect, _)), _) if !ready(&suspect) => Next::Nothing,
             (Some(_), Some((grant, ordinal))) if !device.is_believed() => {
                 Next::Probe(grant, ordinal)
             }
@@ -233,8 +234,7 @@ impl Core {
         let turn = self.turn_ends(number, bundle);
         let fits = self
             .runnable(number)
-            .filter(|grant| grant.bundle == Some(bundle) && grant.arrival < turn)
-            .filter(|grant| grant.care != Care::Apart);
+            .filter(|grant| grant.bundle == Some(bundle) && grant.arrival < turn);
         let queued =
             fits.filter_map(|grant| grant.next_queued(suspect).map(|ordinal| (grant, ordinal)));
         let first = queued.min_by_key(|(grant, _)| (grant.rank, grant.arrival));
