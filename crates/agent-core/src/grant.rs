@@ -120,6 +120,12 @@ impl Grant {
         self.escalations_max.is_some()
     }
 
+    /// Whether it was begun and must be finished before its rows can go anywhere: its bundle has no turn to wait for.
+    pub(crate) fn must_be_finished(&self) -> bool {
+        let tracks = &self.tracks;
+        self.is_whole() && !(tracks.begun.is_empty() && tracks.made.is_empty())
+    }
+
     /// The first track to run with nothing else on the node.
     pub(crate) fn next_apart(&self) -> Option<Ordinal> {
         self.tracks.apart.first().copied()

@@ -85,7 +85,7 @@ impl Core {
         let turn = self.turn_ends(number, loaded);
         let needed = self
             .runnable(number)
-            .any(|grant| grant.bundle == Some(loaded) && grant.arrival < turn);
+            .any(|grant| grant.bundle == Some(loaded) && has_turn(grant, turn));
         if in_use || needed {
             None
         } else {
@@ -94,7 +94,8 @@ impl Core {
     }
 
     /// Bundles have their turns in the order in which their grants came: the arrival of the first grant here that needs
-    /// another one than is loaded, and that no other device has or gets. Later ones of the loaded bundle wait for theirs.
+    /// another one than is loaded, and that no other device has or gets. Later ones of the loaded bundle wait for theirs, unless
+    /// they are begun and all or nothing.
     fn turn_ends(&self, number: DeviceNo, loaded: Digest) -> u64 {
         let elsewhere = |bundle: Option<Digest>| {
             let others = self.numbers().zip(&self.devices);
@@ -234,7 +235,7 @@ impl Core {
         let turn = self.turn_ends(number, bundle);
         let fits = self
             .runnable(number)
-            .filter(|grant| grant.bundle == Some(bundle) && grant.arrival < turn);
+            .filter(|grant| grant.bundle == Some(bundle) && has_turn(grant, turn));
         let queued =
             fits.filter_map(|grant| grant.next_queued(suspect).map(|ordinal| (grant, ordinal)));
         let first = queued.min_by_key(|(grant, _)| (grant.rank, grant.arrival));
@@ -298,4 +299,9 @@ impl Core {
             device.rate.tick(now, busy);
         }
     }
+}
+
+/// Whether a grant goes on before another bundle's turn.
+fn has_turn(grant: &Grant, turn: u64) -> bool {
+    grant.arrival < turn || grant.must_be_finished()
 }

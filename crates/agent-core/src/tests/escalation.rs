@@ -119,6 +119,52 @@ fn a_grant_with_a_budget_is_flushed_once_when_each_of_its_tracks_has_a_row() {
 }
 
 #[test]
+fn a_grant_with_a_budget_that_is_begun_is_finished_before_another_bundle_has_its_turn() {
+    let mut node = at_work(granted(1, 1), 1);
+    let other = Granted {
+        key: GrantKey {
+            job: JobId::new("other").unwrap(),
+            ..key(2)
+        },
+        bundle: Digest([8; 32]),
+        ..granted(2, 1)
+    };
+    let whole = Granted {
+        key: key(3),
+        range: Range { first: 1, end: 3 },
+        tracks: set(1, 3),
+        ..budgeted(2, 1)
+    };
+    node.now = node.now + Millis(1_000);
+    node.tell(Event::Tick);
+    let (first, second) = (other.key.clone(), whole.key.clone());
+    let answer = Ok(Pulled {
+        grants: vec![other, whole],
+        again_after: Millis(1_000),
+    });
+    node.tell(Event::Pulled {
+        session: Session(1),
+        number: PullNo(2),
+        answer,
+    });
+    let mut begun = Vec::new();
+    // The other one came first, and its list is read last.
+    for (token, grant) in [(0, second), (1, first)] {
+        node.end(token, TrackOutcome::Scored);
+        node.tell(Event::Prepared {
+            grant,
+            outcome: Ok(()),
+        });
+        let actions = node.told(Event::SlotReady {
+            device: DEVICE,
+            slot: SlotNo(0),
+        });
+        begun.extend(starts(&actions));
+    }
+    assert_eq!(begun, [1, 2]);
+}
+
+#[test]
 fn what_is_made_again_for_a_dead_worker_is_chosen_again_and_not_beside_what_was_chosen() {
     let mut node = at_work(budgeted(3, 1), 3);
     node.end(0, onward(4, "a"));
