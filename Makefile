@@ -19,8 +19,9 @@ help: ## this list
 setup: ## OS packages (as root), Rust, the pinned libtorch; DEVICE=cuda adds the GPU libraries
 	@scripts/setup.sh
 
+# The examples go along: with them libraries are built with the features that suites ask for, once, and what runs is what is tested.
 build: setup ## the five binaries in target/release
-	cargo build --release --locked --workspace --bins
+	cargo build --release --locked --workspace --bins --examples
 
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
 	@scripts/demo.sh
@@ -29,7 +30,7 @@ demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the ve
 # twice, since the tests ask for more of their features.
 test: setup ## all tests; needs no network once the registries have been read
 	cargo build --release --locked --workspace --all-targets
-	cargo test --release --locked --workspace
+	cargo test --release --locked --workspace --no-fail-fast
 	cargo test --release --locked -p sim --features mutants --test mutants
 
 parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, full size; installs PyTorch (5 GB) like bench

@@ -42,12 +42,12 @@ BUNDLE = ROOT / "bundles/demo"
 
 TARGET = 1.05
 """Largest accepted ratio of the path to the sum of its stages."""
-PAIRS = 11
+PAIRS = 7
 """Pairs of measurements on one core: odd, so that the median is one of them."""
-FREE_PAIRS = 5
+FREE_PAIRS = 1
 """Pairs on all cores, for comparison."""
-TRACKS = 6
-"""Tracks of the catalogue, half of each codec."""
+TRACKS = 12
+"""Tracks of the catalogue, half of each codec: two thirds of an hour of music, so that what a job costs once weighs as little as it does in a job."""
 SECONDS = 200
 """Length of a track: a song's."""
 CODECS = ["mp3", "flac"]

@@ -103,13 +103,24 @@ fn to_yaml(view: &impl Serialize) -> Result<String, Failure> {
         .map_err(|why| problem(Code::Internal, format!("could not write YAML: {why}")))
 }
 
+/// A text from outside as a terminal may show it: what would move its cursor or change its title is written as an escape.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// Records as aligned columns without borders, as kubectl prints them.
 pub(crate) fn table(records: Records) -> String {
     let mut table = Table::new();
     table
         .load_style(presets::NOTHING)
         .set_header(records.header);
-    table.add_rows(records.rows);
+    for row in records.rows {
+        table.add_row(row.iter().map(|cell| plain(cell)));
+    }
     table.column_iter_mut().for_each(|column| {
         column.set_padding((0, 2));
     });
@@ -173,6 +184,18 @@ mod tests {
             let yaml = to_yaml(&view).unwrap_or_else(|why| panic!("{why}"));
             let read: Value = serde_saphyr::from_str(&yaml).expect("YAML reads back");
             assert_eq!(read, view, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn a_text_from_outside_cannot_speak_to_the_terminal() {
+        let hostile = "\u{1b}]0;x\u{7}\u{1b}[2Jü\u{9b}1m";
+        let records = Records {
+            header: vec!["A"],
+            rows: vec![vec![hostile.to_owned()]],
+        };
+        for shown in [plain(hostile), table(records).replacen("A\n", "", 1)] {
+            assert_eq!(shown, "\\u{1b}]0;x\\u{7}\\u{1b}[2Jü\\u{9b}1m");
         }
     }
 

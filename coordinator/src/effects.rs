@@ -1,10 +1,10 @@
 //! What the core asks for, done: reads and writes on the store, markers and manifests in storage. Each effect is one
 //! task whose result goes back to the core as an event. Nothing is repeated here and nothing decided; an outcome that
-//! is not known is said to be unknown.
+//! is not known is said to be unknown. Storage that hangs holds up what waits for it for a bounded time.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use scheduler::record::{ManifestName, RevocationRecord};
 use scheduler::{Event, JobKey, ManifestPlan, Reading, RevocationKey, StorageOutcome, WriteId};
@@ -14,7 +14,15 @@ use storage::{
 use store::Store;
 use types::{ActorId, Code, Epoch, Generation, UnixMillis, chain};
 
+use crate::turns::Turns;
 use crate::{bridge, clock};
+
+/// Marks on their way at once, and how long one may take: one small object each.
+const MARKS_MAX: usize = 16;
+const MARK_WITHIN: Duration = Duration::from_secs(10);
+/// Manifests on their way at once, and how long one may take: that of a hundred million tracks is some ten megabytes.
+const MANIFESTS_MAX: usize = 8;
+const MANIFEST_WITHIN: Duration = Duration::from_secs(120);
 
 /// What a task gives back to the driver.
 pub(crate) enum Effect {
@@ -30,6 +38,8 @@ pub(crate) struct Effects {
     store: Arc<dyn Store>,
     storage: Arc<Storage>,
     generation: Generation,
+    marks: Turns,
+    manifests: Turns,
 }
 
 impl Effects {
@@ -44,6 +54,8 @@ impl Effects {
             store,
             storage,
             generation,
+            marks: Turns::new(MARKS_MAX, MARK_WITHIN),
+            manifests: Turns::new(MANIFESTS_MAX, MANIFEST_WITHIN),
         }
     }
 
@@ -99,22 +111,20 @@ impl Effects {
         reason: String,
     ) -> impl Future<Output = Effect> + use<> {
         let (storage, generation) = (self.storage.clone(), self.generation);
+        let turns = self.marks.clone();
         async move {
             let JobKey { tenant, job: name } = job.clone();
             tracing::info!(%job, %actor, reason, "marking as cancelled");
-            let put = storage
-                .put_cancelled(&Cancelled {
-                    tenant,
-                    generation,
-                    job: name,
-                    actor,
-                    at,
-                })
-                .await;
-            event(Event::CancelMarked {
-                job,
-                outcome: storage_outcome("put a cancel marker", put.map(drop)),
-            })
+            let mark = Cancelled {
+                tenant,
+                generation,
+                job: name,
+                actor,
+                at,
+            };
+            let put = async move { storage.put_cancelled(&mark).await.map(drop) };
+            let outcome = in_turn(&turns, "put a cancel marker", put).await;
+            event(Event::CancelMarked { job, outcome })
         }
     }
 
@@ -124,27 +134,28 @@ impl Effects {
         record: RevocationRecord,
     ) -> impl Future<Output = Effect> + use<> {
         let (storage, generation) = (self.storage.clone(), self.generation);
+        let turns = self.marks.clone();
         async move {
             tracing::info!(%revocation, node = %record.node, actor = %record.by, record.reason, "marking as revoked");
             let jobs = record.jobs.into_iter().map(|job| (job.tenant, job.job));
-            let put = storage
-                .put_revoked(&Revoked {
-                    tenant: revocation.tenant.clone(),
-                    generation,
-                    revocation: revocation.revocation.clone(),
-                    node: record.node.node,
-                    device: record.device,
-                    from: record.from,
-                    to: record.to,
-                    jobs: jobs.collect(),
-                    actor: record.by,
-                    at: record.at,
-                    reason: record.reason,
-                })
-                .await;
+            let revoked = Revoked {
+                tenant: revocation.tenant.clone(),
+                generation,
+                revocation: revocation.revocation.clone(),
+                node: record.node.node,
+                device: record.device,
+                from: record.from,
+                to: record.to,
+                jobs: jobs.collect(),
+                actor: record.by,
+                at: record.at,
+                reason: record.reason,
+            };
+            let put = async move { storage.put_revoked(&revoked).await.map(drop) };
+            let outcome = in_turn(&turns, "put what is revoked", put).await;
             event(Event::RevocationMarked {
                 revocation,
-                outcome: storage_outcome("put what is revoked", put.map(drop)),
+                outcome,
             })
         }
     }
@@ -153,14 +164,14 @@ impl Effects {
         &self,
         plan: Box<ManifestPlan>,
     ) -> impl Future<Output = Effect> + use<> {
-        let storage = self.storage.clone();
+        let (storage, turns) = (self.storage.clone(), self.manifests.clone());
         async move {
-            let begun = Instant::now();
-            let written = put_manifest(&storage, &plan).await;
+            let (begun, job) = (Instant::now(), plan.job.clone());
+            let write = async move { put_manifest(&storage, &plan).await };
+            let outcome = in_turn(&turns, "write a manifest", write).await;
             metrics::histogram!("scan_publish_seconds").record(begun.elapsed());
-            let outcome = storage_outcome("write a manifest", written);
             event(Event::ManifestWritten {
-                job: plan.job,
+                job,
                 outcome,
                 at: clock::wall(),
             })
@@ -288,6 +299,25 @@ fn own(plan: &ManifestPlan) -> (ManifestOf, Vec<ManifestPart>) {
         policy: spec.policy.clone(),
     };
     (of, plan.parts.iter().map(part).collect())
+}
+
+/// Does an effect on storage in a turn of its own. One that is late may still land: for the core that is no other case than one
+/// whose answer was lost.
+async fn in_turn<T: Send + 'static>(
+    turns: &Turns,
+    what: &str,
+    work: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+) -> StorageOutcome<T> {
+    match turns.take(what, work).await {
+        Ok(outcome) => storage_outcome(what, outcome),
+        Err(late) => {
+            tracing::warn!(code = %late.code, cause = late.message, "could not {what}");
+            StorageOutcome::Failed {
+                code: Code::StorageUnavailable,
+                cause: late.message,
+            }
+        }
+    }
 }
 
 /// How an effect on storage ended, for the core: anything but done may be tried again.

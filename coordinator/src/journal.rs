@@ -6,7 +6,7 @@
 //! asks for that journal is told where it ends. Journals of earlier reigns go, oldest first, where their folder grows too large.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -67,10 +67,9 @@ impl Journal {
         epoch: Epoch,
         policy: &Config,
     ) -> Result<Self, Problem> {
-        let path = folder.join(format!("{PREFIX}{epoch}{SUFFIX}"));
-        let opened = std::fs::create_dir_all(folder).and_then(|()| File::create(&path));
-        let file = opened.map_err(|error| {
-            let what = format!("write journal `{}`: {error}", path.display());
+        let opened = std::fs::create_dir_all(folder).and_then(|()| create(folder, epoch));
+        let (path, file) = opened.map_err(|error| {
+            let what = format!("write a journal in `{}`: {error}", folder.display());
             Problem::new(Code::ConfigInvalid, what)
         })?;
         trim(folder, &path, bounds.earlier);
@@ -145,9 +144,39 @@ impl Journal {
     }
 }
 
-/// How journals are named: the reign's epoch lies between.
+/// How journals are named: the reign's epoch lies between, and a number where an earlier store had a reign of that epoch.
 const PREFIX: &str = "reign-";
 const SUFFIX: &str = ".jsonl";
+/// Journals of one epoch: that many stores were lost, each made anew.
+const SAME_EPOCH_MAX: u32 = 1_000;
+
+/// A new file for the journal of a reign. A store that was made anew counts its reigns from one, and what is written of those before
+/// is never written over.
+fn create(folder: &Path, epoch: Epoch) -> std::io::Result<(PathBuf, File)> {
+    let mut last = None;
+    for number in 1..=SAME_EPOCH_MAX {
+        let again = match number {
+            1 => String::new(),
+            _ => format!("-{number}"),
+        };
+        let path = folder.join(format!("{PREFIX}{epoch}{again}{SUFFIX}"));
+        match File::create_new(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => last = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| ErrorKind::AlreadyExists.into()))
+}
+
+/// Whether a file's name is a journal's.
+fn is_journal(name: &str) -> bool {
+    let number = name
+        .strip_prefix(PREFIX)
+        .and_then(|rest| rest.strip_suffix(SUFFIX));
+    let mut numbers = number.unwrap_or_default().splitn(2, '-');
+    numbers.all(|number| number.parse::<u64>().is_ok())
+}
 
 /// Removes the oldest journals beside the one that begins, until the others take no more than so many bytes. What cannot be
 /// listed or removed stays: no coordinator is kept from starting by an old journal.
@@ -170,11 +199,8 @@ fn journals(folder: &Path) -> std::io::Result<Vec<(SystemTime, PathBuf, u64)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let epoch = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
-        let epoch = epoch.and_then(|rest| rest.strip_suffix(SUFFIX));
         let about = entry.metadata()?;
-        if about.is_file() && epoch.is_some_and(|epoch| epoch.parse::<u64>().is_ok()) {
+        if about.is_file() && entry.file_name().to_str().is_some_and(is_journal) {
             found.push((about.modified()?, entry.path(), about.len()));
         }
     }
@@ -213,6 +239,24 @@ mod tests {
         let text = std::fs::read_to_string(&written.path).unwrap();
         assert_eq!(text.len() as u64, written.bytes);
         assert!(text.ends_with('\n') && written.bytes < first.bytes);
+    }
+
+    #[test]
+    fn the_journal_of_a_store_that_is_gone_is_never_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = [1, 2, 1, 1].map(|epoch| begin(ROOMY, folder.path(), epoch).path);
+        let names = begun.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+        let expected = ["reign-1", "reign-2", "reign-1-2", "reign-1-3"];
+        assert_eq!(names, expected.map(|name| format!("{name}.jsonl")));
+        assert_eq!(journals(folder.path()).unwrap().len(), 4);
+        for other in [
+            "reign-.jsonl",
+            "reign-x.jsonl",
+            "reign-1-2-3.jsonl",
+            "notes.jsonl",
+        ] {
+            assert!(!is_journal(other), "{other}");
+        }
     }
 
     #[test]

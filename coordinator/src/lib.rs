@@ -26,6 +26,7 @@ pub mod settings;
 mod shelf;
 mod sources;
 mod start;
+mod turns;
 mod wire;
 
 pub use start::Coordinator;

@@ -93,6 +93,11 @@ pub const PROGRAM: Program = Program {
             help: "Work that one answer to a pull aims at, by the node's measured rate",
         },
         Setting {
+            key: "jobs-kept",
+            kind: Kind::Number(5_000),
+            help: "Records of jobs; beyond so many the longest closed go, and their results stay in storage",
+        },
+        Setting {
             key: "collect-secs",
             kind: Kind::Number(600),
             help: "Time between two looks for objects that nothing names; they go when seen twice",
@@ -133,6 +138,7 @@ pub struct Raw {
     quota: Vec<String>,
     share_window_secs: u32,
     grant_millis: u32,
+    jobs_kept: u32,
     collect_secs: u32,
     drain_secs: u32,
     log: String,
@@ -222,6 +228,9 @@ fn policy(raw: &Raw) -> Result<Config, Problem> {
     Ok(Config {
         share_window: Millis(u64::from(window) * 1_000),
         grant_work: Millis(positive("grant-millis", raw.grant_millis)?.into()),
+        jobs_kept: positive("jobs-kept", raw.jobs_kept)?
+            .try_into()
+            .unwrap_or(usize::MAX),
         quota: quotas.others,
         quotas: quotas.named,
         ..Config::default()
@@ -298,8 +307,11 @@ mod tests {
             "200",
             "--quota",
             "a:jobs=1",
+            "--jobs-kept",
+            "3",
         ];
         let policy = check(&args).unwrap().policy;
+        assert_eq!(policy.jobs_kept, 3);
         assert_eq!(policy.share_window, Millis(10_000));
         assert_eq!(policy.grant_work, Millis(200));
         assert_eq!(policy.quotas.len(), 1);

@@ -1,13 +1,13 @@
 //! Sources by name: those of the configuration, and folders that imports registered. Answers where a name lies and
-//! which source holds a path; reads nothing in them. A registered folder that is not there at this moment keeps its name:
-//! whoever reads it finds it once it is there again.
+//! which source holds a path; reads nothing in them. A folder that is not there at this moment keeps its name: whoever reads it
+//! finds it once it is there again.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use proto::v1;
-use types::{Digest, Problem, SourceName};
+use types::{Digest, SourceName};
 
 /// All sources of this coordinator.
 #[derive(Debug, Default)]
@@ -16,17 +16,15 @@ pub(crate) struct Sources {
 }
 
 impl Sources {
-    /// The sources of the configuration.
-    pub(crate) fn new(configured: &BTreeMap<SourceName, PathBuf>) -> Result<Self, Problem> {
+    /// The sources of the configuration, be they there or not.
+    pub(crate) fn new(configured: &BTreeMap<SourceName, PathBuf>) -> Self {
         let mut known = storage::Sources::default();
         for (name, folder) in configured {
-            known
-                .add(name.clone(), folder)
-                .map_err(|error| Problem::new(error.code(), error.to_string()))?;
+            known.configure(name.clone(), folder);
         }
-        Ok(Self {
+        Self {
             known: RwLock::new(known),
-        })
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, storage::Sources> {
@@ -100,7 +98,7 @@ mod tests {
     fn a_configured_name_is_not_taken_by_a_folder() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let name = SourceName::new("all").unwrap();
-        let sources = Sources::new(&[(name.clone(), one.path().to_owned())].into()).unwrap();
+        let sources = Sources::new(&[(name.clone(), one.path().to_owned())].into());
         sources.add(name.clone(), other.path()).unwrap();
         assert_eq!(
             sources.now().get(&name).unwrap().root(),
@@ -110,12 +108,16 @@ mod tests {
     }
 
     #[test]
-    fn a_registered_folder_that_is_not_there_keeps_its_name_and_is_told_to_agents() {
+    fn a_folder_that_is_not_there_keeps_its_name_and_is_told_to_agents() {
         let folder = tempfile::tempdir().unwrap();
         let (there, absent) = (folder.path(), folder.path().join("unmounted"));
         let name = |name: &str| SourceName::new(name).unwrap();
-        let configured = [(name("taken"), there.to_owned())].into();
-        let sources = Sources::new(&configured).unwrap();
+        let unplugged = folder.path().join("unplugged");
+        let configured = [
+            (name("taken"), there.to_owned()),
+            (name("configured"), unplugged.clone()),
+        ];
+        let sources = Sources::new(&configured.into());
         sources.keep(name("taken"), &absent);
         sources.keep(name("kept"), &absent);
         let told: Vec<_> = sources
@@ -126,7 +128,11 @@ mod tests {
         let root = there.canonicalize().unwrap();
         assert_eq!(
             told,
-            [("kept".to_owned(), absent), ("taken".to_owned(), root)]
+            [
+                ("configured".to_owned(), unplugged),
+                ("kept".to_owned(), absent),
+                ("taken".to_owned(), root)
+            ]
         );
     }
 

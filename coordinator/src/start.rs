@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proto::v1;
+use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown, drain};
 use scheduler::StepDown;
 use storage::Storage;
@@ -23,8 +24,8 @@ use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
-    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
-    NodesService, ResultsService, register_default, register_shipped,
+    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, NodesService,
+    ResultsService, lookups, register_default, register_shipped,
 };
 use crate::journal::Journal;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
@@ -51,9 +52,10 @@ impl Coordinator {
     /// A problem with its code: the address is taken, the store is locked or damaged, storage does not open, the
     /// default bundle is refused.
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, Problem> {
-        let listener = bind(settings.listen).await?;
+        let listener = once_freed(async || bind(settings.listen).await).await?;
         make_lasting(&settings.store)?;
-        let store: Arc<dyn Store> = Arc::new(open_store(&settings).await?);
+        let store: Arc<dyn Store> =
+            Arc::new(once_freed(async || open_store(&settings).await).await?);
         let storage = Arc::new(open_storage(&settings).await?);
         let epoch = lead(store.as_ref()).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;
@@ -69,7 +71,7 @@ impl Coordinator {
             journal.transpose()?,
         );
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
-        let sources = Sources::new(&settings.sources)?;
+        let sources = Sources::new(&settings.sources);
         for record in shelf.folders().await? {
             sources.keep(record.name, record.folder.as_ref());
         }
@@ -81,7 +83,7 @@ impl Coordinator {
             storage,
             sources,
             bundles,
-            lookups: Lookups::default(),
+            lookups: lookups(),
             imports: Semaphore::new(IMPORTS_MAX),
             scratch,
             trust: settings.trust.clone(),

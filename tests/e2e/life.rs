@@ -70,6 +70,58 @@ fn a_dead_child_is_started_again_and_five_deaths_in_a_minute_end_up_with_a_named
     assert!(cluster.log().contains("CHILD_DIED"), "{}", cluster.log());
 }
 
+#[test]
+fn a_coordinator_that_dies_before_it_is_ready_is_started_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut cluster = Cluster::launch(folder.path(), &options());
+    let first = wait_for("a coordinator", PATIENCE, || {
+        cluster.processes("coordinator").first().cloned()
+    });
+    process::signal(first.pid, Signal::KILL);
+    cluster.wait_ready();
+    let log = cluster.log();
+    assert!(log.contains("`coordinator` ended with"), "{log}");
+    assert_eq!(cluster.stop(), Some(0), "{}", cluster.log());
+}
+
+#[test]
+fn a_hangup_that_is_ignored_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        ignores_hangup: true,
+        ..options()
+    };
+    let mut cluster = Cluster::start(folder.path(), &options);
+    process::signal(cluster.pid(), Signal::HUP);
+    // Were the hang-up the first signal, the one that stops the cluster would be the second and wait for no drain.
+    assert_eq!(cluster.stop(), Some(0), "{}", cluster.log());
+    assert!(
+        !cluster.log().contains("did not drain"),
+        "{}",
+        cluster.log()
+    );
+}
+
+#[test]
+fn a_source_that_is_not_there_when_up_begins_is_read_once_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    let mut options = options();
+    let source = format!("disk={}", disk.display());
+    options.arguments.extend(["--source".into(), source]);
+    let mut cluster = Cluster::start(&folder.path().join("data"), &options);
+    let log = cluster.log();
+    assert!(log.contains("source is not there"), "{log}");
+    tests::music::folder(&disk, 2, 4.0);
+    let imported = cluster.import("music", &disk);
+    assert_eq!(imported["snapshot"]["source"], "disk", "{imported:#}");
+    let submitted = cluster.json(&["scan", "submit", "--catalog", "music", "--wait"]);
+    let verdicts = &submitted["status"]["verdicts"];
+    assert_eq!(verdicts["unscannable"], 0, "{submitted:#}");
+    assert_eq!(submitted["status"]["tracks_done"], 2, "{submitted:#}");
+    assert_eq!(cluster.stop(), Some(0), "{}", cluster.log());
+}
+
 #[track_caller]
 fn check_refused(data: &Path, options: &Options, exit: i32, said: &str) {
     let mut cluster = Cluster::launch(data, options);

@@ -1,7 +1,8 @@
 //! From a folder of music to verified results, and what each command prints on the way.
 
-use crate::world::{json, run, world};
+use crate::world::{cpu, json, run, world};
 use std::path::Path;
+use tests::cluster::Cluster;
 use tests::music;
 
 #[test]
@@ -51,12 +52,15 @@ fn a_rejected_link_is_reported_with_its_reason() {
 #[test]
 fn every_list_prints_in_every_format() {
     let job = world().job.as_str();
-    for (what, header, name) in [
-        ("catalog", "name,", "music"),
-        ("scan", "job,", job),
-        ("result", "job,", job),
-        ("node", "name,", "local"),
-        ("bundle", "name,", "demo"),
+    // Bundles share names: a bundle's own is its digest.
+    let bundles = json(&["bundle", "ls"]);
+    let digest = bundles["bundles"][0]["digest"].as_str().unwrap();
+    for (what, header, first, name) in [
+        ("catalog", "name,", "music", "music"),
+        ("scan", "job,", job, job),
+        ("result", "job,", job, job),
+        ("node", "name,", "local", "local"),
+        ("bundle", "name,", "demo", digest),
     ] {
         let print = |format| {
             let (code, stdout, stderr) = run(&[what, "ls", "-o", format]);
@@ -66,7 +70,7 @@ fn every_list_prints_in_every_format() {
         let begins = |text: &str, with: &str| text.lines().any(|line| line.starts_with(with));
         let csv = print("csv");
         assert!(
-            csv.starts_with(header) && begins(&csv, &format!("{name},")),
+            csv.starts_with(header) && begins(&csv, &format!("{first},")),
             "{csv}"
         );
         let names = print("name");
@@ -79,7 +83,7 @@ fn every_list_prints_in_every_format() {
             table
                 .to_lowercase()
                 .starts_with(header.trim_end_matches(','))
-                && table.contains(name),
+                && table.contains(first),
             "{table}"
         );
         serde_json::from_str::<serde_json::Value>(&print("json")).unwrap();
@@ -161,4 +165,31 @@ fn a_folder_outside_every_source_is_registered_on_loopback_and_says_so() {
 fn the_doctor_finds_a_living_cluster_sound() {
     let (code, stdout, stderr) = run(&["doctor"]);
     assert_eq!(code, Some(0), "{stdout}{stderr}");
+}
+
+#[test]
+fn a_stored_bundle_that_was_altered_is_named_and_verifying_it_ends_with_11() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(folder.path(), &cpu());
+    let bundles = folder.path().join("storage/default/bundles");
+    let digest = std::fs::read_dir(&bundles)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap();
+    let stored = std::fs::read_dir(digest.path()).unwrap();
+    let stored: Vec<_> = stored.map(|entry| entry.unwrap().path()).collect();
+    let file = stored.iter().find(|path| !path.ends_with("index.json"));
+    let mut bytes = std::fs::read(file.unwrap()).unwrap();
+    bytes[0] ^= 1;
+    std::fs::write(file.unwrap(), bytes).unwrap();
+    let verified = cluster.scanctl(&["bundle", "verify", "-o", "json"]);
+    let view: serde_json::Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(11), "{view:#}");
+    let found = view["findings"][0].as_str().unwrap();
+    let name = file.unwrap().file_name().unwrap().to_str().unwrap();
+    assert!(
+        found.starts_with("STORAGE_CORRUPT: ") && found.contains(name),
+        "{view:#}"
+    );
 }

@@ -1,4 +1,4 @@
-//! How commands that wait end, and what their exit codes say: the job's end, the time given, the keyboard. And how a result
+//! How commands that wait end, and what their exit codes say: the job's end, the time given, a signal. And how a result
 //! ends that does not stand.
 
 use crate::world::{json, run, submit_demonstration, waiting_job, world};
@@ -7,6 +7,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use tests::cluster::heeding;
 use tests::process;
 
 #[test]
@@ -46,7 +47,7 @@ fn waiting_ends_with_124_when_the_time_given_is_over_and_shows_the_job_as_it_sta
 
 /// Starts scanctl with both its outputs on pipes.
 fn start(arguments: &[&str]) -> Child {
-    let mut command = Command::new(tests::binaries().join("scanctl"));
+    let mut command = heeding(false);
     command
         .args(arguments)
         .env("SCANCTL_ADDRESS", &world().address);
@@ -54,38 +55,66 @@ fn start(arguments: &[&str]) -> Child {
     process::spawn_bound(command)
 }
 
-fn interrupt(child: &Child) {
+/// The signals that end a command, and its exit code then.
+const ENDINGS: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+
+fn send(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).expect("process numbers are small");
-    process::signal(pid, Signal::INT);
+    process::signal(pid, signal);
 }
 
 #[test]
-fn interrupted_waiting_ends_with_130_and_shows_the_job_as_it_stands() {
+fn waiting_that_a_signal_ends_has_its_exit_code_and_shows_the_job_as_it_stands() {
     let job = waiting_job();
-    let mut child = start(&["scan", "wait", &job, "-o", "json"]);
-    // The first line of progress says that the waiting has begun.
-    let mut said = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    said.read_line(&mut line).unwrap();
-    assert!(line.contains("0/13 tracks"), "{line}");
-    interrupt(&child);
-    let last: Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
-    assert_eq!(last["job"], job.as_str());
-    said.read_to_string(&mut line).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{line}");
-    assert!(line.contains("it goes on"), "{line}");
+    for (signal, code) in ENDINGS {
+        let mut child = start(&["scan", "wait", &job, "-o", "json"]);
+        // The first line of progress says that the waiting has begun.
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        assert!(line.contains("0/13 tracks"), "{line}");
+        send(&child, signal);
+        let last: Value = serde_json::from_reader(child.stdout.take().unwrap()).unwrap();
+        assert_eq!(last["job"], job.as_str());
+        said.read_to_string(&mut line).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{line}");
+        assert!(line.contains("it goes on"), "{line}");
+    }
 }
 
 #[test]
-fn an_interrupted_watch_ends_with_130() {
+fn a_watch_that_a_signal_ends_has_its_exit_code() {
     let job = waiting_job();
-    let mut child = start(&["scan", "watch", &job, "-o", "json"]);
-    let changes = serde_json::Deserializer::from_reader(child.stdout.take().unwrap());
-    let mut changes = changes.into_iter::<Value>();
-    assert_eq!(changes.next().unwrap().unwrap()["job"], job.as_str());
-    interrupt(&child);
-    assert!(changes.next().is_none());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    for (signal, code) in ENDINGS {
+        let mut child = start(&["scan", "watch", &job, "-o", "json"]);
+        let changes = serde_json::Deserializer::from_reader(child.stdout.take().unwrap());
+        let mut changes = changes.into_iter::<Value>();
+        assert_eq!(changes.next().unwrap().unwrap()["job"], job.as_str());
+        send(&child, signal);
+        assert!(changes.next().is_none());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+}
+
+/// Gives a command a terminal and copies what it shows there.
+const ON_A_TERMINAL: &str = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]) >> 8)";
+
+#[test]
+fn on_a_terminal_progress_is_a_bar_with_what_is_left() {
+    let mut command = Command::new("python3");
+    command
+        .args(["-c", ON_A_TERMINAL])
+        .arg(tests::binaries().join("scanctl"))
+        .args(["scan", "submit", "--catalog", "music", "--wait"])
+        .env("SCANCTL_ADDRESS", &world().address)
+        .env("TERM", "xterm")
+        .stdin(Stdio::null());
+    let shown = command.output().expect("Python starts");
+    let text = String::from_utf8_lossy(&shown.stdout);
+    assert_eq!(shown.status.code(), Some(8), "{text}");
+    for part in ["\u{1b}[", "░", "/13 tracks", "/s  ETA "] {
+        assert!(text.contains(part), "{part:?} in {text:?}");
+    }
 }
 
 #[test]

@@ -22,6 +22,20 @@ pub struct Options {
     pub variables: Vec<(String, String)>,
     /// Where to listen; a free port of loopback unless given.
     pub listen: Option<String>,
+    /// Whether `up` begins with SIGHUP ignored, as below `nohup`.
+    pub ignores_hangup: bool,
+}
+
+/// scanctl as a terminal starts it, or `nohup`: whoever runs a suite may have signals ignored, as a background job has.
+#[must_use]
+pub fn heeding(ignores_hangup: bool) -> Command {
+    let mut command = Command::new("env");
+    command.arg(match ignores_hangup {
+        true => "--ignore-signal=HUP",
+        false => "--default-signal=HUP,INT,TERM",
+    });
+    command.arg(crate::binaries().join("scanctl"));
+    command
 }
 
 /// A running `scanctl up`.
@@ -59,7 +73,7 @@ impl Cluster {
             .append(true)
             .open(&log)
             .expect("the log can be written");
-        let mut command = Command::new(crate::binaries().join("scanctl"));
+        let mut command = heeding(options.ignores_hangup);
         command
             .args(["up", "--data"])
             .arg(data)

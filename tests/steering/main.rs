@@ -57,6 +57,30 @@ fn a_paused_job_is_granted_nothing_and_ends_once_it_is_resumed() {
 }
 
 #[test]
+fn what_a_node_has_not_begun_goes_to_one_that_comes_later_and_back_when_the_job_is_paused() {
+    const TRACKS: u64 = 400;
+    let mut world = World::new(400, &["--grant-millis", "120000"]);
+    world.import("");
+    let job = world.submit_in(1_000, "music", "");
+    world.agent("first");
+    world.wait("one node to hold it all", |world| {
+        begun(&world.job(&job)) == TRACKS
+    });
+    world.agent("second");
+    world.wait("tracks for the second", |world| {
+        count(&world.node("second"), "tracks_granted") > 0
+    });
+    world.json(&format!("scan pause {job}"));
+    world.wait("what is in hand", |world| {
+        count(&world.job(&job), "tracks_granted") == 0
+    });
+    let paused = world.job(&job);
+    assert!(count(&paused, "tracks_done") < TRACKS, "{paused:#}");
+    world.json(&format!("scan resume {job}"));
+    world.published(&job);
+}
+
+#[test]
 fn the_urgent_lane_goes_first_and_then_the_higher_priority() {
     let mut world = World::new(40, &[]);
     world.import("");
@@ -283,7 +307,9 @@ fn a_cordoned_node_takes_nothing_and_a_drained_one_leaves() {
     world.json("node drain two");
     assert_eq!(world.wait_exit(1), Some(0), "a drained agent ends well");
     assert_eq!(world.node("two")["state"], "left");
-    assert_eq!(granted(&world, "two"), 0);
+    world.wait("the end of what it gave back", |world| {
+        granted(world, "two") == 0
+    });
     world.published(&job);
 }
 

@@ -49,7 +49,10 @@ impl World {
         .unwrap();
         let mut command = program(&root, "coordinator", &root.join("data"));
         command.args(["--listen", "127.0.0.1:0"]);
-        command.args(["--share-window-secs", "10", "--grant-millis", "200"]);
+        command.args(["--share-window-secs", "10"]);
+        if !flags.contains(&"--grant-millis") {
+            command.args(["--grant-millis", "200"]);
+        }
         command.arg("--default-bundle").arg(root.join("bundle"));
         command.args(flags).stdout(Stdio::piped());
         let mut coordinator = process::spawn_bound(command);
@@ -138,7 +141,12 @@ impl World {
 
     /// The same over another catalog.
     pub(crate) fn submit_over(&self, catalog: &str, flags: &str) -> String {
-        let line = format!("scan submit --catalog {catalog} --shard-tracks 4{flags}");
+        self.submit_in(4, catalog, flags)
+    }
+
+    /// The same in shards of so many tracks.
+    pub(crate) fn submit_in(&self, tracks: u32, catalog: &str, flags: &str) -> String {
+        let line = format!("scan submit --catalog {catalog} --shard-tracks {tracks}{flags}");
         self.json(&line)["job"].as_str().expect("a job").to_owned()
     }
 

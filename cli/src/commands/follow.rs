@@ -6,6 +6,7 @@ use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::output::{print, say};
 use crate::progress::Progress;
+use crate::signals;
 use crate::view::JobView;
 use proto::v1;
 use std::time::Duration;
@@ -71,10 +72,10 @@ pub(super) async fn follow(
     let ended = tokio::select! {
         ended = resume(global, client, last, show) => ended,
         () = over => Err(Failure::Ended(Exit::WaitTimedOut)),
-        _ = tokio::signal::ctrl_c() => Err(Failure::Ended(Exit::Interrupted)),
+        exit = signals::end() => exit.and_then(|exit| Err(Failure::Ended(exit))),
     };
     show.end();
-    if let Err(Failure::Ended(Exit::WaitTimedOut | Exit::Interrupted)) = &ended {
+    if let Err(Failure::Ended(_)) = &ended {
         say(format_args!("job {} has not ended; it goes on", last.job));
     }
     ended

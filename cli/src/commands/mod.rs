@@ -9,14 +9,13 @@ mod local;
 mod node;
 mod result;
 mod scan;
-mod signals;
 mod steer;
 mod truth;
 
 use crate::args::{Admin, Bundle, Catalog, Cli, Command, Global, Journal, Node, Results, Scan};
 use crate::client::Client;
 use crate::failure::{Failure, problem};
-use crate::up;
+use crate::{signals, up};
 use proto::v1;
 use std::future::Future;
 use types::Code;

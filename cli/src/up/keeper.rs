@@ -41,18 +41,14 @@ pub(super) struct Death {
 }
 
 impl Death {
-    /// The failure of `up` that this death is.
-    pub(super) fn failure(self) -> Failure {
+    /// The failure of `up` that a final death is.
+    fn failure(self) -> Failure {
         let Self { name, how, .. } = self;
         match self.reason {
             Some(reason) => reason.into(),
-            None if self.code == Some(EXIT_CONFIG) => problem(
+            None => problem(
                 Code::ConfigInvalid,
                 format!("`{name}` refused its configuration: {how}"),
-            ),
-            None => problem(
-                Code::ChildDied,
-                format!("`{name}` ended before it was ready: {how}"),
             ),
         }
     }
@@ -62,9 +58,9 @@ impl Death {
         self.drained && self.code == Some(0)
     }
 
-    /// Whether starting the child again with the same configuration would change nothing.
+    /// Whether starting the child again would change nothing: it never was ready and says why. What was ready once may be again.
     fn is_final(&self, was_ready: bool) -> bool {
-        self.code == Some(EXIT_CONFIG) || (!was_ready && self.reason.is_some())
+        !was_ready && (self.code == Some(EXIT_CONFIG) || self.reason.is_some())
     }
 }
 
@@ -249,7 +245,7 @@ mod tests {
         check(death(1, Some(Code::AddressInUse)), false, taken);
         check(death(2, Some(Code::ConfigInvalid)), false, config);
         check(death(2, None), false, config);
-        check(death(2, Some(Code::ConfigInvalid)), true, config);
+        check(death(2, Some(Code::ConfigInvalid)), true, None);
         check(death(1, Some(Code::StoreUnavailable)), true, None);
         check(death(1, None), false, None);
     }

@@ -18,8 +18,8 @@ use std::time::Duration;
 use stop::Stop;
 use types::Code;
 
-/// How long the coordinator may take to open its store: recovery of a large one takes seconds.
-const READY_WAIT: Duration = Duration::from_secs(60);
+/// How often whoever waits is told that the coordinator still opens its store: checking a large one takes its time, and ends.
+const OPENING_SAID_EVERY: Duration = Duration::from_secs(30);
 
 /// Runs until told to stop or until a child dies too often.
 pub(crate) async fn run(mut flags: Up) -> Result<(), Failure> {
@@ -57,15 +57,14 @@ fn make_folder(flags: &mut Up) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits until our own coordinator says that it is ready, and where; its early end is the end of `up`.
+/// Waits until our own coordinator says that it is ready, and where. One that dies before is started again like any other.
 async fn ready(coordinator: &mut Keeper) -> Result<Option<SocketAddr>, Failure> {
-    match tokio::time::timeout(READY_WAIT, coordinator.next()).await {
-        Ok(Event::Ready(address)) => Ok(address),
-        Ok(Event::Died(death)) => Err(death.failure()),
-        Err(_) => Err(problem(
-            Code::CoordinatorUnreachable,
-            format!("the coordinator was not ready within {READY_WAIT:?}"),
-        )),
+    loop {
+        match tokio::time::timeout(OPENING_SAID_EVERY, coordinator.next()).await {
+            Ok(Event::Ready(address)) => return Ok(address),
+            Ok(Event::Died(death)) => coordinator.revive(death).await?,
+            Err(_) => say("the coordinator is still opening its store"),
+        }
     }
 }
 

@@ -212,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn every_source_is_passed_to_both_children() {
+        let flags = up(&["--source", "a=/x", "--source", "b=/y"]);
+        let (trust, at) = (Trust::with(&flags, None), flags.listen);
+        let both = [
+            coordinator(&flags, at, Path::new("/bin"), &trust).expect("a plan"),
+            agent(&flags, at, Path::new("/bin"), &trust).expect("a plan"),
+        ];
+        for plan in both {
+            let pairs = plan.arguments.windows(2);
+            let sources = pairs.filter(|pair| pair[0] == "--source");
+            let sources: Vec<&str> = sources.map(|pair| pair[1].as_str()).collect();
+            assert_eq!(sources, ["a=/x", "b=/y"], "{}", plan.name);
+        }
+    }
+
+    #[test]
     fn a_folder_of_any_name_is_passed_so_that_it_reads_back() {
         let mut flags = up(&[]);
         flags.data = PathBuf::from("/100%25 of it");

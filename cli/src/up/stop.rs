@@ -1,15 +1,15 @@
 //! The signals that ask `up` to stop: SIGTERM, SIGHUP, and SIGINT, which also makes the exit code 130. The first lets the
 //! children drain, the next one ends them at once. Only counts; ending children is the keeper's.
 
-use crate::failure::{Failure, problem};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use types::Code;
+use crate::failure::Failure;
+use crate::signals::Listener;
+use tokio::signal::unix::SignalKind;
 
 /// The wish to stop, as signals bring it.
 pub(super) struct Stop {
-    terminate: Signal,
-    hangup: Signal,
-    interrupt: Signal,
+    terminate: Listener,
+    hangup: Listener,
+    interrupt: Listener,
     /// Whether SIGINT was among the signals.
     pub(super) interrupted: bool,
     /// Whether a signal came during the drain: nothing is waited for any more.
@@ -17,20 +17,12 @@ pub(super) struct Stop {
 }
 
 impl Stop {
-    /// Listens from now on; until now the signals would have ended this process.
+    /// Listens from now on; a signal that whoever started `up` has ignored, as `nohup` does with SIGHUP, asks for nothing.
     pub(super) fn new() -> Result<Self, Failure> {
-        let listen = |kind| {
-            signal(kind).map_err(|why| {
-                problem(
-                    Code::Internal,
-                    format!("could not listen for signals: {why}"),
-                )
-            })
-        };
         Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-            interrupt: listen(SignalKind::interrupt())?,
+            terminate: Listener::new(SignalKind::terminate())?,
+            hangup: Listener::new(SignalKind::hangup())?,
+            interrupt: Listener::new(SignalKind::interrupt())?,
             interrupted: false,
             at_once: false,
         })
@@ -39,9 +31,9 @@ impl Stop {
     /// Waits for the next signal.
     pub(super) async fn asked(&mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-            _ = self.interrupt.recv() => self.interrupted = true,
+            () = self.terminate.heard() => {}
+            () = self.hangup.heard() => {}
+            () = self.interrupt.heard() => self.interrupted = true,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::row::{RowView, ScoreView};
 use super::{Verdicts, fields, short, size};
-use crate::output::{Paint, Records, View, table};
+use crate::output::{Paint, Records, View, plain, table};
 use crate::timeline;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -166,17 +166,17 @@ impl View for RowDetail {
         let tags = r
             .provenance
             .iter()
-            .map(|t| format!("{}: {}", t.tag, t.value))
+            .map(|t| plain(&format!("{}: {}", t.tag, t.value)))
             .collect::<Vec<_>>()
             .join("; ");
         let drawn = timeline::draw(&r.timeline, 60, paint);
         let text = fields(&[
             ("track", r.track_id.clone()),
-            ("object", format!("{}:{}", r.source, r.key)),
-            ("isrc", r.isrc.clone()),
+            ("object", plain(&format!("{}:{}", r.source, r.key))),
+            ("isrc", plain(&r.isrc)),
             ("declared", r.declared_ai.clone()),
             ("verdict", r.verdict_text()),
-            ("detail", r.detail.clone()),
+            ("detail", plain(&r.detail)),
             ("screen", score(&r.screen)),
             ("residual", score(&r.residual)),
             ("timeline", drawn),

@@ -2,15 +2,14 @@
 //! a manifest that names an object which is not there cannot be mended. Called by the agents' service. Never reads a part:
 //! its maker has, and its name holds its digest.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use scheduler::{Caller, Commit, PartClaim};
 use storage::{ObjectPath, Storage};
-use tokio::sync::Semaphore;
 use types::{Code, Generation, JobId, Problem, TenantId};
 
 use crate::app::{App, storage_problem};
+use crate::turns::Turns;
 
 /// Look-ups under way at once. Each may hold a thread for as long as storage hangs, whoever asked and has gone away since;
 /// the runtime has 512 such threads, and the store's writes need theirs.
@@ -19,13 +18,9 @@ const LOOKUPS_MAX: usize = 64;
 /// How long storage may take to say what it holds: an agent waits 5 s for the answer to its commit.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(3);
 
-/// Turns for look-ups, held by what looks up and not by who asked.
-pub(crate) struct Lookups(Arc<Semaphore>);
-
-impl Default for Lookups {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LOOKUPS_MAX)))
-    }
+/// Turns for look-ups.
+pub(crate) fn lookups() -> Turns {
+    Turns::new(LOOKUPS_MAX, LOOKUP_WITHIN)
 }
 
 /// Gives back a commit that may be told to the core, and refuses one that could count and names a part which storage does not
@@ -51,7 +46,9 @@ pub(crate) async fn check(app: &App, caller: &Caller, commit: Commit) -> Result<
         generation: app.shelf.generation(),
         tenant,
     };
-    app.lookups.look_up(app.storage.clone(), offer).await?;
+    let storage = app.storage.clone();
+    let looking = async move { offer.check(&storage).await };
+    app.lookups.take("look up parts", looking).await??;
     Ok(commit)
 }
 
@@ -62,28 +59,6 @@ struct Offer {
     job: JobId,
     /// Where each part must be, and its length.
     parts: Vec<(ObjectPath, u64)>,
-}
-
-impl Lookups {
-    async fn look_up(&self, storage: Arc<Storage>, offer: Offer) -> Result<(), Problem> {
-        let overloaded = |_| {
-            let said = format!("look up parts while {LOOKUPS_MAX} other commits wait for storage");
-            Problem::new(Code::Overloaded, said)
-        };
-        let turn = self.0.clone().try_acquire_owned().map_err(overloaded)?;
-        let looking = tokio::spawn(async move {
-            let found = offer.check(&storage).await;
-            drop(turn);
-            found
-        });
-        let late = |_| {
-            let said = format!("look up parts: storage did not answer within {LOOKUP_WITHIN:?}");
-            Problem::new(Code::StorageUnavailable, said)
-        };
-        let lost = |error| Problem::new(Code::Internal, format!("look up parts: {error}"));
-        let looked = tokio::time::timeout(LOOKUP_WITHIN, looking).await;
-        looked.map_err(late)?.map_err(lost)?
-    }
 }
 
 impl Offer {

@@ -49,6 +49,19 @@ impl Scene {
         }
     }
 
+    /// Waits until the coordinator has no record of a job.
+    async fn until_gone(&mut self, job: &str) {
+        let until = Instant::now() + START_TIMEOUT;
+        let request = || v1::GetJobRequest {
+            caller: caller(),
+            job: job.to_owned(),
+        };
+        while self.people.jobs.get_job(request()).await.is_ok() {
+            assert!(Instant::now() < until, "{job} stays");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     async fn duty(&mut self, duty: v1::Duty) -> v1::NodeState {
         let request = v1::SetDutyRequest {
             caller: caller(),
@@ -327,4 +340,32 @@ fn walkdir(folder: &std::path::Path) -> Vec<String> {
         }
     }
     found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_ended_and_whose_record_is_gone_does_not_begin_again() {
+    let world = World::new(TRACKS);
+    let coordinator = world.start(&["--folder-sources", "--jobs-kept", "1"]).await;
+    let mut scene = scene(&world, &coordinator).await;
+    scene.work_to_the_end().await;
+    let mut ended = vec![("r-1", scene.job.clone())];
+    for again in ["r-2", "r-3"] {
+        let job = scene.people.submit(again).await.job.unwrap();
+        let job = job.spec.unwrap().job;
+        let cancel = v1::CancelJobRequest {
+            caller: caller(),
+            job: job.clone(),
+            ..v1::CancelJobRequest::default()
+        };
+        scene.people.jobs.cancel_job(cancel).await.unwrap();
+        ended.push((again, job));
+    }
+    for (request, job) in &ended[..2] {
+        scene.until_gone(job).await;
+        let again = scene.people.jobs.submit_job(submission(request)).await;
+        assert_eq!(code(&again.unwrap_err()), "JOB_CLOSED", "{request}");
+    }
+    let kept = scene.people.submit("r-3").await;
+    assert!(kept.existing, "its record is there");
+    coordinator.stop().await.unwrap();
 }

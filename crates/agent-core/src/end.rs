@@ -288,23 +288,28 @@ impl Core {
         }
     }
 
-    /// A device is out: what it scored and no canary proved is run again, elsewhere.
+    /// A device is out: what it had in hand, and what it scored and no canary proved, is run again, elsewhere. Where there
+    /// is no other, what is proven is committed first, and the rest goes back with it.
     pub(crate) fn taken_out(&mut self, number: DeviceNo, code: Code, actions: &mut Actions) {
         actions.push(Action::TakeOut {
             device: number,
             code,
         });
+        let lost = self.device(number).map(Device::lose_worker);
+        for (key, ordinal) in lost.into_iter().flatten() {
+            self.again(&key, ordinal);
+        }
         self.unmake(number);
         for grant in self.grants.values_mut() {
             grant.device = grant.device.filter(|device| *device != number);
         }
         if !self.devices.iter().any(Device::is_in_service) {
-            self.release_if(Cause::DeviceOut, Grant::has_queued, actions);
+            self.give_back_if(Cause::DeviceOut, Grant::has_queued, actions);
         }
     }
 
     /// Runs again what a device scored and no canary proved; a draining node gives it back instead.
-    fn unmake(&mut self, number: DeviceNo) {
+    pub(crate) fn unmake(&mut self, number: DeviceNo) {
         let unproven = self.unsung(number);
         for part in &unproven {
             self.parts.remove(part);

@@ -2,7 +2,7 @@
 
 use types::{Code, Millis, Session, TrackSet};
 
-use crate::action::{Action, Actions};
+use crate::action::{Action, Actions, Cause};
 use crate::core::Core;
 use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
@@ -225,7 +225,7 @@ impl Core {
                 part.state = State::ToCommit {
                     at: now + back_off(part.failures),
                 };
-                self.commit_refused(now, &key, session, error, actions);
+                self.commit_refused(now, (number, &key), session, error, actions);
             }
         }
     }
@@ -233,7 +233,7 @@ impl Core {
     fn commit_refused(
         &mut self,
         now: Millis,
-        key: &GrantKey,
+        (part, key): (PartNo, &GrantKey),
         session: Session,
         error: CallError,
         actions: &mut Actions,
@@ -241,19 +241,29 @@ impl Core {
         // What an older session is told says nothing about this one.
         let current = matches!(&self.link, Link::Joined(live) if live.session == session);
         match error {
-            CallError::Refused(
-                Code::JobClosed
-                | Code::CommitInvalid
-                | Code::BeatUnknownGrant
-                | Code::NotFound
-                | Code::InvalidRequest,
-            ) => {
+            // It cannot count as it is, and made again it might not either: that costs, or it would be made without end.
+            CallError::Refused(Code::CommitInvalid | Code::InvalidRequest) => {
+                self.give_up(part, key, actions);
+                self.give_back(key, Cause::Storage);
+            }
+            CallError::Refused(Code::JobClosed | Code::BeatUnknownGrant | Code::NotFound) => {
                 self.forget(key, actions);
             }
             CallError::Refused(_) | CallError::Unanswered if current => {
                 self.refused(now, error, actions)
             }
             CallError::Refused(_) | CallError::Unanswered => {}
+        }
+    }
+
+    /// Forgets a part and gives its tracks back.
+    fn give_up(&mut self, number: PartNo, key: &GrantKey, actions: &mut Actions) {
+        let Some(part) = self.parts.remove(&number) else {
+            return;
+        };
+        actions.push(Action::ForgetPart { part: number });
+        if let Some(grant) = self.grants.get_mut(key) {
+            grant.settle(number, &part.tracks);
         }
     }
 

@@ -361,7 +361,7 @@ impl Grant {
         }
     }
 
-    /// Removes the tracks of a part that counts.
+    /// Removes the tracks of a part that counts, or is given up.
     pub(crate) fn settle(&mut self, part: PartNo, tracks: &TrackSet) {
         for ordinal in tracks.iter() {
             if self.stage(ordinal) == Some(Stage::InPart(part)) {

@@ -113,8 +113,8 @@ impl Core {
         }
     }
 
-    /// Gives back every grant for which `wanted` holds.
-    pub(crate) fn release_if(
+    /// Gives back every grant for which `wanted` holds; at once where nothing of it is made or in hand.
+    pub(crate) fn give_back_if(
         &mut self,
         cause: Cause,
         wanted: impl Fn(&Grant) -> bool,
@@ -127,8 +127,9 @@ impl Core {
             .map(|grant| grant.key.clone())
             .collect();
         for key in keys {
-            self.release(&key, cause, actions);
+            self.give_back(&key, cause);
         }
+        self.bury(actions);
     }
 
     /// Lays grants to rest that have no track left.
@@ -205,6 +206,8 @@ impl Core {
         state.lose_worker();
         state.worker = Worker::None;
         self.late_bundles.remove(&bundle);
-        self.release_if(cause, |grant| grant.bundle == Some(bundle), actions);
+        // No worker comes whose canary could prove what this device scored.
+        self.unmake(device);
+        self.give_back_if(cause, |grant| grant.bundle == Some(bundle), actions);
     }
 }

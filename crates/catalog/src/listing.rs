@@ -29,7 +29,16 @@ pub struct Entry {
     /// The name for people, with what is not UTF-8 replaced.
     pub shown: String,
     /// What it is, or why that could not be found out.
-    pub kind: Result<Kind, String>,
+    pub kind: Result<Kind, Unlisted>,
+}
+
+/// Why nothing is known of an entry, or of all that is below a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unlisted {
+    /// The code of the rejected row.
+    pub code: Code,
+    /// What was the matter.
+    pub cause: String,
 }
 
 /// The `number`th entry, from 1, as a row.
@@ -51,7 +60,7 @@ fn judge(entry: &Entry) -> Result<(&str, u64), (Code, String)> {
         Ok(Kind::Pipe) => return special("named pipe"),
         Ok(Kind::Socket) => return special("socket"),
         Ok(Kind::Device) => return special("device"),
-        Err(cause) => return Err((Code::SourceDenied, cause.clone())),
+        Err(unlisted) => return Err((unlisted.code, unlisted.cause.clone())),
     };
     let not_utf8 = || (Code::EncodingInvalid, "name is not UTF-8".to_owned());
     let key = entry.key.as_deref().ok_or_else(not_utf8)?;
@@ -86,7 +95,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(key: Option<&str>, kind: Result<Kind, String>, expected: Result<&str, Code>) {
+    fn check(key: Option<&str>, kind: Result<Kind, Unlisted>, expected: Result<&str, Code>) {
         let shown = key.unwrap_or("\u{fffd}").to_owned();
         let entry = Entry {
             key: key.map(str::to_owned),
@@ -112,11 +121,14 @@ mod tests {
         for kind in [Kind::Link, Kind::Pipe, Kind::Socket, Kind::Device] {
             check(Some("a"), Ok(kind), Err(Code::NotRegularFile));
         }
-        check(
-            Some("a"),
-            Err("read `a`: denied".into()),
-            Err(Code::SourceDenied),
-        );
+    }
+
+    #[test]
+    fn what_could_not_be_listed_is_rejected_by_its_own_code() {
+        for code in [Code::SourceDenied, Code::KeyInvalid, Code::SourceChanged] {
+            let cause = "it is so".to_owned();
+            check(Some("a"), Err(Unlisted { code, cause }), Err(code));
+        }
     }
 
     #[test]

@@ -5,8 +5,10 @@
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use types::{Code, Problem, Report};
 
 use crate::config::{ConfigError, Loaded, Program};
@@ -64,6 +66,30 @@ pub fn attend(metrics: MetricsAddress, program: &Program) -> Result<Shutdown, Pr
         Problem::of(code, &error)
     })?;
     Ok(shutdown)
+}
+
+/// How long a folder or an address may still be held by a process that was killed and is just ending: a disk that syncs holds it up.
+const FREED_WAIT: Duration = Duration::from_secs(3);
+/// Time between two tries.
+const FREED_LOOK: Duration = Duration::from_millis(50);
+
+/// Takes a folder or an address, and tries again for a short while where somebody holds it: whoever was started after a kill finds
+/// what was killed still ending.
+///
+/// # Errors
+/// `DATA_LOCKED` or `ADDRESS_IN_USE` where it is held on; any other at once.
+pub async fn once_freed<T>(
+    mut attempt: impl AsyncFnMut() -> Result<T, Problem>,
+) -> Result<T, Problem> {
+    let until = Instant::now() + FREED_WAIT;
+    loop {
+        let taken = attempt().await;
+        let held = matches!(&taken, Err(problem) if matches!(problem.code, Code::DataLocked | Code::AddressInUse));
+        if !held || Instant::now() >= until {
+            return taken;
+        }
+        tokio::time::sleep(FREED_LOOK).await;
+    }
 }
 
 /// Tells whoever started this process that it is ready: from here on it does its work, and answers where it listens.
@@ -131,6 +157,25 @@ fn fail(program: &Program, problem: &Problem) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_is_tried_again_for_a_while_and_what_is_wrong_is_not() {
+        for (code, held, expected) in [
+            (Code::DataLocked, 3, Ok(4)),
+            (Code::ConfigInvalid, 3, Err(1)),
+        ] {
+            let mut tries = 0;
+            let taken = once_freed(async || {
+                tries += 1;
+                match tries <= held {
+                    true => Err(Problem::new(code, "held")),
+                    false => Ok(()),
+                }
+            });
+            let taken = taken.await;
+            assert_eq!(taken.map(|()| tries).map_err(|_| tries), expected, "{code}");
+        }
+    }
 
     #[test]
     fn an_address_is_in_use_only_where_the_system_says_so() {

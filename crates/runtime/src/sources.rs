@@ -1,11 +1,12 @@
-//! Sources as they stand in the configuration of coordinator and agent: `NAME=DIR`, each name once, each folder there.
+//! Sources as they stand in the configuration of coordinator and agent: `NAME=DIR`, each name once. A folder need not be there: its
+//! disk may be mounted later, and until then its tracks wait. What is there and no folder is refused.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use types::{Code, Problem, SourceName};
 
-/// Reads a list of `NAME=DIR` into absolute folders without links, by name.
+/// Reads a list of `NAME=DIR` into absolute folders, without links where they are there, by name.
 ///
 /// # Errors
 /// `CONFIG_INVALID` says which entry is wrong and how.
@@ -26,13 +27,12 @@ fn source(text: &str) -> Result<(SourceName, PathBuf), Problem> {
         .split_once('=')
         .ok_or_else(|| wrong("is not NAME=DIR".to_owned()))?;
     let name = SourceName::new(name).map_err(|error| wrong(format!("names no source: {error}")))?;
-    let folder = Path::new(folder)
-        .canonicalize()
-        .map_err(|error| wrong(format!("names no folder: {error}")))?;
-    if !folder.is_dir() {
-        return Err(wrong("names no folder".to_owned()));
+    let folder = std::path::absolute(folder).map_err(|error| wrong(error.to_string()))?;
+    match folder.canonicalize() {
+        Ok(found) if found.is_dir() => Ok((name, found)),
+        Ok(_) => Err(wrong("names no folder".to_owned())),
+        Err(_) => Ok((name, folder)),
     }
-    Ok((name, folder))
 }
 
 fn invalid(message: String) -> Problem {
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_a_name_and_a_folder_that_is_there() {
+    fn a_source_is_a_name_and_what_may_be_a_folder() {
         let folder = tempfile::tempdir().unwrap();
         let good = format!("music={}", folder.path().display());
         let read = sources(std::slice::from_ref(&good)).unwrap();
@@ -61,7 +61,7 @@ mod tests {
         check_refused(&[&good, &good], "names `music` twice");
         check_refused(&["music"], "is not NAME=DIR");
         check_refused(&["m/x=/tmp"], "names no source");
-        check_refused(&["m=/nowhere/at/all"], "names no folder");
+        check_refused(&["m="], "cannot make an empty path absolute");
         check_refused(&["m=/dev/null"], "names no folder");
     }
 }

@@ -1,6 +1,7 @@
 //! Beats: a sign of life that renews the grants it names and only those. A grant missing from two beats that began
 //! after it was stored returns to the queue; a busy agent is not a dead one, and an answer never waits for a write.
 
+use crate::chores::Accused;
 use crate::desk::Asked;
 use crate::event::{Beat, Cause, Held, Released};
 use crate::limits::{
@@ -89,22 +90,30 @@ impl Reign {
         }
     }
 
-    /// Renews what the beat names, and takes its answers to `yield at` and its dead workers.
+    /// Renews what the beat names, and takes its answers to `yield at`, its dead workers and what an earlier life of the
+    /// agent had in hand.
     fn renew(&mut self, now: Millis, no: NodeNo, beat: &Beat, named: &[Option<GrantId>]) {
         let Some(node) = self.nodes.get_mut(&no) else {
             return;
         };
         let before = node.deaths_seen;
-        let mut told = Vec::new();
+        let (mut told, mut dropped) = (Vec::new(), Vec::new());
         for (held, id) in beat.held.iter().zip(named) {
             let holding = id.as_ref().and_then(|id| node.holdings.get_mut(id));
             let (Some(id), Some(holding)) = (id, holding) else {
                 continue;
             };
-            holding.renew(now, beat, held);
+            let lost = holding.renew(now, beat, held);
+            if !lost.is_empty() {
+                dropped.push((*id, lost));
+            }
             if held.yielded_at.is_some() || !held.deaths.is_empty() {
                 told.push((*id, held));
             }
+        }
+        for (id, tracks) in dropped {
+            let cause = FailureCause::NodeLost;
+            self.accuse(id, Accused { cause, tracks });
         }
         for (id, held) in told {
             if let Some(end) = held.yielded_at {
@@ -122,7 +131,8 @@ impl Reign {
             if let Some(node) = self.nodes.get_mut(&no) {
                 node.deaths_seen = node.deaths_seen.max(death.number);
             }
-            self.accuse(id, death.tracks.clone());
+            let (cause, tracks) = (FailureCause::WorkerLost, death.tracks.clone());
+            self.accuse(id, Accused { cause, tracks });
         }
     }
 
@@ -299,14 +309,18 @@ impl Reign {
 }
 
 impl Holding {
-    /// A beat names it: it lives on.
-    fn renew(&mut self, now: Millis, beat: &Beat, held: &Held) {
+    /// A beat names it: it lives on. Where a new life of the agent does, which has found a part of it, gives what the last
+    /// one had in hand by its last beat and this one has not: it was there as the agent died.
+    fn renew(&mut self, now: Millis, beat: &Beat, held: &Held) -> TrackSet {
         // Only what lies in the grant is kept, so that no message makes this grow.
         let range = self.terms.range;
         let in_hand = match held.in_hand.len_within(range) == held.in_hand.len() {
             true => held.in_hand.clone(),
             false => held.in_hand.intersection(&TrackSet::from(range)),
         };
+        let before = self.in_hand.as_ref();
+        let before = before.filter(|_| self.session < beat.session);
+        let lost = before.map_or_else(TrackSet::new, |before| before.difference(&in_hand));
         self.note_progress(now, &in_hand, held.unflushed);
         self.expires = now + GRANT_LIVES;
         self.missed = 0;
@@ -316,6 +330,7 @@ impl Holding {
         if let Some(end) = held.yielded_at {
             self.has_yielded(end < range.end);
         }
+        lost
     }
 }
 

@@ -16,6 +16,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use types::{Millis, Ordinal, TrackSet};
 
+/// Tracks that were in hand at a death, and whose it was.
+#[derive(Debug, Clone)]
+pub(crate) struct Accused {
+    pub(crate) cause: FailureCause,
+    pub(crate) tracks: TrackSet,
+}
+
 impl Reign {
     /// Ends a grant as soon as its record is free.
     pub(crate) fn withdraw(&mut self, id: GrantId, why: Withdrawal) {
@@ -36,13 +43,15 @@ impl Reign {
         self.chore(slot);
     }
 
-    /// Notes tracks that a dead worker had in hand.
-    pub(crate) fn accuse(&mut self, id: GrantId, tracks: TrackSet) {
+    /// Notes tracks that a dead worker or an earlier life of the agent had in hand.
+    pub(crate) fn accuse(&mut self, id: GrantId, accused: Accused) {
         let slot = Slot::Shard(id.job, id.shard);
         let chores = self.chores.entry(slot).or_default();
-        // One worker's death is one accusation; more than a shard has grants are joined.
-        if chores.accuse.len() < GRANTS_PER_SHARD_MAX {
-            chores.accuse.push(tracks);
+        let full = chores.accuse.len() >= GRANTS_PER_SHARD_MAX;
+        // One death is one accusation; those beyond what a shard has grants are joined with the last.
+        match chores.accuse.last_mut() {
+            Some(last) if full => last.tracks = last.tracks.union(&accused.tracks),
+            Some(_) | None => chores.accuse.push(accused),
         }
         self.chore(slot);
     }
@@ -288,10 +297,10 @@ fn has_lapsed(node: &Node, now: Millis) -> bool {
 fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet, whole: bool) -> ShardRecord {
     let mut after = before.clone();
     let covered = before.covered();
-    for tracks in &chores.accuse {
+    for Accused { cause, tracks } in &chores.accuse {
         let open = tracks.intersection(extent).difference(&covered);
         suspects::accuse(&mut after.suspects, &open, None);
-        count(&mut after, FailureCause::WorkerLost);
+        count(&mut after, *cause);
     }
     for (attempt, end) in &chores.shrink {
         if let Some(grant) = after

@@ -26,8 +26,8 @@ pub struct Config {
     pub nodes_kept: usize,
 }
 
-/// What one tenant may have at once. `None` is no bound. What is stored counts: answers on their way may go beyond it by
-/// what they carry.
+/// What one tenant may have at once. `None` is no bound. What is stored counts, and what answers on their way will give.
+/// Tracks that a revocation frees within a live grant may go beyond it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
     /// Live grants.

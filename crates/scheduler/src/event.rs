@@ -275,7 +275,7 @@ pub struct Revoke {
     pub node: NodeId,
     /// The device on it; `None` for all.
     pub device: Option<String>,
-    /// Begin of the span by the node's clock.
+    /// Begin of the span by the coordinator's clock, as nodes know it.
     pub from: UnixMillis,
     /// End of the span, itself included.
     pub to: UnixMillis,

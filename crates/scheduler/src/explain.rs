@@ -227,7 +227,8 @@ impl Reign {
             .failures
             .iter()
             .find(|failure| failure.count >= FAILURES_PER_CAUSE);
-        let others = self.others(now, no, id);
+        let able = self.able(now, no, id);
+        let others = self.waited_for(now, no, id, &able);
         let waits = shard.hold.until > now;
         if waits && shard.hold.what == Held::All {
             let until = shard.hold.until;
@@ -240,11 +241,8 @@ impl Reign {
             }];
         }
         let mut reasons = Vec::new();
-        for suspect in record
-            .suspects
-            .iter()
-            .filter(|suspect| suspect.care() == Care::Apart)
-        {
+        let suspects = record.suspects.iter();
+        for suspect in suspects.filter(|suspect| suspect.care(&able) == Care::Apart) {
             let tracks = free.intersection(&TrackSet::from(suspect.tracks)).len();
             if tracks == 0 {
                 continue;
@@ -256,7 +254,7 @@ impl Reign {
                 (true, None, _) => Blocked::BackOff {
                     until: shard.hold.until,
                 },
-                (false, _, Some(alone)) if suspect.has_other(&others) => {
+                (false, _, Some(alone)) if suspect.has_other(others) => {
                     let node = alone.node.clone();
                     Blocked::WaitsForOtherNode { node }
                 }

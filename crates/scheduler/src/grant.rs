@@ -19,7 +19,9 @@ pub(crate) struct Ground<'a> {
 /// For whom, and within which bounds.
 pub(crate) struct Taker<'a> {
     pub(crate) node: &'a NodeId,
-    /// The other nodes that could take tracks of this shard; empty where none of its tracks needs one.
+    /// The nodes that could take tracks of this shard; empty where none of its tracks died alone.
+    pub(crate) able: &'a [NodeId],
+    /// Those of them that its tracks wait for: all, or none once they have waited long enough.
     pub(crate) others: &'a [NodeId],
     /// Whether suspects may be tried now.
     pub(crate) suspects: Trial,
@@ -50,8 +52,8 @@ pub(crate) fn choose(ground: &Ground<'_>, taker: &Taker<'_>, want: u32) -> Optio
     let first = free
         .iter()
         .find(|ordinal| ground.allowed(taker, *ordinal))?;
-    let (care, most) = ground.terms(first, want);
-    let end = ground.end(&free, first, care, most);
+    let (care, most) = ground.terms(taker, first, want);
+    let end = ground.end(&free, taker, first, (care, most));
     let range = Range { first, end };
     Some(Choice {
         range,
@@ -121,7 +123,7 @@ impl Ground<'_> {
         let Some(suspect) = suspects::of(&self.record.suspects, ordinal) else {
             return true;
         };
-        if suspect.care() == Care::Reject {
+        if suspect.care(taker.able) == Care::Reject {
             return true;
         }
         let elsewhere = suspect.died_on(taker.node) && suspect.has_other(taker.others);
@@ -129,10 +131,10 @@ impl Ground<'_> {
     }
 
     /// How the first track is to be handled, and how many go with it.
-    fn terms(&self, first: Ordinal, want: u32) -> (Care, u32) {
+    fn terms(&self, taker: &Taker<'_>, first: Ordinal, want: u32) -> (Care, u32) {
         match suspects::of(&self.record.suspects, first) {
             None => (Care::Normal, want.max(1)),
-            Some(suspect) => match suspect.care() {
+            Some(suspect) => match suspect.care(taker.able) {
                 Care::Reject => (Care::Reject, 1),
                 Care::Normal | Care::Apart => {
                     (Care::Apart, want.clamp(1, u32::from(suspect.together)))
@@ -142,7 +144,13 @@ impl Ground<'_> {
     }
 
     /// Where the range ends: after `most` free tracks of the same kind, before a live grant or a track of another.
-    fn end(&self, free: &TrackSet, first: Ordinal, care: Care, most: u32) -> Ordinal {
+    fn end(
+        &self,
+        free: &TrackSet,
+        taker: &Taker<'_>,
+        first: Ordinal,
+        (care, most): (Care, u32),
+    ) -> Ordinal {
         let grants = self.record.grants.iter().map(|grant| grant.range.first);
         let fence = grants
             .filter(|start| *start > first)
@@ -152,15 +160,16 @@ impl Ground<'_> {
             return alike_end(free, first, fence, most);
         }
         let same = |ordinal: &Ordinal| {
-            *ordinal < fence && self.kind(*ordinal) == (care, self.together(first))
+            *ordinal < fence && self.kind(taker, *ordinal) == (care, self.together(first))
         };
         let run = free.iter().skip_while(|ordinal| *ordinal < first);
         let last = run.take_while(same).take(most as usize).last();
         last.unwrap_or(first).saturating_add(1)
     }
 
-    fn kind(&self, ordinal: Ordinal) -> (Care, Option<u16>) {
-        let care = suspects::of(&self.record.suspects, ordinal).map_or(Care::Normal, |s| s.care());
+    fn kind(&self, taker: &Taker<'_>, ordinal: Ordinal) -> (Care, Option<u16>) {
+        let suspect = suspects::of(&self.record.suspects, ordinal);
+        let care = suspect.map_or(Care::Normal, |suspect| suspect.care(taker.able));
         (care, self.together(ordinal))
     }
 
@@ -214,6 +223,7 @@ mod tests {
     struct Case {
         covered: TrackSet,
         record: ShardRecord,
+        able: Vec<NodeId>,
         others: Vec<NodeId>,
         suspects: Trial,
     }
@@ -223,6 +233,7 @@ mod tests {
             Self {
                 covered: TrackSet::new(),
                 record: ShardRecord::default(),
+                able: Vec::new(),
                 others: Vec::new(),
                 suspects: Trial::Open,
             }
@@ -238,6 +249,7 @@ mod tests {
             };
             let taker = Taker {
                 node: &node,
+                able: &self.able,
                 others: &self.others,
                 suspects: self.suspects,
             };
@@ -325,7 +337,8 @@ mod tests {
             &(100..101).collect(),
             Some(&death),
         );
-        case.others = vec![NodeId::new("other").unwrap()];
+        let other = || vec![NodeId::new("other").unwrap()];
+        (case.able, case.others) = (other(), other());
         case.check(4, Some((range(101, 105), 4, Care::Normal)));
         case.others.clear();
         case.check(4, Some((range(100, 101), 1, Care::Apart)));
@@ -334,7 +347,11 @@ mod tests {
             &(100..101).collect(),
             Some(&death),
         );
-        case.others = vec![NodeId::new("other").unwrap()];
+        case.check(4, Some((range(100, 101), 1, Care::Apart)));
+        case.others = other();
+        case.check(4, Some((range(101, 105), 4, Care::Normal)));
+        case.able.clear();
+        case.others.clear();
         case.check(4, Some((range(100, 101), 1, Care::Reject)));
     }
 

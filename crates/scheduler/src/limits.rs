@@ -32,7 +32,8 @@ pub const PARTS_PER_COMMIT_MAX: usize = 2;
 pub const MAKERS_PER_PART_MAX: usize = 24;
 /// Runs of suspect tracks kept per shard; beyond it neighbouring runs are joined, which isolates later, not worse.
 pub const SUSPECT_RUNS_MAX: usize = 64;
-/// Silent deaths with one track alone in hand after which a grant names it as `reject`. The machine itself went.
+/// Silent deaths with one track alone in hand after which a grant names it as `reject`, on two machines where there are
+/// two: a sick one may go whatever it has in hand.
 pub const ALONE_SILENT_MAX: usize = 2;
 /// Deaths of any kind with one track alone in hand after which it is rejected. An agent that is back at once may have
 /// been killed by anybody: five such hits on one short trial, after the halvings before, are no chance.

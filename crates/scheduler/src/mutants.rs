@@ -89,6 +89,8 @@ pub enum Mutant {
     ShareIgnored,
     /// A job is found by its name, whoever asks.
     TenantUnchecked,
+    /// A tenant's own node works for everybody.
+    OwnNodeShared,
     /// A manifest names the parts of root shards only.
     EscalationsUnlisted,
     /// Shard keys of a closed job stay.
@@ -153,6 +155,7 @@ impl Mutant {
         Self::RequirementsIgnored,
         Self::ShareIgnored,
         Self::TenantUnchecked,
+        Self::OwnNodeShared,
         Self::EscalationsUnlisted,
         Self::KeysStay,
         Self::YieldLost,

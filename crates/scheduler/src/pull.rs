@@ -282,12 +282,18 @@ impl Reign {
             plan.busy = true;
             return;
         }
+        let before = (plan.grants, plan.left);
         let Some(record) = self.granted_record(plan, no, shard, want) else {
             return;
         };
         // A violation here is counted, and the shard is left alone.
         if let Ok(unit) = self.shard_unit(no, shard, record) {
             plan.units.push(unit);
+            let takes = Room {
+                grants: (plan.grants - before.0) as u64,
+                tracks: u64::from(before.1 - plan.left),
+            };
+            self.note_planned(no, Slot::Shard(no, shard), takes);
         }
     }
 
@@ -311,7 +317,8 @@ impl Reign {
         if waits.is_some_and(|hold| hold.what == Held::All) {
             return None;
         }
-        let others = self.others(plan.now, no, shard);
+        let able = self.able(plan.now, no, shard);
+        let others = self.waited_for(plan.now, no, shard, &able);
         let mut record = self.shard_record(no, shard);
         let (mut left, before) = (want, plan.grants);
         while !plan.is_full() && left > 0 && record.grants.len() < GRANTS_PER_SHARD_MAX {
@@ -321,7 +328,8 @@ impl Reign {
             let held = waits.is_some() || plan.grants > 0;
             let taker = Taker {
                 node: &node.key.node,
-                others: &others,
+                able: &able,
+                others,
                 suspects: if held { Trial::Held } else { Trial::Open },
             };
             let ground = Ground {

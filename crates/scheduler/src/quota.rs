@@ -1,5 +1,5 @@
 //! Quotas: how many live grants, tracks and running jobs a tenant may have at once. Derived from stored records each time
-//! it is asked, never counted on its own; what is being written may go beyond it by what it carries.
+//! it is asked; grants on their way to the store, which no record shows, count from when they are planned.
 //!
 //! Whoever asks of many jobs takes stock once: one answer walks over all open jobs, and all others follow from it.
 
@@ -7,12 +7,12 @@ use crate::blocked::Blocked;
 use crate::config::{Config, Quota};
 use crate::mutants::{self, Mutant};
 use crate::reign::Reign;
-use crate::state::JobNo;
+use crate::state::{JobNo, Slot};
 use alloc::collections::{BTreeMap, BTreeSet};
 use types::TenantId;
 
-/// What a tenant may still be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a tenant may still be given, or is being given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Room {
     pub(crate) grants: u64,
     pub(crate) tracks: u64,
@@ -45,6 +45,34 @@ struct Held {
     grants: u64,
     tracks: u64,
     in_line: u64,
+}
+
+/// Grants that answers to pulls will give once they are stored, by the shard whose record they change: it has one change
+/// at a time. Nothing is noted where there is no quota.
+#[derive(Debug, Default)]
+pub(crate) struct Planned {
+    by_slot: BTreeMap<Slot, (TenantId, Room)>,
+    by_tenant: BTreeMap<TenantId, Room>,
+}
+
+impl Planned {
+    fn note(&mut self, slot: Slot, tenant: &TenantId, takes: Room) {
+        let all = self.by_tenant.entry(tenant.clone()).or_default();
+        all.grants += takes.grants;
+        all.tracks += takes.tracks;
+        self.by_slot.insert(slot, (tenant.clone(), takes));
+    }
+
+    /// The change of that record is back: what it gave is stored, or was not given.
+    pub(crate) fn settle(&mut self, slot: Slot) {
+        let Some((tenant, took)) = self.by_slot.remove(&slot) else {
+            return;
+        };
+        if let Some(all) = self.by_tenant.get_mut(&tenant) {
+            all.grants = all.grants.saturating_sub(took.grants);
+            all.tracks = all.tracks.saturating_sub(took.tracks);
+        }
+    }
 }
 
 impl Stock {
@@ -104,11 +132,28 @@ impl Stock {
 }
 
 impl Reign {
-    /// Counts what tenants hold; where there is no quota, nothing needs to be known.
+    fn has_quotas(&self) -> bool {
+        self.config.quota != Quota::default() || !self.config.quotas.is_empty()
+    }
+
+    /// Notes what a change of a shard's record will give its tenant.
+    pub(crate) fn note_planned(&mut self, no: JobNo, slot: Slot, takes: Room) {
+        let tenant = self.jobs.get(&no).map(|job| &job.key.tenant);
+        if let Some(tenant) = tenant.filter(|_| self.has_quotas()) {
+            self.planned.note(slot, tenant, takes);
+        }
+    }
+
+    /// Counts what tenants hold and are being given; where there is no quota, nothing needs to be known.
     pub(crate) fn stock(&self) -> Stock {
         let mut stock = Stock::default();
-        if self.config.quota == Quota::default() && self.config.quotas.is_empty() {
+        if !self.has_quotas() {
             return stock;
+        }
+        for (tenant, planned) in &self.planned.by_tenant {
+            let held = stock.entry(tenant);
+            held.grants += planned.grants;
+            held.tracks += planned.tracks;
         }
         for job in self.open.iter().filter_map(|no| self.jobs.get(no)) {
             self.looks.one();

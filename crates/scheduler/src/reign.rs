@@ -6,6 +6,7 @@ use crate::desk::{Asked, Desk, Unit};
 use crate::key::{JobKey, NodeKey, RevocationKey};
 use crate::looks::Looks;
 use crate::preempt;
+use crate::quota::Planned;
 use crate::recover::Recovery;
 use crate::share::Shares;
 use crate::state::{
@@ -87,6 +88,7 @@ pub(crate) struct Reign {
     /// Jobs by name alone: names are issued, and unique among tenants.
     pub(crate) job_ids: BTreeMap<JobId, JobNo>,
     pub(crate) shares: Shares,
+    pub(crate) planned: Planned,
     /// Grants that were asked back for something more urgent.
     pub(crate) preempted: BTreeMap<GrantId, preempt::Asked>,
     /// When an agent was last heard.
@@ -260,6 +262,7 @@ impl Reign {
             began: Millis(0),
             job_ids: BTreeMap::new(),
             shares: Shares::default(),
+            planned: Planned::default(),
             preempted: BTreeMap::new(),
             heard: Millis(0),
             buried: None,

@@ -16,7 +16,8 @@ use types::{Device, Millis, NodeId, ShardId, Stage, TenantId};
 
 /// Nodes of the default tenant are the operator's fleet and work for everybody; a tenant's own nodes work for it alone.
 pub(crate) fn works_for(node: &NodeKey, job: &JobKey) -> bool {
-    node.tenant == job.tenant || node.tenant == TenantId::default()
+    let fleet = node.tenant == TenantId::default();
+    fleet || node.tenant == job.tenant || mutants::on(Mutant::OwnNodeShared)
 }
 
 impl Reign {
@@ -28,21 +29,34 @@ impl Reign {
         works_for(node, &known.key).then_some(no)
     }
 
-    /// Nodes that could take the shard's suspects that died alone on one; empty where there is no such suspect, or
-    /// where they have waited long enough for another node.
-    pub(crate) fn others(&self, now: Millis, no: JobNo, shard: ShardId) -> Vec<NodeId> {
-        let entry = self.jobs.get(&no).and_then(|job| job.shards.get(&shard));
-        let waiting = entry.filter(|entry| {
-            let suspects = &entry.stored.record.suspects;
-            let alone = suspects.iter().any(|suspect| !suspect.alone.is_empty());
-            alone && now < entry.hold.until + OTHER_NODE_WAIT
+    /// Nodes that could take the shard's suspects that died alone; empty where there is no such suspect.
+    pub(crate) fn able(&self, now: Millis, no: JobNo, shard: ShardId) -> Vec<NodeId> {
+        let job = self.jobs.get(&no).filter(|job| {
+            let entry = job.shards.get(&shard);
+            let mut suspects = entry.iter().flat_map(|shard| &shard.stored.record.suspects);
+            suspects.any(|suspect| !suspect.alone.is_empty())
         });
-        let Some(job) = self.jobs.get(&no).filter(|_| waiting.is_some()) else {
+        let Some(job) = job else {
             return Vec::new();
         };
         let able = |node: &&Node| self.is_able(now, node, job, shard);
         let nodes = self.nodes.values().filter(able);
         nodes.map(|node| node.key.node.clone()).collect()
+    }
+
+    /// Those of the able nodes that the shard's suspects wait for: none once they have waited long enough.
+    pub(crate) fn waited_for<'a>(
+        &self,
+        now: Millis,
+        no: JobNo,
+        shard: ShardId,
+        able: &'a [NodeId],
+    ) -> &'a [NodeId] {
+        let entry = self.jobs.get(&no).and_then(|job| job.shards.get(&shard));
+        match entry.is_some_and(|entry| now < entry.hold.until + OTHER_NODE_WAIT) {
+            true => able,
+            false => &[],
+        }
     }
 
     /// Whether a node could take tracks of a shard if it asked.

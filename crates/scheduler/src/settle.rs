@@ -245,6 +245,7 @@ impl Reign {
             if let (Slot::Shard(job, _), None) = (change.slot, &change.value) {
                 self.removal_ended(job);
             }
+            self.planned.settle(change.slot);
             self.chores_ended(change.slot, ended);
             self.revoking_ended(change.slot, ended);
             let revocation = match change.slot {

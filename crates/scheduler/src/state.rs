@@ -455,8 +455,8 @@ pub(crate) struct Chores {
     pub(crate) withdraw: BTreeMap<Attempt, Withdrawal>,
     /// Grants to shrink: their end becomes the lesser of the two.
     pub(crate) shrink: BTreeMap<Attempt, Ordinal>,
-    /// Tracks that a dead worker had in hand.
-    pub(crate) accuse: Vec<TrackSet>,
+    /// Deaths at which tracks were in hand whose grant lives on.
+    pub(crate) accuse: Vec<crate::chores::Accused>,
 }
 
 impl Chores {

@@ -58,23 +58,29 @@ pub(crate) fn of(suspects: &[Suspect], ordinal: Ordinal) -> Option<&Suspect> {
 }
 
 impl Suspect {
-    /// How a grant of these tracks is to be handled.
-    pub(crate) fn care(&self) -> Care {
-        if self.is_convicted() {
+    /// How a grant of these tracks is to be handled, while these nodes could take them.
+    pub(crate) fn care(&self, able: &[NodeId]) -> Care {
+        if self.is_convicted(able) {
             Care::Reject
         } else {
             Care::Apart
         }
     }
 
-    fn is_convicted(&self) -> bool {
-        let silent = self
+    /// Whether it is to be rejected: it alone was in hand as two machines fell silent, or as one did twice where no other
+    /// one could try it. One that may be sick itself is no evidence while there is another.
+    fn is_convicted(&self, able: &[NodeId]) -> bool {
+        let silent = |alone: &&AloneDeath| alone.death == Death::Silent;
+        let silent: Vec<&NodeId> = self
             .alone
             .iter()
-            .filter(|alone| alone.death == Death::Silent)
-            .count();
-        let enough = silent >= ALONE_SILENT_MAX || self.alone.len() >= ALONE_DEATHS_MAX;
-        self.tracks.len() == 1 && enough
+            .filter(silent)
+            .map(|alone| &alone.node)
+            .collect();
+        let on_two = silent.iter().any(|node| *node != silent[0]);
+        let nowhere_else = able.iter().all(|node| silent.contains(&node));
+        let silenced = silent.len() >= ALONE_SILENT_MAX && (on_two || nowhere_else);
+        self.tracks.len() == 1 && (silenced || self.alone.len() >= ALONE_DEATHS_MAX)
     }
 
     /// Whether another node should try it, where there is one.
@@ -184,10 +190,37 @@ mod tests {
         let mut suspects = Vec::new();
         accuse(&mut suspects, &set(&[3]), None);
         accuse(&mut suspects, &set(&[3]), Some(&on("a", Death::Silent)));
-        assert_eq!(of(&suspects, 3).unwrap().care(), Care::Apart);
+        let able = [node("a"), node("b")];
+        assert_eq!(of(&suspects, 3).unwrap().care(&able), Care::Apart);
         assert!(of(&suspects, 3).unwrap().died_on(&node("a")));
         accuse(&mut suspects, &set(&[3]), Some(&on("b", Death::Silent)));
-        assert_eq!(of(&suspects, 3).unwrap().care(), Care::Reject);
+        assert_eq!(of(&suspects, 3).unwrap().care(&able), Care::Reject);
+    }
+
+    #[test]
+    fn one_machine_that_falls_silent_convicts_no_track_while_another_could_try_it() {
+        let check = |deaths: &[(&str, Death)], able: &[&str], expected| {
+            let mut suspects = Vec::new();
+            for (name, death) in deaths {
+                accuse(&mut suspects, &set(&[3]), Some(&on(name, *death)));
+            }
+            let able: Vec<NodeId> = able.iter().map(|name| node(name)).collect();
+            let care = of(&suspects, 3).unwrap().care(&able);
+            assert_eq!(care, expected, "{deaths:?} where {able:?} are able");
+        };
+        let (silent, replaced) = (Death::Silent, Death::Replaced);
+        let twice = [("a", silent), ("a", silent)];
+        check(&twice, &[], Care::Reject);
+        check(&twice, &["a"], Care::Reject);
+        check(&twice, &["a", "b"], Care::Apart);
+        check(&twice, &["b"], Care::Apart);
+        check(&[("a", silent), ("b", replaced)], &["a", "b"], Care::Apart);
+        check(
+            &[("a", silent), ("a", silent), ("b", replaced)],
+            &["a", "b"],
+            Care::Apart,
+        );
+        check(&[("a", silent); ALONE_DEATHS_MAX], &["b"], Care::Reject);
     }
 
     #[test]
@@ -201,7 +234,7 @@ mod tests {
                 Care::Reject
             };
             assert_eq!(
-                of(&suspects, 3).unwrap().care(),
+                of(&suspects, 3).unwrap().care(&[]),
                 expected,
                 "{deaths} deaths"
             );

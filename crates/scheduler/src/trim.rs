@@ -24,15 +24,15 @@ impl Reign {
         if beyond == 0 || self.chores_hold.is_some() {
             return;
         }
-        let idle = |no: &JobNo, job: &Job| !self.desk.is_dirty(Slot::Job(*no)) && job.is_over();
-        let mut over: Vec<_> = self
-            .jobs
-            .iter()
-            .filter(|(no, job)| idle(no, job))
-            .filter_map(|(no, job)| Some((job.record()?.changed_at, *no)))
-            .collect();
+        let over = self.jobs.iter().filter(|(_, job)| job.is_over());
+        // A closed job's record changes in one way only: those that are dirty are going.
+        let (going, idle): (Vec<_>, Vec<_>) =
+            over.partition(|(no, _)| self.desk.is_dirty(Slot::Job(**no)));
+        let closed = idle.into_iter();
+        let closed = closed.filter_map(|(no, job)| Some((job.record()?.changed_at, *no)));
+        let mut over: Vec<_> = closed.collect();
         over.sort_unstable();
-        over.truncate(beyond.min(TRIMMED_MAX));
+        over.truncate(beyond.saturating_sub(going.len()).min(TRIMMED_MAX));
         let units: Vec<Unit> = over
             .into_iter()
             .filter_map(|(_, no)| self.gone_job(no))
@@ -46,14 +46,15 @@ impl Reign {
         if beyond == 0 || self.chores_hold.is_some() {
             return;
         }
-        let gone = |no: &NodeNo, node: &Node| {
-            let free = !self.desk.is_dirty(Slot::Node(*no)) && !self.is_revoked(node);
-            free && node.is_gone(now, self.began)
-        };
-        let gone = self.nodes.iter().filter(|(no, node)| gone(no, node));
-        let mut gone: Vec<_> = gone.map(|(no, node)| (node.last_beat, *no)).collect();
+        let gone = |node: &Node| !self.is_revoked(node) && node.is_gone(now, self.began);
+        let gone = self.nodes.iter().filter(|(_, node)| gone(node));
+        // What is being written of one that is gone is that it goes, or that it is back: then another goes a little later.
+        let (going, idle): (Vec<_>, Vec<_>) =
+            gone.partition(|(no, _)| self.desk.is_dirty(Slot::Node(**no)));
+        let idle = idle.into_iter();
+        let mut gone: Vec<_> = idle.map(|(no, node)| (node.last_beat, *no)).collect();
         gone.sort_unstable();
-        gone.truncate(beyond.min(TRIMMED_MAX));
+        gone.truncate(beyond.saturating_sub(going.len()).min(TRIMMED_MAX));
         let units: Vec<Unit> = gone
             .into_iter()
             .filter_map(|(_, no)| self.gone_node(no))

@@ -126,7 +126,8 @@ impl Core {
         shard_view(reign.jobs.get(&reign.job_no(key)?)?, shard)
     }
 
-    /// The tenant of the job that a commit names, where its node holds the attempt that it names: only such a commit can count.
+    /// The tenant of the job that a commit names, where the commit may come to count: its node holds the attempt, or the attempt is
+    /// one that is not stored yet. One that ended never counts, nor does any in a job that has closed.
     #[must_use]
     pub fn committing(&self, caller: &Caller, commit: &Commit) -> Option<&TenantId> {
         let reign = self.leading()?;
@@ -135,9 +136,18 @@ impl Core {
             node: commit.node.clone(),
         };
         let job = reign.jobs.get(&reign.job_of_agent(&node, &commit.job)?)?;
-        let record = &job.shards.get(&commit.shard)?.stored.record;
-        let grant = record.grant(commit.attempt)?;
-        (grant.tenant == node.tenant && grant.node == node.node).then_some(&job.key.tenant)
+        if job.record().is_some_and(|record| record.state.is_closed()) {
+            return None;
+        }
+        let record = job
+            .shards
+            .get(&commit.shard)
+            .map(|shard| &shard.stored.record);
+        let may_count = record.is_none_or(|record| match record.grant(commit.attempt) {
+            Some(grant) => grant.tenant == node.tenant && grant.node == node.node,
+            None => commit.attempt > record.last_attempt,
+        });
+        may_count.then_some(&job.key.tenant)
     }
 
     /// Jobs and grants that this reign has looked at so far to decide who is served with what: its work, by no clock.

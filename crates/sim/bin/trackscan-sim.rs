@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use scheduler::journal::Replay;
-use sim::{Origin, Record, Report, Tally, run};
+use sim::{Origin, Record, Report, Tally, fault_kinds, run};
 
 /// A virtual cluster around both cores, with faults, judged at every step.
 #[derive(Parser)]
@@ -248,6 +248,10 @@ impl Slice {
     fn print(&self, sum: &Sum, seconds: f64) {
         let rate = sum.seeds as f64 / seconds.max(0.001);
         println!("{} seconds {seconds:.1} seeds/s {rate:.1}", self.line(sum));
+        for kind in fault_kinds() {
+            let times = sum.tally.struck.get(kind).copied().unwrap_or_default();
+            println!("  {kind:<24} {times:>9}");
+        }
     }
 
     fn line(&self, sum: &Sum) -> String {

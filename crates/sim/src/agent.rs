@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use agent_core::{
-    Action, Actions, BeatCall, CallError, Config, Core, DeviceNo, Event, Found, GrantKey, PartNo,
-    PullCall, Token,
+    Action, Actions, BeatCall, CallError, Config, Core, Event, Found, GrantKey, PartNo, PullCall,
+    Token,
 };
-use scheduler::{Answer, Caller, Request};
+use scheduler::{Answer, Request};
 use types::{
-    Code, DeviceKind, Digest, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, UnixMillis,
+    Code, DeviceKind, Digest, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, TenantId,
+    UnixMillis,
 };
 
 use crate::agenda::{Happening, Message, Timer, Who};
@@ -33,6 +34,8 @@ const PUT_DEADLINE: Millis = Millis(10_000);
 #[derive(Debug)]
 pub(crate) struct Agent {
     pub(crate) node: NodeId,
+    /// Whose node it is: the fleet's, or a tenant's own.
+    pub(crate) tenant: TenantId,
     pub(crate) stages: Vec<Stage>,
     /// What each of its devices is.
     pub(crate) kind: DeviceKind,
@@ -89,6 +92,7 @@ impl Agent {
     pub(crate) fn new(node: NodeId, stages: Vec<Stage>, clock: Clock, bench: Vec<Bench>) -> Self {
         Self {
             node,
+            tenant: TenantId::default(),
             stages,
             kind: DeviceKind::Cpu,
             memory_bytes: 1 << 30,
@@ -331,7 +335,7 @@ impl World {
         let no = self.wait_for(who, wait, CALL_DEADLINE);
         let message = Message::Call {
             no,
-            caller: Caller::default(),
+            caller: self.agents[who].caller(),
             request: Box::new(request),
         };
         self.send(Who::Agent(who), to, message);
@@ -465,9 +469,5 @@ impl World {
             Wait::Put(_) => return,
         };
         self.tell_agent(who, event);
-    }
-
-    pub(crate) fn devices(&self, who: usize) -> impl Iterator<Item = DeviceNo> + use<> {
-        (0..u32::try_from(self.agents[who].bench.len()).unwrap_or(0)).map(DeviceNo)
     }
 }

@@ -86,13 +86,13 @@ impl World {
                 self.judge_acknowledged(job, parts);
             }
             (Claim::Cancel(job), Ok(_)) => {
-                let state = self.oracle.jobs.get(job).map(|record| &record.state);
+                let state = self.record_of(job).map(|record| &record.state);
                 let cancelled = matches!(state, Some(JobState::Cancelled(_)));
                 let what = format!("job {job} is said to be cancelled and is {state:?}");
                 self.hold(cancelled, "H4", || what);
             }
             (Claim::Submit(job), Ok(_)) => {
-                let there = self.oracle.jobs.contains_key(job);
+                let there = self.record_of(job).is_some();
                 self.hold(there, "H4", || {
                     format!("job {job} is said to be accepted and has no record")
                 });

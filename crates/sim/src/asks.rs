@@ -3,7 +3,7 @@
 use agent_core::{BeatCall, DeviceNo, PullCall};
 use scheduler::record::{PartKind, VerdictCounts};
 use scheduler::{
-    AgentInfo, Beat, Canary, CanaryVerdict, Cause, Commit, Held, PartClaim, Pull, Released,
+    AgentInfo, Beat, Caller, Canary, CanaryVerdict, Cause, Commit, Held, PartClaim, Pull, Released,
     Request, WorkerDeath,
 };
 use types::{Device, Ledger, Session, ShardId, Stage, StageUse};
@@ -15,6 +15,16 @@ use crate::truth::{self, GENERATION, Row};
 
 /// Device time that a track is said to have cost: what the core takes one to cost before it knows.
 pub(crate) const TRACK_US: u64 = 1_000_000;
+
+impl Agent {
+    /// For whom it speaks.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            tenant: self.tenant.clone(),
+            ..Caller::default()
+        }
+    }
+}
 
 pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
     let devices = (0..).zip(&agent.bench).map(|(index, _)| Device {

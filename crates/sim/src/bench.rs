@@ -65,6 +65,10 @@ impl Bench {
 }
 
 impl World {
+    pub(crate) fn devices(&self, who: usize) -> impl Iterator<Item = DeviceNo> + use<> {
+        (0..u32::try_from(self.agents[who].bench.len()).unwrap_or(0)).map(DeviceNo)
+    }
+
     fn bench(&mut self, who: usize, device: DeviceNo) -> &mut Bench {
         let at = device.0 as usize;
         &mut self.agents[who].bench[at]
@@ -244,7 +248,8 @@ impl World {
         }
         self.empty(who, device);
         self.bench(who, device).stop();
-        self.tally.faults += 1;
+        // One that was killed is counted by whoever killed it.
+        self.tally.faults += u64::from(death != Death::Killed);
         self.tell_agent(who, Event::WorkerDied { device, death });
     }
 

@@ -6,6 +6,7 @@ use scheduler::{JobKey, Reading, RecordKey, Request, StoredEntry, WriteId};
 use types::Millis;
 
 use crate::shelf::StoreAsk;
+use crate::struck;
 use crate::world::World;
 
 /// After one in so many answers to writes a leader is held against the store. After answers to reads, which alone can bring back
@@ -43,10 +44,9 @@ impl World {
     pub(crate) fn maybe_overtaken(&mut self, who: usize, ask: &StoreAsk) -> Millis {
         let odds = self.mix.store.overtaken;
         let job = self.open_job_read(ask);
-        let Some(job) = job.filter(|_| self.dice.happens(odds)) else {
+        let Some(job) = job.filter(|_| self.strikes(odds, struck::READ_OVERTAKEN)) else {
             return Millis(0);
         };
-        self.tally.faults += 1;
         self.change(who, &job);
         let (least, most) = OVERTAKEN_FOR;
         Millis(self.dice.between(least, most))

@@ -302,6 +302,9 @@ impl World {
         caller: Caller,
         request: Box<Request>,
     ) {
+        if self.is_outlived(&request) {
+            return;
+        }
         let one = &mut self.coordinators[who];
         one.last_call += 1;
         let call = CallId(one.last_call);

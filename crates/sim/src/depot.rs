@@ -11,6 +11,7 @@ use types::{Attempt, Code, Digest, Generation, Millis, NodeId, Ordinal, ShardId,
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
+use crate::struck;
 use crate::truth::{GENERATION, Row};
 use crate::world::World;
 
@@ -177,7 +178,8 @@ impl Depot {
         self.down_until <= now
     }
 
-    fn put(&mut self, object: &Rc<Object>, whole: bool, careless: bool) {
+    /// Puts an object where none stands; whether one that stood there was written over all the same.
+    fn put(&mut self, object: &Rc<Object>, whole: bool, careless: bool) -> bool {
         let path = object.path();
         let stands = self.part(&path).is_some();
         // The condition protects what stands there. Where it is ignored, what comes takes its place; what was read back
@@ -186,6 +188,7 @@ impl Depot {
         if !stands || takes {
             self.parts.insert(path, (object.clone(), whole));
         }
+        stands && takes
     }
 
     /// Puts a part that stands there whole, and is seen to.
@@ -323,15 +326,14 @@ impl World {
 
     fn put_object(&mut self, object: &Rc<Object>) -> bool {
         let (fate, _) = self.put_fate();
-        let careless = self.mix.storage.careless;
         match fate {
             Fate::Done => {
-                self.depot.put(object, true, careless);
+                self.put_whole(object, true);
                 self.maybe_lost(object);
             }
-            Fate::Flipped => self.depot.put(object, false, careless),
+            Fate::Flipped => self.put_whole(object, false),
             Fate::Unheard => {
-                self.depot.put(object, true, careless);
+                self.put_whole(object, true);
                 return false;
             }
             Fate::Late => {
@@ -341,6 +343,12 @@ impl World {
             Fate::Refused => return mutants::on(ShellMutant::RefusedIsStored),
         }
         self.depot.read_back(object) || mutants::on(ShellMutant::PartUnread)
+    }
+
+    fn put_whole(&mut self, object: &Rc<Object>, whole: bool) {
+        if self.depot.put(object, whole, self.mix.storage.careless) {
+            self.struck(struck::PUT_OVER);
+        }
     }
 
     /// Something that was said to have failed lands later, and nobody waits for it.
@@ -450,18 +458,19 @@ impl World {
         } else {
             Code::StorageUnavailable
         };
-        let fate = if full || !self.depot.is_open(self.now) || self.dice.happens(odds.refused) {
+        let closed = full || !self.depot.is_open(self.now);
+        self.tally.faults += u64::from(closed);
+        let fate = if closed || self.strikes(odds.refused, struck::PUT_REFUSED) {
             Fate::Refused
-        } else if self.dice.happens(odds.unheard) {
+        } else if self.strikes(odds.unheard, struck::PUT_UNHEARD) {
             Fate::Unheard
-        } else if self.dice.happens(odds.late) {
+        } else if self.strikes(odds.late, struck::PUT_LATE) {
             Fate::Late
-        } else if self.dice.happens(odds.flipped) {
+        } else if self.strikes(odds.flipped, struck::PUT_FLIPPED) {
             Fate::Flipped
         } else {
-            return (Fate::Done, code);
+            Fate::Done
         };
-        self.tally.faults += 1;
         (fate, code)
     }
 }

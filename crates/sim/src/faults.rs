@@ -60,6 +60,33 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::Restore,
 ];
 
+impl Kind {
+    /// Its name, for people.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::CrashAgent => "agent crashed",
+            Self::FreezeAgent => "agent frozen",
+            Self::CutAgent => "agent cut off",
+            Self::CrashCoordinator => "coordinator crashed",
+            Self::FreezeCoordinator => "coordinator frozen",
+            Self::CutFromStore => "cut from the store",
+            Self::CutFromStorage => "cut from storage",
+            Self::LeaderFlap => "leadership lost",
+            Self::Deposed => "leader deposed",
+            Self::StoreDown => "store down",
+            Self::StoreFull => "store full",
+            Self::StorageDown => "storage down",
+            Self::StorageFull => "storage full",
+            Self::Compaction => "revisions compacted",
+            Self::KilledWorker => "worker killed",
+            Self::SickDevice => "device sick",
+            Self::LostDevice => "device gone",
+            Self::LostDevices => "all devices gone",
+            Self::Restore => "store restored",
+        }
+    }
+}
+
 /// What ends with a fault.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Relief {
@@ -95,7 +122,7 @@ impl World {
         if let Some(kind) = self.dice.one_of(&kinds) {
             self.log.line(self.now, format_args!("fault {kind:?}"));
             if self.strike(kind) {
-                self.tally.faults += 1;
+                self.struck(kind.name());
             }
             self.back_up();
         }
@@ -112,7 +139,7 @@ impl World {
         Millis(self.dice.between(10, most))
     }
 
-    /// Whether it hit anything that was not so already.
+    /// Whether it hit anybody who is up, and anything that was not so already.
     fn strike(&mut self, kind: Kind) -> bool {
         let until = self.now + self.span();
         let agent = self.dice.index(self.agents.len());
@@ -125,10 +152,7 @@ impl World {
                 up
             }
             Kind::FreezeAgent => self.freeze(Who::Agent(agent), until),
-            Kind::CutAgent => {
-                self.cut_agent(agent, until);
-                true
-            }
+            Kind::CutAgent => self.cut_agent(agent, until),
             Kind::CrashCoordinator => {
                 let back_in = self.span();
                 let up = self.coordinators[coordinator].up;
@@ -197,8 +221,7 @@ impl World {
         };
         self.mix.stubborn = true;
         let until = self.now + Millis(self.dice.between(10_000, 60_000));
-        self.links.cut(Who::Coordinator(who), Who::Store, until);
-        true
+        self.cut_way(Who::Coordinator(who), Who::Store, until)
     }
 
     /// A device of any node but the first, which keeps sound ones, so that there is a way to the end.
@@ -216,8 +239,7 @@ impl World {
             let device = DeviceNo(u32::try_from(device).unwrap_or(0));
             self.worker_dies(agent, device, Death::Killed);
         }
-        // The death of a worker counts by itself.
-        false
+        may
     }
 
     fn freeze(&mut self, who: Who, until: Millis) -> bool {
@@ -296,26 +318,40 @@ impl World {
         until.filter(|until| *until > self.now)
     }
 
-    /// Cuts a link in one direction or both.
+    /// Cuts a link in one direction or both. Whether anything of two that are up passed it before and does not now.
     fn cut(&mut self, from: Who, to: Who, until: Millis) -> bool {
         let how = self.dice.below(3);
-        if how != 0 {
-            self.links.cut(from, to, until);
-        }
-        if how != 1 {
-            self.links.cut(to, from, until);
-        }
-        true
+        let there = how != 0 && self.cut_way(from, to, until);
+        let back = how != 1 && self.cut_way(to, from, until);
+        there || back
     }
 
-    /// Cuts an agent from one coordinator or all.
-    fn cut_agent(&mut self, agent: usize, until: Millis) {
+    /// Cuts one direction of a link; whether it was open between two that are up.
+    fn cut_way(&mut self, from: Who, to: Who, until: Millis) -> bool {
+        let open = self.links.passes(from, to, self.now);
+        self.links.cut(from, to, until);
+        open && self.is_up(from) && self.is_up(to)
+    }
+
+    /// Cuts an agent from one coordinator or all; whether that cut any.
+    fn cut_agent(&mut self, agent: usize, until: Millis) -> bool {
         self.accuse_held(agent);
         let one = self.dice.index(self.coordinators.len() + 1);
+        let mut any = false;
         for coordinator in 0..self.coordinators.len() {
             if one == coordinator || one == self.coordinators.len() {
-                self.cut(Who::Agent(agent), Who::Coordinator(coordinator), until);
+                any |= self.cut(Who::Agent(agent), Who::Coordinator(coordinator), until);
             }
+        }
+        any
+    }
+
+    /// Whether a process runs; services always do, though they may not answer.
+    fn is_up(&self, who: Who) -> bool {
+        match who {
+            Who::Agent(at) => self.agents[at].up,
+            Who::Coordinator(at) => self.coordinators[at].up,
+            Who::Client | Who::Store | Who::Storage => true,
         }
     }
 

@@ -22,6 +22,7 @@ mod clock;
 mod coordinator;
 mod depot;
 mod dice;
+mod dropped;
 mod escalated;
 mod faults;
 mod held;
@@ -43,6 +44,7 @@ mod results;
 mod revoked;
 mod shares;
 mod shelf;
+mod struck;
 mod sweep;
 mod trail;
 mod truth;
@@ -55,6 +57,7 @@ pub use journal::replay_journal;
 pub use oracle::Violation;
 pub use record::{Record, RecordError};
 pub use report::{Report, Tally};
+pub use struck::fault_kinds;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

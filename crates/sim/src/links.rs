@@ -6,6 +6,7 @@ use types::Millis;
 
 use crate::agenda::{Happening, Message, Who};
 use crate::before;
+use crate::struck;
 use crate::world::World;
 
 /// Which directions are cut, and until when.
@@ -35,8 +36,7 @@ impl World {
     pub(crate) fn latency(&mut self) -> Millis {
         let links = &self.mix.links;
         let (delay, delay_max, latency_max) = (links.delay, links.delay_max, links.latency_max);
-        let most = if self.dice.happens(delay) {
-            self.tally.faults += 1;
+        let most = if self.strikes(delay, struck::MESSAGE_DELAYED) {
             delay_max
         } else {
             latency_max
@@ -53,12 +53,10 @@ impl World {
             return;
         }
         let (lose, double) = (self.mix.links.lose, self.mix.links.double);
-        if self.dice.happens(lose) {
-            self.tally.faults += 1;
+        if self.strikes(lose, struck::MESSAGE_LOST) {
             return;
         }
-        if self.dice.happens(double) {
-            self.tally.faults += 1;
+        if self.strikes(double, struck::MESSAGE_DOUBLED) {
             self.echo(from, to, message.clone());
         }
         self.arrive(from, to, message);

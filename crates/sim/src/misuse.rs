@@ -11,7 +11,12 @@ use crate::agenda::{Message, Who};
 use crate::asks;
 use crate::depot::{DepotAsk, Object};
 use crate::mutants::{self, ShellMutant};
+use crate::struck;
+use crate::truth::tenant;
 use crate::world::World;
+
+/// Chance in ten thousand that it says so as a node of another tenant.
+const SPEAKS_FOR_ANOTHER: u32 = 3_000;
 
 impl World {
     /// A part counts: where its node does not know so, it makes the rows again under another name, and commits those too.
@@ -32,14 +37,18 @@ impl World {
         let Some(mut again) = self.agents[who].parts.get(&part).cloned() else {
             return;
         };
-        self.tally.faults += 1;
+        self.struck(struck::MADE_AGAIN);
         let objects = again.objects.iter().map(|object| renamed(object));
         again.objects = objects.collect();
         for object in &again.objects {
             self.depot.put_aside(object);
         }
         let commit = asks::commit(&self.agents[who], &again, session);
-        self.say(who, Request::Commit(commit));
+        let mut caller = self.agents[who].caller();
+        if self.dice.happens(SPEAKS_FOR_ANOTHER) {
+            caller.tenant = tenant(self.dice.index(2));
+        }
+        self.say(who, caller, Request::Commit(commit));
     }
 
     /// Removes what an answer calls superseded, where that bug is planted.
@@ -61,11 +70,11 @@ impl World {
         }
     }
 
-    fn say(&mut self, who: usize, request: Request) {
+    fn say(&mut self, who: usize, caller: Caller, request: Request) {
         self.calls += 1;
         let message = Message::Call {
             no: self.calls,
-            caller: Caller::default(),
+            caller,
             request: Box::new(request),
         };
         let to = Who::Coordinator(self.agents[who].guess());

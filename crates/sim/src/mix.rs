@@ -39,12 +39,16 @@ pub(crate) struct Mix {
     pub(crate) copied: bool,
     /// Tenants whose jobs come.
     pub(crate) tenants: usize,
+    /// Nodes that are a tenant's own, where there are two.
+    pub(crate) owned: u32,
     /// Live grants that one tenant may have; no bound where 0.
     pub(crate) grants_max: u32,
     /// Tracks without a row that one tenant may have in live grants; no bound where 0.
     pub(crate) tracks_max: u64,
     /// Jobs of one tenant that are given work at once; no bound where 0.
     pub(crate) jobs_max: u32,
+    /// Jobs that are kept, closed ones included; as many as ever where 0.
+    pub(crate) jobs_kept: usize,
     /// Work that one answer to a pull aims at.
     pub(crate) grant_work: Millis,
     /// Mean time between two looks of a coordinator for orphans; none where 0.
@@ -151,9 +155,11 @@ impl Mix {
             away: 0,
             copied: false,
             tenants: 1,
+            owned: 0,
             grants_max: 0,
             tracks_max: 0,
             jobs_max: 0,
+            jobs_kept: 0,
             grant_work: Config::default().grant_work,
             sweep_every: Millis(10_000),
             orphan_age: Millis(20_000),
@@ -220,8 +226,14 @@ impl Mix {
 
     /// The policy of the coordinators.
     pub(crate) fn policy(&self) -> Config {
+        let ever = Config::default().jobs_kept;
         Config {
             grant_work: self.grant_work,
+            jobs_kept: if self.jobs_kept > 0 {
+                self.jobs_kept
+            } else {
+                ever
+            },
             quota: Quota {
                 grants_max: (self.grants_max > 0).then_some(self.grants_max),
                 tracks_max: (self.tracks_max > 0).then_some(self.tracks_max),
@@ -259,9 +271,11 @@ impl Mix {
             away: odds(dice, 4_000),
             copied: dice.happens(1_000),
             tenants: 1 + usize::from(dice.happens(4_000)),
+            owned: odds(dice, 6_000),
             grants_max: u32::try_from(maybe(dice, 2_000, 6)).unwrap_or(0),
             tracks_max: maybe(dice, 2_000, 20),
             jobs_max: u32::try_from(maybe(dice, 2_000, 2)).unwrap_or(0),
+            jobs_kept: usize::try_from(maybe(dice, 4_000, 3)).unwrap_or(0),
             grant_work: Millis(dice.between(1_000, 120_000)),
             sweep_every: Millis(maybe(dice, 6_000, 20) * 500),
             orphan_age: Millis(dice.between(1_000, 20_000)),

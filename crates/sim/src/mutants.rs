@@ -91,26 +91,32 @@ mod planted {
         }
     }
 
-    /// The rules of the protocol that a model of it showed to be needed, each with the bug that switches it off: by the id of the
+    /// The rules of the protocol that a model of it showed to be needed, each with the bugs that switch it off: by the id of the
     /// rule, as in docs/reference/simulation.md.
     #[must_use]
-    pub fn of_protocol() -> Vec<(&'static str, Planted)> {
+    pub fn of_protocol() -> Vec<(&'static str, Vec<Planted>)> {
         use scheduler::mutants::Mutant::{
             EscalationKeyDeleted, IntentAlone, ManifestUnasked, NotLiveIsOrphan, PartsCapped,
             RestoreTakesRevoked, RestoreUnmatched, RevokedGrantKept, YieldExtends,
         };
+        let core = |mutant| vec![Planted::Scheduler(mutant)];
+        let shell = |mutants: &[ShellMutant]| mutants.iter().copied().map(Planted::Shell).collect();
         vec![
-            ("H1", Planted::Scheduler(RevokedGrantKept)),
-            ("H2", Planted::Scheduler(IntentAlone)),
-            ("H3", Planted::Scheduler(EscalationKeyDeleted)),
-            ("H4", Planted::Scheduler(NotLiveIsOrphan)),
-            ("H5", Planted::Scheduler(ManifestUnasked)),
-            ("H6", Planted::Shell(ShellMutant::PathsKept)),
-            ("H7", Planted::Scheduler(RestoreTakesRevoked)),
-            ("H8", Planted::Scheduler(RestoreUnmatched)),
-            ("H9", Planted::Scheduler(PartsCapped)),
-            ("A1", Planted::Scheduler(YieldExtends)),
-            ("A2", Planted::Shell(ShellMutant::SupersededDeleted)),
+            ("H1", core(RevokedGrantKept)),
+            ("H2", core(IntentAlone)),
+            ("H3", core(EscalationKeyDeleted)),
+            ("H4", core(NotLiveIsOrphan)),
+            ("H5", core(ManifestUnasked)),
+            // Old paths of parts, and of manifests.
+            (
+                "H6",
+                shell(&[ShellMutant::PathsKept, ShellMutant::ManifestPathKept]),
+            ),
+            ("H7", core(RestoreTakesRevoked)),
+            ("H8", core(RestoreUnmatched)),
+            ("H9", core(PartsCapped)),
+            ("A1", core(YieldExtends)),
+            ("A2", shell(&[ShellMutant::SupersededDeleted])),
         ]
     }
 

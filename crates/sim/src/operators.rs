@@ -145,7 +145,7 @@ impl World {
     }
 
     fn insist(&mut self, wait: Wait) {
-        if wait.insists {
+        if wait.insists && !self.is_outlived(&wait.request) {
             let request = self.as_of_now(wait.request);
             self.request(&wait.tenant, request, true);
         }

@@ -1,7 +1,7 @@
 //! The judge: looks at every change that lands in the store, at every answer that leaves a coordinator and at every commit
 //! that leaves an agent, and knows by itself what was promised. It keeps its own books and believes neither core's. Where an
 //! invariant has a predicate, that is what judges. Beside it stand `answers`, `results`, `revoked`, `sweep`, `shares`,
-//! `renewed`, `cache` and `restore`, each with one kind of evidence.
+//! `renewed`, `dropped`, `cache` and `restore`, each with one kind of evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -30,6 +30,8 @@ pub struct Violation {
 #[derive(Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) jobs: BTreeMap<JobKey, JobRecord>,
+    /// What records of jobs said last that have gone.
+    pub(crate) dropped: BTreeMap<JobKey, JobRecord>,
     pub(crate) shards: BTreeMap<(JobKey, ShardId), ShardRecord>,
     pub(crate) nodes: BTreeMap<NodeKey, NodeRecord>,
     pub(crate) revocations: BTreeMap<RevocationKey, RevocationRecord>,
@@ -126,7 +128,7 @@ impl World {
 
     fn judge_job(&mut self, job: JobKey, op: &Op) {
         let Op::Put { value, .. } = op else {
-            return self.violated("P1", format!("the record of job {job} is removed"));
+            return self.judge_dropped(job);
         };
         let after: JobRecord = match decode(value) {
             Ok(record) => record,
@@ -310,7 +312,7 @@ impl World {
 
     /// Jobs by the judge's books.
     pub(crate) fn is_closed(&self, job: &JobKey) -> bool {
-        let record = self.oracle.jobs.get(job);
+        let record = self.record_of(job);
         record.is_some_and(|record| invariants::job_has_ended(record).is_ok())
     }
 }

@@ -1,5 +1,7 @@
 //! What a run, and many runs, came to.
 
+use std::collections::BTreeMap;
+
 use scheduler::invariants::{self, traces_agree};
 
 use crate::oracle::Violation;
@@ -13,6 +15,9 @@ pub struct Tally {
     pub transitions: u64,
     /// Faults: of processes, links, devices, and of single messages and requests.
     pub faults: u64,
+    /// Those of them that were drawn, by kind; see [`crate::fault_kinds`]. What tracks and devices do to workers is no fault of
+    /// a kind.
+    pub struck: BTreeMap<&'static str, u64>,
     /// Transactions that landed.
     pub writes: u64,
     /// Grants given.
@@ -27,6 +32,8 @@ pub struct Tally {
     pub revocations: u64,
     /// Parts that revocations dropped.
     pub dropped: u64,
+    /// Records of closed jobs that were dropped.
+    pub trimmed: u64,
     /// Objects that nothing named and that were removed.
     pub collected: u64,
     /// Restores that raised the generation.
@@ -45,6 +52,9 @@ impl Tally {
         self.events += other.events;
         self.transitions += other.transitions;
         self.faults += other.faults;
+        for (kind, times) in &other.struck {
+            *self.struck.entry(kind).or_default() += times;
+        }
         self.writes += other.writes;
         self.grants += other.grants;
         self.commits += other.commits;
@@ -52,6 +62,7 @@ impl Tally {
         self.cancelled += other.cancelled;
         self.revocations += other.revocations;
         self.dropped += other.dropped;
+        self.trimmed += other.trimmed;
         self.collected += other.collected;
         self.restores += other.restores;
         self.spans += other.spans;

@@ -227,7 +227,7 @@ impl World {
 
     /// Published and cancelled jobs are what they were; each part taken is there, sound, and of its shard.
     fn judge_rebuilt(&mut self, before: &Oracle) {
-        for (job, was) in &before.jobs {
+        for (job, was) in before.jobs.iter().chain(&before.dropped) {
             let is = self.oracle.jobs.get(job).map(|record| record.state.clone());
             let holds = match &was.state {
                 JobState::Published(name) => {

@@ -53,7 +53,7 @@ impl World {
         let twice = tracks.filter_map(|o| rows.insert(o, part.sha256)).count();
         let done = rows.len() as u64;
         self.hold(twice == 0, "P1", || format!("{name} doubles {twice} rows"));
-        let record = self.oracle.jobs.get(job);
+        let record = self.record_of(job);
         let all = record.map_or(0, |record| u64::from(record.spec.plan.rows));
         if done + 2 >= all {
             self.maybe_too_late(job);
@@ -72,7 +72,7 @@ impl World {
     /// A manifest reaches storage.
     pub(crate) fn judge_manifest(&mut self, plan: &ManifestPlan) {
         let job = &plan.job;
-        let state = self.oracle.jobs.get(job).map(|record| &record.state);
+        let state = self.record_of(job).map(|record| &record.state);
         // An old leader's stands in paths that nobody reads.
         let old = plan.generation != self.generation;
         let publishes = old || matches!(state, Some(JobState::Publishing | JobState::Published(_)));
@@ -82,7 +82,7 @@ impl World {
 
     /// A manifest was put: where its job has a result, that is the one that it had.
     pub(crate) fn judge_result_stands(&mut self, job: &JobKey) {
-        let state = self.oracle.jobs.get(job).map(|record| &record.state);
+        let state = self.record_of(job).map(|record| &record.state);
         let Some(JobState::Published(name)) = state else {
             return;
         };

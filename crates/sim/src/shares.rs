@@ -90,10 +90,12 @@ impl World {
         });
     }
 
-    /// No tenant holds more than its quotas, beside what answers under way to other nodes carry.
+    /// No tenant holds more than its quotas. What a revocation frees within a live grant comes on top: no more than every
+    /// node was once given.
     pub(crate) fn judge_quotas(&mut self) {
-        let nodes = self.agents.len() as u64;
-        let grants_most = u64::from(self.mix.grants_max) * nodes;
+        let revoked = !self.oracle.revocations.is_empty();
+        let freed = if revoked { self.agents.len() as u64 } else { 1 };
+        let grants_most = u64::from(self.mix.grants_max);
         // Of a job with a budget a node is given a whole shard, where its tenant holds nothing.
         let wholes = self.truths.iter();
         let wholes = wholes.filter(|truth| truth.spec.policy.max_escalation.is_some());
@@ -102,7 +104,7 @@ impl World {
             .max();
         let tracks_most = match self.mix.tracks_max {
             0 => 0,
-            most => most.max(whole.unwrap_or(0)) * nodes,
+            most => most.max(whole.unwrap_or(0)) * freed,
         };
         if grants_most + tracks_most == 0 {
             return;

@@ -12,6 +12,7 @@ use types::{Code, Epoch, Generation, Millis};
 
 use crate::agenda::{Happening, Who};
 use crate::mutants::{self, ShellMutant};
+use crate::struck;
 use crate::trail::Trail;
 use crate::world::World;
 
@@ -195,14 +196,14 @@ impl World {
         down: bool,
     ) -> Option<StoreBack> {
         let (unread, torn) = (self.mix.store.unread, self.mix.store.torn);
-        if down || self.dice.happens(unread) {
-            self.tally.faults += 1;
+        self.tally.faults += u64::from(down);
+        if down || self.strikes(unread, struck::READ_UNANSWERED) {
             let cause = String::from("no answer");
             return Some(StoreBack::Read(id, ReadOutcome::Unavailable { cause }));
         }
         if let Reading::Keys(keys) = &reading
             && keys.len() > 1
-            && self.dice.happens(torn)
+            && self.strikes(torn, struck::READ_TORN)
         {
             // Keys are read one after the other: the world goes on between two of them.
             let (now, later) = keys.split_at(keys.len() / 2);
@@ -261,19 +262,18 @@ impl World {
 
     fn fate(&mut self, refuses: bool) -> Fate {
         let odds = self.mix.store.clone();
-        let fate = if refuses || self.dice.happens(odds.refused) {
+        self.tally.faults += u64::from(refuses);
+        if refuses || self.strikes(odds.refused, struck::WRITE_REFUSED) {
             Fate::NotApplied
-        } else if self.dice.happens(odds.unheard) {
+        } else if self.strikes(odds.unheard, struck::WRITE_UNHEARD) {
             Fate::Unheard
-        } else if self.dice.happens(odds.lost) {
+        } else if self.strikes(odds.lost, struck::WRITE_LOST) {
             Fate::Lost
-        } else if self.dice.happens(odds.late) {
+        } else if self.strikes(odds.late, struck::WRITE_LATE) {
             Fate::Late
         } else {
-            return Fate::Done;
-        };
-        self.tally.faults += 1;
-        fate
+            Fate::Done
+        }
     }
 
     /// Executes a transaction and shows it to the oracle where it was applied.

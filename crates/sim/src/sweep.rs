@@ -86,7 +86,7 @@ impl World {
     fn counting(&self, path: &PartPath) -> &[Part] {
         // Records of a new generation name copies at paths of its own.
         let old = path.generation != path_generation(self.generation);
-        let job = self.oracle.jobs.get(&path.job).filter(|_| !old);
+        let job = self.record_of(&path.job).filter(|_| !old);
         match job.map(|record| &record.state) {
             Some(JobState::Running | JobState::Paused | JobState::Publishing) => {
                 let shard = (path.job.clone(), path.shard);
@@ -98,7 +98,7 @@ impl World {
     }
 
     fn is_in_result(&self, path: &PartPath) -> bool {
-        let state = self.oracle.jobs.get(&path.job).map(|record| &record.state);
+        let state = self.record_of(&path.job).map(|record| &record.state);
         let Some(JobState::Published(name)) = state else {
             return false;
         };

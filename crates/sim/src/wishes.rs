@@ -130,6 +130,9 @@ impl World {
             return;
         }
         self.operators.revocations += 1;
+        let mut agents = self.agents.iter();
+        let own = agents.find(|one| one.node == node);
+        let tenant = own.map_or_else(TenantId::default, |one| one.tenant.clone());
         let request = Request::Revoke(Revoke {
             revocation: revocation(self.operators.revocations),
             node,
@@ -138,7 +141,7 @@ impl World {
             to,
             reason: String::from("its numbers are doubted"),
         });
-        self.request(&TenantId::default(), request, true);
+        self.request(&tenant, request, true);
     }
 
     /// Somebody cancels a job, or revokes what a node made, just as its last rows come in.
@@ -161,9 +164,9 @@ impl World {
     }
 
     pub(crate) fn set_duty(&mut self, agent: usize, duty: Duty) {
-        let node = self.agents[agent].node.clone();
-        let request = Request::SetDuty { node, duty };
-        self.request(&TenantId::default(), request, false);
+        let (node, tenant) = (&self.agents[agent].node, &self.agents[agent].tenant);
+        let (node, tenant) = (node.clone(), tenant.clone());
+        self.request(&tenant, Request::SetDuty { node, duty }, false);
     }
 
     /// Somebody reads what was published, and now and then submits its failed rows again.
@@ -171,7 +174,7 @@ impl World {
         let own = self.truths.iter().take(self.mix.jobs);
         let new = own.filter(|truth| !self.operators.seen.contains(&truth.key));
         let published = |truth: &&JobTruth| {
-            let state = self.oracle.jobs.get(&truth.key).map(|record| &record.state);
+            let state = self.record_of(&truth.key).map(|record| &record.state);
             matches!(state, Some(JobState::Published(_)))
         };
         let new: Vec<JobTruth> = new.filter(published).cloned().collect();
@@ -188,7 +191,7 @@ impl World {
 
     /// Tracks of a published job whose row is that they could not be scanned.
     fn failed(&self, truth: &JobTruth) -> Vec<Ordinal> {
-        let state = self.oracle.jobs.get(&truth.key).map(|record| &record.state);
+        let state = self.record_of(&truth.key).map(|record| &record.state);
         let Some(JobState::Published(name)) = state else {
             return Vec::new();
         };

@@ -17,7 +17,7 @@ use crate::operators::Operators;
 use crate::oracle::Oracle;
 use crate::report::Tally;
 use crate::shelf::Shelf;
-use crate::truth::{GENERATION, JobTruth, MEMORY_MOST};
+use crate::truth::{GENERATION, JobTruth, MEMORY_MOST, tenant};
 
 /// The world of one run.
 pub(crate) struct World {
@@ -306,5 +306,8 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
         agent.memory_bytes = dice.between(1, 8) * (MEMORY_MOST / 8);
     }
     agent.older = at > 0 && dice.happens(mix.older);
+    if at > 0 && mix.tenants > 1 && dice.happens(mix.owned) {
+        agent.tenant = tenant(1);
+    }
     agent
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sim::{Origin, Record, Report, Tally, replay_journal, run, run_with_journals};
+use sim::{Origin, Record, Report, Tally, fault_kinds, replay_journal, run, run_with_journals};
 
 /// Seeds in one run of the tests: about half a minute of two cores. `SEEDS=N` runs more.
 fn seeds() -> u64 {
@@ -55,6 +55,23 @@ fn no_seed_of_the_full_mix_breaks_a_promise_and_each_runs_alike_twice() {
         "{all:?}"
     );
     assert!(all.reigns > 3 * seeds() / 2, "{all:?}");
+    assert!(all.trimmed > seeds() / 20, "{all:?}");
+}
+
+/// Seeds of the mix within which every kind of fault is to strike: the rarest has needed a tenth of them.
+const SEEDS_OF_KINDS: u64 = 500;
+
+#[test]
+fn every_kind_of_fault_strikes_within_the_first_seeds() {
+    let mut all = Tally::default();
+    for seed in 0..SEEDS_OF_KINDS.min(seeds()) {
+        all.add(&run(&Origin::Seed(seed), false).tally);
+    }
+    let mut kinds = fault_kinds();
+    kinds.sort_unstable();
+    let struck: Vec<_> = all.struck.keys().copied().collect();
+    assert_eq!(struck, kinds);
+    assert!(all.struck.values().sum::<u64>() <= all.faults);
 }
 
 #[test]

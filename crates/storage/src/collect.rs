@@ -28,7 +28,7 @@ impl Storage {
         generation: Generation,
         job: &JobId,
     ) -> BoxStream<'static, Result<PartObject, StorageError>> {
-        let prefix = format!("{tenant}/{generation}/{job}");
+        let prefix = paths::job_folder(tenant, generation, job);
         let under = object_store::path::Path::from(prefix.as_str());
         let (tenant, job) = (tenant.clone(), job.clone());
         let named = move |listed: Result<object_store::ObjectMeta, object_store::Error>| {

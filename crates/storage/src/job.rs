@@ -42,7 +42,7 @@ pub struct Revoked {
     pub node: NodeId,
     /// The device on it; none for all.
     pub device: Option<String>,
-    /// Begin of the span by the node's clock.
+    /// Begin of the span by the coordinator's clock, as nodes know it.
     pub from: UnixMillis,
     /// End of the span, itself included.
     pub to: UnixMillis,
@@ -138,6 +138,33 @@ impl Storage {
             Err(StorageError::NotFound { .. }) => Ok(None),
             Err(other) => Err(other),
         }
+    }
+
+    /// Whether a job has closed, by what is written before its record says so and stays when that is gone: the mark that it was
+    /// cancelled, or a manifest.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn has_closed(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        job: &JobId,
+    ) -> Result<bool, StorageError> {
+        if self
+            .exists(&paths::cancelled(tenant, generation, job))
+            .await?
+        {
+            return Ok(true);
+        }
+        let folder = object_store::path::Path::from(paths::job_folder(tenant, generation, job));
+        let listed = self.object_store().list_with_delimiter(Some(&folder)).await;
+        let listed =
+            listed.map_err(|error| StorageError::from_store("list", folder.as_ref(), error))?;
+        let is_manifest = |object: &object_store::ObjectMeta| {
+            object.location.filename().is_some_and(paths::is_manifest)
+        };
+        Ok(listed.objects.iter().any(is_manifest))
     }
 
     /// Says what is revoked, at a path of its own for these bytes.

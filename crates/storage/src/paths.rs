@@ -107,6 +107,11 @@ pub fn bundle_file(tenant: &TenantId, bundle: Digest, sha256: Digest) -> ObjectP
     path(format!("{tenant}/bundles/{bundle}/{sha256}"))
 }
 
+/// The folder of what a job has in one generation.
+pub(crate) fn job_folder(tenant: &TenantId, generation: Generation, job: &JobId) -> String {
+    format!("{tenant}/{generation}/{job}")
+}
+
 /// A job's specification.
 pub fn spec(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPath {
     path(format!("{tenant}/{generation}/{job}/spec.json"))
@@ -140,6 +145,11 @@ pub fn manifest(
     path(format!(
         "{tenant}/{generation}/{job}/manifest-{version}-{sha256}.json"
     ))
+}
+
+/// Whether an object's name is that of a manifest.
+pub(crate) fn is_manifest(name: &str) -> bool {
+    name.starts_with("manifest-") && name.ends_with(".json")
 }
 
 /// A part, named by its place and content.

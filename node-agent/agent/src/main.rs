@@ -21,7 +21,9 @@ fn main() -> ExitCode {
 fn run(loaded: &Loaded<Raw>) -> Result<(), Problem> {
     let settings = Settings::check(loaded)?;
     let threads = process::threads(settings.log_format, &settings.log)?;
-    let _held_until_the_end = lock(&settings.node.data)?;
+    let folder = &settings.node.data;
+    let locked = process::once_freed(async || lock(folder));
+    let _held_until_the_end = threads.block_on(locked)?;
     let devices = settings
         .device
         .pick(agent::devices(&settings.node.worker)?)?;

@@ -144,9 +144,7 @@ impl Node {
         let shelf = Shelf::open(&settings.data.join("parts")).map_err(internal)?;
         let mut sources = Sources::default();
         for (name, folder) in &settings.sources {
-            sources
-                .add(name.clone(), folder)
-                .map_err(|error| Problem::new(error.code(), error.to_string()))?;
+            sources.configure(name.clone(), folder);
         }
         let count = u32::try_from(devices.len())
             .map_err(|_| Problem::new(Code::Internal, "count devices"))?;

@@ -165,7 +165,14 @@ impl Shelf {
     }
 
     fn read(file: PathBuf) -> Option<Saved> {
-        match read_part(&file) {
+        let bytes = match fs::read(&file) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "a part that cannot be read stays for the next start");
+                return None;
+            }
+        };
+        match whole(&file, bytes) {
             Ok(saved) => Some(saved),
             Err(cause) => {
                 tracing::warn!(file = %file.display(), cause, "removing what is no whole part");
@@ -176,8 +183,8 @@ impl Shelf {
     }
 }
 
-fn read_part(file: &Path) -> Result<Saved, String> {
-    let bytes = Bytes::from(fs::read(file).map_err(|error| error.to_string())?);
+/// The part that a file's bytes are.
+fn whole(file: &Path, bytes: Bytes) -> Result<Saved, String> {
     let sha256 = Digest::of(&bytes);
     let name = file
         .file_name()

@@ -190,7 +190,8 @@ async fn specified(
     left_over(app, caller, job, |spec| asked.made(app, caller, spec)).await
 }
 
-/// The specification that storage has under this job's name, where it is of the same request.
+/// The specification that storage has under this job's name, where it is of the same request. A job that has closed and whose
+/// record is gone does not begin again: its attempts would count from one, over objects that its result names.
 pub(super) async fn left_over(
     app: &App,
     caller: &Caller,
@@ -202,7 +203,10 @@ pub(super) async fn left_over(
         .get_spec(&caller.tenant, app.shelf.generation(), job)
         .await;
     match found {
-        Ok(spec) if is_same(&spec) => Ok(Some(spec)),
+        Ok(spec) if is_same(&spec) => {
+            check_not_gone(app, caller, job).await?;
+            Ok(Some(spec))
+        }
         Ok(_) => {
             let message =
                 format!("submit job `{job}`: its `request_id` was used with other content");
@@ -211,6 +215,19 @@ pub(super) async fn left_over(
         Err(StorageError::NotFound { .. }) => Ok(None),
         Err(error) => Err(storage_problem(&format!("submit job `{job}`"), &error)),
     }
+}
+
+async fn check_not_gone(app: &App, caller: &Caller, job: &JobId) -> Result<(), Problem> {
+    let (tenant, generation) = (&caller.tenant, app.shelf.generation());
+    let closed = app.storage.has_closed(tenant, generation, job).await;
+    let closed = closed.map_err(|error| storage_problem(&format!("submit job `{job}`"), &error))?;
+    if !closed || app.find_job(tenant.clone(), job.to_string()).await.is_ok() {
+        return Ok(());
+    }
+    let said = format!(
+        "submit job `{job}`: a job of this `request_id` has ended, so long ago that its record is gone"
+    );
+    Err(Problem::new(Code::JobClosed, said))
 }
 
 /// The job's name: a digest of tenant and request id, so that it can be found again without a record.

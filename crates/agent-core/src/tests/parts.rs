@@ -74,6 +74,39 @@ fn an_unanswered_commit_is_sent_again_unchanged() {
 }
 
 #[test]
+fn a_part_that_is_refused_for_good_costs_and_what_else_is_made_of_its_grant_is_committed_first() {
+    for code in [Code::CommitInvalid, Code::InvalidRequest] {
+        let mut node = Node::at_work(3, 1);
+        node.end(0, TrackOutcome::Scored);
+        node.now = node.now + limits::FLUSH_EVERY;
+        assert_eq!(node.told(Event::Tick), [sing(0)]);
+        node.beat(order(Order::Continue));
+        assert_eq!(node.sung(0, true), [write(0, set(0, 1))]);
+        node.slot(0);
+        node.told(stored(0));
+        let refusal = refused(0, CallError::Refused(code));
+        assert_eq!(
+            node.told(refusal),
+            [Action::ForgetPart { part: PartNo(0) }],
+            "the track in hand goes on"
+        );
+        assert_eq!(node.end(1, TrackOutcome::Scored), [sing(1)]);
+        assert_eq!(node.sung(1, true), [write(1, set(1, 2))]);
+        node.told(stored(1));
+        let rest = [
+            Action::ForgetPart { part: PartNo(1) },
+            Action::Forget { grant: key(1) },
+        ];
+        assert_eq!(node.told(counted(1)), rest);
+        let back = Released {
+            key: key(1),
+            cause: Cause::Storage,
+        };
+        assert_eq!(node.beat_call().released, [back]);
+    }
+}
+
+#[test]
 fn superseded_means_forget() {
     let mut node = Node::at_work(1, 1);
     node.end(0, TrackOutcome::Scored);
@@ -213,4 +246,56 @@ fn parts_of_an_earlier_life_are_offered_once_a_beat_says_that_their_grant_lives(
     });
     assert_eq!(actions, [commit(0)]);
     assert_eq!(node.told(counted(0)), forgotten());
+}
+
+/// A node with a part that a good canary proved and that is being written, and one more track to run.
+fn with_a_proven_part() -> Node {
+    let mut node = Node::at_work(2, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.now = node.now + limits::FLUSH_EVERY;
+    assert_eq!(node.told(Event::Tick), [sing(0)]);
+    assert_eq!(node.sung(0, true), [write(0, set(0, 1))]);
+    node
+}
+
+/// What is proven counts, and then the grant goes back.
+fn check_goes_back_once_committed(mut node: Node, cause: Cause) {
+    assert_eq!(node.beat_call().released, []);
+    node.beat(order(Order::Continue));
+    assert_eq!(node.told(stored(0)), [commit(0)]);
+    assert_eq!(node.told(counted(0)), forgotten());
+    let back = Released { key: key(1), cause };
+    assert_eq!(node.beat_call().released, [back]);
+}
+
+#[test]
+fn what_is_proven_is_committed_before_a_grant_goes_back_for_its_last_device() {
+    let mut node = with_a_proven_part();
+    node.slot(0);
+    assert_eq!(node.end(1, TrackOutcome::Scored), [sing(1)]);
+    let out = Action::TakeOut {
+        device: DEVICE,
+        code: Code::CanaryFailed,
+    };
+    assert_eq!(node.sung(1, false), [out]);
+    check_goes_back_once_committed(node, Cause::DeviceOut);
+}
+
+#[test]
+fn what_is_proven_is_committed_before_a_grant_goes_back_for_its_bundle() {
+    let mut node = with_a_proven_part();
+    node.slot(0);
+    assert_eq!(node.end(1, TrackOutcome::Scored), [sing(1)]);
+    // Its rows wait for the canary of the next worker, which never comes.
+    assert_eq!(node.die(Death::Killed), []);
+    node.now = node.now + Millis(30_000);
+    let (device, bundle, why) = (DEVICE, BUNDLE, Unready::Never);
+    assert_eq!(node.told(Event::Tick), [Action::Load { device, bundle }]);
+    let unready = Event::BundleUnready {
+        device,
+        bundle,
+        why,
+    };
+    assert_eq!(node.told(unready), []);
+    check_goes_back_once_committed(node, Cause::Bundle);
 }

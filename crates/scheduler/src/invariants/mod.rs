@@ -17,18 +17,17 @@ pub use evidence::{
 pub use trail::{Change, What, changes, changes_are_audited};
 pub(crate) use trail::{Seen, says};
 
+use crate::JobKey;
 use crate::action::ManifestPlan;
 use crate::limits;
 use crate::record::{
     Care, Grant, Part, PartKind, RevocationRecord, ShardRecord, Standing, grants_apart, parts_apart,
 };
-use crate::routing::works_for;
-use crate::{JobKey, NodeKey};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
-use types::{Epoch, TrackSet};
+use types::{Epoch, TenantId, TrackSet};
 
 /// An invariant by its id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -154,12 +153,10 @@ pub fn shard_change_under(
 /// # Errors
 /// Names the grant whose node does not.
 pub fn grants_are_in_house(job: &JobKey, record: &ShardRecord) -> Result<(), Violation> {
+    // Not by the rule that the core goes by: whoever judges must not believe what it judges.
     let stranger = |grant: &&Grant| {
-        let node = NodeKey {
-            tenant: grant.tenant.clone(),
-            node: grant.node.clone(),
-        };
-        !works_for(&node, job)
+        let fleet = grant.tenant == TenantId::default();
+        !fleet && grant.tenant != job.tenant
     };
     let stranger = record.grants.iter().find(stranger);
     hold(stranger.is_none(), Invariant::I10, || {
@@ -271,7 +268,8 @@ pub fn parts_were_granted(
     Ok(())
 }
 
-/// I13: a grant that rejects its tracks names one track, convicted by the deaths that the record kept before.
+/// I13: a grant that rejects its tracks names one track, convicted by the deaths that the record kept before, where no
+/// other node could try it: which there were then, no record says.
 ///
 /// # Errors
 /// Names the grant that does not.
@@ -282,7 +280,7 @@ pub fn rejects_are_convicted(before: &ShardRecord, after: &ShardRecord) -> Resul
         .filter(|grant| grant.care == Care::Reject && before.grant(grant.attempt).is_none());
     for grant in rejects {
         let suspect = crate::suspects::of(&before.suspects, grant.range.first);
-        let convicted = suspect.is_some_and(|suspect| suspect.care() == Care::Reject);
+        let convicted = suspect.is_some_and(|suspect| suspect.care(&[]) == Care::Reject);
         hold(convicted && grant.range.len() == 1, Invariant::I13, || {
             format!(
                 "grant {} rejects {} unconvicted",

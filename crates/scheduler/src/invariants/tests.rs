@@ -1,6 +1,7 @@
 //! One record that breaks each rule.
 
 use super::*;
+use crate::NodeKey;
 use crate::record::{Closing, JobRecord, JobState, Lane, Made, ManifestName, Progress};
 use types::{
     ActorId, Attempt, CatalogName, Digest, Generation, JobId, JobSpec, Ledger, NodeId, Policy,

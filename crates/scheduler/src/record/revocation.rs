@@ -29,7 +29,7 @@ pub struct RevocationRecord {
     /// The device on its node, such as `cuda:0`; `None` for all of its devices.
     #[n(1)]
     pub device: Option<String>,
-    /// Begin of the span by the node's clock, which part records state too.
+    /// Begin of the span by the coordinator's clock, as nodes know it, by which part records are stated too.
     #[n(2)]
     pub from: UnixMillis,
     /// End of the span, itself included.

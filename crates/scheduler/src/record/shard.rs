@@ -166,10 +166,10 @@ pub struct Made {
     /// The device on its node, such as `cuda:0`.
     #[n(1)]
     pub device: String,
-    /// Begin by the node's clock; named spans of a revocation are by the same clock.
+    /// Begin by the coordinator's clock, as the node knows it; named spans of a revocation are by the same clock.
     #[n(2)]
     pub from: UnixMillis,
-    /// End by the node's clock.
+    /// End by the same clock.
     #[n(3)]
     pub to: UnixMillis,
 }

@@ -5,7 +5,7 @@ use crate::world::agent::{Agent, tracks};
 use proptest::prelude::*;
 use scheduler::record::{Lane, PartKind};
 use scheduler::{Answer, Cause, Config, JobKey, Order, Released, Request, invariants};
-use types::{JobId, Millis, Ordinal, UnixMillis};
+use types::{JobId, Millis, Ordinal, ShardId, UnixMillis};
 
 /// A world with small grants, and nodes that do ten tracks in a second.
 fn setting(nodes: usize) -> (World, Vec<Agent>) {
@@ -435,4 +435,40 @@ fn a_job_whose_shards_are_all_busy_hides_no_other() {
     world.settle();
     let answer = world.answers.remove(&call).unwrap().unwrap();
     assert_eq!(last.take_pull(&answer).grants[0].job, other);
+}
+
+#[test]
+fn nodes_that_pull_at_once_get_no_more_of_a_tenant_together_than_its_quota() {
+    let check = |grants_max: Option<u32>, tracks_max: Option<u64>, expected: (usize, u64)| {
+        let quota = scheduler::Quota {
+            grants_max,
+            tracks_max,
+            ..scheduler::Quota::default()
+        };
+        let mut world = World::with_config(Config {
+            quota,
+            ..Config::default()
+        });
+        let job = world.submit("j", 64, 4);
+        let mut agents: Vec<Agent> = (0..4)
+            .map(|n| Agent::joined(&mut world, &format!("n{n}")))
+            .collect();
+        for _ in 0..2 {
+            // None of these answers is stored before the last is planned.
+            for agent in &mut agents {
+                agent.pull += 1;
+                let request = agent.pull_request(4);
+                world.call(request);
+            }
+            world.settle();
+        }
+        let records = (0..16).filter_map(|root| world.store.shard(&job, ShardId::Root(root)));
+        let grants: Vec<_> = records.flat_map(|record| record.grants).collect();
+        let tracks: u32 = grants.iter().map(|grant| grant.range.len()).sum();
+        assert_eq!((grants.len(), u64::from(tracks)), expected, "{quota:?}");
+    };
+    check(Some(1), None, (1, 4));
+    check(Some(3), None, (3, 12));
+    check(None, Some(6), (2, 6));
+    check(None, Some(4), (1, 4));
 }

@@ -184,6 +184,54 @@ fn a_worker_death_makes_its_tracks_suspect_and_counts_once_however_often_it_is_t
 }
 
 #[test]
+fn an_agent_that_is_back_with_a_part_of_a_grant_accuses_what_else_its_last_life_had_in_hand() {
+    let mut world = World::new();
+    let job = world.submit("j", 8, 8);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 8);
+    agent.beat_with(&mut world, |_| tracks(0, 4)).unwrap();
+    let grants = agent.grants.clone();
+    agent.kill();
+    world.pass(Millis(7_000));
+    agent.join(&mut world).unwrap();
+    agent.grants = grants;
+    for _ in 0..3 {
+        // On its disk it has found a part with the first two.
+        agent.beat_with(&mut world, |_| tracks(0, 2)).unwrap();
+    }
+    let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
+    assert_eq!(record.grants.len(), 1, "what was found may yet count");
+    assert_eq!(record.suspects[0].tracks, types::Range { first: 2, end: 4 });
+    assert_eq!((record.suspects.len(), record.suspects[0].deaths), (1, 1));
+    let failure = record.failures[0];
+    assert_eq!((failure.cause, failure.count), (FailureCause::NodeLost, 1));
+}
+
+#[test]
+fn however_many_deaths_are_told_at_once_no_track_in_hand_at_one_goes_free() {
+    let mut world = World::new();
+    let job = world.submit("j", 32, 32);
+    let mut agent = Agent::joined(&mut world, "n");
+    agent.pull(&mut world, 32);
+    agent.beat += 1;
+    let Request::Beat(mut beat) = agent.beat_request(|granted| granted.tracks.clone()) else {
+        panic!("a beat is a beat");
+    };
+    let death = |track: Ordinal| scheduler::WorkerDeath {
+        number: u64::from(track) + 1,
+        tracks: tracks(track, track + 1),
+    };
+    beat.held[0].deaths = (0..20).map(death).collect();
+    agent.send_beat(&mut world, Request::Beat(beat)).unwrap();
+    let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
+    let accused = record
+        .suspects
+        .iter()
+        .flat_map(|suspect| suspect.tracks.first..suspect.tracks.end);
+    assert_eq!(accused.collect::<Vec<_>>(), (0..20).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_silent_node_accuses_what_its_last_beat_had_in_hand_and_everything_where_that_was_nothing() {
     for (in_hand, suspects) in [(1, 1), (2, 2), (0, 8)] {
         let mut world = World::new();
@@ -244,6 +292,35 @@ fn only_a_suspect_that_was_named_in_hand_by_itself_died_alone() {
         assert_eq!(usize::from(suspect.deaths), hands.len());
         assert_eq!(suspect.alone.len(), alone, "{hands:?}");
     }
+}
+
+#[test]
+fn a_machine_that_falls_silent_again_and_again_convicts_no_track_that_another_one_could_try() {
+    let mut world = World::new();
+    let job = world.submit("j", 1, 1);
+    let mut sound = Agent::joined(&mut world, "sound");
+    let mut sick = Agent::new("sick", BOTH);
+    for life in 0..3 {
+        sick.join(&mut world).unwrap();
+        // The third time it waits for the other one, which has better to do, until the wait is over.
+        while sick.pull(&mut world, 1).grants.is_empty() {
+            sound.beats_for(&mut world, Millis(1_000));
+            sick.beat(&mut world).unwrap();
+        }
+        sick.beat(&mut world).unwrap();
+        sick.kill();
+        sound.beats_for(&mut world, SILENCE);
+        let freed = sound.pull(&mut world, 1).grants.is_empty();
+        assert!(freed, "life {life}: what the dead held is free from now on");
+    }
+    let record = world.store.shard(&job, ShardId::Root(0)).unwrap();
+    assert_eq!(record.suspects[0].alone.len(), 2);
+    while sound.pull(&mut world, 1).grants.is_empty() {
+        sound.beats_for(&mut world, Millis(1_000));
+    }
+    assert_eq!(sound.grants[0].care, Care::Apart);
+    sound.finish(&mut world);
+    assert!(world.manifests.contains_key(&job));
 }
 
 #[test]

@@ -47,6 +47,42 @@ fn the_longest_closed_jobs_go_and_open_ones_never() {
 }
 
 #[test]
+fn no_more_go_while_one_is_going() {
+    let mut world = setting();
+    for name in ["a", "b", "c"] {
+        world.submit(name, 8, 4);
+    }
+    cancel(&mut world, "a");
+    cancel(&mut world, "b");
+    // The removal of `a` follows the first of these writes, and is under way when the second is back.
+    world.call(submission("d", 8, 4));
+    world.call(Request::Pause {
+        job: JobId::new("c").unwrap(),
+    });
+    world.settle();
+    let kept = |name: &&str| world.store.job(&key(name)).is_some();
+    let left: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(kept).collect();
+    assert_eq!(left, ["b", "c", "d"]);
+}
+
+#[test]
+fn a_submit_that_comes_again_while_its_record_goes_starts_nothing_anew() {
+    let mut world = setting();
+    for name in ["a", "b", "c"] {
+        world.submit(name, 8, 4);
+    }
+    cancel(&mut world, "a");
+    world.call(submission("d", 8, 4));
+    let (id, txn) = world.next_write();
+    let outcome = world.store.write(&txn);
+    world.feed(Event::Written { id, outcome });
+    // The removal of `a` is under way.
+    world.call(submission("a", 8, 4));
+    world.settle();
+    assert!(world.store.job(&key("a")).is_none());
+}
+
+#[test]
 fn a_job_goes_only_when_its_shards_have_gone() {
     let mut world = setting();
     for name in ["a", "b", "c"] {

@@ -266,3 +266,12 @@ fn storage_is_a_folder_named_by_an_absolute_file_url() {
         );
     }
 }
+
+#[test]
+fn what_a_local_folder_is_given_is_synced() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open_folder(folder.path()).unwrap();
+    // No kill of a process shows a lost sync, so the setting is asked for by the one name that it has.
+    let shown = format!("{storage:?}");
+    assert!(shown.contains("fsync: true"), "{shown}");
+}

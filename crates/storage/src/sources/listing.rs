@@ -7,9 +7,10 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use catalog::key::KEY_BYTES_MAX;
-use catalog::listing::{Entry, Kind};
+use catalog::listing::{Entry, Kind, Unlisted};
 use rustix::fs::{AtFlags, Dir, FileType, OFlags, statat};
 use rustix::io::Errno;
+use types::Code;
 
 use super::{Source, SourceError, reopen};
 
@@ -34,7 +35,7 @@ struct Named {
 #[derive(Debug)]
 enum What {
     Folder,
-    Other(Result<Kind, String>),
+    Other(Result<Kind, Unlisted>),
 }
 
 impl Listing {
@@ -61,9 +62,10 @@ impl Listing {
 
     /// Descends; an entry that says why where that cannot be done.
     fn enter(&mut self, path: Vec<u8>) -> Result<Option<Entry>, SourceError> {
-        let failed = |path: &[u8], cause: &str| Some(entry(path, Err(cause.to_owned())));
+        let failed = |path: &[u8], code, cause| Some(entry(path, Err(unlisted(code, cause))));
         if path.len() > KEY_BYTES_MAX {
-            return Ok(failed(&path, "folder's name is longer than a key"));
+            let cause = "folder's name is longer than a key; nothing below it is listed";
+            return Ok(failed(&path, Code::KeyInvalid, cause));
         }
         match self.read_folder(&path) {
             Ok(entries) => {
@@ -72,10 +74,12 @@ impl Listing {
             }
             Err(SourceError::Missing { .. }) => Ok(None),
             Err(SourceError::Denied { .. }) => {
-                Ok(failed(&path, "folder cannot be read: access denied"))
+                let cause = "folder cannot be read: access denied";
+                Ok(failed(&path, Code::SourceDenied, cause))
             }
             Err(SourceError::Refused { .. }) => {
-                Ok(failed(&path, "folder was replaced while it was listed"))
+                let cause = "folder was replaced while it was listed";
+                Ok(failed(&path, Code::SourceChanged, cause))
             }
             Err(other) => Err(other),
         }
@@ -103,7 +107,10 @@ impl Listing {
             let what = match look(&folder, found.file_name()) {
                 Ok(what) => what,
                 Err(Errno::NOENT) => continue,
-                Err(error) => What::Other(Err(format!("entry cannot be read: {error}"))),
+                Err(error) => What::Other(Err(unlisted(
+                    Code::SourceDenied,
+                    format!("entry cannot be read: {error}"),
+                ))),
             };
             entries.push(Named {
                 path: join(path, found.file_name().to_bytes()),
@@ -164,7 +171,12 @@ fn order(named: &Named) -> Vec<u8> {
     [named.path.as_slice(), slash].concat()
 }
 
-fn entry(path: &[u8], kind: Result<Kind, String>) -> Entry {
+fn unlisted(code: Code, cause: impl Into<String>) -> Unlisted {
+    let cause = cause.into();
+    Unlisted { code, cause }
+}
+
+fn entry(path: &[u8], kind: Result<Kind, Unlisted>) -> Entry {
     let key = std::str::from_utf8(path).ok().map(str::to_owned);
     Entry {
         key,

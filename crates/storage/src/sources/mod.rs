@@ -200,6 +200,16 @@ impl Sources {
         Ok(())
     }
 
+    /// A source as the configuration has it: where its folder is not there it keeps its name, as with [`define`](Self::define), and the
+    /// log says so.
+    pub fn configure(&mut self, name: SourceName, folder: &Path) {
+        if self.add(name.clone(), folder).is_err() {
+            let folder_shown = folder.display();
+            tracing::warn!(source = %name, folder = %folder_shown, "source is not there; its tracks wait until it is");
+            self.define(name, folder);
+        }
+    }
+
     /// Adds a source, or replaces the one of that name.
     pub fn insert(&mut self, source: Source) {
         self.0.insert(source.name.clone(), Arc::new(source));
