@@ -2,8 +2,8 @@
 //! From the wire they may fail and say on which field; to the wire they cannot.
 
 use types::{
-    ActorId, Device, DeviceKind, Generation, JobSpec, Ledger, Policy, Purpose, Range, RetryOf,
-    ShardPlan, Stage, StageUse, Stages, TenantId, TrackSet, UnixMillis, Verdict,
+    ActorId, Device, DeviceKind, GateChoice, Generation, JobSpec, Ledger, Policy, Purpose, Range,
+    RetryOf, ShardPlan, Share, Stage, StageUse, Stages, TenantId, TrackSet, UnixMillis, Verdict,
 };
 
 use crate::field::{FieldError, enumerated, nested, parsed};
@@ -85,6 +85,15 @@ enum_pair!(
 );
 enum_pair!(Stages, Stages { Screen, Both });
 enum_pair!(
+    GateChoice,
+    Gate {
+        Unsure,
+        Positives,
+        Both,
+        All
+    }
+);
+enum_pair!(
     Purpose,
     Purpose {
         Demonstration,
@@ -141,8 +150,18 @@ impl TryFrom<v1::Policy> for Policy {
             accept_demonstration: wire.accept_demonstration,
             thumbnails: wire.thumbnails,
             embeddings: wire.embeddings,
+            max_escalation: wire.max_escalation_ppm.map(share).transpose()?,
+            gate: wire
+                .gate
+                .map(|gate| enumerated::<v1::Gate, _>("gate", gate))
+                .transpose()?,
         })
     }
+}
+
+fn share(ppm: u32) -> Result<Share, FieldError> {
+    Share::new(ppm)
+        .map_err(|error| FieldError::new("max_escalation_ppm", format!("is invalid: {error}")))
 }
 
 impl From<Policy> for v1::Policy {
@@ -152,6 +171,8 @@ impl From<Policy> for v1::Policy {
             accept_demonstration: policy.accept_demonstration,
             thumbnails: policy.thumbnails,
             embeddings: policy.embeddings,
+            max_escalation_ppm: policy.max_escalation.map(Share::ppm),
+            gate: policy.gate.map(|gate| v1::Gate::from(gate).into()),
         }
     }
 }

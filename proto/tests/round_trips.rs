@@ -10,10 +10,10 @@ use proptest::prelude::*;
 use prost::Message;
 use proto::{Caller, FieldError, v1};
 use types::{
-    Attempt, Code, DeclaredAi, Device, DeviceKind, Digest, Generation, InconclusiveReason, JobSpec,
-    Ledger, Policy, Provenance, Purpose, Range, RetryOf, Score, ShardId, ShardPlan, Stage,
-    StageUse, Stages, Thumbnail, TimelinePoint, TrackId, TrackRow, TrackSet, UnixMillis, Verdict,
-    Warning,
+    Attempt, Code, DeclaredAi, Device, DeviceKind, Digest, GateChoice, Generation,
+    InconclusiveReason, JobSpec, Ledger, Policy, Provenance, Purpose, Range, RetryOf, Score,
+    ShardId, ShardPlan, Share, Stage, StageUse, Stages, Thumbnail, TimelinePoint, TrackId,
+    TrackRow, TrackSet, UnixMillis, Verdict, Warning,
 };
 
 fn name() -> impl Strategy<Value = String> {
@@ -30,12 +30,17 @@ fn digest() -> impl Strategy<Value = Digest> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let stages = prop::sample::select(Stages::ALL);
-    (stages, any::<[bool; 3]>()).prop_map(
-        |(stages, [accept_demonstration, thumbnails, embeddings])| Policy {
+    let share = (0..=Share::WHOLE).prop_map(|ppm| Share::new(ppm).unwrap());
+    let gate = prop::sample::select(GateChoice::ALL);
+    let residual = (prop::option::of(share), prop::option::of(gate));
+    (stages, any::<[bool; 3]>(), residual).prop_map(
+        |(stages, [accept_demonstration, thumbnails, embeddings], (max_escalation, gate))| Policy {
             stages,
             accept_demonstration,
             thumbnails,
             embeddings,
+            max_escalation,
+            gate,
         },
     )
 }
@@ -396,6 +401,7 @@ fn every_enum_refuses_unspecified_by_name() {
     check::<_, Verdict>(v1::Verdict::Unspecified, "is VERDICT_UNSPECIFIED");
     check::<_, Stage>(v1::Stage::Unspecified, "is STAGE_UNSPECIFIED");
     check::<_, Stages>(v1::Stages::Unspecified, "is STAGES_UNSPECIFIED");
+    check::<_, GateChoice>(v1::Gate::Unspecified, "is GATE_UNSPECIFIED");
     check::<_, Purpose>(v1::Purpose::Unspecified, "is PURPOSE_UNSPECIFIED");
     check::<_, DeviceKind>(v1::DeviceKind::Unspecified, "is DEVICE_KIND_UNSPECIFIED");
 }

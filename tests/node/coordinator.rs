@@ -269,5 +269,7 @@ fn grant(books: &mut Books, spec: &JobSpec, first: u32) -> v1::Grant {
         flush: v1::Flush::AsConfigured.into(),
         escalation: None,
         rank: None,
+        escalations_max: None,
+        apart: Vec::new(),
     }
 }

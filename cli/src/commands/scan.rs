@@ -25,6 +25,7 @@ pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> R
             accept_demonstration: flags.accept_demonstration,
             thumbnails: !flags.no_thumbnails,
             embeddings: flags.embeddings,
+            ..v1::Policy::default()
         }),
         shard_tracks: flags.shard_tracks.unwrap_or(0),
         rank: Some(wire_rank(&flags.rank)),

@@ -68,6 +68,8 @@ pub(crate) fn grant(grant: Granted) -> v1::Grant {
         flush: flush(grant.flush).into(),
         escalation: grant.escalation.map(escalation),
         rank: Some(super::rank::rank_of(grant.lane, grant.priority)),
+        escalations_max: grant.escalations_max,
+        apart: proto::ranges(&grant.apart),
     }
 }
 

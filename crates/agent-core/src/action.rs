@@ -1,6 +1,6 @@
 //! What the core asks of its shell. Actions are carried out in their order; none waits for another's answer.
 
-use types::{Code, Digest, Ordinal, PullNo, Session, TrackSet};
+use types::{Code, Digest, Ordinal, PullNo, Session, Stage, TrackSet};
 
 use crate::{DeviceNo, GrantKey, PartNo, SlotNo, Token};
 
@@ -28,7 +28,8 @@ pub enum Action {
         /// The session.
         session: Session,
     },
-    /// Read the grant's rows of its list.
+    /// Read the grant's rows of its list; of an escalation shard also the rows of its escalation part, under their digest. No
+    /// track of it starts before.
     Prepare {
         /// The grant.
         grant: GrantKey,
@@ -74,15 +75,20 @@ pub enum Action {
         /// The code.
         code: Code,
     },
-    /// Screen the canary clip.
+    /// Run the canary clip through a stage.
     Sing {
         /// The device.
         device: DeviceNo,
+        /// The stage.
+        stage: Stage,
         /// Comes back in the answer.
         nonce: u64,
     },
     /// Write these tracks' rows as a part, on disk, then to storage, and check it there. When asked for a second time, with
-    /// the same bytes.
+    /// the same bytes; of a part that was found on disk only its tracks are named.
+    ///
+    /// Rows that go on to the residual are an object of their own, the escalation part, beside that of the terminal rows. Both
+    /// make one part here: they are put, claimed in one commit, forgotten and found together, or neither is.
     WritePart {
         /// The part.
         part: PartNo,
@@ -90,6 +96,11 @@ pub enum Action {
         grant: GrantKey,
         /// Its tracks.
         tracks: TrackSet,
+        /// Those of them whose rows go into the escalation part.
+        onward: TrackSet,
+        /// Those that the gate would send on and the job's budget does not: their rows are terminal, inconclusive, reason
+        /// `ESCALATION_BUDGET`.
+        withheld: TrackSet,
         /// The device whose canary stands behind it; none where no track was scored.
         device: Option<DeviceNo>,
     },

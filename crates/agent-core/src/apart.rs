@@ -6,7 +6,6 @@ use types::{Millis, Ordinal};
 
 use crate::core::Core;
 use crate::device::Device;
-use crate::event::Care;
 use crate::grant::{Grant, Stage};
 use crate::session::Link;
 use crate::{DeviceNo, GrantKey};
@@ -63,15 +62,15 @@ impl Core {
         let loaded = self.devices.get(number.0 as usize)?.loaded()?;
         let apart = self
             .runnable(number)
-            .filter(|grant| grant.care == Care::Apart && grant.bundle == Some(loaded));
+            .filter(|grant| grant.next_apart().is_some() && grant.bundle == Some(loaded));
         let first = apart.min_by_key(|grant| grant.arrival)?;
-        let ordinal = first.next_queued(true)?;
+        let ordinal = first.next_apart()?;
         Some((first.arrival, (first.key.clone(), ordinal)))
     }
 
     fn waiting_apart(&self) -> Option<(u64, Trial)> {
         let mut grants = self.grants.values();
-        if !grants.any(|grant| grant.care == Care::Apart) {
+        if !grants.any(|grant| grant.next_apart().is_some()) {
             return None;
         }
         let each = self.numbers().filter_map(|number| self.suspect_on(number));
@@ -85,7 +84,7 @@ impl Core {
         };
         match grant.stage(*ordinal) {
             Some(Stage::InHand(_)) => true,
-            Some(Stage::Queued) => grant.next_queued(true) == Some(*ordinal) && self.has_way(grant),
+            Some(Stage::Queued) => grant.next_apart() == Some(*ordinal) && self.has_way(grant),
             Some(Stage::Made { .. } | Stage::InPart(_)) | None => false,
         }
     }

@@ -1,6 +1,6 @@
 //! Canaries: asked for where parts wait for one or a suspect waits for a proven device, and believed.
 
-use types::{Code, Millis};
+use types::{Code, Millis, Stage};
 
 use crate::action::{Action, Actions};
 use crate::core::Core;
@@ -10,24 +10,40 @@ use crate::part::{Part, State};
 use crate::{DeviceNo, PartNo};
 
 impl Core {
-    /// Asks for a canary where parts wait for one, or a suspect waits for a proven device.
+    /// Asks for a canary where parts wait for one, or a suspect waits for a proven device: of one stage after the other.
     pub(crate) fn sing(&mut self, actions: &mut Actions) {
         for number in self.numbers() {
-            let parts: Vec<PartNo> = self.unsung(number);
-            let wanted = !parts.is_empty() || self.needs_proof(number);
+            let Some(stage) = self.stage_to_prove(number) else {
+                continue;
+            };
+            let of_stage = |part: &PartNo| self.parts.get(part).map(Part::stage) == Some(stage);
+            let mut parts: Vec<PartNo> = self.unsung(number);
+            parts.retain(of_stage);
             let nonce = self.nonces;
             let Some(device) = self.device(number) else {
                 continue;
             };
-            if wanted && device.song.is_none() && device.loaded().is_some() {
-                device.song = Some(Song { nonce, parts });
+            if device.song.is_none() && device.loaded().is_some() {
+                device.song = Some(Song {
+                    nonce,
+                    stage,
+                    parts,
+                });
                 self.nonces += 1;
                 actions.push(Action::Sing {
                     device: number,
+                    stage,
                     nonce,
                 });
             }
         }
+    }
+
+    /// The stage of the first part that waits for a canary, or else of a suspect that waits for a proven device.
+    fn stage_to_prove(&self, number: DeviceNo) -> Option<Stage> {
+        let first = self.unsung(number).into_iter().next();
+        let part = first.and_then(|part| self.parts.get(&part));
+        part.map(Part::stage).or_else(|| self.needs_proof(number))
     }
 
     pub(crate) fn unsung(&self, number: DeviceNo) -> Vec<PartNo> {
@@ -39,17 +55,15 @@ impl Core {
             .collect()
     }
 
-    fn needs_proof(&self, number: DeviceNo) -> bool {
-        let Some(device) = self.devices.get(number.0 as usize) else {
-            return false;
-        };
-        let Some(bundle) = device.loaded() else {
-            return false;
-        };
-        !device.proven
-            && device.in_hand.is_empty()
-            && (self.first_queued(number, bundle, true).is_some()
-                || self.suspect_on(number).is_some())
+    fn needs_proof(&self, number: DeviceNo) -> Option<Stage> {
+        let device = self.devices.get(number.0 as usize)?;
+        let bundle = device.loaded().filter(|_| device.in_hand.is_empty())?;
+        let of_worker = self.first_queued(number, bundle, true).map(|(key, _)| key);
+        let of_machine = self.suspect_on(number).map(|(_, (key, _))| key);
+        let mut stages = [of_worker, of_machine].into_iter().flatten();
+        stages
+            .find(|key| !device.proven.contains(&key.stage()))
+            .map(|key| key.stage())
     }
 
     pub(crate) fn canary_sung(
@@ -67,8 +81,8 @@ impl Core {
             return;
         };
         let good = good || mutants::on(Mutant::CanaryIgnored);
-        device.proven = good;
         if good {
+            device.proven.insert(song.stage);
             for part in song.parts {
                 if let Some(part) = self.parts.get_mut(&part) {
                     part.state = State::ToWrite { at: now };

@@ -209,6 +209,7 @@ impl Core {
     fn advance(&mut self, now: Millis, actions: &mut Actions) {
         self.join(now, actions);
         self.take_up(now);
+        self.release_undone(actions);
         self.prepare(now, actions);
         self.load(now, actions);
         self.start(now, actions);

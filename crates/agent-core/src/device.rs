@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Code, Digest, Millis, Ordinal};
+use types::{Code, Digest, Millis, Ordinal, Stage};
 
 use crate::event::Death;
 use crate::limits::{
@@ -20,8 +20,8 @@ pub(crate) struct Device {
     pub(crate) in_hand: BTreeMap<Token, (GrantKey, Ordinal)>,
     /// The canary asked for, with the parts that wait for it.
     pub(crate) song: Option<Song>,
-    /// The living worker has passed a canary.
-    pub(crate) proven: bool,
+    /// Stages of which the living worker has passed a canary.
+    pub(crate) proven: BTreeSet<Stage>,
     pub(crate) alone: Alone,
     pub(crate) rate: Rate,
     faults: Vec<Millis>,
@@ -84,6 +84,7 @@ pub(crate) enum Blame {
 #[derive(Debug)]
 pub(crate) struct Song {
     pub(crate) nonce: u64,
+    pub(crate) stage: Stage,
     pub(crate) parts: Vec<PartNo>,
 }
 
@@ -94,7 +95,7 @@ impl Device {
             slots: BTreeSet::new(),
             in_hand: BTreeMap::new(),
             song: None,
-            proven: false,
+            proven: BTreeSet::new(),
             alone: Alone::No,
             rate: Rate::default(),
             faults: Vec::new(),
@@ -138,7 +139,7 @@ impl Device {
     pub(crate) fn lose_worker(&mut self) -> Vec<(GrantKey, Ordinal)> {
         self.slots.clear();
         self.song = None;
-        self.proven = false;
+        self.proven.clear();
         self.alone = Alone::No;
         std::mem::take(&mut self.in_hand).into_values().collect()
     }

@@ -7,7 +7,7 @@ use types::{Code, Millis, Ordinal, TrackSet};
 use crate::action::{Action, Actions, Cause, WorkerDeath};
 use crate::core::Core;
 use crate::device::{Alone, Blame, Device, Suspect};
-use crate::event::{Death, TrackOutcome};
+use crate::event::{Death, Escalation, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, one};
 use crate::limits::{UNREADABLE_MAX, back_off};
 use crate::mutants::{self, Mutant};
@@ -37,22 +37,22 @@ impl Core {
             return;
         };
         if let Some(device) = self.device(number) {
-            device.ended(outcome == TrackOutcome::Scored);
+            device.ended(outcome.is_scored());
         }
+        let track = (key, ordinal);
         match outcome {
-            TrackOutcome::Scored => self.ran_through(now, &key, ordinal, true, actions),
-            TrackOutcome::Unscannable => self.ran_through(now, &key, ordinal, false, actions),
-            TrackOutcome::DecoderDied { death, code } => {
-                self.decoder_died(&key, ordinal, death, code, actions)
+            TrackOutcome::Scored => self.ran_through(now, &track, true, None, actions),
+            TrackOutcome::Escalated(onward) => {
+                // What comes from the residual goes no further, whatever is said of it.
+                let onward = (track.0.stage() == types::Stage::Screen).then_some(onward);
+                self.ran_through(now, &track, true, onward, actions);
             }
-            TrackOutcome::Unreachable => self.unreachable(now, &key, ordinal),
-            TrackOutcome::Unreadable => self.unreadable(now, &key, ordinal, actions),
-        }
-    }
-
-    fn made(&mut self, key: &GrantKey, ordinal: Ordinal, screened: bool) {
-        if let Some(grant) = self.grants.get_mut(key) {
-            grant.set(ordinal, Stage::Made { screened });
+            TrackOutcome::Unscannable => self.ran_through(now, &track, false, None, actions),
+            TrackOutcome::DecoderDied { death, code } => {
+                self.decoder_died(&track.0, ordinal, death, code, actions)
+            }
+            TrackOutcome::Unreachable => self.unreachable(now, &track.0, ordinal),
+            TrackOutcome::Unreadable => self.unreadable(now, &track.0, ordinal, actions),
         }
     }
 
@@ -60,18 +60,21 @@ impl Core {
     fn ran_through(
         &mut self,
         now: Millis,
-        key: &GrantKey,
-        ordinal: Ordinal,
+        track: &Suspect,
         screened: bool,
+        onward: Option<Escalation>,
         actions: &mut Actions,
     ) {
+        let (key, ordinal) = track;
         if screened {
             self.sources.remove(&key.job);
         }
-        self.made(key, ordinal, screened);
-        let grant = self.grants.get_mut(key);
-        if grant.is_some_and(|grant| grant.set_suspect(ordinal, false)) {
-            self.cleared(now, &(key.clone(), ordinal), actions);
+        let Some(grant) = self.grants.get_mut(key) else {
+            return;
+        };
+        grant.made(*ordinal, screened, onward);
+        if grant.set_suspect(*ordinal, false) {
+            self.cleared(now, track, actions);
         }
     }
 
@@ -95,7 +98,9 @@ impl Core {
     }
 
     fn convict(&mut self, key: &GrantKey, ordinal: Ordinal, code: Code, actions: &mut Actions) {
-        self.made(key, ordinal, false);
+        if let Some(grant) = self.grants.get_mut(key) {
+            grant.made(ordinal, false, None);
+        }
         actions.push(Action::Reject {
             grant: key.clone(),
             ordinal,
@@ -136,13 +141,14 @@ impl Core {
         self.again(key, ordinal);
     }
 
-    /// Puts a track back into the queue; a draining node gives it back instead.
+    /// Puts a track back into the queue; a draining node gives it back instead, alone or with all of its grant.
     pub(crate) fn again(&mut self, key: &GrantKey, ordinal: Ordinal) {
         let draining = self.draining;
         let Some(grant) = self.grants.get_mut(key) else {
             return;
         };
-        if draining || grant.giving_back.is_some() {
+        let goes = draining || grant.giving_back.is_some();
+        if goes && !grant.is_whole() {
             grant.remove(ordinal);
         } else {
             grant.set(ordinal, Stage::Queued);
@@ -313,6 +319,18 @@ impl Core {
             grant.unmake(&unproven);
             if self.draining || grant.giving_back.is_some() {
                 grant.drop_queued();
+            }
+        }
+    }
+}
+
+impl TrackOutcome {
+    /// Whether the device has scored it, be it only to send it on.
+    const fn is_scored(&self) -> bool {
+        match self {
+            Self::Scored | Self::Escalated(_) => true,
+            Self::Unscannable | Self::DecoderDied { .. } | Self::Unreachable | Self::Unreadable => {
+                false
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the shell tells the core. Each call that an action asked for is answered by exactly one event, be it only that no
 //! answer came; events about tokens, parts or devices that the core has forgotten are ignored.
 
-use types::{Code, Digest, Millis, Ordinal, PullNo, Range, Session, TrackSet};
+use types::{Code, Digest, Millis, Ordinal, PullNo, Range, Session, TrackId, TrackSet};
 
 use crate::{DeviceNo, GrantKey, PartNo, SlotNo, Token};
 
@@ -39,7 +39,7 @@ pub enum Event {
     Left(Result<(), CallError>),
     /// A part of an earlier life was found on disk, perhaps stored, perhaps even committed. Told before the first join.
     Found(Found),
-    /// Answer to `Prepare`: the grant's rows are read, or not.
+    /// Answer to `Prepare`: the grant's rows are read, those of its escalation part included, or not.
     Prepared {
         /// The grant.
         grant: GrantKey,
@@ -149,8 +149,14 @@ pub struct Granted {
     pub shard_tracks: u32,
     /// How to handle the tracks.
     pub care: Care,
+    /// Those of the tracks that are suspects of a machine's death beside others that are not: each runs with nothing else on the
+    /// node.
+    pub apart: TrackSet,
     /// When to flush.
     pub flush: Flush,
+    /// Most of the tracks that may go on to the residual, where the job has an escalation budget. The grant is then of all that
+    /// is left of its shard: it is flushed once, when each track has its row, and given back whole or not at all.
+    pub escalations_max: Option<u32>,
     /// Where the job stands in line.
     pub rank: Rank,
 }
@@ -279,10 +285,13 @@ pub enum Death {
 }
 
 /// How a track ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TrackOutcome {
     /// The device scored it; the shell holds its row.
     Scored,
+    /// The device screened it and the gate sends it on to the residual; the shell holds its screen row. Of tracks of a root
+    /// shard only: what comes from the residual is scored.
+    Escalated(Escalation),
     /// It cannot be scanned; the shell holds its row with a code.
     Unscannable,
     /// Its decoder died on it; the code is the row's, should it come to that.
@@ -296,4 +305,14 @@ pub enum TrackOutcome {
     Unreachable,
     /// Its bytes cannot be had, while others of its source can.
     Unreadable,
+}
+
+/// Where a track that the gate sends on stands among the others of its shard: the least goes first. A function of the track and
+/// its scores alone, so that every node has the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Escalation {
+    /// Its distance from what the gate takes first.
+    pub distance: u64,
+    /// Its name, among those of the same distance.
+    pub track: TrackId,
 }

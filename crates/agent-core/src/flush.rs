@@ -1,6 +1,6 @@
 //! Parts on their way: when a grant is flushed, what is written, what is committed, and what answers mean.
 
-use types::{Code, Millis, Session};
+use types::{Code, Millis, Session, TrackSet};
 
 use crate::action::{Action, Actions, Cause};
 use crate::core::Core;
@@ -29,6 +29,8 @@ impl Core {
         let part = Part {
             grant: found.grant.clone(),
             tracks,
+            onward: TrackSet::new(),
+            withheld: TrackSet::new(),
             device: None,
             state,
             failures: 0,
@@ -59,7 +61,7 @@ impl Core {
     pub(crate) fn flush_deadline(&self, grant: &Grant) -> Option<Millis> {
         // What is written while a suspect has the node would be in hand beside it.
         let may = grant.has_made() && !self.is_clogged() && self.apart.is_none();
-        let timed = may && grant.flush == Flush::AsConfigured;
+        let timed = may && grant.flush == Flush::AsConfigured && !grant.is_whole();
         timed.then(|| grant.flushed + self.flush_every(grant))
     }
 
@@ -76,8 +78,8 @@ impl Core {
             let Some(grant) = self.grants.get_mut(&key) else {
                 continue;
             };
-            let (tracks, screened) = grant.take_made(part, now);
-            let device = grant.device.filter(|_| screened);
+            let flushed = grant.take_made(part, now);
+            let device = grant.device.filter(|_| flushed.screened);
             let state = if device.is_some() {
                 State::Unsung
             } else {
@@ -87,7 +89,9 @@ impl Core {
                 part,
                 Part {
                     grant: key,
-                    tracks,
+                    tracks: flushed.tracks,
+                    onward: flushed.onward,
+                    withheld: flushed.withheld,
                     device,
                     state,
                     failures: 0,
@@ -102,7 +106,8 @@ impl Core {
         let may = grant.has_made() && !self.is_clogged() && self.apart.is_none();
         let at_end = grant.open() == 0;
         let timed = self.flush_deadline(grant).is_some_and(|at| at <= now);
-        let threatened = || grant.care != Care::Apart && self.is_wanted_apart();
+        let divisible = grant.care != Care::Apart && !grant.is_whole();
+        let threatened = || divisible && self.is_wanted_apart();
         may && (at_end || timed || threatened())
     }
 
@@ -113,13 +118,13 @@ impl Core {
             if due && writing < WRITES_AT_ONCE_MAX {
                 writing += 1;
                 part.state = State::Writing;
-                let (grant, tracks, device) =
-                    (part.grant.clone(), part.tracks.clone(), part.device);
                 actions.push(Action::WritePart {
                     part: number,
-                    grant,
-                    tracks,
-                    device,
+                    grant: part.grant.clone(),
+                    tracks: part.tracks.clone(),
+                    onward: part.onward.clone(),
+                    withheld: part.withheld.clone(),
+                    device: part.device,
                 });
             }
         }

@@ -1,12 +1,11 @@
 //! One grant: its tracks and how far each has come. Plain bookkeeping; who runs what and when is decided elsewhere.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use types::{Code, Digest, Millis, Ordinal, Range, TrackSet};
 
 use crate::action::Cause;
-use crate::event::{Care, Flush, Found, Granted, Rank};
+use crate::event::{Care, Escalation, Flush, Found, Granted, Rank};
 use crate::mutants::{self, Mutant};
+use crate::tracks::{Flushed, Track, Tracks, set_of};
 use crate::trials::Trials;
 use crate::{DeviceNo, GrantKey, PartNo, Token, WorkerDeath};
 
@@ -22,6 +21,8 @@ pub(crate) struct Grant {
     pub(crate) shard_tracks: u32,
     pub(crate) care: Care,
     pub(crate) flush: Flush,
+    /// Most tracks that may go on to the residual; then it is all or nothing, see [`Grant::is_whole`].
+    escalations_max: Option<u32>,
     tracks: Tracks,
     pub(crate) rows: Rows,
     /// The device that works on it, once one does: a part is one device's.
@@ -73,7 +74,11 @@ impl Grant {
             shard_tracks: granted.shard_tracks,
             care: granted.care,
             flush: granted.flush,
-            tracks: Tracks::of(&granted.tracks, granted.care == Care::Apart),
+            escalations_max: granted.escalations_max,
+            tracks: match granted.care {
+                Care::Apart => Tracks::of(&granted.tracks, &granted.tracks),
+                Care::Normal | Care::Reject => Tracks::of(&granted.tracks, &granted.apart),
+            },
             rows: Rows::Wanted {
                 at: now,
                 failures: 0,
@@ -97,6 +102,7 @@ impl Grant {
             shard_tracks: 0,
             care: Care::Normal,
             flush: Flush::AtEnd,
+            escalations_max: None,
             tracks: Tracks::default(),
             rows: Rows::Here,
             device: None,
@@ -108,7 +114,24 @@ impl Grant {
         }
     }
 
-    /// The first track to run, among suspects or among the others.
+    /// Whether its job has an escalation budget: it is flushed once, when each of its tracks has a row, and given back whole or
+    /// not at all.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.escalations_max.is_some()
+    }
+
+    /// Whether it was begun and must be finished before its rows can go anywhere: its bundle has no turn to wait for.
+    pub(crate) fn must_be_finished(&self) -> bool {
+        let tracks = &self.tracks;
+        self.is_whole() && !(tracks.begun.is_empty() && tracks.made.is_empty())
+    }
+
+    /// The first track to run with nothing else on the node.
+    pub(crate) fn next_apart(&self) -> Option<Ordinal> {
+        self.tracks.apart.first().copied()
+    }
+
+    /// The first track to run, among suspects of a worker's death or among the others.
     pub(crate) fn next_queued(&self, suspect: bool) -> Option<Ordinal> {
         let queue = if suspect {
             &self.tracks.suspects
@@ -120,13 +143,13 @@ impl Grant {
 
     /// Whether any track could be run now.
     pub(crate) fn has_ready(&self) -> bool {
-        !self.tracks.queued.is_empty() || !self.tracks.suspects.is_empty()
+        let tracks = &self.tracks;
+        !tracks.queued.is_empty() || !tracks.suspects.is_empty() || !tracks.apart.is_empty()
     }
 
     /// Whether any track waits to be run.
     pub(crate) fn has_queued(&self) -> bool {
-        let tracks = &self.tracks;
-        !tracks.queued.is_empty() || !tracks.suspects.is_empty() || !tracks.put_off.is_empty()
+        self.has_ready() || !self.tracks.put_off.is_empty()
     }
 
     /// Leaves a track out of the queue until then; it is queued already or is put there next.
@@ -164,6 +187,14 @@ impl Grant {
     /// How far a track has come; none where it is committed or given back.
     pub(crate) fn stage(&self, ordinal: Ordinal) -> Option<Stage> {
         self.tracks.all.get(&ordinal).map(|track| track.stage)
+    }
+
+    /// A track has its row: made by the device or not, and where it stands if the gate sends it on.
+    pub(crate) fn made(&mut self, ordinal: Ordinal, screened: bool, onward: Option<Escalation>) {
+        self.set(ordinal, Stage::Made { screened });
+        if let Some(onward) = onward.filter(|_| self.stage(ordinal).is_some()) {
+            self.tracks.onward.push((ordinal, onward));
+        }
     }
 
     /// Moves a track on or back.
@@ -235,6 +266,9 @@ impl Grant {
 
     /// Gives back what is wanted from `at` on and not begun. What is begun stays, and all before it. True if that is news.
     pub(crate) fn yield_from(&mut self, at: Ordinal) -> bool {
+        if self.is_whole() {
+            return self.yield_whole(at);
+        }
         let last = self.tracks.begun.last().max(self.tracks.made.last());
         let end = at.max(last.map_or(0, |ordinal| ordinal.saturating_add(1)));
         let before = self.yielded_at;
@@ -243,9 +277,23 @@ impl Grant {
         self.yielded_at != before
     }
 
-    /// Gives back all that is not begun, without being asked.
+    /// Gives all of it back where that is wanted and nothing is begun; else nothing, and says so.
+    fn yield_whole(&mut self, at: Ordinal) -> bool {
+        let tracks = &self.tracks;
+        let begun = !tracks.begun.is_empty() || !tracks.made.is_empty();
+        let all = !begun && tracks.all.keys().all(|ordinal| at <= *ordinal);
+        if all {
+            self.tracks = Tracks::default();
+        }
+        let end = if all { at } else { Ordinal::MAX };
+        self.yielded_at.replace(end) != Some(end)
+    }
+
+    /// Gives back all that is not begun, without being asked. What is all or nothing stays until it is released.
     pub(crate) fn drop_queued(&mut self) {
-        self.drop_queued_from(0);
+        if !self.is_whole() {
+            self.drop_queued_from(0);
+        }
     }
 
     fn drop_queued_from(&mut self, end: Ordinal) {
@@ -253,7 +301,8 @@ impl Grant {
             .tracks
             .queued
             .range(end..)
-            .chain(self.tracks.suspects.range(end..));
+            .chain(self.tracks.suspects.range(end..))
+            .chain(self.tracks.apart.range(end..));
         let put_off = self.tracks.put_off.iter().map(|(_, ordinal)| ordinal);
         let dropped: Vec<Ordinal> = queues
             .chain(put_off.filter(|ordinal| **ordinal >= end))
@@ -262,17 +311,30 @@ impl Grant {
         dropped.into_iter().for_each(|ordinal| self.remove(ordinal));
     }
 
-    /// Puts all made rows into a part. Says which tracks, and whether the device scored any.
-    pub(crate) fn take_made(&mut self, part: PartNo, now: Millis) -> (TrackSet, bool) {
+    /// Puts all made rows into a part.
+    pub(crate) fn take_made(&mut self, part: PartNo, now: Millis) -> Flushed {
+        if mutants::on(Mutant::EscalationRowLost) {
+            let onward = std::mem::take(&mut self.tracks.onward);
+            onward.iter().for_each(|(ordinal, _)| self.remove(*ordinal));
+        }
         let made = std::mem::take(&mut self.tracks.made);
         let screened =
             |ordinal: &Ordinal| self.stage(*ordinal) == Some(Stage::Made { screened: true });
-        let any_screened = made.iter().any(screened);
+        let screened = made.iter().any(screened);
+        let most = self
+            .escalations_max
+            .map_or(usize::MAX, |most| most as usize);
+        let (onward, withheld) = self.tracks.choose(&made, most);
         for &ordinal in &made {
             self.set(ordinal, Stage::InPart(part));
         }
         self.flushed = now;
-        (set_of(&made), any_screened)
+        Flushed {
+            tracks: set_of(&made),
+            onward,
+            withheld,
+            screened,
+        }
     }
 
     /// Queues the tracks again that the device scored and no canary proved: those whose rows are in no part, or in one of
@@ -290,7 +352,7 @@ impl Grant {
                 Some(Stage::Made { .. } | Stage::InPart(_)) => {
                     self.set(ordinal, back);
                     // What is granted to be tried apart is never run otherwise.
-                    if screened && self.care == Care::Apart {
+                    if screened && self.tracks.is_apart(ordinal) {
                         self.set_suspect(ordinal, true);
                     }
                 }
@@ -322,146 +384,6 @@ impl Grant {
             .is_some_and(|renewed| now < renewed + grant_lives);
         known || mutants::on(Mutant::CommitUnrenewed)
     }
-}
-
-/// The tracks of a grant, with an index for each question that is asked at every event.
-#[derive(Debug, Default)]
-struct Tracks {
-    all: BTreeMap<Ordinal, Track>,
-    queued: BTreeSet<Ordinal>,
-    /// Queued, but to be run alone.
-    suspects: BTreeSet<Ordinal>,
-    /// Queued, but not before a time.
-    put_off: BTreeSet<(Millis, Ordinal)>,
-    /// In hand or in a part.
-    begun: BTreeSet<Ordinal>,
-    made: BTreeSet<Ordinal>,
-    in_parts: usize,
-}
-
-#[derive(Debug)]
-struct Track {
-    stage: Stage,
-    /// Was in hand when a worker died; runs alone until it is cleared.
-    suspect: bool,
-    /// Its last row was made by the device.
-    screened: bool,
-    /// Not to be run before.
-    from: Millis,
-    trials: Trials,
-}
-
-impl Track {
-    fn queued() -> Self {
-        Self {
-            stage: Stage::Queued,
-            suspect: false,
-            screened: false,
-            from: Millis(0),
-            trials: Trials::default(),
-        }
-    }
-}
-
-impl Tracks {
-    fn of(tracks: &TrackSet, suspect: bool) -> Self {
-        let all = tracks
-            .iter()
-            .map(|ordinal| {
-                (
-                    ordinal,
-                    Track {
-                        suspect,
-                        ..Track::queued()
-                    },
-                )
-            })
-            .collect();
-        let queue: BTreeSet<Ordinal> = tracks.iter().collect();
-        let (queued, suspects) = if suspect {
-            (BTreeSet::new(), queue)
-        } else {
-            (queue, BTreeSet::new())
-        };
-        Self {
-            all,
-            queued,
-            suspects,
-            ..Self::default()
-        }
-    }
-
-    fn set(&mut self, ordinal: Ordinal, stage: Stage) {
-        let Some(track) = self.all.get_mut(&ordinal) else {
-            return;
-        };
-        let (old, suspect, from) = (track.stage, track.suspect, track.from);
-        track.stage = stage;
-        if let Stage::Made { screened } = stage {
-            track.screened = screened;
-        }
-        self.leave(ordinal, old);
-        self.enter(ordinal, stage, suspect, from);
-    }
-
-    /// Whether a track's last row was made by the device.
-    fn was_screened(&self, ordinal: Ordinal) -> bool {
-        self.all.get(&ordinal).is_some_and(|track| track.screened)
-    }
-
-    fn remove(&mut self, ordinal: Ordinal) {
-        if let Some(track) = self.all.remove(&ordinal) {
-            self.leave(ordinal, track.stage);
-        }
-    }
-
-    fn set_suspect(&mut self, ordinal: Ordinal, suspect: bool) -> bool {
-        let Some(track) = self.all.get_mut(&ordinal) else {
-            return false;
-        };
-        let was = std::mem::replace(&mut track.suspect, suspect);
-        let stage = track.stage;
-        self.set(ordinal, stage);
-        was
-    }
-
-    fn leave(&mut self, ordinal: Ordinal, stage: Stage) {
-        match stage {
-            Stage::Queued => {
-                self.queued.remove(&ordinal);
-                self.suspects.remove(&ordinal);
-                self.put_off.retain(|(_, track)| *track != ordinal);
-            }
-            Stage::InHand(_) => _ = self.begun.remove(&ordinal),
-            Stage::Made { .. } => _ = self.made.remove(&ordinal),
-            Stage::InPart(_) => {
-                self.begun.remove(&ordinal);
-                self.in_parts -= 1;
-            }
-        }
-    }
-
-    fn enter(&mut self, ordinal: Ordinal, stage: Stage, suspect: bool, from: Millis) {
-        match stage {
-            Stage::Queued if from > Millis(0) => _ = self.put_off.insert((from, ordinal)),
-            Stage::Queued if suspect => _ = self.suspects.insert(ordinal),
-            Stage::Queued => _ = self.queued.insert(ordinal),
-            Stage::InHand(_) => _ = self.begun.insert(ordinal),
-            Stage::Made { .. } => _ = self.made.insert(ordinal),
-            Stage::InPart(_) => {
-                self.begun.insert(ordinal);
-                self.in_parts += 1;
-            }
-        }
-    }
-}
-
-fn set_of(ordinals: &BTreeSet<Ordinal>) -> TrackSet {
-    let mut set = TrackSet::new();
-    ordinals
-        .iter()
-        .for_each(|ordinal| set.insert(one(*ordinal)));
-    set
 }
 
 /// The range of one track.

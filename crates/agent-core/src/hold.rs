@@ -97,6 +97,22 @@ impl Core {
         }
     }
 
+    /// Gives back what is all or nothing and will not be finished: what is made of it counts for nothing without the rest.
+    pub(crate) fn release_undone(&mut self, actions: &mut Actions) {
+        let drains = self.draining.then_some(Cause::Drain);
+        let undone = self
+            .grants
+            .values()
+            .filter(|grant| grant.is_whole() && grant.open() > 0);
+        let undone = undone.filter_map(|grant| {
+            let cause = grant.giving_back.or(drains)?;
+            Some((grant.key.clone(), cause))
+        });
+        for (key, cause) in undone.collect::<Vec<_>>() {
+            self.release(&key, cause, actions);
+        }
+    }
+
     /// Gives back every grant for which `wanted` holds; at once where nothing of it is made or in hand.
     pub(crate) fn give_back_if(
         &mut self,

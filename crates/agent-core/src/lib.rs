@@ -9,6 +9,8 @@
 //! - about two minutes of work at the measured rate, and a little waiting;
 //! - each granted track ends in one row, each row in one part, each part in one commit that is repeated unchanged until
 //!   it is answered, and sent only while the grant is known to live or was renewed since it ran out;
+//! - what the gate sends on goes into an escalation part of the same commit; where the job has an escalation budget, which tracks
+//!   go on is chosen once all of a shard are screened, by their distance from the gate and never by who came first;
 //! - a part counts only behind a good canary; a device whose canary fails goes out with what it made;
 //! - a suspect of a machine's death runs with nothing else on the node, and only once a beat has named it;
 //! - a worker's death is laid at a track's door only if that track killed it alone, twice, each time on a device that
@@ -37,16 +39,17 @@ mod start;
     reason = "a test names what it looks for"
 )]
 mod tests;
+mod tracks;
 mod trials;
 
 pub use action::{Action, Actions, BeatCall, Cause, Held, PullCall, Released, WorkerDeath};
 pub use core::{Config, Core};
 pub use event::{
-    Beaten, CallError, Care, CommitOutcome, Committed, Death, Event, Flush, Found, GrantOrder,
-    Granted, Joined, Order, Pulled, Rank, TrackOutcome, Unready,
+    Beaten, CallError, Care, CommitOutcome, Committed, Death, Escalation, Event, Flush, Found,
+    GrantOrder, Granted, Joined, Order, Pulled, Rank, TrackOutcome, Unready,
 };
 
-use types::{Attempt, JobId, ShardId};
+use types::{Attempt, JobId, ShardId, Stage};
 
 /// The name of a grant: a shard's attempt is given to one node only and never used twice.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,6 +60,17 @@ pub struct GrantKey {
     pub shard: ShardId,
     /// The fence.
     pub attempt: Attempt,
+}
+
+impl GrantKey {
+    /// The stage that its tracks are to go through.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        match self.shard {
+            ShardId::Root(_) => Stage::Screen,
+            ShardId::Escalation { .. } => Stage::Residual,
+        }
+    }
 }
 
 /// One try of one track; never reused in a core's life.

@@ -22,6 +22,10 @@ pub enum Mutant {
     RejectUnwritten,
     /// A grant that is to be forgotten is kept.
     StopIgnored,
+    /// An escalation budget takes the tracks that came first.
+    BudgetByArrival,
+    /// A track that the gate sends on gets no row, neither in a terminal part nor in an escalation part.
+    EscalationRowLost,
 }
 
 impl Mutant {
@@ -36,6 +40,8 @@ impl Mutant {
         Self::NumbersRestart,
         Self::RejectUnwritten,
         Self::StopIgnored,
+        Self::BudgetByArrival,
+        Self::EscalationRowLost,
     ];
 }
 

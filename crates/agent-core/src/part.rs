@@ -1,6 +1,6 @@
 //! One part on its way: a good canary, then the write, then the commit, each repeated until answered.
 
-use types::{Code, Millis, Session, TrackSet};
+use types::{Code, Millis, Session, Stage, TrackSet};
 
 use crate::{DeviceNo, GrantKey};
 
@@ -9,6 +9,10 @@ use crate::{DeviceNo, GrantKey};
 pub(crate) struct Part {
     pub(crate) grant: GrantKey,
     pub(crate) tracks: TrackSet,
+    /// Those of them that go on to the residual.
+    pub(crate) onward: TrackSet,
+    /// Those that would, and for which the budget has no room.
+    pub(crate) withheld: TrackSet,
     /// The device that scored any of them.
     pub(crate) device: Option<DeviceNo>,
     pub(crate) state: State,
@@ -16,6 +20,13 @@ pub(crate) struct Part {
     pub(crate) failures: u8,
     /// Why the last write failed, until one succeeds.
     pub(crate) trouble: Option<Code>,
+}
+
+impl Part {
+    /// The stage that its device must have passed a canary of.
+    pub(crate) const fn stage(&self) -> Stage {
+        self.grant.stage()
+    }
 }
 
 /// How far a part has come.

@@ -85,7 +85,7 @@ impl Core {
         let turn = self.turn_ends(number, loaded);
         let needed = self
             .runnable(number)
-            .any(|grant| grant.bundle == Some(loaded) && grant.arrival < turn);
+            .any(|grant| grant.bundle == Some(loaded) && has_turn(grant, turn));
         if in_use || needed {
             None
         } else {
@@ -94,7 +94,8 @@ impl Core {
     }
 
     /// Bundles have their turns in the order in which their grants came: the arrival of the first grant here that needs
-    /// another one than is loaded, and that no other device has or gets. Later ones of the loaded bundle wait for theirs.
+    /// another one than is loaded, and that no other device has or gets. Later ones of the loaded bundle wait for theirs, unless
+    /// they are begun and all or nothing.
     fn turn_ends(&self, number: DeviceNo, loaded: Digest) -> u64 {
         let elsewhere = |bundle: Option<Digest>| {
             let others = self.numbers().zip(&self.devices);
@@ -203,14 +204,15 @@ impl Core {
             return Next::Nothing;
         };
         // A suspect waits until it is alone and the device has proven itself.
-        let ready = device.in_hand.is_empty() && device.proven && device.song.is_none();
+        let rests = device.in_hand.is_empty() && device.song.is_none();
+        let ready = |key: &GrantKey| rests && device.proven.contains(&key.stage());
         if self.is_kept_apart() {
-            let trial = self.trial_for(number).filter(|_| ready);
+            let trial = self.trial_for(number).filter(|(key, _)| ready(key));
             return trial.map_or(Next::Nothing, |(grant, ordinal)| Next::Try(grant, ordinal));
         }
         let first = self.first_queued(number, bundle, false);
         match (self.first_queued(number, bundle, true), first) {
-            (Some(_), _) if !ready => Next::Nothing,
+            (Some((suspect, _)), _) if !ready(&suspect) => Next::Nothing,
             (Some(_), Some((grant, ordinal))) if !device.is_believed() => {
                 Next::Probe(grant, ordinal)
             }
@@ -233,8 +235,7 @@ impl Core {
         let turn = self.turn_ends(number, bundle);
         let fits = self
             .runnable(number)
-            .filter(|grant| grant.bundle == Some(bundle) && grant.arrival < turn)
-            .filter(|grant| grant.care != Care::Apart);
+            .filter(|grant| grant.bundle == Some(bundle) && has_turn(grant, turn));
         let queued =
             fits.filter_map(|grant| grant.next_queued(suspect).map(|ordinal| (grant, ordinal)));
         let first = queued.min_by_key(|(grant, _)| (grant.rank, grant.arrival));
@@ -298,4 +299,9 @@ impl Core {
             device.rate.tick(now, busy);
         }
     }
+}
+
+/// Whether a grant goes on before another bundle's turn.
+fn has_turn(grant: &Grant, turn: u64) -> bool {
+    grant.arrival < turn || grant.must_be_finished()
 }

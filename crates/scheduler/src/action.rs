@@ -271,8 +271,13 @@ pub struct Granted {
     pub tracks: TrackSet,
     /// How to handle them.
     pub care: Care,
+    /// Those of the tracks that are in hand alone, with nothing else on the node, beside what `care` says of all.
+    pub apart: TrackSet,
     /// When to flush.
     pub flush: Flush,
+    /// Most of the tracks that may go on to the residual, where the job has an escalation budget: then the grant is of all that
+    /// is left of its shard, and its parts count together or not at all. `None`: no bound.
+    pub escalations_max: Option<u32>,
     /// The escalation part that the shard is made of, where it is one.
     pub escalation: Option<Escalation>,
     /// The job's lane as it was granted: a node works on the fastest first.
@@ -286,7 +291,7 @@ pub struct Granted {
 pub enum Flush {
     /// At intervals, and at its end.
     AsConfigured,
-    /// Once, at its end: the shard has many parts already.
+    /// Once, at its end: the shard has many parts already, or is not divided.
     AtEnd,
 }
 

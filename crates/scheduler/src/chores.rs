@@ -75,8 +75,10 @@ impl Reign {
             return;
         };
         let before = self.shard_record(no, shard);
-        let extent = self.jobs.get(&no).and_then(|job| job.extent(shard));
-        let after = done(&before, &chores, &extent.unwrap_or_default());
+        let job = self.jobs.get(&no);
+        let extent = job.and_then(|job| job.extent(shard)).unwrap_or_default();
+        let whole = job.is_some_and(|job| job.is_whole(shard));
+        let after = done(&before, &chores, &extent, whole);
         if after == before {
             return;
         }
@@ -240,12 +242,24 @@ impl Reign {
             let mine = u64::from(*other == id);
             in_hand(holding) == Some(mine)
         });
-        only && self.is_trial(node, id) && self.open_tracks(id.job, id.shard, id.attempt) == 1
+        only && self.is_trial(node, id)
     }
 
+    /// Whether what the node has in hand of a grant is one suspect that the grant is to try: the last of its tracks, or one
+    /// that it names to be run alone.
     fn is_trial(&self, node: &Node, id: GrantId) -> bool {
-        let grant = self.grant_of(node, id);
-        grant.is_some_and(|grant| grant.care == Care::Apart)
+        let Some(grant) = self.grant_of(node, id) else {
+            return false;
+        };
+        let in_hand = node.holdings.get(&id).and_then(|own| own.in_hand.as_ref());
+        match (&grant.apart, in_hand) {
+            (Some(apart), Some(in_hand)) => in_hand.is_within(apart),
+            (Some(_), None) => false,
+            (None, _) => {
+                let last = self.open_tracks(id.job, id.shard, id.attempt) == 1;
+                grant.care == Care::Apart && last
+            }
+        }
     }
 
     /// A node has left: all that it held goes back at no cost.
@@ -279,8 +293,8 @@ fn has_lapsed(node: &Node, now: Millis) -> bool {
     node.holdings.values().any(|holding| holding.expires <= now)
 }
 
-/// The record once the chores are done.
-fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet) -> ShardRecord {
+/// The record once the chores are done; a grant of a shard that is not divided is given back `whole` or not at all.
+fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet, whole: bool) -> ShardRecord {
     let mut after = before.clone();
     let covered = before.covered();
     for Accused { cause, tracks } in &chores.accuse {
@@ -294,7 +308,9 @@ fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet) -> ShardRecord
             .iter_mut()
             .find(|grant| grant.attempt == *attempt)
         {
-            grant.range = cut(grant.range, *end);
+            let part_of_it = whole && *end > grant.range.first;
+            let end = if part_of_it { grant.range.end } else { *end };
+            grant.range = cut(grant.range, end);
         }
     }
     for (attempt, why) in &chores.withdraw {

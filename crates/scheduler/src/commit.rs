@@ -112,6 +112,7 @@ impl Reign {
                 end: u32::MAX,
             },
             care: crate::record::Care::Normal,
+            apart: None,
         })
     }
 
@@ -172,7 +173,11 @@ impl Reign {
             }
             taken = taken.union(&claim.tracks);
         }
-        Ok(())
+        let granted = extent.intersection(&TrackSet::from(grant.range));
+        let record = self.shard_record(job, commit.shard);
+        entry
+            .keeps_budget(commit, &record, &granted.difference(covered))
+            .map_err(invalid)
     }
 
     /// The record with the parts counted, the suspects among them cleared, and the grant ended if nothing is left.

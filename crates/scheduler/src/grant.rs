@@ -42,6 +42,8 @@ pub(crate) struct Choice {
     /// The tracks to be done in it.
     pub(crate) tracks: TrackSet,
     pub(crate) care: Care,
+    /// Those of them to be run alone, where they are granted with others.
+    pub(crate) apart: Option<TrackSet>,
 }
 
 /// The first range that this taker may have, with at most `want` tracks to be done.
@@ -57,7 +59,43 @@ pub(crate) fn choose(ground: &Ground<'_>, taker: &Taker<'_>, want: u32) -> Optio
         range,
         tracks: free.intersection(&TrackSet::from(range)),
         care,
+        apart: None,
     })
+}
+
+/// All that is left of a shard that is not divided, while nobody holds any of it: suspects are named to be run alone, so that
+/// they need not be told apart by halves. A track that is to be rejected goes before, by itself.
+pub(crate) fn choose_whole(ground: &Ground<'_>, taker: &Taker<'_>) -> Option<Choice> {
+    if !ground.record.grants.is_empty() {
+        return None;
+    }
+    let free = ground.free();
+    if let Some(convicted) = ground.suspects(&free, Care::Reject).first() {
+        let tracks = TrackSet::from_iter([convicted]);
+        return Choice::of(tracks, Care::Reject, None);
+    }
+    let apart = ground.suspects(&free, Care::Apart);
+    if !apart.iter().all(|ordinal| ground.allowed(taker, ordinal)) {
+        return None;
+    }
+    let apart = (!apart.is_empty()).then_some(apart);
+    Choice::of(free, Care::Normal, apart)
+}
+
+impl Choice {
+    /// The range from the first of these tracks to the last.
+    fn of(tracks: TrackSet, care: Care, apart: Option<TrackSet>) -> Option<Self> {
+        let range = Range {
+            first: tracks.first()?,
+            end: tracks.ranges().last()?.end,
+        };
+        Some(Self {
+            range,
+            tracks,
+            care,
+            apart,
+        })
+    }
 }
 
 impl Ground<'_> {
@@ -71,6 +109,14 @@ impl Ground<'_> {
             .iter()
             .for_each(|grant| free.remove(grant.range));
         free
+    }
+
+    /// Those of the free tracks that are under suspicion and to be handled so.
+    fn suspects(&self, free: &TrackSet, care: Care) -> TrackSet {
+        let runs = self.record.suspects.iter();
+        let runs = runs.filter(|suspect| suspect.care() == care);
+        let each = runs.map(|suspect| free.intersection(&TrackSet::from(suspect.tracks)));
+        each.fold(TrackSet::new(), |all, run| all.union(&run))
     }
 
     fn allowed(&self, taker: &Taker<'_>, ordinal: Ordinal) -> bool {
@@ -170,6 +216,7 @@ mod tests {
             pull: PullNo(1),
             range: range(first, end),
             care: Care::Normal,
+            apart: None,
         }
     }
 
@@ -207,6 +254,33 @@ mod tests {
                 suspects: self.suspects,
             };
             choose(&ground, &taker, want)
+        }
+
+        fn choose_whole(&self) -> Option<Choice> {
+            let extent = TrackSet::from(range(100, 116));
+            let node = NodeId::new("n").unwrap();
+            let ground = Ground {
+                extent: &extent,
+                covered: &self.covered,
+                record: &self.record,
+            };
+            let taker = Taker {
+                node: &node,
+                others: &self.others,
+                suspects: self.suspects,
+            };
+            choose_whole(&ground, &taker)
+        }
+
+        /// With the tracks that are to be done, and those of them that are to be run alone.
+        fn check_whole(&self, expected: Option<(Range, Care, u64, &[u32])>) {
+            let got = self.choose_whole();
+            let got = got.map(|c| {
+                let apart: Vec<u32> = c.apart.iter().flat_map(TrackSet::iter).collect();
+                (c.range, c.care, c.tracks.len(), apart)
+            });
+            let expected = expected.map(|(r, c, tracks, apart)| (r, c, tracks, apart.to_vec()));
+            assert_eq!(got, expected);
         }
 
         fn check(&self, want: u32, expected: Option<(Range, u64, Care)>) {
@@ -279,6 +353,47 @@ mod tests {
         case.able.clear();
         case.others.clear();
         case.check(4, Some((range(100, 101), 1, Care::Reject)));
+    }
+
+    #[test]
+    fn a_shard_that_is_not_divided_is_granted_whole_and_only_while_nobody_holds_any_of_it() {
+        let mut case = Case::new();
+        case.check_whole(Some((range(100, 116), Care::Normal, 16, &[])));
+        case.covered = [100, 105, 115].into_iter().collect();
+        case.check_whole(Some((range(101, 115), Care::Normal, 13, &[])));
+        case.record.grants = vec![grant(1, 103, 104)];
+        case.check_whole(None);
+        case.record.grants.clear();
+        case.covered = TrackSet::from(range(100, 116));
+        case.check_whole(None);
+    }
+
+    #[test]
+    fn suspects_of_a_shard_that_is_not_divided_are_named_and_wait_with_all_of_it() {
+        let mut case = Case::new();
+        suspects::accuse(&mut case.record.suspects, &(102..105).collect(), None);
+        case.check_whole(Some((range(100, 116), Care::Normal, 16, &[102, 103, 104])));
+        case.covered = [102].into_iter().collect();
+        case.check_whole(Some((range(100, 116), Care::Normal, 15, &[103, 104])));
+        case.suspects = Trial::Held;
+        case.check_whole(None);
+    }
+
+    #[test]
+    fn what_is_convicted_of_a_shard_that_is_not_divided_is_rejected_before_the_rest_is_granted() {
+        let mut case = Case::new();
+        let death = AloneDeath {
+            node: NodeId::new("n").unwrap(),
+            death: Death::Silent,
+        };
+        let alone: TrackSet = (107..108).collect();
+        suspects::accuse(&mut case.record.suspects, &alone, Some(&death));
+        case.others = vec![NodeId::new("other").unwrap()];
+        case.check_whole(None);
+        case.others.clear();
+        case.check_whole(Some((range(100, 116), Care::Normal, 16, &[107])));
+        suspects::accuse(&mut case.record.suspects, &alone, Some(&death));
+        case.check_whole(Some((range(107, 108), Care::Reject, 1, &[])));
     }
 
     proptest! {

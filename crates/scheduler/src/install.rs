@@ -17,7 +17,7 @@ use crate::state::{
     Versioned, Withdrawal,
 };
 use crate::tally;
-use crate::{JobKey, NodeKey, Revision, StepDown};
+use crate::{Flush, JobKey, NodeKey, Revision, StepDown};
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::string::ToString;
@@ -199,6 +199,7 @@ impl Reign {
             return;
         };
         let extent = job.extent(id).unwrap_or_default();
+        let flush = flush(job, id, &record);
         let covered = record.covered();
         let before = (job.ready.len(), job.waiting(id, &extent));
         let old = job.shards.remove(&id);
@@ -211,7 +212,7 @@ impl Reign {
             let had = tally::contribution(id, was, &extent, &old.covered, granted);
             job.tally.remove(&had);
         }
-        let live = live_grants(old.as_deref(), &record, &extent, &covered);
+        let live = live_grants(old.as_deref(), &record, (&extent, &covered), flush);
         let granted = live.iter().map(|live| live.terms.open).sum();
         let adds = tally::contribution(id, &record, &extent, &covered, granted);
         job.tally.add(&adds);
@@ -374,8 +375,8 @@ fn ended_grants(old: Option<&Shard>, new: &ShardRecord) -> Vec<Grant> {
 fn live_grants(
     old: Option<&Shard>,
     new: &ShardRecord,
-    extent: &TrackSet,
-    covered: &TrackSet,
+    (extent, covered): (&TrackSet, &TrackSet),
+    flush: Flush,
 ) -> Vec<Live> {
     let had =
         |grant: &Grant| old.is_some_and(|old| old.stored.record.grant(grant.attempt).is_some());
@@ -384,8 +385,8 @@ fn live_grants(
         terms: Terms {
             range: grant.range,
             open: tally::open(grant, extent, covered),
-            care: grant.care,
-            flush: flush(new),
+            tries: grant.tries(),
+            flush,
         },
         grant: grant.clone(),
     };

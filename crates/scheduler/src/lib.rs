@@ -16,7 +16,7 @@
 //!   the store), `stage`, `settle` (what became of writes), `held` (what answers show against memory), `audit`, `install`
 //!   (what follows from a stored record) with `backoff`, `reply`, `recover`.
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
-//!   is served with what, `beat` with `chores`, `preempt`, `tail` and `suspects`,
+//!   is served with what, `budget` for what is never divided, `beat` with `chores`, `preempt`, `tail` and `suspects`,
 //!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
 //! - Looking: `views`, `explain` with `blocked`, `tally`, `looks`; [`journal`] for what happened, so that it can be repeated.
 #![cfg_attr(not(test), no_std)]
@@ -28,6 +28,7 @@ mod audit;
 mod backoff;
 mod beat;
 mod blocked;
+mod budget;
 mod cancel;
 mod chores;
 mod collect;

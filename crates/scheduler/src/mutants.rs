@@ -99,6 +99,8 @@ pub enum Mutant {
     YieldLost,
     /// What the core changes of its own accord has no audit line.
     ChangeUnaudited,
+    /// What has gone on to the residual does not count when a shard's tracks are granted again.
+    BudgetTwice,
     /// A rebuild takes parts that a revocation object covers.
     RestoreTakesRevoked,
     /// A rebuild takes parts of any escalation shard of a root for each of them, whatever they were made for.
@@ -158,6 +160,7 @@ impl Mutant {
         Self::KeysStay,
         Self::YieldLost,
         Self::ChangeUnaudited,
+        Self::BudgetTwice,
         Self::RestoreTakesRevoked,
         Self::RestoreUnmatched,
         Self::RestoreForgetsManifest,

@@ -4,7 +4,7 @@
 
 use crate::limits::{PREEMPT_COUNTS, SHARDS_SEEN_PER_PULL_MAX};
 use crate::quota::Stock;
-use crate::record::{Care, JobState};
+use crate::record::JobState;
 use crate::reign::Reign;
 use crate::state::{GrantId, InLine, Job, NodeNo};
 use core::cell::OnceCell;
@@ -35,7 +35,8 @@ impl Reign {
         }
     }
 
-    /// The node's grant that stands last in line and has tracks that it has not begun. Suspects are tried where they are:
+    /// The node's grant that stands last in line and has tracks that it has not begun; one that is given back whole or not at
+    /// all only before anything of it is. Suspects are tried where they are:
     /// asked back each time before one of them has run, they would be through nowhere.
     fn least_urgent(&self, no: NodeNo) -> Option<(GrantId, InLine)> {
         let node = self.nodes.get(&no)?;
@@ -45,14 +46,20 @@ impl Reign {
             .filter(|(id, holding)| holding.yield_at.is_none() && self.not_begun(no, **id) > 0)
             .filter(|(id, _)| {
                 let grant = self.grant_of(node, **id);
-                grant.is_some_and(|grant| grant.care != Care::Apart)
-            });
+                grant.is_some_and(|grant| !grant.tries())
+            })
+            .filter(|(id, holding)| holding.is_unbegun() || !self.is_whole(**id));
         let placed = own.filter_map(|(id, _)| {
             let job = self.jobs.get(&id.job)?;
             let running = job.record()?.state == JobState::Running;
             running.then_some((*id, job.in_line(id.job)?))
         });
         placed.max_by_key(|(_, place)| *place)
+    }
+
+    fn is_whole(&self, id: GrantId) -> bool {
+        let job = self.jobs.get(&id.job);
+        job.is_some_and(|job| job.is_whole(id.shard))
     }
 
     /// Tracks of a live grant that have no row and are not in hand.

@@ -5,7 +5,7 @@
 use crate::blocked::Blocked;
 use crate::desk::{Asked, Unit};
 use crate::event::Pull;
-use crate::grant::{self, Ground, Taker, Trial};
+use crate::grant::{self, Choice, Ground, Taker, Trial};
 use crate::limits::{
     BUNDLES_PER_NODE_MAX, COUNT_NODES_EVERY, GRANTS_PER_NODE_MAX, GRANTS_PER_PULL_MAX,
     GRANTS_PER_SHARD_MAX, PULL_AGAIN, SHARDS_SEEN_IN_ALL_MAX, SHARDS_SEEN_PER_PULL_MAX,
@@ -13,14 +13,14 @@ use crate::limits::{
 };
 use crate::mutants::{self, Mutant};
 use crate::quota::{Room, Stock};
-use crate::record::{Care, Duty, Grant, ShardRecord};
+use crate::record::{Duty, Grant, ShardRecord};
 use crate::reign::{Reign, Step};
 use crate::state::{Held, Job, JobNo, Node, NodeNo, Served, Slot};
 use crate::{Answer, PullAnswer};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Attempt, Code, Millis, PullNo, Range, ShardId, Stage, TenantId, TrackSet};
+use types::{Attempt, Code, Millis, PullNo, ShardId, Stage, TenantId, TrackSet};
 
 /// Calls that may repeat one pull while it is being written.
 const SAME_PULLS_MAX: usize = 8;
@@ -36,6 +36,8 @@ struct Plan<'a> {
     now: Millis,
     no: NodeNo,
     left: u32,
+    /// Tracks that it is given: more than it wants where a shard is not divided.
+    given: u32,
     grants: usize,
     /// Shards looked at, of the job in hand and of all.
     seen: usize,
@@ -168,6 +170,7 @@ impl Reign {
             now,
             no,
             left: wanted(pull, self.config.grant_work),
+            given: 0,
             grants: 0,
             seen: 0,
             seen_in_all: 0,
@@ -178,6 +181,7 @@ impl Reign {
             room: Room {
                 grants: 0,
                 tracks: 0,
+                untouched: false,
             },
             stock: self.stock(),
             rooms: BTreeMap::new(),
@@ -187,10 +191,10 @@ impl Reign {
             if plan.is_full() {
                 break;
             }
-            let before = (plan.grants, plan.left);
+            let before = plan.given;
             self.plan_job(&mut plan, job);
-            if plan.grants > before.0 {
-                self.note_served(job, before.1 - plan.left);
+            if plan.given > before {
+                self.note_served(job, plan.given - before);
             }
         }
         plan
@@ -200,7 +204,7 @@ impl Reign {
     fn tries_suspects(&self, no: NodeNo) -> bool {
         let node = self.nodes.get(&no);
         let mut held = node.iter().flat_map(|node| node.holdings.values());
-        !mutants::on(Mutant::SuspectsMixed) && held.any(|holding| holding.terms.care == Care::Apart)
+        !mutants::on(Mutant::SuspectsMixed) && held.any(|holding| holding.terms.tries)
     }
 
     fn plan_job(&mut self, plan: &mut Plan<'_>, no: JobNo) {
@@ -232,7 +236,7 @@ impl Reign {
                 }
                 let before = plan.left;
                 self.plan_shard(plan, no, shard, left_here);
-                left_here -= before - plan.left;
+                left_here = left_here.saturating_sub(before - plan.left);
             }
         }
         plan.rooms.insert(tenant, plan.room);
@@ -333,13 +337,19 @@ impl Reign {
                 covered,
                 record: &record,
             };
-            let Some(choice) = grant::choose(&ground, &taker, left) else {
+            let choice = if job.is_whole(shard) {
+                let choice = grant::choose_whole(&ground, &taker);
+                choice.filter(|choice| plan.room.fits(choice.tracks.len()))
+            } else {
+                grant::choose(&ground, &taker, left)
+            };
+            let Some(choice) = choice else {
                 break;
             };
             let took = u32::try_from(choice.tracks.len()).unwrap_or(u32::MAX);
             left = left.saturating_sub(took);
-            plan.took(took, choice.care);
-            add_grant(&mut record, node, plan.pull, choice.range, choice.care);
+            let given = add_grant(&mut record, node, plan.pull, choice);
+            plan.took(took, given);
         }
         (plan.grants > before).then_some(record)
     }
@@ -368,13 +378,15 @@ impl Plan<'_> {
         enough || self.apart || self.seen_in_all >= SHARDS_SEEN_IN_ALL_MAX
     }
 
-    fn took(&mut self, tracks: u32, care: Care) {
+    fn took(&mut self, tracks: u32, grant: &Grant) {
         self.grants += 1;
+        self.given = self.given.saturating_add(tracks);
         self.left = self.left.saturating_sub(tracks);
         self.room.grants = self.room.grants.saturating_sub(1);
         self.room.tracks = self.room.tracks.saturating_sub(u64::from(tracks));
+        self.room.untouched = false;
         // Suspects are in hand with nothing else: their grant is the whole answer.
-        self.apart = care == Care::Apart;
+        self.apart = grant.tries();
     }
 }
 
@@ -387,7 +399,12 @@ fn wanted(pull: &Pull, work: Millis) -> u32 {
     pull.want_tracks.min(measured).min(TRACKS_PER_PULL_MAX)
 }
 
-fn add_grant(record: &mut ShardRecord, node: &Node, pull: &Pull, range: Range, care: Care) {
+fn add_grant<'a>(
+    record: &'a mut ShardRecord,
+    node: &Node,
+    pull: &Pull,
+    choice: Choice,
+) -> &'a Grant {
     if record.last_attempt == Attempt(0) || !mutants::on(Mutant::AttemptReused) {
         record.last_attempt = record.last_attempt.next();
     }
@@ -397,9 +414,11 @@ fn add_grant(record: &mut ShardRecord, node: &Node, pull: &Pull, range: Range, c
         node: node.key.node.clone(),
         session: pull.session,
         pull: pull.number,
-        range,
-        care,
+        range: choice.range,
+        care: choice.care,
+        apart: choice.apart,
     });
+    record.grants.last().expect("one was just put there")
 }
 
 /// The stage that a shard's tracks need.

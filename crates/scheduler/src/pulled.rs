@@ -58,6 +58,8 @@ impl Reign {
         let within = job
             .extent(id.shard)?
             .intersection(&TrackSet::from(grant.range));
+        let tracks = within.difference(&shard.covered);
+        let apart = grant.apart.as_ref();
         Some(Granted {
             job: job.key.clone(),
             shard: id.shard,
@@ -65,9 +67,11 @@ impl Reign {
             epoch: self.epoch,
             generation: self.generation,
             range: grant.range,
-            tracks: within.difference(&shard.covered),
+            apart: apart.map_or_else(TrackSet::new, |apart| apart.intersection(&tracks)),
+            tracks,
             care: grant.care,
-            flush: flush(record),
+            flush: flush(job, id.shard, record),
+            escalations_max: job.escalations_left(id.shard, record),
             escalation: escalation(job, id.shard),
             lane: job.record()?.lane,
             priority: job.record()?.priority,
@@ -116,8 +120,8 @@ impl Reign {
 }
 
 /// When the shard's grants flush.
-pub(crate) fn flush(record: &ShardRecord) -> Flush {
-    if record.parts.len() >= PARTS_BEFORE_FLUSH_ONCE {
+pub(crate) fn flush(job: &Job, shard: ShardId, record: &ShardRecord) -> Flush {
+    if record.parts.len() >= PARTS_BEFORE_FLUSH_ONCE || job.is_whole(shard) {
         Flush::AtEnd
     } else {
         Flush::AsConfigured

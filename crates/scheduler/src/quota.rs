@@ -16,9 +16,17 @@ use types::TenantId;
 pub(crate) struct Room {
     pub(crate) grants: u64,
     pub(crate) tracks: u64,
+    /// It has nothing in hand yet.
+    pub(crate) untouched: bool,
 }
 
 impl Room {
+    /// Whether so many tracks fit that cannot be divided: more than a quota are given to a tenant that holds nothing, since
+    /// they would never be otherwise.
+    pub(crate) const fn fits(&self, tracks: u64) -> bool {
+        tracks <= self.tracks || self.untouched
+    }
+
     pub(crate) const fn is_empty(&self) -> bool {
         self.grants == 0 || self.tracks == 0
     }
@@ -91,12 +99,14 @@ impl Stock {
             return Room {
                 grants: u64::MAX,
                 tracks: u64::MAX,
+                untouched: true,
             };
         }
         let held = self.of(tenant);
         Room {
             grants: left(quota.grants_max.map(u64::from), held.grants),
             tracks: left(quota.tracks_max, held.tracks),
+            untouched: held.tracks == 0,
         }
     }
 

@@ -7,7 +7,7 @@ use crate::desk::Asked;
 use crate::key::{JobKey, NodeKey, RevocationKey};
 use crate::mutants::{self, Mutant};
 use crate::record::{
-    Care, Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
+    Death, Duty, JobRecord, Lane, NodeRecord, Progress, RevocationRecord, ShardRecord,
 };
 use crate::tally::Tally;
 use crate::{CallId, Flush, Revision};
@@ -348,13 +348,13 @@ pub(crate) struct Node {
     pub(crate) doubted: bool,
 }
 
-/// What the stored record says of a live grant, kept where each beat finds it.
+/// What the stored record says of a live grant, kept where each beat finds it; `tries` where it is to try suspects.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {
     pub(crate) range: Range,
     /// Tracks of it without a row.
     pub(crate) open: u64,
-    pub(crate) care: Care,
+    pub(crate) tries: bool,
     pub(crate) flush: Flush,
 }
 

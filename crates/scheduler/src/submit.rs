@@ -12,7 +12,7 @@ use crate::state::{JobNo, Slot};
 use crate::{Answer, JobKey};
 use alloc::format;
 use alloc::vec;
-use types::{Code, JobId, SHARD_TRACKS_MAX, UnixMillis};
+use types::{Code, JobId, SHARD_TRACKS_MAX, Stages, UnixMillis};
 
 /// Lane, priority and deadline, each only where it is to change.
 type Rank = (Option<Lane>, Option<i32>, Option<UnixMillis>);
@@ -70,6 +70,10 @@ impl Reign {
             ),
             (spec.plan.rows > 0, "the list has no rows"),
             (spec.plan.shard_tracks > 0, "a shard has no tracks"),
+            (
+                spec.policy.stages == Stages::Both || spec.policy.max_escalation.is_none(),
+                "an escalation budget is one of both stages",
+            ),
             (
                 spec.plan.shard_tracks <= SHARD_TRACKS_MAX,
                 "a shard has more than 1,024 tracks",

@@ -5,7 +5,7 @@
 use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
 use crate::quota::Stock;
-use crate::record::{Care, FailureCause, JobState};
+use crate::record::{FailureCause, Grant, JobState};
 use crate::reign::Reign;
 use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
 use alloc::vec::Vec;
@@ -153,12 +153,17 @@ impl Reign {
         // Suspects are tried where they are: taken back between two deaths, they would be told apart by nobody.
         let tried = |id: &GrantId| {
             let grant = self.live_grant(no, *id);
-            grant.is_some_and(|grant| grant.care == Care::Apart)
+            grant.is_some_and(Grant::tries)
+        };
+        let whole = |id: &GrantId| {
+            let job = self.jobs.get(&id.job);
+            job.is_some_and(|job| job.is_whole(id.shard))
         };
         let own = node
             .holdings
             .keys()
-            .filter(|id| self.could_take(now, hungry, **id, stock) && !tried(id));
+            .filter(|id| self.could_take(now, hungry, **id, stock))
+            .filter(|id| !tried(id) && !whole(id));
         let id = *own.max_by_key(|id| (self.not_begun(no, **id), **id))?;
         let left = self.tracks_not_begun(no, id)?;
         let kept = usize::try_from(left.len() / 2).ok()?;
@@ -229,6 +234,12 @@ impl Holding {
         }
         self.unflushed = unflushed;
         self.open = open;
+    }
+
+    /// Whether nothing of it is begun, by the last beat that named it.
+    pub(crate) fn is_unbegun(&self) -> bool {
+        let empty = self.in_hand.as_ref().is_some_and(TrackSet::is_empty);
+        empty && self.unflushed == 0
     }
 
     /// Whether it has had the same tracks in hand for so long.

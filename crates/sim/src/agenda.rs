@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use agent_core::{DeviceNo, GrantKey, PartNo, SlotNo, Token};
 use scheduler::{Answer, Caller, Request};
 use store_model::LateId;
-use types::{Digest, Millis, Problem};
+use types::{Digest, Millis, Problem, Stage};
 
 use crate::depot::{DepotAsk, DepotBack};
 use crate::faults::Relief;
@@ -56,7 +56,7 @@ pub(crate) enum Timer {
     TrackEnded(Token),
     /// The whole machine goes down with a track.
     Killed(Token),
-    Sung(DeviceNo, u64, u64),
+    Sung(DeviceNo, u64, Stage, u64),
     Prepared(GrantKey),
     /// A part is on disk, and is put from now on.
     PutPart(PartNo),

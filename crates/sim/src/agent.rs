@@ -10,14 +10,15 @@ use agent_core::{
 };
 use scheduler::{Answer, Request};
 use types::{
-    Code, DeviceKind, Digest, Generation, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage,
-    TenantId, UnixMillis,
+    Code, DeviceKind, Digest, Millis, NodeId, Ordinal, Problem, PullNo, Session, Stage, TenantId,
+    UnixMillis,
 };
 
 use crate::agenda::{Happening, Message, Timer, Who};
 use crate::bench::{Bench, Try};
 use crate::clock::Clock;
 use crate::depot::{DepotAsk, DepotBack};
+use crate::held::Held;
 use crate::parts::Saved;
 use crate::truth::Row;
 use crate::words;
@@ -67,22 +68,14 @@ pub(crate) struct Agent {
     pub(crate) named: VecDeque<BTreeSet<(GrantKey, Ordinal)>>,
     /// By the agent's clock: when what granted or last renewed a grant was asked.
     pub(crate) renewed: BTreeMap<GrantKey, Millis>,
-    pub(crate) rows: BTreeMap<(GrantKey, Ordinal), Row>,
+    /// With when each was made, by the agent's clock.
+    pub(crate) rows: BTreeMap<(GrantKey, Ordinal), (Row, UnixMillis)>,
     /// Parts made and not forgotten; they are on disk, most of them.
     pub(crate) parts: BTreeMap<PartNo, Saved>,
 }
 
 /// Beats of which one was the last to be heard when a node falls silent: one that was answered, and those lost after it.
 const BEATS_NAMED: usize = 4;
-
-/// What the shell knows of a grant.
-#[derive(Clone, Debug)]
-pub(crate) struct Held {
-    /// When, by the agent's clock: the begin of the span in which its parts were made.
-    pub(crate) since: UnixMillis,
-    pub(crate) generation: Generation,
-    pub(crate) escalation: Option<Digest>,
-}
 
 /// What an answer is waited for.
 #[derive(Clone, Debug)]
@@ -134,6 +127,11 @@ impl Agent {
 
     pub(crate) fn shown(&self, now: Millis) -> Millis {
         self.clock.show(now)
+    }
+
+    /// What its clock shows, as its parts state it.
+    pub(crate) fn wall(&self, now: Millis) -> UnixMillis {
+        UnixMillis(i64::try_from(self.shown(now).0).unwrap_or(0))
     }
 
     fn note_named(&mut self, call: &BeatCall) {
@@ -221,7 +219,9 @@ impl World {
             Timer::SlotReady(device, worker, slot) => self.slot_ready(who, device, worker, slot),
             Timer::TrackEnded(token) => self.track_ended(who, token),
             Timer::Killed(token) => self.node_killed(who, token),
-            Timer::Sung(device, worker, nonce) => self.sung(who, device, worker, nonce),
+            Timer::Sung(device, worker, stage, nonce) => {
+                self.sung(who, device, worker, (stage, nonce));
+            }
             Timer::Prepared(grant) => self.prepared(who, grant),
             Timer::PutPart(part) => self.put_part(who, part),
             Timer::Lead | Timer::Sweep => {}
@@ -297,16 +297,23 @@ impl World {
                 ordinal,
                 code,
             } => {
-                let rows = &mut self.agents[who].rows;
-                rows.insert((grant, ordinal), Row::Unscannable(code));
+                let one = &mut self.agents[who];
+                let made = (Row::Unscannable(code), one.wall(self.now));
+                one.rows.insert((grant, ordinal), made);
             }
-            Action::Sing { device, nonce } => self.sing(who, device, nonce),
+            Action::Sing {
+                device,
+                stage,
+                nonce,
+            } => self.sing(who, device, stage, nonce),
             Action::WritePart {
                 part,
                 grant,
                 tracks,
+                onward,
+                withheld,
                 device,
-            } => self.write_part(who, part, grant, &tracks, device),
+            } => self.write_part(who, part, grant, (&tracks, &onward, &withheld), device),
             Action::ForgetPart { part } => _ = self.agents[who].parts.remove(&part),
             Action::Forget { grant } => {
                 let one = &mut self.agents[who];
@@ -462,38 +469,5 @@ impl World {
             Wait::Put(_) => return,
         };
         self.tell_agent(who, event);
-    }
-
-    fn note_granted(&mut self, who: usize, asked: Millis, answer: &Answer) {
-        let Answer::Pulled(pulled) = answer else {
-            return;
-        };
-        let one = &mut self.agents[who];
-        for granted in &pulled.grants {
-            let held = Held {
-                since: UnixMillis(i64::try_from(one.shown(self.now).0).unwrap_or(0)),
-                generation: granted.generation,
-                escalation: granted.escalation.map(|part| part.sha256),
-            };
-            let key = wire::key(granted);
-            // An answer that is given again names only what still lives.
-            let renewed = one.renewed.entry(key.clone()).or_insert(asked);
-            *renewed = asked.max(*renewed);
-            one.held.entry(key).or_insert(held);
-        }
-    }
-
-    fn note_renewed(&mut self, who: usize, asked: Millis, answer: &Answer) {
-        let one = &mut self.agents[who];
-        for key in wire::renewed(answer) {
-            let renewed = one.renewed.entry(key).or_insert(asked);
-            *renewed = asked.max(*renewed);
-        }
-    }
-
-    fn prepared(&mut self, who: usize, grant: GrantKey) {
-        let open = self.depot.is_open(self.now);
-        let outcome = open.then_some(()).ok_or(agent_core::Unready::Later);
-        self.tell_agent(who, Event::Prepared { grant, outcome });
     }
 }

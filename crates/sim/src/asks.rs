@@ -145,10 +145,13 @@ pub(crate) fn claim(object: &Object, device: Option<String>) -> PartClaim {
     let rows = object.rows.len() as u64;
     let unscannable = |(_, row): &&(u32, Row)| matches!(row, Row::Unscannable(_));
     let failed = object.rows.iter().filter(unscannable).count() as u64;
+    let withheld = |(_, row): &&(u32, Row)| matches!(row, Row::Withheld { .. });
+    let withheld = object.rows.iter().filter(withheld).count() as u64;
     let verdicts = match object.kind {
         PartKind::Escalation => VerdictCounts::default(),
         PartKind::Terminal => VerdictCounts {
-            no_evidence: rows - failed,
+            no_evidence: rows - failed - withheld,
+            inconclusive: withheld,
             unscannable: failed,
             ..VerdictCounts::default()
         },

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use agent_core::{Death, DeviceNo, Event, GrantKey, SlotNo, Token, TrackOutcome, Unready};
-use types::{Code, Digest, Millis, Ordinal, ShardId, Stage};
+use agent_core::{
+    Death, DeviceNo, Escalation, Event, GrantKey, SlotNo, Token, TrackOutcome, Unready,
+};
+use types::{Code, Digest, Millis, Ordinal, Stage};
 
 use crate::agenda::Timer;
 use crate::truth::{Nature, Row};
@@ -21,6 +23,8 @@ pub(crate) struct Bench {
     pub(crate) gone: bool,
     /// The agent took it out of service, until it starts again.
     pub(crate) out: bool,
+    /// Stages of which it ever passed a canary.
+    pub(crate) sung: BTreeSet<Stage>,
     /// Counts the lives of its workers.
     worker: u64,
 }
@@ -38,13 +42,14 @@ pub(crate) struct Try {
 const BETWEEN_TRACKS: Millis = Millis(5);
 
 impl Bench {
-    pub(crate) const fn new(slowness: u64, slots: u32) -> Self {
+    pub(crate) fn new(slowness: u64, slots: u32) -> Self {
         Self {
             slowness,
             slots,
             sick_from: None,
             gone: false,
             out: false,
+            sung: BTreeSet::new(),
             worker: 0,
         }
     }
@@ -135,6 +140,11 @@ impl World {
         if self.agents[who].tries.values().any(busy) {
             self.violated("H6", format!("slot {slot:?} of a{who} is given two tracks"));
         }
+        let held = self.agents[who].held.get(&grant);
+        let screened = held.is_some_and(|held| held.made_of.is_none() || held.fetched);
+        self.hold(screened, "B", || {
+            format!("a{who} starts {ordinal} of {grant:?} without its screen row")
+        });
         let millis_max = self.mix.tracks.millis_max;
         let nature = self.nature(&grant, ordinal);
         let slowness = self.bench(who, device).slowness;
@@ -202,11 +212,11 @@ impl World {
     fn outcome(&mut self, who: usize, one: &Try, nature: Nature) -> TrackOutcome {
         let now = self.now;
         let wrong = self.bench(who, one.device).is_sick(now);
-        let agent = &mut self.agents[who];
-        let alone = agent.stages.contains(&Stage::Residual);
-        let root = matches!(one.grant.shard, ShardId::Root(_));
         let (row, outcome) = match nature {
-            Nature::Unsure if root && !alone => (Row::Escalated { wrong }, TrackOutcome::Scored),
+            Nature::Unsure if one.grant.stage() == Stage::Screen => {
+                let onward = self.escalation(&one.grant, one.ordinal);
+                (Row::Escalated { wrong }, TrackOutcome::Escalated(onward))
+            }
             Nature::Sound | Nature::Unsure | Nature::KillsNode => {
                 (Row::Scored { wrong }, TrackOutcome::Scored)
             }
@@ -217,8 +227,16 @@ impl World {
                 return TrackOutcome::DecoderDied { death, code };
             }
         };
-        agent.rows.insert((one.grant.clone(), one.ordinal), row);
+        let agent = &mut self.agents[who];
+        let made = (row, agent.wall(now));
+        agent.rows.insert((one.grant.clone(), one.ordinal), made);
         outcome
+    }
+
+    fn escalation(&self, grant: &GrantKey, ordinal: Ordinal) -> Escalation {
+        let job = self.truths.iter().find(|truth| truth.key.job == grant.job);
+        let job = job.expect("a track that the gate sends on is of a job");
+        job.escalation(ordinal)
     }
 
     /// A worker dies with all that it has in hand.
@@ -267,13 +285,19 @@ impl World {
         }
     }
 
-    pub(crate) fn sing(&mut self, who: usize, device: DeviceNo, nonce: u64) {
+    pub(crate) fn sing(&mut self, who: usize, device: DeviceNo, stage: Stage, nonce: u64) {
         let worker = self.bench(who, device).worker;
         let at = self.now + Millis(self.dice.between(5, 200));
-        self.agent_timer(who, at, Timer::Sung(device, worker, nonce));
+        self.agent_timer(who, at, Timer::Sung(device, worker, stage, nonce));
     }
 
-    pub(crate) fn sung(&mut self, who: usize, device: DeviceNo, worker: u64, nonce: u64) {
+    pub(crate) fn sung(
+        &mut self,
+        who: usize,
+        device: DeviceNo,
+        worker: u64,
+        (stage, nonce): (Stage, u64),
+    ) {
         let now = self.now;
         let bench = self.bench(who, device);
         if bench.worker != worker {
@@ -283,6 +307,9 @@ impl World {
             return self.worker_dies(who, device, Death::Own);
         }
         let good = !bench.is_sick(now);
+        if good {
+            bench.sung.insert(stage);
+        }
         let event = Event::CanarySung {
             device,
             nonce,

@@ -1,9 +1,9 @@
-//! Second thoughts about escalations: people revoke what made an escalation shard just as a part of it counts, and the store is
-//! lost just as another shard over the same tracks has a part of its own. What decides is what storage and the judge's books
-//! say, never what a core believes.
+//! Second thoughts about escalations: people revoke what made an escalation shard, or the terminal part of the same flush alone,
+//! just as a part of the shard counts, and the store is lost just as another shard over the same tracks has a part of its own.
+//! What decides is what storage and the judge's books say, never what a core believes.
 
 use scheduler::JobKey;
-use scheduler::record::Part;
+use scheduler::record::{Part, PartKind};
 use types::{Millis, NodeId, ShardId, UnixMillis};
 
 use crate::agenda::Happening;
@@ -27,11 +27,23 @@ impl World {
         let Some(part) = self.made_of(job, shard).cloned() else {
             return;
         };
-        let from = part.made.iter().map(|made| made.from.min(made.to)).min();
-        let to = part.made.iter().map(|made| made.to.max(made.from)).max();
-        if let (Some(from), Some(to)) = (from, to) {
+        let alone = self.beside(job, shard, &part);
+        let alone = alone.filter(|_| self.dice.happens(5_000));
+        if let Some((from, to)) = alone.map(|at| (at, at)).or_else(|| span(&part)) {
             self.doubt(part, from, to);
         }
+    }
+
+    /// A moment at which the terminal part of the same flush was made and the escalation part was not: revoked then, it falls
+    /// alone, and what went on stays gone on.
+    fn beside(&self, job: &JobKey, shard: ShardId, onward: &Part) -> Option<UnixMillis> {
+        let root = (job.clone(), ShardId::Root(shard.root()));
+        let mut parts = self.oracle.shards.get(&root)?.parts.iter();
+        let flushed =
+            |part: &&Part| part.kind == PartKind::Terminal && part.attempt == onward.attempt;
+        let (first, last) = span(parts.find(flushed)?)?;
+        let (from, to) = span(onward)?;
+        [first, last].into_iter().find(|at| *at < from || *at > to)
     }
 
     fn doubt(&mut self, part: Part, from: UnixMillis, to: UnixMillis) {
@@ -60,4 +72,11 @@ impl World {
             of_root && another && other.tracks.intersects(&object.tracks)
         })
     }
+}
+
+/// When a part was made, by its node's clock.
+fn span(part: &Part) -> Option<(UnixMillis, UnixMillis)> {
+    let from = part.made.iter().map(|made| made.from.min(made.to)).min();
+    let to = part.made.iter().map(|made| made.to.max(made.from)).max();
+    from.zip(to)
 }

@@ -8,6 +8,7 @@ use scheduler::{JobKey, ManifestPlan, invariants};
 use types::{Digest, Ordinal, ShardId, TrackSet};
 
 use crate::depot::{Object, PartPath, path_generation};
+use crate::escalated::Rows;
 use crate::truth::Row;
 use crate::world::World;
 
@@ -37,7 +38,7 @@ impl World {
     /// The object of a part that counts says what its record says, and was made by sound devices.
     fn judge_object(&mut self, part: &Part, object: &Object, name: &str) {
         let wrong = |(_, row): &(Ordinal, Row)| match row {
-            Row::Scored { wrong } | Row::Escalated { wrong } => *wrong,
+            Row::Scored { wrong } | Row::Escalated { wrong } | Row::Withheld { wrong } => *wrong,
             Row::Unscannable(_) => false,
         };
         let sick = object.rows.iter().any(wrong);
@@ -115,6 +116,7 @@ impl World {
             return self.violated("P1", format!("job {job} was never submitted"));
         };
         let mut seen = TrackSet::new();
+        let mut all = Rows::new();
         for part in &plan.parts {
             let first = part.tracks.first().unwrap_or(0);
             let path = PartPath {
@@ -134,12 +136,14 @@ impl World {
                     format!("track {ordinal} of {job} is in the result twice")
                 });
                 seen = seen.union(&one);
+                all.insert(*ordinal, (part.shard, *row));
                 self.hold(truth.deserves(*ordinal, *row), "I13", || {
                     let nature = truth.nature(*ordinal);
                     format!("track {ordinal} of {job}, {nature:?}, ends as {row:?}")
                 });
             }
         }
+        self.judge_escalated(&truth, &all);
         let rows = seen.len();
         self.hold(rows == truth.natures.len() as u64, "P1", || {
             format!(

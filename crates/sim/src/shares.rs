@@ -96,7 +96,16 @@ impl World {
         let revoked = !self.oracle.revocations.is_empty();
         let freed = if revoked { self.agents.len() as u64 } else { 1 };
         let grants_most = u64::from(self.mix.grants_max);
-        let tracks_most = self.mix.tracks_max * freed;
+        // Of a job with a budget a node is given a whole shard, where its tenant holds nothing.
+        let wholes = self.truths.iter();
+        let wholes = wholes.filter(|truth| truth.spec.policy.max_escalation.is_some());
+        let whole = wholes
+            .map(|truth| u64::from(truth.spec.plan.shard_tracks))
+            .max();
+        let tracks_most = match self.mix.tracks_max {
+            0 => 0,
+            most => most.max(whole.unwrap_or(0)) * freed,
+        };
         if grants_most + tracks_most == 0 {
             return;
         }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use agent_core::Escalation;
 use scheduler::JobKey;
 use types::{
     ActorId, CatalogName, Code, DeviceKind, Digest, Generation, JobId, JobSpec, Ordinal, Policy,
-    Requirements, ShardPlan, Stages, TenantId, UnixMillis,
+    Requirements, ShardPlan, Share, Stages, TenantId, TrackId, UnixMillis,
 };
 
 use crate::dice::Dice;
@@ -37,8 +38,12 @@ pub(crate) enum Row {
     Scored {
         wrong: bool,
     },
-    /// Sent on to the residual.
+    /// Screened, and sent on to the residual.
     Escalated {
+        wrong: bool,
+    },
+    /// Screened, and held back since the budget had no room.
+    Withheld {
         wrong: bool,
     },
     Unscannable(Code),
@@ -83,8 +88,9 @@ impl JobTruth {
             job: name(number),
         };
         let bundle = bundles()[dice.index(2)];
+        let policy = policy(both, dice);
         Self {
-            spec: spec(&key, plan, bundle, both),
+            spec: spec(&key, plan, bundle, policy),
             requires: requires(mix, dice),
             key,
             natures,
@@ -102,9 +108,9 @@ impl JobTruth {
             rows: u32::try_from(ordinals.len()).unwrap_or(1),
             shard_tracks: self.spec.plan.shard_tracks,
         };
-        let both = self.spec.policy.stages == Stages::Both;
+        let policy = self.spec.policy.clone();
         Self {
-            spec: spec(&key, plan, self.spec.bundle, both),
+            spec: spec(&key, plan, self.spec.bundle, policy),
             requires: self.requires,
             key,
             natures: ordinals.iter().map(|at| self.nature(*at)).collect(),
@@ -117,10 +123,20 @@ impl JobTruth {
         nature.copied().unwrap_or(Nature::Sound)
     }
 
+    /// Where a track stands that the gate sends on. Distances repeat, and names are in another order than ordinals.
+    pub(crate) fn escalation(&self, ordinal: Ordinal) -> Escalation {
+        let (distance, name) = (ordinal * 7 % 5, ordinal * 577 % 1_009);
+        Escalation {
+            distance: u64::from(distance),
+            track: TrackId::new(format!("t{name:04}")).expect("a letter and digits name a track"),
+        }
+    }
+
     /// Whether a published row is what the track deserves.
     pub(crate) fn deserves(&self, ordinal: Ordinal, row: Row) -> bool {
         match (self.nature(ordinal), row) {
             (Nature::Sound | Nature::Unsure, Row::Scored { wrong }) => !wrong,
+            (Nature::Unsure, Row::Withheld { wrong }) => !wrong,
             (Nature::Sound | Nature::Unsure, Row::Unscannable(Code::WorkerDied)) => {
                 // No more than the rule says: twice alone with a machine that went.
                 self.deaths.get(&ordinal).copied().unwrap_or(0) >= 2
@@ -134,7 +150,13 @@ impl JobTruth {
             (Nature::KillsDecoder, Row::Unscannable(code)) => {
                 code == Code::DecodeCrash || code == Code::WorkerDied
             }
-            (_, Row::Scored { .. } | Row::Escalated { .. } | Row::Unscannable(_)) => false,
+            (
+                _,
+                Row::Scored { .. }
+                | Row::Escalated { .. }
+                | Row::Withheld { .. }
+                | Row::Unscannable(_),
+            ) => false,
         }
     }
 }
@@ -146,6 +168,22 @@ fn nature(odds: &TrackOdds, both: bool, dice: &mut Dice) -> Nature {
         Nature::Unsure
     } else {
         Nature::Sound
+    }
+}
+
+/// Which stages a job runs; half of those that run both have an escalation budget, of nothing, all or anything between.
+fn policy(both: bool, dice: &mut Dice) -> Policy {
+    let limited = both && dice.happens(5_000);
+    let shares = [0, 100_000, 250_000, 500_000, Share::WHOLE];
+    let drawn = limited.then(|| {
+        let any = u32::try_from(dice.below(u64::from(Share::WHOLE))).unwrap_or(0);
+        let share = dice.one_of(&shares).unwrap_or(0);
+        if dice.happens(5_000) { any } else { share }
+    });
+    Policy {
+        stages: if both { Stages::Both } else { Stages::Screen },
+        max_escalation: drawn.and_then(|ppm| Share::new(ppm).ok()),
+        ..Policy::default()
     }
 }
 
@@ -183,7 +221,7 @@ fn name(number: usize) -> JobId {
     JobId::new(format!("j{number}")).expect("a letter and digits name a job")
 }
 
-fn spec(key: &JobKey, plan: ShardPlan, bundle: Digest, both: bool) -> JobSpec {
+fn spec(key: &JobKey, plan: ShardPlan, bundle: Digest, policy: Policy) -> JobSpec {
     JobSpec {
         tenant: key.tenant.clone(),
         actor: ActorId::default(),
@@ -193,10 +231,7 @@ fn spec(key: &JobKey, plan: ShardPlan, bundle: Digest, both: bool) -> JobSpec {
         list: Digest::of(b"list"),
         plan,
         bundle,
-        policy: Policy {
-            stages: if both { Stages::Both } else { Stages::Screen },
-            ..Policy::default()
-        },
+        policy,
         submitted_at: UnixMillis(1),
         retry: None,
     }

@@ -35,6 +35,8 @@ pub(crate) fn pulled(answer: &Answer) -> Pulled {
             bundle: spec.map_or(Digest::of(b"none"), |spec| spec.bundle),
             shard_tracks: spec.map_or(1, |spec| spec.plan.shard_tracks),
             care: care(granted.care),
+            apart: granted.apart.clone(),
+            escalations_max: granted.escalations_max,
             flush: flush(granted.flush),
             rank: Rank {
                 lane: granted.lane as u8,

@@ -281,9 +281,11 @@ fn clock(mix: &Mix, dice: &mut Dice) -> Clock {
 fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
     let node = NodeId::new(format!("n{at}")).expect("a letter and a digit name a node");
     let mut stages = vec![Stage::Decode, Stage::Screen];
-    // The first node runs every stage, so that there is a way to the end.
+    // The first node runs every stage, so that there is a way to the end; others run both, the screen alone or the residual.
     if at == 0 || (dice.happens(4_000) && !mix.regretful) {
         stages.push(Stage::Residual);
+    } else if dice.happens(2_000) && !mix.regretful && !mix.quiet {
+        stages = vec![Stage::Decode, Stage::Residual];
     }
     let devices = 1 + dice.index(2);
     let slowness = [10, 10, 20, 80];

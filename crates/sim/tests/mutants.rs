@@ -31,6 +31,9 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
         (Planted::Scheduler(Scheduler::ShareIgnored), "I14"),
         (Planted::Scheduler(Scheduler::UnknownIsRefused), "I12"),
         (Planted::Scheduler(Scheduler::RestoreUnmatched), "I5"),
+        (Planted::Scheduler(Scheduler::BudgetTwice), "B"),
+        (Planted::Agent(Agent::BudgetByArrival), "B"),
+        (Planted::Agent(Agent::EscalationRowLost), "I15"),
     ] {
         assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");
     }

@@ -3,7 +3,8 @@
 
 use crate::verdict::named_enum;
 use crate::{
-    ActorId, CatalogName, DeviceKind, Digest, Generation, JobId, ShardPlan, TenantId, UnixMillis,
+    ActorId, CatalogName, DeviceKind, Digest, Generation, JobId, Range, ShardPlan, Share, TenantId,
+    UnixMillis,
 };
 use core::fmt;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,20 @@ named_enum! {
         Screen = "screen" @ 0,
         /// The screen over every track, the residual where the gate says so.
         Both = "both" @ 1,
+    }
+}
+
+named_enum! {
+    /// Which tracks the gate sends on to the residual, where a job says otherwise than its bundle.
+    GateChoice, "gate" {
+        /// Those of which the screen is unsure.
+        Unsure = "unsure" @ 0,
+        /// Those that the screen takes for machine-made, as corroboration.
+        Positives = "positives" @ 1,
+        /// Both of these.
+        Both = "both" @ 2,
+        /// Every track that the screen could score.
+        All = "all" @ 3,
     }
 }
 
@@ -35,6 +50,27 @@ pub struct Policy {
     /// Rows carry the bundle's embedding where it has one.
     #[n(3)]
     pub embeddings: bool,
+    /// The escalation budget: the share of the list's tracks that may go on to the residual, held shard by shard. Absent: no
+    /// bound.
+    #[n(4)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_escalation: Option<Share>,
+    /// Which tracks the gate sends on. Absent: as the bundle has it.
+    #[n(5)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<GateChoice>,
+}
+
+impl Policy {
+    /// How many tracks of a root shard with these ordinals may go on to the residual; none where there is no bound.
+    #[must_use]
+    pub fn escalations_of(&self, shard: Range) -> Option<u32> {
+        let share = self.max_escalation?;
+        match self.stages {
+            Stages::Screen => None,
+            Stages::Both => Some(share.of(shard)),
+        }
+    }
 }
 
 impl Default for Policy {
@@ -44,6 +80,8 @@ impl Default for Policy {
             accept_demonstration: false,
             thumbnails: true,
             embeddings: false,
+            max_escalation: None,
+            gate: None,
         }
     }
 }
@@ -134,4 +172,86 @@ pub struct RetryOf {
     /// The list that it is the result of.
     #[n(4)]
     pub list: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was stored and written before a job could have a budget or a gate of its own.
+    #[derive(serde::Serialize, minicbor::Encode)]
+    struct Before {
+        #[n(0)]
+        stages: Stages,
+        #[n(1)]
+        accept_demonstration: bool,
+        #[n(2)]
+        thumbnails: bool,
+        #[n(3)]
+        embeddings: bool,
+    }
+
+    fn before() -> Before {
+        let Policy {
+            stages,
+            accept_demonstration,
+            thumbnails,
+            embeddings,
+            max_escalation: None,
+            gate: None,
+        } = Policy::default()
+        else {
+            panic!("a policy has neither budget nor gate unless asked for");
+        };
+        Before {
+            stages,
+            accept_demonstration,
+            thumbnails,
+            embeddings,
+        }
+    }
+
+    #[test]
+    fn a_policy_without_budget_and_gate_has_the_bytes_it_had_and_reads_back() {
+        let policy = Policy::default();
+        let json = serde_json::to_string(&policy).unwrap();
+        assert_eq!(json, serde_json::to_string(&before()).unwrap());
+        assert_eq!(serde_json::from_str::<Policy>(&json).unwrap(), policy);
+        let cbor = minicbor::to_vec(before()).unwrap();
+        assert_eq!(minicbor::to_vec(&policy).unwrap(), cbor);
+        assert_eq!(minicbor::decode::<Policy>(&cbor).unwrap(), policy);
+    }
+
+    #[test]
+    fn a_budget_and_a_gate_read_back_and_a_share_beyond_the_whole_does_not() {
+        let policy = Policy {
+            stages: Stages::Both,
+            max_escalation: Some("0.125".parse().unwrap()),
+            gate: Some(GateChoice::Positives),
+            ..Policy::default()
+        };
+        let json = serde_json::to_string(&policy).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&json).unwrap(), policy);
+        let cbor = minicbor::to_vec(&policy).unwrap();
+        assert_eq!(minicbor::decode::<Policy>(&cbor).unwrap(), policy);
+        let beyond = json.replace("125000", "1250000");
+        assert!(serde_json::from_str::<Policy>(&beyond).is_err());
+    }
+
+    #[test]
+    fn only_a_job_of_both_stages_with_a_budget_has_a_number_for_each_shard() {
+        let shard = Range { first: 8, end: 16 };
+        for (stages, share, expected) in [
+            (Stages::Both, Some("0.25"), Some(2)),
+            (Stages::Both, None, None),
+            (Stages::Screen, Some("0.25"), None),
+        ] {
+            let policy = Policy {
+                stages,
+                max_escalation: share.map(|share| share.parse().unwrap()),
+                ..Policy::default()
+            };
+            assert_eq!(policy.escalations_of(shard), expected, "{stages} {share:?}");
+        }
+    }
 }

@@ -11,6 +11,7 @@ mod range;
 mod report;
 mod row;
 mod shard;
+mod share;
 mod standing;
 mod time;
 mod url;
@@ -22,7 +23,7 @@ pub use id::{
     ActorId, Attempt, CatalogName, Epoch, Generation, IdError, JobId, NodeId, PullNo, RevocationId,
     Session, SourceName, TenantId, TrackId,
 };
-pub use job::{JobSpec, Policy, Requirements, RetryOf, Stages};
+pub use job::{GateChoice, JobSpec, Policy, Requirements, RetryOf, Stages};
 pub use ledger::{Ledger, StageUse};
 pub use range::{Ordinal, Range, RangeError, TrackSet};
 pub use report::Report;
@@ -30,6 +31,7 @@ pub use row::{
     CatalogRow, DeclaredAi, Embedding, Provenance, Score, Thumbnail, TimelinePoint, TrackRow,
 };
 pub use shard::{SHARD_TRACKS_MAX, SHARD_TRACKS_MIN, ShardId, ShardIdError, ShardPlan};
+pub use share::{Share, ShareError};
 pub use standing::{Blocking, FindingCode};
 pub use time::{Millis, UnixMillis};
 pub use url::file_url;

@@ -242,7 +242,9 @@ fn grant(wire: v1::Grant, jobs: &[JobSpec]) -> Result<GrantInfo, FieldError> {
         bundle: spec.bundle,
         shard_tracks: spec.plan.shard_tracks,
         care: care(wire.care)?,
+        apart: proto::track_set("grants.apart", &wire.apart)?,
         flush: flush(wire.flush)?,
+        escalations_max: wire.escalations_max,
         rank: wire.rank.map_or_else(Rank::default, rank),
     };
     Ok(GrantInfo {

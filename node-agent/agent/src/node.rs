@@ -282,11 +282,19 @@ impl Node {
                 ordinal,
                 code,
             } => self.reject(&grant, ordinal, code),
-            Action::Sing { device, nonce } => self.say(device, &ToWorker::Canary { nonce }),
+            // Grants of the residual are refused at the door, so that every canary is one of the screen.
+            Action::Sing {
+                device,
+                stage: _,
+                nonce,
+            } => self.say(device, &ToWorker::Canary { nonce }),
             Action::WritePart {
                 part,
                 grant,
                 tracks,
+                // No track ends here as one that is sent on.
+                onward: _,
+                withheld: _,
                 device,
             } => self.write_part(part, grant, &tracks, device),
             Action::ForgetPart { part } => self.forget_part(part),

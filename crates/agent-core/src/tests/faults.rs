@@ -232,6 +232,8 @@ fn what_is_made_is_committed_before_a_grant_goes_back_for_its_source() {
         part: PartNo(0),
         grant: key(1),
         tracks: set(1, 2),
+        onward: TrackSet::new(),
+        withheld: TrackSet::new(),
         device: Some(DEVICE),
     };
     assert_eq!(node.sung(0, true), [part]);
@@ -327,6 +329,8 @@ fn a_rejecting_grant_runs_nothing_and_says_why() {
         part: PartNo(0),
         grant: key(1),
         tracks: set(0, 1),
+        onward: TrackSet::new(),
+        withheld: TrackSet::new(),
         device: None,
     };
     let actions = node.tell(Event::Prepared {

@@ -2,6 +2,7 @@
 
 mod apart;
 mod blame;
+mod escalation;
 mod faults;
 mod parts;
 mod session;
@@ -213,7 +214,9 @@ fn granted(attempt: u32, tracks: u32) -> Granted {
         bundle: BUNDLE,
         shard_tracks: tracks,
         care: Care::Normal,
+        apart: TrackSet::new(),
         flush: Flush::AsConfigured,
+        escalations_max: None,
         rank: Rank::default(),
     }
 }
@@ -239,6 +242,7 @@ fn start(token: u64, slot: u32, ordinal: Ordinal) -> Action {
 fn sing(nonce: u64) -> Action {
     Action::Sing {
         device: DEVICE,
+        stage: types::Stage::Screen,
         nonce,
     }
 }
@@ -248,6 +252,8 @@ fn write(part: u64, tracks: TrackSet) -> Action {
         part: PartNo(part),
         grant: key(1),
         tracks,
+        onward: TrackSet::new(),
+        withheld: TrackSet::new(),
         device: Some(DEVICE),
     }
 }

@@ -20,6 +20,8 @@ fn rows_that_no_device_made_need_no_canary() {
         part: PartNo(0),
         grant: key(1),
         tracks: set(0, 1),
+        onward: TrackSet::new(),
+        withheld: TrackSet::new(),
         device: None,
     };
     assert_eq!(node.end(0, TrackOutcome::Unscannable), [part]);
@@ -225,6 +227,8 @@ fn parts_of_an_earlier_life_are_offered_once_a_beat_says_that_their_grant_lives(
         part: PartNo(0),
         grant: key(1),
         tracks: set(3, 5),
+        onward: TrackSet::new(),
+        withheld: TrackSet::new(),
         device: None,
     };
     assert_eq!(node.told(Event::Found(found)), [Action::Join, again]);

@@ -170,7 +170,9 @@ impl Coordinator {
             bundle,
             shard_tracks: SHARD,
             care,
+            apart: TrackSet::new(),
             flush,
+            escalations_max: None,
             rank: Rank::default(),
         })
     }

@@ -342,7 +342,7 @@ impl World {
                 (0..self.slots)
                     .for_each(|slot| self.pending.push(Pending::Slot(device, SlotNo(slot))));
             }
-            Action::Sing { device, nonce } => self.tell(Event::CanarySung {
+            Action::Sing { device, nonce, .. } => self.tell(Event::CanarySung {
                 device,
                 nonce,
                 good: true,

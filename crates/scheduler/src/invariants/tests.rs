@@ -17,6 +17,7 @@ fn grant(tenant: &str, first: u32, end: u32) -> ShardRecord {
         pull: PullNo(1),
         range: Range { first, end },
         care: Care::Normal,
+        apart: None,
     };
     ShardRecord {
         last_attempt: Attempt(1),

@@ -309,6 +309,7 @@ mod tests {
             pull: PullNo(1),
             range: Range { first, end },
             care: Care::Normal,
+            apart: None,
         }
     }
 

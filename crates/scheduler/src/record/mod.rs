@@ -112,6 +112,7 @@ mod tests {
                 end: attempt * 10 + 10,
             },
             care: Care::Apart,
+            apart: None,
         }
     }
 

@@ -64,6 +64,16 @@ pub struct Grant {
     /// How they are to be handled.
     #[n(6)]
     pub care: Care,
+    /// Those of them that are in hand alone, with nothing else on the node: the suspects of a shard that is not divided.
+    #[n(7)]
+    pub apart: Option<TrackSet>,
+}
+
+impl Grant {
+    /// Whether it is to try suspects, so that its node gets nothing else meanwhile.
+    pub(crate) const fn tries(&self) -> bool {
+        matches!(self.care, Care::Apart) || self.apart.is_some()
+    }
 }
 
 /// What a part's rows are.

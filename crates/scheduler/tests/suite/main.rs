@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's panic is its failure message")]
 
 mod audit;
+mod budget;
 mod cancels;
 mod doubt;
 mod effort;

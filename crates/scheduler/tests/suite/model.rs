@@ -10,7 +10,7 @@ mod operators;
 use crate::world::agent::{Agent, BOTH, SCREEN, same};
 use crate::world::{Effect, World, not_applied, unavailable, unknown};
 use proptest::prelude::*;
-use scheduler::record::PartKind;
+use scheduler::record::{Care, PartKind};
 use scheduler::{
     CallId, Event, JobKey, Outcome, Request, StepDown, StorageOutcome, Txn, invariants,
 };
@@ -63,6 +63,9 @@ impl History {
                 let tenant = ["default", "b"][n % 2];
                 world.submit_as(tenant, &format!("j{n}"), *rows, |submission| {
                     submission.spec.plan.shard_tracks = *tracks;
+                    // Some have an escalation budget, and shards that are not divided.
+                    let share = "0.3".parse().ok().filter(|_| tracks % 3 == 0);
+                    submission.spec.policy.max_escalation = share;
                 })
             })
             .collect();
@@ -253,6 +256,12 @@ impl History {
                 .last()
                 .map_or(granted.range.first, |range| range.end);
             let from = least.max(granted.range.first + (b as u32 / 8) % (granted.range.len() + 2));
+            // What is not divided is given back whole, before anything of it is done.
+            let from = match granted.escalations_max {
+                Some(_) if pending.is_empty() => granted.range.first,
+                Some(_) => granted.range.end,
+                None => from,
+            };
             beat.held[held].yielded_at = Some(from);
             granted.tracks.remove(types::Range {
                 first: from,
@@ -276,6 +285,10 @@ impl History {
         }
         let granted = agent.grants[b % agent.grants.len()].clone();
         let all: Vec<u32> = granted.tracks.iter().collect();
+        if let Some(most) = granted.escalations_max {
+            let onward = all.iter().skip(b % 3).take(most as usize % 5);
+            return self.commit_whole(at, &granted, &onward.copied().collect());
+        }
         let from = (b / 4) % all.len().max(1);
         let some: TrackSet = all.iter().skip(from).take(1 + b % 5).copied().collect();
         if some.is_empty() {
@@ -291,8 +304,28 @@ impl History {
         let Request::Commit(commit) = agent.commit_request(&granted, &some, kind) else {
             return;
         };
+        self.send(at, &granted, commit);
+    }
+
+    /// All that is left of a shard that is not divided, some of it going on to the residual.
+    fn commit_whole(&mut self, at: usize, granted: &scheduler::Granted, onward: &TrackSet) {
+        if granted.tracks.is_empty() {
+            return;
+        }
+        let onward = match granted.care {
+            Care::Reject => &TrackSet::new(),
+            Care::Normal | Care::Apart => onward,
+        };
+        let commit = self.agents[at].commit_whole(granted, onward);
+        self.send(at, granted, commit);
+    }
+
+    fn send(&mut self, at: usize, granted: &scheduler::Granted, commit: scheduler::Commit) {
+        let parts = commit.parts.iter();
+        let some = parts.fold(TrackSet::new(), |all, part| all.union(&part.tracks));
         // Tracks of an unanswered part are not put into another one.
-        for held in agent.grants.iter_mut().filter(|held| same(held, &granted)) {
+        let grants = self.agents[at].grants.iter_mut();
+        for held in grants.filter(|held| same(held, granted)) {
             held.tracks = held.tracks.difference(&some);
         }
         self.note_made(at, &commit);
@@ -306,9 +339,9 @@ impl History {
     /// Remembers who made the parts of a commit, and which escalation shards they would make.
     fn note_made(&mut self, at: usize, commit: &scheduler::Commit) {
         let agent = &self.agents[at];
-        for part in &commit.parts {
-            self.made
-                .insert(part.sha256, (agent.name.clone(), agent.parts));
+        let first = agent.parts + 1 - commit.parts.len() as u64;
+        for (number, part) in (first..).zip(&commit.parts) {
+            self.made.insert(part.sha256, (agent.name.clone(), number));
             if part.kind == PartKind::Escalation {
                 let shard = ShardId::Escalation {
                     root: commit.shard.root(),

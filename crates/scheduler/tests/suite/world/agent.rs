@@ -190,6 +190,28 @@ impl Agent {
         })
     }
 
+    /// A commit of a whole grant: a terminal part, and an escalation part of those that go on.
+    pub(crate) fn commit_whole(&mut self, granted: &Granted, onward: &TrackSet) -> Commit {
+        let terminal = granted.tracks.difference(onward);
+        let mut whole: Option<Commit> = None;
+        for (tracks, kind) in [
+            (&terminal, PartKind::Terminal),
+            (onward, PartKind::Escalation),
+        ] {
+            if tracks.is_empty() {
+                continue;
+            }
+            let Request::Commit(commit) = self.commit_request(granted, tracks, kind) else {
+                panic!("a commit is one");
+            };
+            match &mut whole {
+                Some(whole) => whole.parts.extend(commit.parts),
+                None => whole = Some(commit),
+            }
+        }
+        whole.expect("a grant has tracks")
+    }
+
     pub(crate) fn commit(
         &mut self,
         world: &mut World,
