@@ -1,9 +1,9 @@
 //! The rule from window scores to a verdict: pure, in double precision, the same on every machine. The agent calls
 //! it once a track has ended; evaluation calls it with other rules. It reads no clock and no file.
 
-use crate::gate::{GateChoice, Gated};
+use crate::gate::Gated;
 use crate::manifest::{Aggregate, Calibration, Manifest};
-use types::{Code, Dtype, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning};
+use types::{Code, Dtype, GateChoice, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning};
 
 /// One scored window of a track.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,7 +39,7 @@ impl From<&Policy> for Rules {
         Self {
             stages: policy.stages,
             accept_demonstration: policy.accept_demonstration,
-            gate: None,
+            gate: policy.gate,
         }
     }
 }

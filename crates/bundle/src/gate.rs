@@ -2,53 +2,7 @@
 //! for. Called by the verdict's rule and by whoever spends an escalation budget. Pure; the bundle's edges are track scores.
 
 use crate::manifest::{Band, Manifest};
-use std::str::FromStr;
-
-/// A job's choice of what the gate takes, in place of the bundle's own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GateChoice {
-    /// Tracks between the gate's two edges; where the bundle has none, between its thresholds for the two verdicts.
-    Unsure,
-    /// Tracks from the gate's edge for positives on; where the bundle has none, from its threshold for `likely_ai` on.
-    Positives,
-    /// Both of these.
-    Both,
-    /// Every track that is heard.
-    All,
-}
-
-impl GateChoice {
-    /// Each choice with its name.
-    const NAMES: [(Self, &str); 4] = [
-        (Self::Unsure, "unsure"),
-        (Self::Positives, "positives"),
-        (Self::Both, "both"),
-        (Self::All, "all"),
-    ];
-
-    /// Its name in flags and outputs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        let named = Self::NAMES.iter().find(|(choice, _)| *choice == self);
-        named.map_or("", |(_, name)| name)
-    }
-}
-
-/// A text that names no choice, shortened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no gate: there are unsure, positives, both and all")]
-pub struct UnknownGate(pub String);
-
-impl FromStr for GateChoice {
-    type Err = UnknownGate;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = Self::NAMES.iter().find(|(_, name)| *name == text);
-        named
-            .map(|(choice, _)| *choice)
-            .ok_or_else(|| UnknownGate(text.chars().take(64).collect()))
-    }
-}
+use types::GateChoice;
 
 /// What a gate takes: each part that is there, or everything.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -177,14 +131,5 @@ mod tests {
         let gated = Gated::of(&bundle, Some(GateChoice::Unsure));
         assert_eq!(gated.distance(-0.5), Some(0.0));
         assert!(!gated.takes(2.0));
-    }
-
-    #[test]
-    fn names_read_back_and_others_are_refused() {
-        for (choice, name) in GateChoice::NAMES {
-            assert_eq!(choice.as_str().parse(), Ok(choice));
-            assert_eq!(choice.as_str(), name);
-        }
-        assert!("none".parse::<GateChoice>().is_err());
     }
 }

@@ -22,13 +22,13 @@ named_enum! {
 named_enum! {
     /// Which tracks the gate sends on to the residual, where a job says otherwise than its bundle.
     GateChoice, "gate" {
-        /// Those of which the screen is unsure.
+        /// Those between the gate's two edges; where the bundle has none, between its thresholds for the two verdicts.
         Unsure = "unsure" @ 0,
-        /// Those that the screen takes for machine-made, as corroboration.
+        /// Those from the gate's edge for positives on; where the bundle has none, from its threshold for `likely_ai` on.
         Positives = "positives" @ 1,
         /// Both of these.
         Both = "both" @ 2,
-        /// Every track that the screen could score.
+        /// Every track that is heard.
         All = "all" @ 3,
     }
 }
