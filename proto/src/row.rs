@@ -2,8 +2,8 @@
 //! rule. Embeddings do not travel this way: exports carry them.
 
 use types::{
-    Code, InconclusiveReason, Provenance, Score, Thumbnail, TimelinePoint, TrackId, TrackRow,
-    Verdict, Warning,
+    Code, InconclusiveReason, Provenance, ResidualSegment, Score, Thumbnail, TimelinePoint,
+    TrackId, TrackRow, Verdict, Warning,
 };
 
 use crate::field::{FieldError, enumerated, parsed, parsed_if_any};
@@ -29,6 +29,9 @@ impl From<TrackRow> for v1::Row {
             detail: row.detail.unwrap_or_default(),
             screen: row.screen.map(Into::into),
             residual: row.residual.map(Into::into),
+            fused: row.fused.map(Into::into),
+            residual_features: row.residual_features,
+            segments: row.segments.into_iter().map(Into::into).collect(),
             timeline: row.timeline.into_iter().map(Into::into).collect(),
             features: row.features,
             thumbnail: row.thumbnail.map(Into::into),
@@ -76,6 +79,9 @@ impl TryFrom<v1::Row> for TrackRow {
             detail: text(wire.detail),
             screen: wire.screen.map(Into::into),
             residual: wire.residual.map(Into::into),
+            fused: wire.fused.map(Into::into),
+            residual_features: wire.residual_features,
+            segments: wire.segments.into_iter().map(Into::into).collect(),
             timeline: wire.timeline.into_iter().map(Into::into).collect(),
             features: wire.features,
             thumbnail: wire
@@ -161,6 +167,7 @@ impl From<TimelinePoint> for v1::TimelinePoint {
         Self {
             start_ms: point.start_ms,
             logit: point.logit,
+            rms_db: point.rms_db,
         }
     }
 }
@@ -170,6 +177,25 @@ impl From<v1::TimelinePoint> for TimelinePoint {
         Self {
             start_ms: wire.start_ms,
             logit: wire.logit,
+            rms_db: wire.rms_db,
+        }
+    }
+}
+
+impl From<ResidualSegment> for v1::ResidualSegment {
+    fn from(segment: ResidualSegment) -> Self {
+        Self {
+            start_ms: segment.start_ms,
+            features: segment.features,
+        }
+    }
+}
+
+impl From<v1::ResidualSegment> for ResidualSegment {
+    fn from(wire: v1::ResidualSegment) -> Self {
+        Self {
+            start_ms: wire.start_ms,
+            features: wire.features,
         }
     }
 }

@@ -11,9 +11,9 @@ use prost::Message;
 use proto::{Caller, FieldError, v1};
 use types::{
     Attempt, Code, DeclaredAi, Device, DeviceKind, Digest, GateChoice, Generation,
-    InconclusiveReason, JobSpec, Ledger, Policy, Provenance, Purpose, Range, RetryOf, Score,
-    ShardId, ShardPlan, Share, Stage, StageUse, Stages, Thumbnail, TimelinePoint, TrackId,
-    TrackRow, TrackSet, UnixMillis, Verdict, Warning,
+    InconclusiveReason, JobSpec, Ledger, Policy, Provenance, Purpose, Range, ResidualSegment,
+    RetryOf, Score, ShardId, ShardPlan, Share, Stage, StageUse, Stages, Thumbnail, TimelinePoint,
+    TrackId, TrackRow, TrackSet, UnixMillis, Verdict, Warning,
 };
 
 fn name() -> impl Strategy<Value = String> {
@@ -147,6 +147,9 @@ fn identity() -> impl Strategy<Value = TrackRow> {
                 detail: None,
                 screen: None,
                 residual: None,
+                fused: None,
+                residual_features: Vec::new(),
+                segments: Vec::new(),
                 timeline: Vec::new(),
                 features: Vec::new(),
                 thumbnail: None,
@@ -173,12 +176,20 @@ fn identity() -> impl Strategy<Value = TrackRow> {
 
 fn evidence() -> impl Strategy<Value = TrackRow> {
     let point =
-        (any::<u32>(), -9f32..9.).prop_map(|(start_ms, logit)| TimelinePoint { start_ms, logit });
+        (any::<u32>(), -9f32..9., option::of(-90f32..0.)).prop_map(|(start_ms, logit, rms_db)| {
+            TimelinePoint {
+                start_ms,
+                logit,
+                rms_db,
+            }
+        });
+    let segment = (any::<u32>(), vec(-9f32..9., 0..4))
+        .prop_map(|(start_ms, features)| ResidualSegment { start_ms, features });
     let scores = (
-        option::of(score()),
-        option::of(score()),
+        [(); 3].map(|()| option::of(score())),
         vec(point, 0..9),
-        vec(-9f32..9., 0..5),
+        [(); 2].map(|()| vec(-9f32..9., 0..5)),
+        vec(segment, 0..3),
     );
     (
         identity(),
@@ -192,7 +203,7 @@ fn evidence() -> impl Strategy<Value = TrackRow> {
             |(
                 row,
                 (verdict, reason, code),
-                (screen, residual, timeline, features),
+                ([screen, residual, fused], timeline, [features, residual_features], segments),
                 thumbnail,
                 detail,
                 borderline,
@@ -204,6 +215,9 @@ fn evidence() -> impl Strategy<Value = TrackRow> {
                     detail,
                     screen,
                     residual,
+                    fused,
+                    residual_features,
+                    segments,
                     timeline,
                     features,
                     thumbnail,

@@ -42,6 +42,18 @@ pub(crate) struct WindowView {
     pub(crate) start_ms: u32,
     /// Natural-log odds of the window.
     pub(crate) logit: f32,
+    /// Root mean square in dB against full scale; absent of digital silence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rms_db: Option<f32>,
+}
+
+/// A segment that was separated.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct SegmentView {
+    /// Start of the segment in milliseconds.
+    pub(super) start_ms: u32,
+    /// Its feature vector.
+    pub(super) features: Vec<f32>,
 }
 
 /// A tag that claims where the track comes from.
@@ -79,8 +91,14 @@ pub(crate) struct RowView {
     pub(super) detail: String,
     /// The screen's score.
     pub(super) screen: Option<ScoreView>,
-    /// The residual's score.
+    /// The residual's own score.
     pub(super) residual: Option<ScoreView>,
+    /// The score of both engines, on which the verdict of a separated track rests.
+    pub(super) fused: Option<ScoreView>,
+    /// The residual's feature vector of the track.
+    pub(super) residual_features: Vec<f32>,
+    /// The segments that were separated.
+    pub(super) segments: Vec<SegmentView>,
     /// The screen's windows.
     pub(super) timeline: Vec<WindowView>,
     /// The bundle's feature vector.
@@ -127,6 +145,11 @@ impl From<v1::Row> for RowView {
         let window = |p: v1::TimelinePoint| WindowView {
             start_ms: p.start_ms,
             logit: p.logit,
+            rms_db: p.rms_db,
+        };
+        let segment = |s: v1::ResidualSegment| SegmentView {
+            start_ms: s.start_ms,
+            features: s.features,
         };
         let tag = |t: v1::Tag| TagView {
             tag: t.name,
@@ -145,6 +168,9 @@ impl From<v1::Row> for RowView {
             detail: wire.detail,
             screen: wire.screen.map(Into::into),
             residual: wire.residual.map(Into::into),
+            fused: wire.fused.map(Into::into),
+            residual_features: wire.residual_features,
+            segments: wire.segments.into_iter().map(segment).collect(),
             timeline: wire.timeline.into_iter().map(window).collect(),
             features: wire.features,
             borderline: wire.borderline,

@@ -335,11 +335,19 @@ fn heard(spec: &JobSpec, row: &CatalogRow) -> TrackRow {
             windows: 2,
         }),
         residual: None,
+        fused: None,
+        residual_features: Vec::new(),
+        segments: Vec::new(),
         timeline: vec![
-            types::TimelinePoint { start_ms: 0, logit },
+            types::TimelinePoint {
+                start_ms: 0,
+                logit,
+                rms_db: Some(-20.0),
+            },
             types::TimelinePoint {
                 start_ms: 500,
                 logit,
+                rms_db: None,
             },
         ],
         features: vec![1.0, 2.0],

@@ -3,7 +3,9 @@
 
 use crate::gate::Gated;
 use crate::manifest::{Aggregate, Calibration, Manifest};
-use types::{Code, Dtype, GateChoice, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning};
+use types::{
+    Code, Dtype, GateChoice, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning,
+};
 
 /// One scored window of a track.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -76,6 +76,19 @@ impl<'a> Reading<'a> {
             .ok_or_else(|| format!("column `{name}` is of the type {}", column.data_type()))
     }
 
+    /// Whether there is a column of that name.
+    pub(crate) fn has(self, name: &str) -> bool {
+        self.0.column_by_name(name).is_some()
+    }
+
+    /// The column of that name and type; none where an older version wrote none.
+    pub(crate) fn column_if_any<T: Array + 'static>(
+        self,
+        name: &str,
+    ) -> Result<Option<&'a T>, String> {
+        self.has(name).then(|| self.column(name)).transpose()
+    }
+
     /// The texts of a column, by row.
     pub(crate) fn texts(self, name: &str) -> Result<impl Fn(usize) -> Option<String> + 'a, String> {
         let column: &StringArray = self.column(name)?;

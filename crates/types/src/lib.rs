@@ -28,7 +28,8 @@ pub use ledger::{Ledger, StageUse};
 pub use range::{Ordinal, Range, RangeError, TrackSet};
 pub use report::Report;
 pub use row::{
-    CatalogRow, DeclaredAi, Embedding, Provenance, Score, Thumbnail, TimelinePoint, TrackRow,
+    CatalogRow, DeclaredAi, Embedding, Provenance, ResidualSegment, Score, Thumbnail,
+    TimelinePoint, TrackRow,
 };
 pub use shard::{SHARD_TRACKS_MAX, SHARD_TRACKS_MIN, ShardId, ShardIdError, ShardPlan};
 pub use share::{Share, ShareError};

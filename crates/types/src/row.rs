@@ -90,6 +90,18 @@ pub struct TimelinePoint {
     /// The window's score before calibration.
     #[n(1)]
     pub logit: f32,
+    /// Root mean square of its samples, dB against full scale; absent of digital silence.
+    #[n(2)]
+    pub rms_db: Option<f32>,
+}
+
+/// What the residual gave of one segment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ResidualSegment {
+    /// Where the segment begins, in milliseconds from the start of the track.
+    pub start_ms: u32,
+    /// Its feature vector, in the order that the bundle's residual version names.
+    pub features: Vec<f32>,
 }
 
 /// A small picture of the track's mel-spectrogram, on the bundle's fixed scale, row by row from the lowest band.
@@ -167,8 +179,16 @@ pub struct TrackRow {
     pub detail: Option<String>,
     /// The screen's score; absent where no window was scored.
     pub screen: Option<Score>,
-    /// The residual's score; absent where the residual did not run.
+    /// The residual's own score; absent where the residual did not run or the bundle calibrates none.
     pub residual: Option<Score>,
+    /// The score of both engines together, on which the verdict of a separated track rests; absent where the residual did not run.
+    pub fused: Option<Score>,
+    /// The residual's feature vector of the track: the mean over its segments. Empty where the residual did not run.
+    #[serde(default)]
+    pub residual_features: Vec<f32>,
+    /// The segments that were separated, in order.
+    #[serde(default)]
+    pub segments: Vec<ResidualSegment>,
     /// The screen's windows, in order.
     pub timeline: Vec<TimelinePoint>,
     /// The bundle's feature vector, in the order the bundle names; rows of `no_evidence` have none.
@@ -202,7 +222,7 @@ pub struct TrackRow {
     pub provenance: Vec<Provenance>,
     /// The bundle that scored.
     pub bundle: Digest,
-    /// The device that scored, such as `cuda:0`; empty where none did.
+    /// The device that scored last, such as `cuda:0`; empty where none did.
     pub device: String,
     /// Processor time of decoding, in microseconds.
     pub decode_us: u64,

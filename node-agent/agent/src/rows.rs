@@ -137,6 +137,7 @@ fn timeline(points: &[engine::WindowPoint], scorer: &Scorer) -> Vec<TimelinePoin
         .map(|point| TimelinePoint {
             start_ms: start_ms(point.start),
             logit: point.logit,
+            rms_db: Some(point.rms_db).filter(|level| level.is_finite()),
         })
         .collect()
 }
@@ -177,6 +178,9 @@ fn blank(track: &CatalogRow, bundle: Digest) -> TrackRow {
         detail: None,
         screen: None,
         residual: None,
+        fused: None,
+        residual_features: Vec::new(),
+        segments: Vec::new(),
         timeline: Vec::new(),
         features: Vec::new(),
         thumbnail: None,

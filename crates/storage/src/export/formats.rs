@@ -80,7 +80,7 @@ impl Encoder {
     }
 }
 
-const CSV_COLUMNS: [&str; 34] = [
+const CSV_COLUMNS: [&str; 39] = [
     "ordinal",
     "track_id",
     "source",
@@ -100,6 +100,10 @@ const CSV_COLUMNS: [&str; 34] = [
     "residual_probability",
     "residual_prior",
     "residual_windows",
+    "fused_logit",
+    "fused_probability",
+    "fused_prior",
+    "fused_windows",
     "warnings",
     "provenance",
     "duration_ms",
@@ -115,6 +119,7 @@ const CSV_COLUMNS: [&str; 34] = [
     "screen_us",
     "residual_us",
     "timeline_points",
+    "segments",
 ];
 
 fn csv_lines(rows: &[TrackRow], purpose: Purpose, header: bool) -> csv::Result<Vec<u8>> {
@@ -138,6 +143,7 @@ fn csv_fields(row: &TrackRow, purpose: Purpose) -> [String; CSV_COLUMNS.len()] {
         residual_prior,
         residual_windows,
     ] = score_fields(row.residual);
+    let [fused_logit, fused_probability, fused_prior, fused_windows] = score_fields(row.fused);
     let warnings: Vec<&str> = row.warnings.iter().copied().map(Warning::as_str).collect();
     let claims: Vec<String> = row
         .provenance
@@ -164,6 +170,10 @@ fn csv_fields(row: &TrackRow, purpose: Purpose) -> [String; CSV_COLUMNS.len()] {
         residual_probability,
         residual_prior,
         residual_windows,
+        fused_logit,
+        fused_probability,
+        fused_prior,
+        fused_windows,
         warnings.join(" "),
         text(Some(&claims.join("; "))),
         shown(row.duration_ms),
@@ -179,6 +189,7 @@ fn csv_fields(row: &TrackRow, purpose: Purpose) -> [String; CSV_COLUMNS.len()] {
         row.screen_us.to_string(),
         row.residual_us.to_string(),
         row.timeline.len().to_string(),
+        row.segments.len().to_string(),
     ]
 }
 

@@ -10,8 +10,8 @@ use arrow_array::{
 };
 use half::f16;
 use types::{
-    DeclaredAi, Digest, Embedding, Provenance, Score, SourceName, Thumbnail, TimelinePoint,
-    TrackId, TrackRow, Warning,
+    DeclaredAi, Digest, Embedding, Provenance, ResidualSegment, Score, SourceName, Thumbnail,
+    TimelinePoint, TrackId, TrackRow, Warning,
 };
 
 use crate::columns::{Reading, Writing, child, lists, structs, texts, value};
@@ -60,7 +60,10 @@ pub(crate) fn to_batch(rows: &[TrackRow]) -> RecordBatch {
     );
     write_score(&mut columns, "screen", rows, |row| row.screen);
     write_score(&mut columns, "residual", rows, |row| row.residual);
+    write_score(&mut columns, "fused", rows, |row| row.fused);
     columns.every("timeline", timeline_column(rows));
+    columns.every("timeline_rms_db", level_column(rows));
+    write_residual(&mut columns, rows);
     let features =
         Float32Array::from_iter_values(rows.iter().flat_map(|row| row.features.iter().copied()));
     columns.every(
@@ -168,6 +171,33 @@ fn timeline_column(rows: &[TrackRow]) -> ListArray {
     lists(rows.iter().map(|row| row.timeline.len()), Arc::new(items))
 }
 
+/// Levels of the timeline's windows; minus infinity is silence.
+fn level_column(rows: &[TrackRow]) -> ListArray {
+    let points = rows.iter().flat_map(|row| &row.timeline);
+    let levels = points.map(|point| point.rms_db.unwrap_or(f32::NEG_INFINITY));
+    let items = Float32Array::from_iter_values(levels);
+    lists(rows.iter().map(|row| row.timeline.len()), Arc::new(items))
+}
+
+/// What the residual measured: a vector of the track, and those of its segments one after another.
+fn write_residual(columns: &mut Writing, rows: &[TrackRow]) {
+    let of_track = rows.iter().flat_map(|row| &row.residual_features).copied();
+    let lengths = rows.iter().map(|row| row.residual_features.len());
+    let items = Float32Array::from_iter_values(of_track);
+    columns.every("residual_features", lists(lengths, Arc::new(items)));
+    let segments = || rows.iter().flat_map(|row| &row.segments);
+    let starts = UInt32Array::from_iter_values(segments().map(|segment| segment.start_ms));
+    let lengths = rows.iter().map(|row| row.segments.len());
+    columns.every("segment_start_ms", lists(lengths, Arc::new(starts)));
+    let values = segments().flat_map(|segment| &segment.features).copied();
+    let lengths = rows.iter().map(|row| {
+        let features = row.segments.iter().map(|segment| segment.features.len());
+        features.sum()
+    });
+    let items = Float32Array::from_iter_values(values);
+    columns.every("segment_features", lists(lengths, Arc::new(items)));
+}
+
 fn write_thumbnail(columns: &mut Writing, rows: &[TrackRow]) {
     let pictures = || rows.iter().map(|row| row.thumbnail.as_ref());
     let sizes =
@@ -217,6 +247,7 @@ pub(crate) fn from_batch(batch: &RecordBatch, rows: &mut Vec<TrackRow>) -> Resul
         Scores::of(reading, "residual")?,
     );
     let nested = Nested::of(reading)?;
+    let separated = Separated::of(reading)?;
     for n in 0..batch.num_rows() {
         rows.push(TrackRow {
             ordinal: number.ordinal.value(n),
@@ -235,7 +266,10 @@ pub(crate) fn from_batch(batch: &RecordBatch, rows: &mut Vec<TrackRow>) -> Resul
             detail: value!(text.detail, n).map(str::to_owned),
             screen: screen.at(n),
             residual: residual.at(n),
-            timeline: nested.timeline(n)?,
+            fused: separated.fused(n),
+            residual_features: separated.features(n)?,
+            segments: separated.segments(n)?,
+            timeline: nested.timeline(n, separated.levels)?,
             features: nested.features(n)?,
             thumbnail: nested.thumbnail(n),
             embedding: nested.embedding(n)?,
@@ -314,6 +348,65 @@ columns!(Nested {
     bundle: FixedSizeBinaryArray,
 });
 
+/// The columns of the second engine, which parts of the first version do not have.
+struct Separated<'a> {
+    fused: Option<Scores<'a>>,
+    levels: Option<&'a ListArray>,
+    features: Option<&'a ListArray>,
+    starts: Option<&'a ListArray>,
+    of_segments: Option<&'a ListArray>,
+}
+
+impl<'a> Separated<'a> {
+    fn of(reading: Reading<'a>) -> Result<Self, String> {
+        let fused = reading.has("fused_logit");
+        Ok(Self {
+            fused: fused.then(|| Scores::of(reading, "fused")).transpose()?,
+            levels: reading.column_if_any("timeline_rms_db")?,
+            features: reading.column_if_any("residual_features")?,
+            starts: reading.column_if_any("segment_start_ms")?,
+            of_segments: reading.column_if_any("segment_features")?,
+        })
+    }
+
+    fn fused(&self, row: usize) -> Option<Score> {
+        self.fused.as_ref().and_then(|scores| scores.at(row))
+    }
+
+    fn features(&self, row: usize) -> Result<Vec<f32>, String> {
+        let column = self.features.map(|column| floats(column, row));
+        column.transpose().map(Option::unwrap_or_default)
+    }
+
+    /// The segments with their vectors, which are all of one length.
+    fn segments(&self, row: usize) -> Result<Vec<ResidualSegment>, String> {
+        let (Some(starts), Some(features)) = (self.starts, self.of_segments) else {
+            return Ok(Vec::new());
+        };
+        let starts = starts.value(row);
+        let starts = of_type::<UInt32Array>(&starts, "segment_start_ms")?.values();
+        let features = floats(features, row)?;
+        let width = features.len().checked_div(starts.len()).unwrap_or(0);
+        if width * starts.len() != features.len() {
+            let found = (features.len(), starts.len());
+            return Err(format!("{} features of {} segments", found.0, found.1));
+        }
+        let segments = starts
+            .iter()
+            .enumerate()
+            .map(|(n, start_ms)| ResidualSegment {
+                start_ms: *start_ms,
+                features: features[n * width..(n + 1) * width].to_vec(),
+            });
+        Ok(segments.collect())
+    }
+}
+
+fn floats(column: &ListArray, row: usize) -> Result<Vec<f32>, String> {
+    let items = column.value(row);
+    Ok(of_type::<Float32Array>(&items, "a list")?.values().to_vec())
+}
+
 struct Scores<'a> {
     logit: &'a Float32Array,
     probability: &'a Float32Array,
@@ -342,14 +435,21 @@ impl<'a> Scores<'a> {
 }
 
 impl Nested<'_> {
-    fn timeline(&self, row: usize) -> Result<Vec<TimelinePoint>, String> {
+    fn timeline(
+        &self,
+        row: usize,
+        levels: Option<&ListArray>,
+    ) -> Result<Vec<TimelinePoint>, String> {
         let items = self.timeline.value(row);
         let items: &StructArray = of_type(&items, "timeline")?;
         let starts: &UInt32Array = child(items, "start_ms")?;
         let logits: &Float32Array = child(items, "logit")?;
+        let levels = levels.map(|levels| floats(levels, row)).transpose()?;
+        let level = |n: usize| levels.as_ref().and_then(|levels| levels.get(n).copied());
         let point = |n| TimelinePoint {
             start_ms: starts.value(n),
             logit: logits.value(n),
+            rms_db: level(n).filter(|level| *level > f32::NEG_INFINITY),
         };
         Ok((0..items.len()).map(point).collect())
     }

@@ -3,8 +3,8 @@
 use types::{
     Attempt, CatalogName, CatalogRow, Code, DeclaredAi, Device, DeviceKind, Digest, Embedding,
     Epoch, Generation, InconclusiveReason, JobId, Ledger, NodeId, Ordinal, Policy, Provenance,
-    Score, ShardId, SourceName, Stage, StageUse, TenantId, Thumbnail, TimelinePoint, TrackId,
-    TrackRow, TrackSet, UnixMillis, Verdict, Warning,
+    ResidualSegment, Score, ShardId, SourceName, Stage, StageUse, TenantId, Thumbnail,
+    TimelinePoint, TrackId, TrackRow, TrackSet, UnixMillis, Verdict, Warning,
 };
 
 use super::{PartFooter, PartKind, StageSpan, encode};
@@ -55,6 +55,9 @@ pub(crate) fn bare_row(ordinal: Ordinal) -> TrackRow {
         detail: None,
         screen: None,
         residual: None,
+        fused: None,
+        residual_features: vec![],
+        segments: vec![],
         timeline: vec![],
         features: vec![],
         thumbnail: None,
@@ -92,14 +95,28 @@ pub(crate) fn full_row(ordinal: Ordinal) -> TrackRow {
         detail: Some("=cmd|' /C calc'!A0".into()),
         screen: Some(score(-1.5)),
         residual: Some(score(f32::NAN)),
+        fused: Some(score(0.5)),
+        residual_features: vec![-0.5, f32::INFINITY],
+        segments: vec![
+            ResidualSegment {
+                start_ms: 10,
+                features: vec![1.0, 2.0],
+            },
+            ResidualSegment {
+                start_ms: 20,
+                features: vec![3.0, f32::NAN],
+            },
+        ],
         timeline: vec![
             TimelinePoint {
                 start_ms: 0,
                 logit: f32::NEG_INFINITY,
+                rms_db: None,
             },
             TimelinePoint {
                 start_ms: 1_500,
                 logit: 2.0,
+                rms_db: Some(-20.5),
             },
         ],
         features: vec![0.0, -0.0, f32::MIN_POSITIVE],
