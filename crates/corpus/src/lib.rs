@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod manifest;
 pub mod piece;
 pub mod shape;
+pub mod stems;
 pub mod wav;
 
 mod music;
@@ -66,6 +67,18 @@ impl Stereo {
     pub fn scale(&mut self, gain: f32) {
         for channel in [&mut self.left, &mut self.right] {
             channel.iter_mut().for_each(|sample| *sample *= gain);
+        }
+    }
+
+    /// Adds another sound of the same length, sample by sample.
+    pub fn add(&mut self, other: &Self) {
+        for (own, more) in [
+            (&mut self.left, &other.left),
+            (&mut self.right, &other.right),
+        ] {
+            own.iter_mut()
+                .zip(more)
+                .for_each(|(slot, sample)| *slot += sample);
         }
     }
 

@@ -20,15 +20,10 @@ pub struct Piece {
 /// Composes and plays the piece of `seed`, `seconds` long.
 pub fn compose(seed: u64, seconds: f32) -> Piece {
     let dice = Dice::new(seed);
-    let ensemble = draw_ensemble(&mut dice.child("ensemble"));
-    let harmony = Harmony::draw(&mut dice.child("harmony"));
     let mut mix = Stereo::silence((seconds * RATE) as usize);
-    let room = Room::draw(&mut dice.child("room"));
-    let mut names = Vec::with_capacity(ensemble.len());
-    for (index, part) in ensemble.into_iter().enumerate() {
-        let mut dice = dice.child(&format!("part {index}"));
-        let dry = play(part, &harmony, mix.frames(), &mut dice);
-        place(&dry, &room, &mut mix, &mut dice);
+    let mut names = Vec::new();
+    for (part, placed) in perform(&dice, mix.frames()) {
+        mix.add(&placed);
         names.push(part.name());
     }
     wear::wear(&mut mix, &dice);
@@ -39,9 +34,21 @@ pub fn compose(seed: u64, seconds: f32) -> Piece {
     }
 }
 
+/// Draws and plays the ensemble of `dice`: its members in order, each as it stands in the mix.
+pub(crate) fn perform(dice: &Dice, frames: usize) -> impl Iterator<Item = (Part, Stereo)> {
+    let ensemble = draw_ensemble(&mut dice.child("ensemble"));
+    let harmony = Harmony::draw(&mut dice.child("harmony"));
+    let room = Room::draw(&mut dice.child("room"));
+    ensemble.into_iter().enumerate().map(move |(index, part)| {
+        let mut dice = dice.child(&format!("part {index}"));
+        let dry = play(part, &harmony, frames, &mut dice);
+        (part, place(&dry, &room, &mut dice))
+    })
+}
+
 /// One member of the ensemble.
 #[derive(Clone, Copy, Debug)]
-enum Part {
+pub(crate) enum Part {
     Pitched { kind: Kind, role: Role, octave: f32 },
     Drums,
     Texture,
@@ -56,6 +63,22 @@ impl Part {
             Self::Pitched { kind, .. } => kind.name(),
             Self::Drums => "drums",
             Self::Texture => "texture",
+        }
+    }
+
+    /// Its place among [`STEMS`](crate::stems::STEMS). A melody on a held tone with vibrato stands for a voice.
+    pub(crate) fn stem(self) -> usize {
+        match self {
+            Self::Drums => 0,
+            Self::Pitched {
+                role: Role::Bass, ..
+            } => 1,
+            Self::Pitched {
+                kind: Kind::Lead | Kind::Bowed,
+                role: Role::Melody,
+                ..
+            } => 3,
+            Self::Pitched { .. } | Self::Texture => 2,
         }
     }
 }
@@ -136,20 +159,22 @@ fn play(part: Part, harmony: &Harmony, frames: usize, dice: &mut Dice) -> Vec<f3
     out
 }
 
-/// Adds a part to the mix at a drawn level, place and distance.
-fn place(dry: &[f32], room: &Room, mix: &mut Stereo, dice: &mut Dice) {
+/// A part as it stands in the mix, at a drawn level, place and distance.
+fn place(dry: &[f32], room: &Room, dice: &mut Dice) -> Stereo {
+    let mut placed = Stereo::silence(dry.len());
     let level = dice.log_uniform(0.25, 1.0) / crate::shape::rms(dry).max(1e-5);
     let angle = dice.uniform(0.15, 0.85) * std::f32::consts::FRAC_PI_2;
     let wet = dice.log_uniform(0.02, 0.9);
     let answer = room.answer(dry);
     for (out, (pan, reflected)) in [
-        (&mut mix.left, (angle.cos(), answer.left)),
-        (&mut mix.right, (angle.sin(), answer.right)),
+        (&mut placed.left, (angle.cos(), answer.left)),
+        (&mut placed.right, (angle.sin(), answer.right)),
     ] {
         for ((slot, direct), echo) in out.iter_mut().zip(dry).zip(reflected) {
-            *slot += level * (pan * (1.0 - 0.7 * wet) * direct + wet * echo);
+            *slot = level * (pan * (1.0 - 0.7 * wet) * direct + wet * echo);
         }
     }
+    placed
 }
 
 #[cfg(test)]

@@ -73,7 +73,22 @@ impl Checkpoint {
         optimiser: &AdamW,
         epochs: u32,
     ) -> Result<(), CheckpointError> {
-        let (moments, steps) = optimiser.state();
+        self.save_with(store, optimiser, &[], epochs)
+    }
+
+    /// As [`Checkpoint::save`], with more tensors whose names none of the others have.
+    pub fn save_with(
+        &self,
+        store: &nn::VarStore,
+        optimiser: &AdamW,
+        more: &[(String, Tensor)],
+        epochs: u32,
+    ) -> Result<(), CheckpointError> {
+        let (mut moments, steps) = optimiser.state();
+        let shared = more
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        moments.extend(shared);
         let net = params::save(store)?.0.into_iter().map(|tensor| TensorData {
             name: format!("net.{}", tensor.name),
             ..tensor
@@ -113,6 +128,16 @@ impl Checkpoint {
         store: &nn::VarStore,
         optimiser: &mut AdamW,
     ) -> Result<u32, CheckpointError> {
+        self.restore_with(store, optimiser, &[])
+    }
+
+    /// As [`Checkpoint::restore`], filling the tensors that [`Checkpoint::save_with`] was given too.
+    pub fn restore_with(
+        &self,
+        store: &nn::VarStore,
+        optimiser: &mut AdamW,
+        more: &[(String, Tensor)],
+    ) -> Result<u32, CheckpointError> {
         if !self.path.exists() {
             return Ok(0);
         }
@@ -128,7 +153,10 @@ impl Checkpoint {
             path: self.named(),
             tensor: tensor.to_owned(),
         };
-        for (name, mut place) in optimiser.state().0 {
+        let shared = more
+            .iter()
+            .map(|(name, tensor)| (name.clone(), tensor.shallow_clone()));
+        for (name, mut place) in optimiser.state().0.into_iter().chain(shared) {
             let found = all
                 .get(&name)
                 .filter(|found| found.values.len() == place.numel())

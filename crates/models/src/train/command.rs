@@ -5,10 +5,12 @@
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bundle::{Bundle, BundleError, KeyError, PublicKey, SecretKey, Tensors, TensorsError, Trust};
 use clap::{Args, Subcommand};
 use corpus::manifest::{Entry, Manifest, ManifestError, Split};
+use serde::de::DeserializeOwned;
 use types::Purpose;
 
 use super::calibrate::{self, CalibrateError, Making, guard_fit};
@@ -18,6 +20,7 @@ use super::labelled::{self, Amounts, LabelledError};
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, score_all};
+use super::separator::{self, SeparatorError, SeparatorRecipe};
 
 /// Making, training, calibrating, evaluating.
 #[derive(Debug, Subcommand)]
@@ -30,6 +33,8 @@ pub enum Command {
     DemoTracks(DemoTracks),
     /// Fit the screen's weights to a labelled manifest. Goes on where it was stopped.
     Train(Train),
+    /// Fit the separator's weights to stems of the generator. Goes on where it was stopped.
+    TrainSeparator(TrainSeparator),
     /// Calibrate weights, set thresholds, check the guards and write the signed bundle.
     Calibrate(Calibrate),
     /// Print a bundle's table on a labelled manifest.
@@ -116,6 +121,26 @@ pub struct Train {
     threads: NonZeroU32,
 }
 
+/// Flags of `train-separator`.
+#[derive(Debug, Args)]
+pub struct TrainSeparator {
+    /// Folder for stems and checkpoints.
+    #[arg(long)]
+    cache: PathBuf,
+    /// File for the weights (safetensors), written when the run ends, however many rounds are done by then.
+    #[arg(long)]
+    out: PathBuf,
+    /// Recipe (JSON); the demonstration bundle's where none is given.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// End after so many minutes, at the end of a round; the same command goes on later. Without it, at the recipe's last round.
+    #[arg(long)]
+    minutes: Option<u32>,
+    /// Threads. The weights are the same again only with as many.
+    #[arg(long, default_value = "2")]
+    threads: NonZeroU32,
+}
+
 /// Flags of `calibrate`.
 #[derive(Debug, Args)]
 pub struct Calibrate {
@@ -180,6 +205,9 @@ pub enum CommandError {
     /// Training.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// Training the separator.
+    #[error(transparent)]
+    Separator(#[from] SeparatorError),
     /// Calibrating.
     #[error(transparent)]
     Calibrate(#[from] CalibrateError),
@@ -246,6 +274,7 @@ pub fn run(command: &Command) -> Result<(), CommandError> {
             Ok(super::demo::make(&flags.out, &flags.decoders, flags.seed)?)
         }
         Command::Train(flags) => run_train(flags),
+        Command::TrainSeparator(flags) => run_train_separator(flags),
         Command::Calibrate(flags) => run_calibrate(flags),
         Command::Evaluate(flags) => run_evaluate(flags),
     }
@@ -282,12 +311,30 @@ fn run_train(flags: &Train) -> Result<(), CommandError> {
     crate::device::set_threads(Some(flags.threads));
     let (manifest, recipe) = (
         Manifest::read(&flags.manifest)?,
-        recipe(flags.recipe.as_deref())?,
+        recipe_of::<Recipe>(flags.recipe.as_deref())?,
     );
     std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
     let weights = fitting::train(&manifest, &recipe, &flags.cache)?;
     std::fs::write(&flags.out, weights.to_bytes()).map_err(at(&flags.out))?;
     say(&flags.out.display().to_string())
+}
+
+fn run_train_separator(flags: &TrainSeparator) -> Result<(), CommandError> {
+    crate::device::set_threads(Some(flags.threads));
+    let recipe = recipe_of::<SeparatorRecipe>(flags.recipe.as_deref())?;
+    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
+    let budget = flags
+        .minutes
+        .map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
+    let trained = separator::train(&recipe, &flags.cache, budget)?;
+    std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
+    let quality = separator::judge(&recipe, &trained.weights, &flags.cache)?;
+    say(&format!(
+        "{}: {} of {} rounds, held-out pieces: {quality}",
+        flags.out.display(),
+        trained.rounds,
+        recipe.fitting.rounds
+    ))
 }
 
 fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
@@ -298,7 +345,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
     crate::device::set_threads(NonZeroU32::new(1));
     let (manifest, recipe) = (
         Manifest::read(&flags.manifest)?,
-        recipe(flags.recipe.as_deref())?,
+        recipe_of::<Recipe>(flags.recipe.as_deref())?,
     );
     let bytes = std::fs::read(&flags.weights).map_err(at(&flags.weights))?;
     let weights = Tensors::parse(&bytes).map_err(|source| CommandError::Weights {
@@ -380,9 +427,10 @@ fn believed(report: &Report) -> Result<(), CommandError> {
     }
 }
 
-fn recipe(path: Option<&Path>) -> Result<Recipe, CommandError> {
+/// The recipe of a file, or the demonstration bundle's.
+fn recipe_of<R: Default + DeserializeOwned>(path: Option<&Path>) -> Result<R, CommandError> {
     let Some(path) = path else {
-        return Ok(Recipe::default());
+        return Ok(R::default());
     };
     let bytes = std::fs::read(path).map_err(at(path))?;
     serde_json::from_slice(&bytes).map_err(|source| CommandError::Recipe {

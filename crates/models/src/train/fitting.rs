@@ -274,7 +274,7 @@ fn seed(recipe: &Recipe, purpose: &str) -> i64 {
 }
 
 /// Up along a line, then down along a cosine; `share` is how much of the training is done.
-fn learning_rate(highest: f64, share: f64) -> f64 {
+pub(super) fn learning_rate(highest: f64, share: f64) -> f64 {
     if share < RISE {
         return highest * (share + 0.001) / RISE;
     }

@@ -24,4 +24,5 @@ pub mod positives;
 pub mod recipe;
 pub mod report;
 pub mod score;
+pub mod separator;
 pub mod tracks;

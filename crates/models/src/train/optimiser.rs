@@ -104,6 +104,11 @@ impl AdamW {
         (self.slots.iter().flat_map(both).collect(), self.steps)
     }
 
+    /// The number of steps taken.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Sets the number of steps taken, after the moments of [`AdamW::state`] have been filled.
     pub fn set_steps(&mut self, steps: u64) {
         self.steps = steps;

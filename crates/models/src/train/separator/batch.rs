@@ -1,0 +1,235 @@
+//! What one step looks at: segments of stems, each with the mix that they add up to, brought to the scale that service hears.
+
+use corpus::dice::Dice;
+use corpus::shape::rms;
+use corpus::stems::STEMS;
+use tch::Tensor;
+
+use super::pieces::Pieces;
+use super::{SeparatorError, SeparatorRecipe};
+
+/// A mix below this root mean square is as good as silent and drawn again: the parts of a piece stand at 0.25 to 1.
+const QUIET: f32 = 0.02;
+/// Draws for one segment: pieces of which nine in ten segments are silent still give one.
+const DRAWS_MAX: usize = 30;
+/// Factor of a stem's level, as the package draws it.
+const GAINS: (f32, f32) = (0.25, 1.25);
+/// How far noise lies below the mix, in decibels.
+const NOISE_DB: (f32, f32) = (15.0, 60.0);
+/// Share of the way to the newest sample that the noise's low-pass goes: from a rumble to white.
+const NOISE_COLOUR: (f32, f32) = (0.02, 1.0);
+
+/// Segments side by side.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// `[B, channels, samples]`.
+    pub(super) mix: Tensor,
+    /// `[B, stems, channels, samples]`.
+    pub(super) stems: Tensor,
+}
+
+/// Draws batches.
+#[derive(Debug)]
+pub(super) struct Batches<'a> {
+    recipe: &'a SeparatorRecipe,
+    pieces: Pieces,
+    /// Frames of a segment.
+    frames: usize,
+}
+
+/// One segment: its mix and its stems, each channel after channel.
+struct Item {
+    mix: Vec<f32>,
+    stems: Vec<f32>,
+}
+
+impl<'a> Batches<'a> {
+    pub(super) fn new(recipe: &'a SeparatorRecipe, pieces: Pieces) -> Self {
+        Self {
+            recipe,
+            pieces,
+            frames: usize::try_from(recipe.architecture.segment).unwrap_or(1),
+        }
+    }
+
+    /// A step's segments, remixed and under noise as the recipe says.
+    pub(super) fn draw(&self, dice: &mut Dice) -> Result<Batch, SeparatorError> {
+        let fitting = &self.recipe.fitting;
+        let items = (0..fitting.batch).map(|_| {
+            let remixed = dice.chance(fitting.remix);
+            let mut item = self.heard(dice, |dice| self.stems(dice, remixed))?;
+            if dice.chance(fitting.noise) {
+                add_noise(&mut item.mix, dice);
+            }
+            Ok(item)
+        });
+        self.together(&items.collect::<Result<Vec<_>, SeparatorError>>()?)
+    }
+
+    /// One segment of a piece as it was played.
+    pub(super) fn clean(&self, dice: &mut Dice) -> Result<Batch, SeparatorError> {
+        self.together(&[self.heard(dice, |dice| self.played(dice))?])
+    }
+
+    /// Draws until there is something to hear, and brings it to a root mean square of one.
+    fn heard(
+        &self,
+        dice: &mut Dice,
+        draw: impl Fn(&mut Dice) -> Result<Vec<Vec<f32>>, SeparatorError>,
+    ) -> Result<Item, SeparatorError> {
+        let mut last = None;
+        for _ in 0..DRAWS_MAX {
+            let stems = draw(dice)?;
+            let mix = sum(&stems);
+            let level = rms(&mix);
+            last = Some((stems, mix, level));
+            if level > QUIET {
+                break;
+            }
+        }
+        let (stems, mut mix, level) = last.expect("there is at least one draw");
+        let mut stems = stems.concat();
+        let gain = 1.0 / level.max(QUIET);
+        for sample in mix.iter_mut().chain(&mut stems) {
+            *sample *= gain;
+        }
+        Ok(Item { mix, stems })
+    }
+
+    /// The stems of one place of one piece.
+    fn played(&self, dice: &mut Dice) -> Result<Vec<Vec<f32>>, SeparatorError> {
+        let (piece, first) = self.place(dice);
+        let stem = |stem| self.pieces.crop(piece, stem, first, self.frames);
+        (0..STEMS.len()).map(stem).collect()
+    }
+
+    /// Stems at drawn levels and either sign, all of one place or each of its own.
+    fn stems(&self, dice: &mut Dice, remixed: bool) -> Result<Vec<Vec<f32>>, SeparatorError> {
+        let shared = self.place(dice);
+        let stems = (0..STEMS.len()).map(|stem| {
+            let own = self.place(dice);
+            let (piece, first) = if remixed { own } else { shared };
+            let sign = if dice.chance(0.5) { 1.0 } else { -1.0 };
+            let gain = sign * dice.uniform(GAINS.0, GAINS.1);
+            let mut crop = self.pieces.crop(piece, stem, first, self.frames)?;
+            crop.iter_mut().for_each(|sample| *sample *= gain);
+            Ok(crop)
+        });
+        stems.collect()
+    }
+
+    /// A piece and a first frame.
+    fn place(&self, dice: &mut Dice) -> (usize, usize) {
+        let piece = dice.below(self.pieces.count());
+        (piece, dice.below(self.pieces.frames() - self.frames + 1))
+    }
+
+    fn together(&self, items: &[Item]) -> Result<Batch, SeparatorError> {
+        let [count, stems, channels, frames] = [
+            items.len(),
+            STEMS.len(),
+            self.pieces.channels(),
+            self.frames,
+        ]
+        .map(|count| count as i64);
+        let joined =
+            |of: fn(&Item) -> &[f32]| -> Vec<f32> { items.iter().flat_map(of).copied().collect() };
+        Ok(Batch {
+            mix: Tensor::f_from_slice(&joined(|item| &item.mix))?
+                .f_view([count, channels, frames])?,
+            stems: Tensor::f_from_slice(&joined(|item| &item.stems))?
+                .f_view([count, stems, channels, frames])?,
+        })
+    }
+}
+
+fn sum(stems: &[Vec<f32>]) -> Vec<f32> {
+    let mut mix = vec![0.0; stems.first().map_or(0, Vec::len)];
+    for stem in stems {
+        mix.iter_mut()
+            .zip(stem)
+            .for_each(|(slot, sample)| *slot += sample);
+    }
+    mix
+}
+
+/// Lays noise of a drawn colour and level over a mix of root mean square one.
+fn add_noise(mix: &mut [f32], dice: &mut Dice) {
+    let colour = dice.log_uniform(NOISE_COLOUR.0, NOISE_COLOUR.1);
+    let level = 10.0_f32.powf(-dice.uniform(NOISE_DB.0, NOISE_DB.1) / 20.0);
+    let (mut source, mut dark) = (dice.noise(), 0.0);
+    let noise: Vec<f32> = mix
+        .iter()
+        .map(|_| {
+            dark += colour * (source.sample() - dark);
+            dark
+        })
+        .collect();
+    let gain = level / rms(&noise).max(1e-9);
+    mix.iter_mut()
+        .zip(noise)
+        .for_each(|(slot, sample)| *slot += gain * sample);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::values;
+    use crate::train::separator::pieces::Use;
+
+    fn batches<'a>(recipe: &'a SeparatorRecipe, cache: &std::path::Path) -> Batches<'a> {
+        Batches::new(recipe, Pieces::new(recipe, cache, Use::Training).unwrap())
+    }
+
+    fn short() -> SeparatorRecipe {
+        let mut recipe = SeparatorRecipe::default();
+        recipe.architecture.segment = 22_050;
+        recipe.fitting.seconds = 1.0;
+        recipe.fitting.pieces = 4;
+        recipe
+    }
+
+    #[test]
+    fn without_noise_a_mix_is_the_sum_of_its_stems_at_the_scale_of_service() {
+        let folder = tempfile::tempdir().unwrap();
+        for remix in [0.0, 1.0] {
+            let mut recipe = short();
+            (recipe.fitting.remix, recipe.fitting.noise) = (remix, 0.0);
+            let batch = batches(&recipe, folder.path())
+                .draw(&mut Dice::new(1))
+                .unwrap();
+            assert_eq!(batch.mix.size(), [3, 1, 22_050]);
+            assert_eq!(batch.stems.size(), [3, 4, 1, 22_050]);
+            let sum = batch
+                .stems
+                .sum_dim_intlist([1i64].as_slice(), false, None::<tch::Kind>);
+            let off = (&batch.mix - sum).abs().max().double_value(&[]);
+            assert!(off < 1e-4, "{off}");
+            for mix in batch.mix.unbind(0) {
+                assert!((rms(&values(&mix).unwrap()) - 1.0).abs() < 1e-3);
+            }
+        }
+    }
+
+    #[test]
+    fn noise_lies_over_the_mix_alone_and_below_it() {
+        for seed in 0..20 {
+            let mut mix = vec![0.0; 10_000];
+            add_noise(&mut mix, &mut Dice::new(seed));
+            let below = -20.0 * rms(&mix).log10();
+            assert!(
+                (NOISE_DB.0 - 0.1..NOISE_DB.1 + 0.1).contains(&below),
+                "{below}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_same_stream_draws_the_same_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = short();
+        let batches = batches(&recipe, folder.path());
+        let draw = || values(&batches.draw(&mut Dice::new(9)).unwrap().mix).unwrap();
+        assert_eq!(draw(), draw());
+    }
+}

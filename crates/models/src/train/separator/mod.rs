@@ -1,0 +1,260 @@
+//! Trains the separator of the demonstration bundle: HTDemucs, small, on stems of the repository's own generator.
+//!
+//! Called by `trackscan-worker train-separator`. The network is the one that serves, under the tensor names of the published checkpoints; the
+//! loss is that of the package, the mean magnitude of the stems' error. Steps are taken in rounds, every round draws from a stream of its own
+//! and ends in a checkpoint, so that a stopped run, started again, ends in the same weights. What comes out is the running mean of the weights.
+
+mod average;
+mod batch;
+mod pieces;
+mod recipe;
+
+pub use recipe::{SeparatorFitting, SeparatorRecipe};
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bundle::Tensors;
+use bundle::separator::Unfit;
+use corpus::dice::{Dice, derive};
+use corpus::stems::STEMS;
+use tch::nn::VarStore;
+use tch::{Device, Kind, TchError};
+
+use super::checkpoint::{Checkpoint, CheckpointError};
+use super::fitting::learning_rate;
+use super::optimiser::AdamW;
+use crate::htdemucs::{self, HtDemucs};
+use crate::params::ParamError;
+use average::Average;
+use batch::Batches;
+use pieces::{Pieces, Use};
+
+/// Segments that a trained separator is judged on, all of pieces that it was not trained on.
+const JUDGED: usize = 24;
+/// A stem this much quieter than its mix, in power, is silent: its ratio says nothing.
+const AUDIBLE: f64 = 1e-3;
+
+/// The separator could not be trained.
+#[derive(Debug, thiserror::Error)]
+pub enum SeparatorError {
+    /// No such network can be built.
+    #[error("the recipe's separator cannot be built")]
+    Unfit(#[from] Unfit),
+    /// The generator cannot feed such a network, or a number of the recipe is out of its bounds.
+    #[error("the recipe's `{field}` {rule}")]
+    Recipe {
+        /// The field.
+        field: &'static str,
+        /// What it must be.
+        rule: &'static str,
+    },
+    /// Stems could not be kept or read.
+    #[error("reading or writing stems `{path}`")]
+    Stems {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The checkpoint could not be used.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// Trained weights do not fit the network.
+    #[error("loading the trained separator")]
+    Params(#[from] ParamError),
+    /// libtorch refused.
+    #[error("training the separator")]
+    Torch(#[from] TchError),
+    /// The loss left the numbers.
+    #[error("training the separator: the loss in round {round} is not a number")]
+    NotFinite {
+        /// The round.
+        round: u32,
+    },
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct Trained {
+    /// The running mean of the weights.
+    pub weights: Tensors,
+    /// Rounds done, by this run and by those before it.
+    pub rounds: u32,
+    /// Mean loss of the last round that this run did; none where it did none.
+    pub loss: Option<f64>,
+}
+
+/// Trains `recipe` with stems and checkpoints under `cache`, for at most `budget` of wall time where one is given: it ends after the round
+/// in which the time runs out.
+///
+/// # Errors
+/// [`SeparatorError`]; what is done stays in the checkpoint.
+pub fn train(
+    recipe: &SeparatorRecipe,
+    cache: &Path,
+    budget: Option<Duration>,
+) -> Result<Trained, SeparatorError> {
+    let begun = Instant::now();
+    train_while(recipe, cache, |_| {
+        budget.is_none_or(|budget| begun.elapsed() < budget)
+    })
+}
+
+/// As [`train`], for as long as `more` says yes to the number of rounds done.
+///
+/// # Errors
+/// As there.
+pub fn train_while(
+    recipe: &SeparatorRecipe,
+    cache: &Path,
+    more: impl Fn(u32) -> bool,
+) -> Result<Trained, SeparatorError> {
+    recipe.check()?;
+    let mut run = Run::new(recipe, cache)?;
+    let checkpoint = Checkpoint::of(cache, &recipe.to_json());
+    let means = run.average.state();
+    let done = checkpoint.restore_with(&run.store, &mut run.optimiser, &means)?;
+    let (mut rounds, mut loss) = (done, None);
+    while rounds < recipe.fitting.rounds && more(rounds) {
+        loss = Some(run.round(rounds)?);
+        rounds += 1;
+        checkpoint.save_with(&run.store, &run.optimiser, &means, rounds)?;
+        tracing::info!(
+            round = rounds,
+            of = recipe.fitting.rounds,
+            loss,
+            "training separator"
+        );
+    }
+    Ok(Trained {
+        weights: run.average.weights()?,
+        rounds,
+        loss,
+    })
+}
+
+/// Training in progress.
+struct Run<'a> {
+    recipe: &'a SeparatorRecipe,
+    batches: Batches<'a>,
+    store: VarStore,
+    net: HtDemucs,
+    optimiser: AdamW,
+    average: Average,
+}
+
+impl<'a> Run<'a> {
+    fn new(recipe: &'a SeparatorRecipe, cache: &Path) -> Result<Self, SeparatorError> {
+        let start = derive(recipe.fitting.seed, "separator start");
+        tch::manual_seed(start.cast_signed());
+        let store = VarStore::new(Device::Cpu);
+        let net = HtDemucs::new(&store.root(), &recipe.architecture)?;
+        Ok(Self {
+            recipe,
+            batches: Batches::new(recipe, Pieces::new(recipe, cache, Use::Training)?),
+            optimiser: AdamW::new(&store),
+            average: Average::new(&store)?,
+            store,
+            net,
+        })
+    }
+
+    /// So many steps; returns their mean loss.
+    fn round(&mut self, round: u32) -> Result<f64, SeparatorError> {
+        let fitting = &self.recipe.fitting;
+        let stream = derive(fitting.seed, &format!("separator round {round}"));
+        let mut dice = Dice::new(stream);
+        let mut sum = 0.0;
+        for step in 0..fitting.steps_per_round {
+            let share = (f64::from(round) + f64::from(step) / f64::from(fitting.steps_per_round))
+                / f64::from(fitting.rounds);
+            let loss = self.step(share, &mut dice)?;
+            if !loss.is_finite() {
+                return Err(SeparatorError::NotFinite { round });
+            }
+            sum += loss;
+        }
+        Ok(sum / f64::from(fitting.steps_per_round))
+    }
+
+    fn step(&mut self, share: f64, dice: &mut Dice) -> Result<f64, SeparatorError> {
+        let fitting = &self.recipe.fitting;
+        let batch = self.batches.draw(dice)?;
+        let found = self.net.forward(&batch.mix)?;
+        let loss = found.f_sub(&batch.stems)?.f_abs()?.f_mean(Kind::Float)?;
+        let rate = learning_rate(fitting.learning_rate, share);
+        self.optimiser.step(&loss, rate, fitting.weight_decay)?;
+        self.average.add(self.optimiser.steps(), fitting.average)?;
+        Ok(loss.f_double_value(&[])?)
+    }
+}
+
+/// How well a separator takes pieces apart that it was not trained on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Quality {
+    /// Mean ratio of a stem to its error in decibels, for each of [`STEMS`]; none where none was audible.
+    pub stems_db: [Option<f64>; STEMS.len()],
+    /// Mean ratio of the mix to what the sum of the stems leaves of it, in decibels.
+    pub sum_db: f64,
+}
+
+/// Judges weights on held-out pieces.
+///
+/// # Errors
+/// [`SeparatorError`].
+pub fn judge(
+    recipe: &SeparatorRecipe,
+    weights: &Tensors,
+    cache: &Path,
+) -> Result<Quality, SeparatorError> {
+    recipe.check()?;
+    let (_store, net) = htdemucs::load(&recipe.architecture, weights, Device::Cpu, Kind::Float)?;
+    let batches = Batches::new(recipe, Pieces::new(recipe, cache, Use::Judging)?);
+    let mut dice = Dice::new(derive(recipe.fitting.seed, "separator judged"));
+    let mut ratios: [Vec<f64>; STEMS.len()] = Default::default();
+    let mut sums = Vec::with_capacity(JUDGED);
+    for _ in 0..JUDGED {
+        let batch = batches.clean(&mut dice)?;
+        tch::no_grad(|| -> Result<(), TchError> {
+            let found = net.forward(&batch.mix)?;
+            let error = found.f_sub(&batch.stems)?;
+            let mix = power(&batch.mix)?;
+            for (at, of_stem) in ratios.iter_mut().enumerate() {
+                let stem = |all: &tch::Tensor| power(&all.f_select(1, at as i64)?);
+                let loud = stem(&batch.stems)?;
+                if loud > AUDIBLE * mix {
+                    of_stem.push(decibels(loud, stem(&error)?));
+                }
+            }
+            let stems = found.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
+            sums.push(decibels(mix, power(&batch.mix.f_sub(&stems)?)?));
+            Ok(())
+        })?;
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    Ok(Quality {
+        stems_db: ratios.map(|of_stem| (!of_stem.is_empty()).then(|| mean(&of_stem))),
+        sum_db: mean(&sums),
+    })
+}
+
+fn power(sound: &tch::Tensor) -> Result<f64, TchError> {
+    sound.f_square()?.f_mean(Kind::Double)?.f_double_value(&[])
+}
+
+fn decibels(power: f64, against: f64) -> f64 {
+    10.0 * ((power + 1e-12) / (against + 1e-12)).log10()
+}
+
+impl std::fmt::Display for Quality {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (name, ratio) in STEMS.iter().zip(self.stems_db) {
+            match ratio {
+                Some(ratio) => write!(f, "{name} {ratio:.1} dB, ")?,
+                None => write!(f, "{name} not heard, ")?,
+            }
+        }
+        write!(f, "sum {:.1} dB", self.sum_db)
+    }
+}
