@@ -17,11 +17,15 @@ use types::{Digest, Purpose};
 use super::auc::upper_bound_95;
 use super::card;
 use super::decoder::{Decoder, TRAINED};
+use super::engines::Line;
+use super::fusion::FusionError;
 use super::logistic::Logistic;
 use super::positives;
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, Scored, score_all};
+use super::second::{self, Separator};
+use super::separated::SeparateError;
 use crate::canary::{CanaryError, known_scores};
 
 /// Training tracks that the guards and the coarse baseline are fitted on, from the start of the train split: as many as they are scored on.
@@ -36,6 +40,9 @@ const CLIP: &str = "canary.pcm";
 const CARD: &str = "model-card.md";
 const TABLE: &str = "evaluation.json";
 const RECIPE: &str = "recipe.json";
+/// The second engine's table and recipe.
+const ENGINES: &str = "engines.json";
+const SEPARATOR_RECIPE: &str = "separator-recipe.json";
 
 /// Largest difference of a logit that counts as the same in single precision. On one processor none was seen between batches of one and of
 /// three windows or between one thread and two; other processors and devices add in another order and get room for it.
@@ -75,6 +82,12 @@ pub enum CalibrateError {
     /// The canary could not be scored.
     #[error(transparent)]
     Canary(#[from] CanaryError),
+    /// Tracks could not be separated.
+    #[error(transparent)]
+    Separate(#[from] SeparateError),
+    /// The residual could not be calibrated.
+    #[error(transparent)]
+    Fusion(#[from] FusionError),
     /// The bundle could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -103,14 +116,25 @@ pub struct Making<'a> {
     pub prior: f64,
     /// What the verdicts may be used for.
     pub purpose: Purpose,
+    /// The second engine, where the bundle is to have one.
+    pub separator: Option<Separator<'a>>,
 }
 
-/// Calibrates, judges and writes the bundle to `out`, which is replaced whole; returns its digest and the report.
+/// What a bundle achieves.
+#[derive(Clone, Debug)]
+pub struct Judgement {
+    /// The screen's table and the guards.
+    pub report: Report,
+    /// Both engines on the test split; none without a second one.
+    pub engines: Vec<Line>,
+}
+
+/// Calibrates, judges and writes the bundle to `out`, which is replaced whole; returns its digest and what it achieves.
 pub fn calibrate(
     making: &Making<'_>,
     key: &SecretKey,
     out: &Path,
-) -> Result<(Digest, Report), CalibrateError> {
+) -> Result<(Digest, Judgement), CalibrateError> {
     let mut bundle = draft(making.recipe, making.purpose);
     let split = |split| -> Vec<Entry> { making.manifest.of(split).cloned().collect() };
     let known = score_all(
@@ -155,9 +179,17 @@ pub fn calibrate(
             table: report.text(),
         });
     }
-    let contents = contents(making, &mut bundle, &report)?;
+    let engines = match &making.separator {
+        Some(separator) => {
+            let splits = [&train[..], &known, &test];
+            second::calibrate(making, separator, &mut bundle, splits)?
+        }
+        None => Vec::new(),
+    };
+    let judgement = Judgement { report, engines };
+    let contents = contents(making, &mut bundle, &judgement)?;
     let digest = replace(out, bundle, &contents, key)?;
-    Ok((digest, report))
+    Ok((digest, judgement))
 }
 
 /// Scores the tracks that guards and baseline are fitted on: the first of each label, in the manifest's order, however that
@@ -260,53 +292,61 @@ fn scores(tracks: &[Scored], label: Label) -> Vec<f64> {
         .collect()
 }
 
-/// Platt's fit with his smoothed targets, at a prior of one half whatever the split's own share is.
 fn platt(known: &[Scored]) -> Result<(f64, f64), CalibrateError> {
-    let (positives, humans) = (
-        scores(known, Label::Ai).len() as f64,
-        scores(known, Label::Human).len() as f64,
-    );
-    let high = (positives + 1.0) / (positives + 2.0);
-    let low = 1.0 / (humans + 2.0);
-    let rows: Vec<Vec<f64>> = known.iter().map(|track| vec![track.score]).collect();
-    let targets: Vec<f64> = known
+    let pairs: Vec<(f64, bool)> = known
         .iter()
-        .map(|track| {
-            if track.entry.label == Label::Ai {
-                high
-            } else {
-                low
-            }
-        })
+        .map(|track| (track.score, track.entry.label == Label::Ai))
         .collect();
-    let (slope, intercept) = Logistic::fit(&rows, &targets, 0.0).line();
+    let (slope, intercept) = line_of(&pairs);
     if slope > 0.0 && slope.is_finite() {
-        Ok((slope, intercept - (positives / humans).ln()))
+        Ok((slope, intercept))
     } else {
         Err(CalibrateError::Slope(slope))
     }
 }
 
-fn odds(prior: f64) -> f64 {
+/// Platt's fit with his smoothed targets to scores and whether each is a positive's: slope and intercept at a prior of one half, whatever
+/// their own share is.
+pub(super) fn line_of(scores: &[(f64, bool)]) -> (f64, f64) {
+    let positives = scores.iter().filter(|(_, positive)| *positive).count() as f64;
+    let humans = scores.len() as f64 - positives;
+    let high = (positives + 1.0) / (positives + 2.0);
+    let low = 1.0 / (humans + 2.0);
+    let rows: Vec<Vec<f64>> = scores.iter().map(|(score, _)| vec![*score]).collect();
+    let targets: Vec<f64> = scores
+        .iter()
+        .map(|(_, positive)| if *positive { high } else { low })
+        .collect();
+    let (slope, intercept) = Logistic::fit(&rows, &targets, 0.0).line();
+    (slope, intercept - (positives / humans).ln())
+}
+
+pub(super) fn odds(prior: f64) -> f64 {
     (prior / (1.0 - prior)).ln()
 }
 
-/// Thresholds from the human tracks of the calibrate split; their rates are counted on those of the test split, which set nothing.
 fn set_thresholds(bundle: &mut BundleManifest, calibrate: &[f64], test: &[f64]) {
+    (bundle.verdicts, bundle.gate.unsure) = verdicts(calibrate, test);
+}
+
+/// Thresholds from the scores of the calibrate split's human tracks, and the band between the loosest and the strictest; their rates are
+/// counted on the human tracks of the test split, which set nothing.
+pub(super) fn verdicts(calibrate: &[f64], test: &[f64]) -> (Verdicts, Option<Band>) {
     let tiers: Vec<Tier> = TIERS
         .iter()
         .map(|&(name, rate)| tier(name, threshold(calibrate, rate), test))
         .collect();
     let (loosest, strictest) = (tiers[0].score, tiers[tiers.len() - 1].score);
-    bundle.gate.unsure = (loosest < strictest).then_some(Band {
+    let between = (loosest < strictest).then_some(Band {
         low: loosest,
         high: strictest,
     });
-    bundle.verdicts = Verdicts {
+    let verdicts = Verdicts {
         likely_ai_tier: TIERS[TIERS.len() - 1].0.to_owned(),
         tiers,
         no_evidence_below: Some(loosest),
     };
+    (verdicts, between)
 }
 
 fn tier(name: &str, score: f64, humans: &[f64]) -> Tier {
@@ -336,23 +376,33 @@ fn threshold(humans: &[f64], rate: f64) -> f64 {
 fn contents(
     making: &Making<'_>,
     bundle: &mut BundleManifest,
-    report: &Report,
+    judgement: &Judgement,
 ) -> Result<Contents, CalibrateError> {
     let clip = canary_clip(making)?;
     bundle.canary.scores = canary_scores(bundle, making.weights, &clip)?;
-    let table =
-        serde_json::to_vec_pretty(report).expect("a report has no map keys that JSON cannot hold");
-    let files = [
+    let mut files = vec![
         (WEIGHTS, making.weights.to_bytes()),
         (CLIP, Clip::bytes_of(&clip.0)),
-        (CARD, card::card(making, bundle, report).into_bytes()),
-        (TABLE, table),
+        (CARD, card::card(making, bundle, judgement).into_bytes()),
+        (TABLE, pretty(&judgement.report)),
         (RECIPE, making.recipe.to_json().into_bytes()),
     ];
+    if let (Some(separator), Some(residual)) = (&making.separator, &mut bundle.residual) {
+        residual.canary = Some(second::canary(residual, separator.weights, &clip)?);
+        files.extend([
+            (second::WEIGHTS, separator.weights.to_bytes()),
+            (ENGINES, pretty(&judgement.engines)),
+            (SEPARATOR_RECIPE, separator.recipe.to_json().into_bytes()),
+        ]);
+    }
     Ok(files
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes))
         .collect())
+}
+
+fn pretty(table: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(table).expect("a table has no map keys that JSON cannot hold")
 }
 
 /// Two windows of sound: a piece, then its positive. Rounded to 16 bits, as the bundle keeps it.

@@ -15,11 +15,13 @@ use types::Purpose;
 
 use super::calibrate::{self, CalibrateError, Making, guard_fit};
 use super::decoder::{self, Architecture, FitError};
+use super::engines;
 use super::fitting::{self, TrainError};
 use super::labelled::{self, Amounts, LabelledError};
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, score_all};
+use super::second::Separator;
 use super::separator::{self, SeparatorError, SeparatorRecipe};
 
 /// Making, training, calibrating, evaluating.
@@ -153,6 +155,15 @@ pub struct Calibrate {
     /// Recipe (JSON) that the weights were made with; the demonstration bundle's where none is given.
     #[arg(long)]
     recipe: Option<PathBuf>,
+    /// The second engine's weights (safetensors), as `train-separator` writes them; without them the bundle has no residual.
+    #[arg(long, requires = "vectors")]
+    separator: Option<PathBuf>,
+    /// Recipe (JSON) that the separator was made with; the demonstration bundle's where none is given.
+    #[arg(long, requires = "separator")]
+    separator_recipe: Option<PathBuf>,
+    /// Folder for the feature vectors of labelled tracks, from which a stopped run goes on.
+    #[arg(long)]
+    vectors: Option<PathBuf>,
     /// Folder of the decoders' weights, for the canary clip.
     #[arg(long)]
     decoders: PathBuf,
@@ -347,11 +358,17 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
         Manifest::read(&flags.manifest)?,
         recipe_of::<Recipe>(flags.recipe.as_deref())?,
     );
-    let bytes = std::fs::read(&flags.weights).map_err(at(&flags.weights))?;
-    let weights = Tensors::parse(&bytes).map_err(|source| CommandError::Weights {
-        path: flags.weights.display().to_string(),
-        source,
-    })?;
+    let weights = weights(&flags.weights)?;
+    let separator_recipe = recipe_of::<SeparatorRecipe>(flags.separator_recipe.as_deref())?;
+    let separator_weights = flags.separator.as_deref().map(self::weights).transpose()?;
+    let separator = separator_weights
+        .as_ref()
+        .zip(flags.vectors.as_deref())
+        .map(|(weights, vectors)| Separator {
+            recipe: &separator_recipe,
+            weights,
+            vectors,
+        });
     let key = secret_key(flags.key.as_deref())?;
     let purpose = if flags.production {
         Purpose::Production
@@ -365,13 +382,19 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
         decoders: &flags.decoders,
         prior: flags.prior,
         purpose,
+        separator,
     };
-    let (digest, report) = calibrate::calibrate(&making, &key, &flags.out)?;
+    let (digest, judgement) = calibrate::calibrate(&making, &key, &flags.out)?;
     std::fs::write(&flags.public_key, format!("{}\n", key.public()))
         .map_err(at(&flags.public_key))?;
+    let engines = if judgement.engines.is_empty() {
+        String::new()
+    } else {
+        format!("\n{}", engines::text(&judgement.engines))
+    };
     say(&format!(
-        "{}\nbundle {digest}\nsigned by {}",
-        report.text(),
+        "{}{engines}\nbundle {digest}\nsigned by {}",
+        judgement.report.text(),
         key.public()
     ))
 }
@@ -425,6 +448,14 @@ fn believed(report: &Report) -> Result<(), CommandError> {
     } else {
         Err(CommandError::Guards)
     }
+}
+
+fn weights(path: &Path) -> Result<Tensors, CommandError> {
+    let bytes = std::fs::read(path).map_err(at(path))?;
+    Tensors::parse(&bytes).map_err(|source| CommandError::Weights {
+        path: path.display().to_string(),
+        source,
+    })
 }
 
 /// The recipe of a file, or the demonstration bundle's.

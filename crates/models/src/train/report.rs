@@ -20,7 +20,7 @@ pub const GUARD_PIECES: usize = 400;
 /// Ridge of the guards' and the baseline's fits, per row.
 const RIDGE: f64 = 1e-3;
 /// Edges of the bands of error ratios in decibels.
-const SNR_EDGES: [f32; 6] = [10.0, 15.0, 20.0, 25.0, 30.0, 35.01];
+pub(super) const SNR_EDGES: [f32; 6] = [10.0, 15.0, 20.0, 25.0, 30.0, 35.01];
 /// Bins of the calibration error.
 const CALIBRATION_BINS: usize = 10;
 
@@ -95,7 +95,7 @@ pub fn report(train: &[Scored], test: &[Scored], rule: Rule) -> Report {
     let guards = [View::Level, View::Codec]
         .map(|view| guard(view, train, test))
         .to_vec();
-    let baseline = fit(View::Coarse, train);
+    let baseline = baseline(train);
     let coarse: Vec<f64> = test
         .iter()
         .map(|track| baseline.score(&View::Coarse.row(&track.facts)))
@@ -200,6 +200,11 @@ fn area(auc: &Auc) -> String {
 
 fn is_positive(track: &Scored) -> bool {
     track.entry.label == Label::Ai
+}
+
+/// The coarse baseline, fitted on `train`.
+pub(super) fn baseline(train: &[Scored]) -> Logistic {
+    fit(View::Coarse, train)
 }
 
 fn fit(view: View, train: &[Scored]) -> Logistic {

@@ -36,7 +36,7 @@ pub enum TrackError {
 /// A decoded track.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Track {
-    /// Mono samples, at most [`SECONDS_MAX`] seconds of them.
+    /// Its samples, frame after frame, at most [`SECONDS_MAX`] seconds of them.
     pub pcm: Vec<f32>,
     /// Bytes of the file; of a longer one, the share of what is kept.
     pub bytes: u64,
@@ -62,6 +62,15 @@ impl Sink for Bounded {
 
 /// Decodes a file to mono at `rate_hz`.
 pub fn hear(path: &Path, rate_hz: u32) -> Result<Track, TrackError> {
+    hear_on(path, rate_hz, 1)
+}
+
+/// Decodes a file to one channel or two at `rate_hz`, as a separator of so many hears it.
+pub fn hear_on(path: &Path, rate_hz: u32, channels: u32) -> Result<Track, TrackError> {
+    let (rule, width) = match channels {
+        1 => (ChannelRule::Mono, 1),
+        _ => (ChannelRule::Stereo, 2),
+    };
     let named = || path.display().to_string();
     let open = |source| TrackError::Open {
         path: named(),
@@ -71,13 +80,13 @@ pub fn hear(path: &Path, rate_hz: u32) -> Result<Track, TrackError> {
     let bytes = file.metadata().map_err(open)?.len();
     let mut sink = Bounded {
         pcm: Vec::new(),
-        most: rate_hz as usize * SECONDS_MAX as usize,
+        most: rate_hz as usize * SECONDS_MAX as usize * width,
         heard: 0,
     };
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let output = OutputSpec {
         rate_hz: Some(rate_hz),
-        channels: ChannelRule::Mono,
+        channels: rule,
     };
     let job = Job {
         name: &name,
@@ -113,6 +122,22 @@ mod tests {
         assert_eq!(track.pcm.len(), 1_000);
         assert!(track.pcm.iter().all(|x| (x - 0.375).abs() < 1e-4));
         assert_eq!(track.bytes, std::fs::metadata(&path).unwrap().len());
+    }
+
+    #[test]
+    fn a_track_on_two_channels_keeps_them_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.wav");
+        let audio = Stereo {
+            left: vec![0.5; 1_000],
+            right: vec![0.25; 1_000],
+        };
+        corpus::wav::write(&path, &audio).unwrap();
+        let track = hear_on(&path, 44_100, 2).unwrap();
+        assert_eq!(track.pcm.len(), 2_000);
+        for frame in track.pcm.chunks(2) {
+            assert!((frame[0] - 0.5).abs() < 1e-4 && (frame[1] - 0.25).abs() < 1e-4);
+        }
     }
 
     #[test]
