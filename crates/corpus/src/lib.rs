@@ -3,6 +3,7 @@
 //! Called by training and evaluation in `models`, and by tests that need sound files. Never used while scanning, never linked to libtorch,
 //! never reads a recording: every sample comes from a seed, so the same seed gives the same samples on the same machine.
 
+pub mod alter;
 pub mod codec;
 pub mod dice;
 pub mod hostile;

@@ -5,7 +5,7 @@
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bundle::{Bundle, BundleError, KeyError, PublicKey, SecretKey, Tensors, TensorsError, Trust};
 use clap::{Args, Subcommand};
@@ -17,6 +17,7 @@ use super::calibrate::{self, CalibrateError, Making, guard_fit};
 use super::decoder::{self, Architecture, FitError};
 use super::engines;
 use super::fitting::{self, TrainError};
+use super::grid::{self, GridError, Subject};
 use super::labelled::{self, Amounts, LabelledError};
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
@@ -41,6 +42,8 @@ pub enum Command {
     Calibrate(Calibrate),
     /// Print a bundle's table on a labelled manifest.
     Evaluate(Evaluate),
+    /// Measure both engines of a bundle on held-out pieces under codecs, other speeds, noise and the like. Goes on where it was stopped.
+    EvaluateGrid(EvaluateGrid),
 }
 
 /// Flags of `decoders`.
@@ -201,6 +204,35 @@ pub struct Evaluate {
     json: Option<PathBuf>,
 }
 
+/// Flags of `evaluate-grid`.
+#[derive(Debug, Args)]
+pub struct EvaluateGrid {
+    /// The bundle's folder.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// File with the public key that signed it.
+    #[arg(long)]
+    public_key: PathBuf,
+    /// Folder of the decoders' weights.
+    #[arg(long)]
+    decoders: PathBuf,
+    /// Folder for clips and slices.
+    #[arg(long)]
+    cache: PathBuf,
+    /// Pieces of each class.
+    #[arg(long, default_value_t = GRID_PIECES)]
+    pieces: usize,
+    /// Begin no slice after so many minutes; the same command goes on later. Without it, every slice is measured.
+    #[arg(long)]
+    minutes: Option<u32>,
+    /// File for the tables as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Pieces of each class in the grid: those of the claim and some to spare.
+const GRID_PIECES: usize = 420;
+
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
@@ -225,6 +257,9 @@ pub enum CommandError {
     /// Scoring.
     #[error(transparent)]
     Score(#[from] ScoreError),
+    /// Measuring the grid.
+    #[error(transparent)]
+    Grid(#[from] GridError),
     /// The bundle was refused.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -288,6 +323,7 @@ pub fn run(command: &Command) -> Result<(), CommandError> {
         Command::TrainSeparator(flags) => run_train_separator(flags),
         Command::Calibrate(flags) => run_calibrate(flags),
         Command::Evaluate(flags) => run_evaluate(flags),
+        Command::EvaluateGrid(flags) => run_evaluate_grid(flags),
     }
 }
 
@@ -334,10 +370,7 @@ fn run_train_separator(flags: &TrainSeparator) -> Result<(), CommandError> {
     crate::device::set_threads(Some(flags.threads));
     let recipe = recipe_of::<SeparatorRecipe>(flags.recipe.as_deref())?;
     std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
-    let budget = flags
-        .minutes
-        .map(|minutes| Duration::from_secs(60 * u64::from(minutes)));
-    let trained = separator::train(&recipe, &flags.cache, budget)?;
+    let trained = separator::train(&recipe, &flags.cache, minutes(flags.minutes))?;
     std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
     let quality = separator::judge(&recipe, &trained.weights, &flags.cache)?;
     say(&format!(
@@ -402,12 +435,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
 fn run_evaluate(flags: &Evaluate) -> Result<(), CommandError> {
     crate::device::set_threads(NonZeroU32::new(1));
     let manifest = Manifest::read(&flags.manifest)?;
-    let text = std::fs::read_to_string(&flags.public_key).map_err(at(&flags.public_key))?;
-    let key: PublicKey = text.trim().parse().map_err(|source| CommandError::Key {
-        path: flags.public_key.display().to_string(),
-        source,
-    })?;
-    let bundle = Bundle::open(&flags.bundle, &Trust::new([key]))?;
+    let bundle = open(&flags.bundle, &flags.public_key)?;
     let test: Vec<Entry> = manifest.of(Split::Test).cloned().collect();
     let test = score_all(&manifest, &test, &bundle.manifest, &bundle.screen)?;
     let train = guard_fit(&manifest, &bundle.manifest, &bundle.screen)?;
@@ -439,6 +467,37 @@ fn run_evaluate(flags: &Evaluate) -> Result<(), CommandError> {
         report.text()
     ))?;
     believed(&report)
+}
+
+fn run_evaluate_grid(flags: &EvaluateGrid) -> Result<(), CommandError> {
+    crate::device::set_threads(NonZeroU32::new(1));
+    let subject = Subject::of(&open(&flags.bundle, &flags.public_key)?)?;
+    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
+    let begun = Instant::now();
+    let budget = minutes(flags.minutes);
+    let more = || budget.is_none_or(|budget| begun.elapsed() < budget);
+    let slices = grid::measure(&subject, &flags.decoders, &flags.cache, flags.pieces, &more)?;
+    let grid = grid::grid(&subject, &slices);
+    if let Some(path) = &flags.json {
+        let json =
+            serde_json::to_vec_pretty(&grid).expect("a grid has no map keys that JSON cannot hold");
+        std::fs::write(path, json).map_err(at(path))?;
+    }
+    say(&grid.text())
+}
+
+/// A bundle that a key's file signed.
+fn open(folder: &Path, public_key: &Path) -> Result<Bundle, CommandError> {
+    let text = std::fs::read_to_string(public_key).map_err(at(public_key))?;
+    let key: PublicKey = text.trim().parse().map_err(|source| CommandError::Key {
+        path: public_key.display().to_string(),
+        source,
+    })?;
+    Ok(Bundle::open(folder, &Trust::new([key]))?)
+}
+
+fn minutes(count: Option<u32>) -> Option<Duration> {
+    count.map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
 }
 
 /// A table with a failed guard is printed, since it tells what failed, and is an error.

@@ -128,7 +128,7 @@ fn work(
 }
 
 /// The screen on the processor.
-struct Scorer<'a> {
+pub(super) struct Scorer<'a> {
     bundle: &'a BundleManifest,
     spec: WindowSpec,
     mel: Mel,
@@ -136,7 +136,7 @@ struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    fn new(bundle: &'a BundleManifest, weights: &Tensors) -> Result<Self, ScoreError> {
+    pub(super) fn new(bundle: &'a BundleManifest, weights: &Tensors) -> Result<Self, ScoreError> {
         let Architecture::CnnV1(cnn) = &bundle.screen.architecture;
         let (_store, net) = screen::load(cnn, weights, Device::Cpu)?;
         Ok(Self {
@@ -147,7 +147,8 @@ impl<'a> Scorer<'a> {
         })
     }
 
-    fn track(&self, file: &Path, entry: &Entry) -> Result<Option<Scored>, ScoreError> {
+    /// Scores a file; none where it is shorter than one window, or silent.
+    pub(super) fn track(&self, file: &Path, entry: &Entry) -> Result<Option<Scored>, ScoreError> {
         let track = hear(file, self.spec.rate_hz)?;
         let windows = self.windows(&track.pcm)?;
         let rules = Rules {
