@@ -16,7 +16,7 @@ use models::train::report::Report;
 use types::Purpose;
 
 /// Most bytes of the demonstration bundle, and of the demonstration catalogue.
-const BUNDLE_BYTES: u64 = 4_000_000;
+const BUNDLE_BYTES: u64 = 8_000_000;
 const CATALOGUE_BYTES: u64 = 8_000_000;
 
 fn repository(path: &str) -> PathBuf {

@@ -2,10 +2,13 @@
 //!
 //! Called by the worker's `main`. Results go to standard output, progress to the log.
 
+mod second;
+
+pub use second::{EvaluateGrid, TrainSeparator};
+
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use bundle::{Bundle, BundleError, KeyError, PublicKey, SecretKey, Tensors, TensorsError, Trust};
 use clap::{Args, Subcommand};
@@ -17,13 +20,13 @@ use super::calibrate::{self, CalibrateError, Making, guard_fit};
 use super::decoder::{self, Architecture, FitError};
 use super::engines;
 use super::fitting::{self, TrainError};
-use super::grid::{self, GridError, Subject};
+use super::grid::GridError;
 use super::labelled::{self, Amounts, LabelledError};
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, score_all};
 use super::second::Separator;
-use super::separator::{self, SeparatorError, SeparatorRecipe};
+use super::separator::{SeparatorError, SeparatorRecipe};
 
 /// Making, training, calibrating, evaluating.
 #[derive(Debug, Subcommand)]
@@ -126,26 +129,6 @@ pub struct Train {
     threads: NonZeroU32,
 }
 
-/// Flags of `train-separator`.
-#[derive(Debug, Args)]
-pub struct TrainSeparator {
-    /// Folder for stems and checkpoints.
-    #[arg(long)]
-    cache: PathBuf,
-    /// File for the weights (safetensors), written when the run ends, however many rounds are done by then.
-    #[arg(long)]
-    out: PathBuf,
-    /// Recipe (JSON); the demonstration bundle's where none is given.
-    #[arg(long)]
-    recipe: Option<PathBuf>,
-    /// End after so many minutes, at the end of a round; the same command goes on later. Without it, at the recipe's last round.
-    #[arg(long)]
-    minutes: Option<u32>,
-    /// Threads. The weights are the same again only with as many.
-    #[arg(long, default_value = "2")]
-    threads: NonZeroU32,
-}
-
 /// Flags of `calibrate`.
 #[derive(Debug, Args)]
 pub struct Calibrate {
@@ -203,35 +186,6 @@ pub struct Evaluate {
     #[arg(long)]
     json: Option<PathBuf>,
 }
-
-/// Flags of `evaluate-grid`.
-#[derive(Debug, Args)]
-pub struct EvaluateGrid {
-    /// The bundle's folder.
-    #[arg(long)]
-    bundle: PathBuf,
-    /// File with the public key that signed it.
-    #[arg(long)]
-    public_key: PathBuf,
-    /// Folder of the decoders' weights.
-    #[arg(long)]
-    decoders: PathBuf,
-    /// Folder for clips and slices.
-    #[arg(long)]
-    cache: PathBuf,
-    /// Pieces of each class.
-    #[arg(long, default_value_t = GRID_PIECES)]
-    pieces: usize,
-    /// Begin no slice after so many minutes; the same command goes on later. Without it, every slice is measured.
-    #[arg(long)]
-    minutes: Option<u32>,
-    /// File for the tables as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-}
-
-/// Pieces of each class in the grid: those of the claim and some to spare.
-const GRID_PIECES: usize = 420;
 
 /// A command failed.
 #[derive(Debug, thiserror::Error)]
@@ -320,10 +274,10 @@ pub fn run(command: &Command) -> Result<(), CommandError> {
             Ok(super::demo::make(&flags.out, &flags.decoders, flags.seed)?)
         }
         Command::Train(flags) => run_train(flags),
-        Command::TrainSeparator(flags) => run_train_separator(flags),
+        Command::TrainSeparator(flags) => second::train_separator(flags),
         Command::Calibrate(flags) => run_calibrate(flags),
         Command::Evaluate(flags) => run_evaluate(flags),
-        Command::EvaluateGrid(flags) => run_evaluate_grid(flags),
+        Command::EvaluateGrid(flags) => second::evaluate_grid(flags),
     }
 }
 
@@ -364,21 +318,6 @@ fn run_train(flags: &Train) -> Result<(), CommandError> {
     let weights = fitting::train(&manifest, &recipe, &flags.cache)?;
     std::fs::write(&flags.out, weights.to_bytes()).map_err(at(&flags.out))?;
     say(&flags.out.display().to_string())
-}
-
-fn run_train_separator(flags: &TrainSeparator) -> Result<(), CommandError> {
-    crate::device::set_threads(Some(flags.threads));
-    let recipe = recipe_of::<SeparatorRecipe>(flags.recipe.as_deref())?;
-    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
-    let trained = separator::train(&recipe, &flags.cache, minutes(flags.minutes))?;
-    std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
-    let quality = separator::judge(&recipe, &trained.weights, &flags.cache)?;
-    say(&format!(
-        "{}: {} of {} rounds, held-out pieces: {quality}",
-        flags.out.display(),
-        trained.rounds,
-        recipe.fitting.rounds
-    ))
 }
 
 fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
@@ -469,23 +408,6 @@ fn run_evaluate(flags: &Evaluate) -> Result<(), CommandError> {
     believed(&report)
 }
 
-fn run_evaluate_grid(flags: &EvaluateGrid) -> Result<(), CommandError> {
-    crate::device::set_threads(NonZeroU32::new(1));
-    let subject = Subject::of(&open(&flags.bundle, &flags.public_key)?)?;
-    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
-    let begun = Instant::now();
-    let budget = minutes(flags.minutes);
-    let more = || budget.is_none_or(|budget| begun.elapsed() < budget);
-    let slices = grid::measure(&subject, &flags.decoders, &flags.cache, flags.pieces, &more)?;
-    let grid = grid::grid(&subject, &slices);
-    if let Some(path) = &flags.json {
-        let json =
-            serde_json::to_vec_pretty(&grid).expect("a grid has no map keys that JSON cannot hold");
-        std::fs::write(path, json).map_err(at(path))?;
-    }
-    say(&grid.text())
-}
-
 /// A bundle that a key's file signed.
 fn open(folder: &Path, public_key: &Path) -> Result<Bundle, CommandError> {
     let text = std::fs::read_to_string(public_key).map_err(at(public_key))?;
@@ -494,10 +416,6 @@ fn open(folder: &Path, public_key: &Path) -> Result<Bundle, CommandError> {
         source,
     })?;
     Ok(Bundle::open(folder, &Trust::new([key]))?)
-}
-
-fn minutes(count: Option<u32>) -> Option<Duration> {
-    count.map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
 }
 
 /// A table with a failed guard is printed, since it tells what failed, and is an error.

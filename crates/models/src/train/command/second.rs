@@ -1,0 +1,97 @@
+//! The commands of the second engine: training its separator, measuring the evaluation grid.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::{CommandError, at, open, recipe_of, say};
+use crate::train::grid::{self, Subject};
+use crate::train::separator::{self, SeparatorRecipe};
+
+/// Flags of `train-separator`.
+#[derive(Debug, Args)]
+pub struct TrainSeparator {
+    /// Folder for stems and checkpoints.
+    #[arg(long)]
+    cache: PathBuf,
+    /// File for the weights (safetensors), written when the run ends, however many rounds are done by then.
+    #[arg(long)]
+    out: PathBuf,
+    /// Recipe (JSON); the demonstration bundle's where none is given.
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// End after so many minutes, at the end of a round; the same command goes on later. Without it, at the recipe's last round.
+    #[arg(long)]
+    minutes: Option<u32>,
+    /// Threads. The weights are the same again only with as many.
+    #[arg(long, default_value = "2")]
+    threads: NonZeroU32,
+}
+
+/// Flags of `evaluate-grid`.
+#[derive(Debug, Args)]
+pub struct EvaluateGrid {
+    /// The bundle's folder.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// File with the public key that signed it.
+    #[arg(long)]
+    public_key: PathBuf,
+    /// Folder of the decoders' weights.
+    #[arg(long)]
+    decoders: PathBuf,
+    /// Folder for clips and slices.
+    #[arg(long)]
+    cache: PathBuf,
+    /// Pieces of each class.
+    #[arg(long, default_value_t = GRID_PIECES)]
+    pieces: usize,
+    /// Begin no slice after so many minutes; the same command goes on later. Without it, every slice is measured.
+    #[arg(long)]
+    minutes: Option<u32>,
+    /// File for the tables as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// Pieces of each class in the grid: those of the claim and some to spare.
+const GRID_PIECES: usize = 420;
+
+pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError> {
+    crate::device::set_threads(Some(flags.threads));
+    crate::device::keep_large_memory();
+    let recipe = recipe_of::<SeparatorRecipe>(flags.recipe.as_deref())?;
+    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
+    let trained = separator::train(&recipe, &flags.cache, minutes(flags.minutes))?;
+    std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
+    let quality = separator::judge(&recipe, &trained.weights, &flags.cache)?;
+    say(&format!(
+        "{}: {} of {} rounds, held-out pieces: {quality}",
+        flags.out.display(),
+        trained.rounds,
+        recipe.fitting.rounds
+    ))
+}
+
+pub(super) fn evaluate_grid(flags: &EvaluateGrid) -> Result<(), CommandError> {
+    crate::device::set_threads(NonZeroU32::new(1));
+    let subject = Subject::of(&open(&flags.bundle, &flags.public_key)?)?;
+    std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
+    let begun = Instant::now();
+    let budget = minutes(flags.minutes);
+    let more = || budget.is_none_or(|budget| begun.elapsed() < budget);
+    let slices = grid::measure(&subject, &flags.decoders, &flags.cache, flags.pieces, &more)?;
+    let grid = grid::grid(&subject, &slices);
+    if let Some(path) = &flags.json {
+        let json =
+            serde_json::to_vec_pretty(&grid).expect("a grid has no map keys that JSON cannot hold");
+        std::fs::write(path, json).map_err(at(path))?;
+    }
+    say(&grid.text())
+}
+
+fn minutes(count: Option<u32>) -> Option<Duration> {
+    count.map(|minutes| Duration::from_secs(60 * u64::from(minutes)))
+}
