@@ -112,7 +112,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The separator of a bundle on the processor.
 #[derive(Debug)]
 pub struct Separating<'a> {
-    bundle: &'a BundleManifest,
     residual: &'a Residual,
     info: ResidualInfo,
     spec: WindowSpec,
@@ -127,7 +126,6 @@ impl<'a> Separating<'a> {
     pub fn new(bundle: &'a BundleManifest, weights: &Tensors) -> Result<Self, SeparateError> {
         let residual = bundle.residual.as_ref().ok_or(SeparateError::NotServed)?;
         Ok(Self {
-            bundle,
             residual,
             info: residual::info(residual, 1).ok_or(SeparateError::NotServed)?,
             spec: WindowSpec::of(&bundle.screen),
@@ -254,12 +252,6 @@ impl<'a> Separating<'a> {
             windows: &windows,
         };
         self.residual.segments.choose(grid, &heard)
-    }
-
-    /// The bundle that the separator is of.
-    #[must_use]
-    pub fn bundle(&self) -> &BundleManifest {
-        self.bundle
     }
 }
 

@@ -210,7 +210,9 @@ impl<'a> Studio<'a> {
     ) -> Result<Self, GridError> {
         let clean = cache.join("clips");
         std::fs::create_dir_all(&clean).map_err(at(&clean))?;
-        let open = |architecture| Ok((architecture, Decoder::open(architecture, decoders)?));
+        let open = |architecture| -> Result<_, GridError> {
+            Ok((architecture, Decoder::open(architecture, decoders)?))
+        };
         let all = TRAINED.into_iter().chain([HELD_OUT]).map(open);
         Ok(Self {
             scorer: Scorer::new(&subject.manifest, &subject.screen)?,
