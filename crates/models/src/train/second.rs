@@ -76,7 +76,8 @@ pub(super) fn calibrate(
     Ok(lines)
 }
 
-fn residual_of(recipe: &SeparatorRecipe) -> Residual {
+/// A separator's place in a bundle, with nothing known of it yet.
+pub(super) fn residual_of(recipe: &SeparatorRecipe) -> Residual {
     Residual {
         architecture: bundle::Separator::HtDemucs(recipe.architecture.clone()),
         weights: WEIGHTS.to_owned(),

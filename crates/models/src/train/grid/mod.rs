@@ -105,3 +105,6 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> GridError {
     let path = path.display().to_string();
     move |source| GridError::File { path, source }
 }
+
+#[cfg(test)]
+mod tests;
