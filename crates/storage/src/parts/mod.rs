@@ -192,7 +192,7 @@ fn check_row(footer: &PartFooter, row: &TrackRow) -> Result<(), PartError> {
     let code = row.code.is_some() == (row.verdict == Verdict::Unscannable);
     let kind = match footer.kind {
         PartKind::Terminal => true,
-        PartKind::Escalation => row.verdict != Verdict::Unscannable && row.screen.is_some(),
+        PartKind::Escalation => goes_on(row),
     };
     let picture = row.thumbnail.as_ref().is_none_or(|picture| {
         let levels = usize::from(picture.bands) * usize::from(picture.columns);
@@ -201,7 +201,10 @@ fn check_row(footer: &PartFooter, row: &TrackRow) -> Result<(), PartError> {
     let rules = [
         (reason, "a reason exactly where the verdict is inconclusive"),
         (code, "a code exactly where the verdict is unscannable"),
-        (kind, "a screen score in each row of an escalation part"),
+        (
+            kind,
+            "a screen score, mean and deviation in each row of an escalation part",
+        ),
         (
             row.bundle == footer.bundle,
             "the bundle of its footer in each row",
@@ -218,6 +221,13 @@ fn check_row(footer: &PartFooter, row: &TrackRow) -> Result<(), PartError> {
         ))),
         None => Ok(()),
     }
+}
+
+/// Whether a row has all that the residual needs of it.
+fn goes_on(row: &TrackRow) -> bool {
+    let scale = |value: Option<f32>| value.is_some_and(f32::is_finite);
+    let scaled = scale(row.mean) && scale(row.deviation) && row.deviation >= Some(0.0);
+    row.verdict != Verdict::Unscannable && row.screen.is_some() && scaled
 }
 
 impl Storage {
