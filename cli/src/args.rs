@@ -8,7 +8,7 @@ mod variables;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use misuse::misuse;
-pub(crate) use scan::{DeviceKind, Lane, Rank, Retry, Scan, Stages, Submit};
+pub(crate) use scan::{DeviceKind, Gate, Lane, Rank, Retry, Scan, Stages, Submit};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use types::SourceName;
+use types::{Share, SourceName};
 
 /// Reads `30s`, `10m`, `2h`, `500ms` or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -47,6 +47,22 @@ fn moment(text: &str, direction: i64) -> Result<i64, String> {
     let span = i64::try_from(span.as_millis()).map_err(|_| format!("`{text}` is too long"))?;
     let now = jiff::Timestamp::now().as_millisecond();
     Ok(now.saturating_add(span.saturating_mul(direction)))
+}
+
+/// Reads a share: a number from 0 to 1, or so many percent.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let said =
+        || format!("`{text}` is no share: write 0.05 or 5%, from 0 to 1, six decimals at most");
+    let Some(percent) = text.strip_suffix('%') else {
+        return text.parse().map_err(|_| said());
+    };
+    let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 3 || part.len() > 4 || !digits(whole) || !digits(part) {
+        return Err(said());
+    }
+    let ppm: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| said())?;
+    Share::new(ppm).map_err(|_| said())
 }
 
 /// Reads a size: bytes, or a number with KiB, MiB, GiB or TiB.
@@ -127,6 +143,23 @@ mod tests {
         }
         assert_eq!(metrics("off"), Ok("off".to_owned()));
         assert!(metrics("7701").is_err());
+    }
+
+    #[test]
+    fn a_share_is_a_number_or_percent_within_the_whole() {
+        for (text, ppm) in [
+            ("0", 0),
+            ("0.05", 50_000),
+            ("5%", 50_000),
+            ("0.0001%", 1),
+            ("100%", 1_000_000),
+            ("1", 1_000_000),
+        ] {
+            assert_eq!(share(text).map(Share::ppm), Ok(ppm), "{text}");
+        }
+        for bad in ["", "%", "-1%", "101%", "1.1", "5 %", "0.00001%", "five"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

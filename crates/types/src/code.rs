@@ -94,7 +94,7 @@ coded_enum! {
         Overloaded = "OVERLOADED" @ 81, cause: "Too many requests are under way.", fix: "Retry after a moment.";
         VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both.";
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
-        StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The residual engine is not part of this version.", fix: "Submit with `--stages screen`.";
+        StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The bundle has no residual, so it runs the screen alone.", fix: "Submit with `--stages screen`, or name a bundle that has one (`scanctl bundle ls`).";
         ResultNotPublished = "RESULT_NOT_PUBLISHED" @ 85, cause: "The job has not published its result yet.", fix: "Wait with `scanctl scan wait JOB`.";
         NothingToRetry = "NOTHING_TO_RETRY" @ 88, cause: "The result has no unscannable track.", fix: "Nothing: every track has a verdict.";
         DeadlineExceeded = "DEADLINE_EXCEEDED" @ 86, cause: "The answer did not come within the time the caller gave.", fix: "Retry, or give a longer `--timeout`.";

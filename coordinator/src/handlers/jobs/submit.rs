@@ -18,6 +18,7 @@ use types::{
 
 use crate::app::{App, core_caller, storage_problem, unexpected};
 use crate::bundles::check_trusted;
+use crate::shelf::BundleRecord;
 use crate::wire::rank::{Rank, rank, requirements};
 use crate::{audit, clock};
 
@@ -93,7 +94,7 @@ struct Asked {
 impl Asked {
     fn check(wire: v1::SubmitJobRequest) -> Result<Self, Problem> {
         let policy: Policy = nested("policy", wire.policy)?;
-        check_stages(policy.stages)?;
+        check_policy(&policy)?;
         Ok(Self {
             catalog: parsed("catalog", &wire.catalog)?,
             snapshot: wire.snapshot,
@@ -118,6 +119,7 @@ impl Asked {
             .await?;
         let bundle = app.bundles.find(&self.bundle)?;
         check_trusted(&app.trust, &bundle)?;
+        check_stages(self.policy.stages, &bundle)?;
         Ok(JobSpec {
             tenant: caller.tenant.clone(),
             actor: caller.actor.clone(),
@@ -248,13 +250,31 @@ pub(super) fn check_request_id(id: &str) -> Result<(), Problem> {
     Err(Problem::new(Code::InvalidRequest, cause))
 }
 
-fn check_stages(stages: Stages) -> Result<(), Problem> {
-    match stages {
-        Stages::Screen => Ok(()),
-        Stages::Both => Err(Problem::new(
-            Code::StagesUnavailable,
-            "submit a job with the residual stage",
+/// What rules the way to the residual means nothing where no track goes there.
+fn check_policy(policy: &Policy) -> Result<(), Problem> {
+    let ruled = [
+        ("policy.gate", policy.gate.is_some()),
+        ("policy.max_escalation_ppm", policy.max_escalation.is_some()),
+    ];
+    match (policy.stages, ruled.iter().find(|(_, given)| *given)) {
+        (Stages::Screen, Some((field, _))) => Err(Problem::new(
+            Code::InvalidRequest,
+            format!("field `{field}` is for jobs that run both stages"),
         )),
+        (Stages::Screen, None) | (Stages::Both, _) => Ok(()),
+    }
+}
+
+fn check_stages(stages: Stages, bundle: &BundleRecord) -> Result<(), Problem> {
+    match stages {
+        Stages::Both if !bundle.residual => Err(Problem::new(
+            Code::StagesUnavailable,
+            format!(
+                "submit a job of both stages with bundle `{}` version {}",
+                bundle.name, bundle.version
+            ),
+        )),
+        Stages::Screen | Stages::Both => Ok(()),
     }
 }
 
@@ -302,11 +322,40 @@ mod tests {
     }
 
     #[test]
-    fn the_residual_stage_is_refused_by_its_own_code() {
-        assert_eq!(
-            check_stages(Stages::Both).unwrap_err().code,
-            Code::StagesUnavailable
-        );
+    fn both_stages_need_a_bundle_that_has_both() {
+        let bundle = |residual| BundleRecord {
+            digest: Digest::of(b"bundle"),
+            name: "some".to_owned(),
+            version: 1,
+            purpose: types::Purpose::Production,
+            signed_by: String::new(),
+            files: Vec::new(),
+            bytes: 0,
+            registered_at: types::UnixMillis(0),
+            residual,
+        };
+        let refused = check_stages(Stages::Both, &bundle(false)).unwrap_err();
+        assert_eq!(refused.code, Code::StagesUnavailable);
+        assert!(check_stages(Stages::Both, &bundle(true)).is_ok());
+        assert!(check_stages(Stages::Screen, &bundle(false)).is_ok());
+    }
+
+    #[test]
+    fn gate_and_budget_are_refused_by_name_where_the_residual_does_not_run() {
+        let policy = |stages, gate, max_escalation| Policy {
+            stages,
+            accept_demonstration: false,
+            thumbnails: true,
+            embeddings: false,
+            max_escalation,
+            gate,
+        };
+        let (gate, share) = (Some(types::GateChoice::All), types::Share::new(1).ok());
+        let refused = |policy: Policy| check_policy(&policy).unwrap_err().message;
+        assert!(refused(policy(Stages::Screen, gate, None)).contains("policy.gate"));
+        assert!(refused(policy(Stages::Screen, None, share)).contains("max_escalation_ppm"));
+        assert!(check_policy(&policy(Stages::Both, gate, share)).is_ok());
+        assert!(check_policy(&policy(Stages::Screen, None, None)).is_ok());
     }
 
     #[test]
