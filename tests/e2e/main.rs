@@ -6,6 +6,7 @@
     reason = "a suite's helpers fail loudly, as its tests do"
 )]
 
+mod escalation;
 mod life;
 mod long;
 mod path;

@@ -246,7 +246,10 @@ fn kill_9_in_the_second_pass_keeps_the_screens_work_and_loses_no_track() {
         let rows = roots.flat_map(|commit| &commit.parts).map(|part| part.rows);
         rows.sum::<u32>()
     });
-    assert_eq!(twice, 8, "no track is screened twice for a part that counts");
+    assert_eq!(
+        twice, 8,
+        "no track is screened twice for a part that counts"
+    );
 }
 
 #[test]

@@ -404,9 +404,7 @@ fn released(released: &Released) -> v1::Released {
 
 fn stages(stages: &[Stage]) -> Vec<i32> {
     let stages = stages.iter();
-    stages
-        .map(|stage| v1::Stage::from(*stage).into())
-        .collect()
+    stages.map(|stage| v1::Stage::from(*stage).into()).collect()
 }
 
 fn part(claim: &ClaimedPart) -> v1::Part {

@@ -1,9 +1,7 @@
 //! The second pass over a track: from its screen row to the segments that are separated, and from what they gave to its row.
 //! Pure: which segments and what is said of them is the bundle's rule.
 
-use bundle::{
-    Bundle, Grid, Heard, Loudness, Residual, Rules, Screened, Separated, fuse,
-};
+use bundle::{Bundle, Grid, Heard, Loudness, Residual, Rules, Screened, Separated, fuse};
 use engine::{LoadedResidual, ResidualPass, TrackResidual};
 use types::{
     Code, Digest, InconclusiveReason, JobSpec, Ledger, ResidualSegment, Score, StageUse, TrackRow,
@@ -95,7 +93,11 @@ impl ScreenRow {
         (summary, reading, sha256): (&Summary, &Reading, Digest),
         residual: TrackResidual,
     ) -> Result<(TrackRow, Ledger), Refusal> {
-        if self.row.content_sha256.is_some_and(|screened| screened != sha256) {
+        if self
+            .row
+            .content_sha256
+            .is_some_and(|screened| screened != sha256)
+        {
             return Err(self.refused(Refusal {
                 code: Code::SourceChanged,
                 detail: String::new(),
@@ -109,7 +111,10 @@ impl ScreenRow {
             residual: used(&residual, rate_hz),
             ..decoding(summary.cpu_us, summary.duration_ms, reading)
         };
-        Ok((self.row_with(spec, bundle, scorer, summary, residual, rate_hz), ledger))
+        Ok((
+            self.row_with(spec, bundle, scorer, summary, residual, rate_hz),
+            ledger,
+        ))
     }
 
     fn row_with(

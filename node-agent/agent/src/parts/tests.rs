@@ -51,8 +51,10 @@ fn made(ordinals: &[Ordinal]) -> BTreeMap<Ordinal, MadeRow> {
             scored_from: Some(from),
         }
     };
-    let mut made: BTreeMap<Ordinal, MadeRow> =
-        ordinals.iter().map(|ordinal| (*ordinal, scored(*ordinal))).collect();
+    let mut made: BTreeMap<Ordinal, MadeRow> = ordinals
+        .iter()
+        .map(|ordinal| (*ordinal, scored(*ordinal)))
+        .collect();
     if let Some(mut last) = made.last_entry() {
         let made = last.get_mut();
         made.row.verdict = Verdict::Unscannable;
@@ -100,7 +102,10 @@ fn what_goes_on_and_what_ends_are_two_parts_of_one_claim() {
         panic!("{:?}", saved.claim);
     };
     assert_eq!(
-        (terminal.verdicts.inconclusive, terminal.verdicts.unscannable),
+        (
+            terminal.verdicts.inconclusive,
+            terminal.verdicts.unscannable
+        ),
         (1, 1)
     );
     assert_eq!(onward.verdicts, crate::claim::Verdicts::default());
@@ -122,9 +127,9 @@ fn what_the_budget_holds_back_ends_for_that_reason_and_keeps_its_evidence() {
 #[test]
 fn each_stage_s_time_and_waiting_are_told_once() {
     let pair = pair();
-    let sum = pair
-        .iter()
-        .fold(Ledger::default(), |sum, (footer, _)| sum.plus(footer.ledger));
+    let sum = pair.iter().fold(Ledger::default(), |sum, (footer, _)| {
+        sum.plus(footer.ledger)
+    });
     assert_eq!((sum.screen.device_us, sum.screen.tracks), (15, 3));
     assert_eq!(sum.screen.wait_us, 77);
     let alone = flushed(&[2, 4], &[2, 4], &[]);
@@ -147,7 +152,10 @@ fn parts_of_an_escalation_shard_carry_its_digest_and_the_residuals_span() {
     assert_eq!(footer.kind, PartKind::Terminal);
     assert_eq!(footer.escalation, Some(Digest::of(b"escalation part")));
     assert_eq!(footer.ledger.residual.wait_us, 77);
-    let residual = footer.spans.iter().find(|span| span.stage == Stage::Residual);
+    let residual = footer
+        .spans
+        .iter()
+        .find(|span| span.stage == Stage::Residual);
     let residual = residual.unwrap();
     assert_eq!(
         (residual.from, residual.to),

@@ -153,7 +153,13 @@ fn separate(
         ..Reading::default()
     };
     let told = (&summary(), &reading, Digest::of(content));
-    screened.separated(&spec(bundle.digest), &bundle, &scorer, told, measured(snr_db))
+    screened.separated(
+        &spec(bundle.digest),
+        &bundle,
+        &scorer,
+        told,
+        measured(snr_db),
+    )
 }
 
 fn pass(screened: &ScreenRow, segments: Segments) -> Vec<u64> {
@@ -252,7 +258,10 @@ fn an_edge_that_either_engine_lies_at_makes_the_row_borderline() {
         row.borderline
     };
     assert!(!borderline(&screened, 0.03));
-    assert!(borderline(&screened, 0.015), "the sum lies at the threshold");
+    assert!(
+        borderline(&screened, 0.015),
+        "the sum lies at the threshold"
+    );
     screened.row.borderline = true;
     assert!(borderline(&screened, 0.03));
 }

@@ -176,7 +176,11 @@ fn a_job_of_both_stages_sends_on_what_the_gate_takes_with_all_of_its_row_and_nea
     assert!(by_distance.is_sorted_by(|a, b| a < b), "{by_distance:?}");
     assert_eq!(onward(-0.25), onward(0.25));
     let made = make(stages(Stages::Both), &Reading::default(), score(0.25));
-    assert_eq!(made.row.verdict, Verdict::NoEvidence, "as the screen has it");
+    assert_eq!(
+        made.row.verdict,
+        Verdict::NoEvidence,
+        "as the screen has it"
+    );
     assert_eq!((made.row.reason, made.row.code), (None, None));
     assert!(made.row.thumbnail.is_some() && !made.row.features.is_empty());
     assert_eq!(made.row.deviation, Some(0.1));
