@@ -22,7 +22,7 @@ use engine::{FromWorker, Load, Loaded, LoadedResidual, ToWorker, WorkerStats};
 use runtime::shutdown::Shutdown;
 use storage::{Sources, Storage};
 use tokio::sync::mpsc;
-use types::{Code, Device, Digest, Millis, Ordinal, Problem, PullNo, Session, SourceName, Stage};
+use types::{Code, Device, Digest, Millis, Problem, PullNo, Session, SourceName, Stage};
 
 use crate::clock::FleetClock;
 use crate::coordinator::{Coordinator, Introduction, Work};
