@@ -24,8 +24,8 @@ use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
-    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, NodesService,
-    ResultsService, lookups, register_default, register_shipped,
+    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
+    NodesService, ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
@@ -77,13 +77,14 @@ impl Coordinator {
         }
         let scratch = make_scratch(&settings.scratch)?;
         let bundles = Bundles::new(shelf.bundles().await?);
+        let lookups = Lookups::new(storage.clone());
         let app = App {
             driver: handle,
             shelf,
             storage,
             sources,
             bundles,
-            lookups: lookups(),
+            lookups,
             imports: Semaphore::new(IMPORTS_MAX),
             scratch,
             trust: settings.trust.clone(),
