@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use scheduler::limits::PARTS_PER_COMMIT_MAX;
 use scheduler::{Caller, Commit, PartClaim};
 use storage::{ObjectPath, PartLength, Storage};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -14,6 +15,7 @@ use tokio::time::timeout;
 use types::{Code, Generation, JobId, Problem, TenantId};
 
 use crate::app::{App, storage_problem};
+use crate::turns::Turns;
 
 /// Commits that are looked up together at most.
 const GROUP_MAX: usize = 64;
@@ -21,6 +23,9 @@ const GROUP_MAX: usize = 64;
 /// Groups under way at once. Each may hold threads for as long as storage hangs, whoever asked and has gone away since;
 /// the runtime has 512 such threads, and the store's writes need theirs.
 const GROUPS_MAX: usize = 8;
+
+/// Offers whose parts seem to be missing that are looked at once more at a time, each by itself.
+const AGAIN_MAX: usize = 16;
 
 /// How long storage may take to say what it holds: an agent waits 5 s for the answer to its commit.
 const LOOKUP_WITHIN: Duration = Duration::from_secs(3);
@@ -73,7 +78,8 @@ pub(crate) async fn check(app: &App, caller: &Caller, commit: Commit) -> Result<
         (tenant, commit)
     });
     let (tenant, commit) = held.await?;
-    let Some(tenant) = tenant else {
+    // More parts than a commit may have are refused by the core's own rule.
+    let Some(tenant) = tenant.filter(|_| commit.parts.len() <= PARTS_PER_COMMIT_MAX) else {
         return Ok(commit);
     };
     let offer = Offer::of(tenant, app.shelf.generation(), &commit);
@@ -84,6 +90,7 @@ pub(crate) async fn check(app: &App, caller: &Caller, commit: Commit) -> Result<
 /// Takes what has been asked meanwhile as the next group, whenever fewer than the most are under way.
 async fn look_up_groups(storage: Arc<Storage>, mut asked: mpsc::Receiver<Asked>) {
     let turns = Arc::new(Semaphore::new(GROUPS_MAX));
+    let again = Turns::new(AGAIN_MAX, LOOKUP_WITHIN);
     let mut group = Vec::with_capacity(GROUP_MAX);
     while let Ok(turn) = turns.clone().acquire_owned().await {
         if asked.recv_many(&mut group, GROUP_MAX).await == 0 {
@@ -91,21 +98,31 @@ async fn look_up_groups(storage: Arc<Storage>, mut asked: mpsc::Receiver<Asked>)
         }
         // Whoever has given up need not be looked up for.
         let waited_for = group.drain(..).filter(|asked| !asked.answer.is_closed());
-        let (group, storage) = (waited_for.collect(), storage.clone());
+        let (group, storage, again) = (waited_for.collect(), storage.clone(), again.clone());
         tokio::spawn(async move {
-            look_up(&storage, group).await;
+            look_up(&storage, group, &again).await;
             drop(turn);
         });
     }
 }
 
-async fn look_up(storage: &Storage, group: Vec<Asked>) {
+/// Looks a group up. Those whose parts seem to be missing are looked at again, and keep nobody else of the group waiting.
+async fn look_up(storage: &Arc<Storage>, group: Vec<Asked>, again: &Turns) {
     let paths = group.iter().flat_map(|asked| asked.offer.paths());
     let mut found = storage.part_lengths(paths.collect()).await.into_iter();
     for Asked { offer, answer } in group {
-        let lengths = found.by_ref().take(offer.parts.len()).collect();
+        let lengths: Vec<PartLength> = found.by_ref().take(offer.parts.len()).collect();
+        if lengths.iter().any(|length| matches!(length, Ok(None))) {
+            let (storage, again) = (storage.clone(), again.clone());
+            tokio::spawn(async move {
+                let looking = async move { offer.look_again(&storage).await };
+                let judged = again.take("look up parts", looking).await;
+                let _ = answer.send(judged.and_then(|judged| judged));
+            });
+            continue;
+        }
         // Whoever asked may have gone away.
-        let _ = answer.send(offer.judge(storage, lengths).await);
+        let _ = answer.send(offer.judge(lengths));
     }
 }
 
@@ -133,12 +150,14 @@ impl Offer {
         self.parts.iter().map(|(path, _)| path.clone())
     }
 
-    /// Holds what was found against what is claimed. Parts that seem to be missing are looked up once more where storage is there.
-    async fn judge(&self, storage: &Storage, mut found: Vec<PartLength>) -> Result<(), Problem> {
-        if found.iter().any(|length| matches!(length, Ok(None))) {
-            self.check_storage(storage).await?;
-            found = storage.part_lengths(self.paths().collect()).await;
-        }
+    /// Looks once more for parts that seem to be missing, where storage is there.
+    async fn look_again(&self, storage: &Storage) -> Result<(), Problem> {
+        self.check_storage(storage).await?;
+        self.judge(storage.part_lengths(self.paths().collect()).await)
+    }
+
+    /// Holds what was found against what is claimed.
+    fn judge(&self, found: Vec<PartLength>) -> Result<(), Problem> {
         let mut parts = self.parts.iter().zip(found);
         parts.try_for_each(|((path, bytes), found)| check_length(path, *bytes, found))
     }

@@ -3,9 +3,7 @@
 
 use crate::NodeKey;
 use crate::desk::UnitEnd;
-use crate::limits::{
-    COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES, GRANTS_PER_SHARD_MAX, TAIL_LOOKS_MAX,
-};
+use crate::limits::{COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES, TAIL_LOOKS_MAX};
 use crate::mutants::{self, Mutant};
 use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, ShardRecord};
 use crate::reign::Reign;
@@ -46,13 +44,7 @@ impl Reign {
     /// Notes tracks that a dead worker or an earlier life of the agent had in hand.
     pub(crate) fn accuse(&mut self, id: GrantId, accused: Accused) {
         let slot = Slot::Shard(id.job, id.shard);
-        let chores = self.chores.entry(slot).or_default();
-        let full = chores.accuse.len() >= GRANTS_PER_SHARD_MAX;
-        // One death is one accusation; those beyond what a shard has grants are joined with the last.
-        match chores.accuse.last_mut() {
-            Some(last) if full => last.tracks = last.tracks.union(&accused.tracks),
-            Some(_) | None => chores.accuse.push(accused),
-        }
+        self.chores.entry(slot).or_default().accuse(accused);
         self.chore(slot);
     }
 

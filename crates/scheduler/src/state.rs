@@ -460,6 +460,16 @@ pub(crate) struct Chores {
 }
 
 impl Chores {
+    /// Notes tracks that a death had in hand. One death is one accusation; those beyond what a shard has grants are joined with
+    /// the last.
+    pub(crate) fn accuse(&mut self, accused: crate::chores::Accused) {
+        let full = self.accuse.len() >= GRANTS_PER_SHARD_MAX;
+        match self.accuse.last_mut() {
+            Some(last) if full => last.tracks = last.tracks.union(&accused.tracks),
+            Some(_) | None => self.accuse.push(accused),
+        }
+    }
+
     /// Takes back what was tried and not done; the earlier reason of a withdrawal stands.
     pub(crate) fn put_back(&mut self, tried: Self) {
         for (attempt, why) in tried.withdraw {
@@ -469,7 +479,7 @@ impl Chores {
             let wish = self.shrink.entry(attempt).or_insert(end);
             *wish = end.min(*wish);
         }
-        self.accuse.extend(tried.accuse);
+        tried.accuse.into_iter().for_each(|one| self.accuse(one));
     }
 }
 

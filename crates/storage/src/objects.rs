@@ -309,10 +309,12 @@ fn none_if_absent(found: Result<u64, StorageError>) -> PartLength {
     }
 }
 
-/// A name that leads to anything but a file is no object.
+/// A folder is no object; what is neither file nor folder is nothing that storage made.
 fn file_len(root: &Path, path: &ObjectPath) -> PartLength {
     match std::fs::metadata(root.join(path.as_str())) {
-        Ok(found) => Ok(found.is_file().then_some(found.len())),
+        Ok(found) if found.is_file() => Ok(Some(found.len())),
+        Ok(found) if found.is_dir() => Ok(None),
+        Ok(_) => Err(look_up_failed(path, io::ErrorKind::InvalidInput.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(look_up_failed(path, error)),
     }
