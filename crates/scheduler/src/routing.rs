@@ -29,8 +29,7 @@ impl Reign {
         works_for(node, &known.key).then_some(no)
     }
 
-    /// Nodes that could try the shard's suspects that died alone, now or once they serve again: one that is away for the moment may
-    /// clear a track too. Empty where there is no such suspect.
+    /// Nodes that could take the shard's suspects that died alone; empty where there is no such suspect.
     pub(crate) fn able(&self, now: Millis, no: JobNo, shard: ShardId) -> Vec<NodeId> {
         let job = self.jobs.get(&no).filter(|job| {
             let entry = job.shards.get(&shard);
@@ -40,10 +39,7 @@ impl Reign {
         let Some(job) = job else {
             return Vec::new();
         };
-        let able = |node: &&Node| {
-            let there = node.stored.is_some() && !node.is_gone(now, self.began);
-            there && !self.is_revoked(node) && node.runs(stage_of(shard)) && node.may_take(job)
-        };
+        let able = |node: &&Node| self.is_able(now, node, job, shard);
         let nodes = self.nodes.values().filter(able);
         nodes.map(|node| node.key.node.clone()).collect()
     }
