@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use scheduler::journal::Replay;
-use sim::{Origin, Record, Report, Tally, fault_kinds, run};
+use sim::{Origin, Record, Report, Tally, bounds, fault_kinds, run};
 
 /// A virtual cluster around both cores, with faults, judged at every step.
 #[derive(Parser)]
@@ -251,6 +251,10 @@ impl Slice {
         for kind in fault_kinds() {
             let times = sum.tally.struck.get(kind).copied().unwrap_or_default();
             println!("  {kind:<24} {times:>9}");
+        }
+        for bound in bounds() {
+            let times = sum.tally.reached.get(bound).copied().unwrap_or_default();
+            println!("  {bound:<24} {times:>9}");
         }
     }
 

@@ -17,6 +17,7 @@ mod answers;
 mod asks;
 mod before;
 mod bench;
+mod bounds;
 mod cache;
 mod clock;
 mod coordinator;
@@ -51,6 +52,7 @@ mod wishes;
 mod words;
 mod world;
 
+pub use bounds::bounds;
 pub use journal::replay_journal;
 pub use oracle::Violation;
 pub use record::{Record, RecordError};

@@ -18,6 +18,8 @@ pub struct Tally {
     /// Those of them that were drawn, by kind; see [`crate::fault_kinds`]. What tracks and devices do to workers is no fault of
     /// a kind.
     pub struck: BTreeMap<&'static str, u64>,
+    /// How often each bound was reached; see [`crate::bounds`].
+    pub reached: BTreeMap<&'static str, u64>,
     /// Transactions that landed.
     pub writes: u64,
     /// Grants given.
@@ -54,6 +56,9 @@ impl Tally {
         self.faults += other.faults;
         for (kind, times) in &other.struck {
             *self.struck.entry(kind).or_default() += times;
+        }
+        for (bound, times) in &other.reached {
+            *self.reached.entry(bound).or_default() += times;
         }
         self.writes += other.writes;
         self.grants += other.grants;
