@@ -261,7 +261,7 @@ impl Slice {
     fn line(&self, sum: &Sum) -> String {
         let tally = &sum.tally;
         format!(
-            "seeds {}..{} run {} twice {} cluster-hours {:.1} events {} transitions {} faults {} reigns {} grants {} commits {} \
+            "seeds {}..{} run {} twice {} cluster-hours {:.1} events {} handled {} faults {} reigns {} grants {} commits {} \
              revocations {} collected {} published {} cancelled {} violations {}",
             self.from,
             self.from + self.seeds,
@@ -269,7 +269,7 @@ impl Slice {
             sum.twice,
             tally.cluster_hours(),
             tally.events,
-            tally.transitions,
+            tally.handled,
             tally.faults,
             tally.reigns,
             tally.grants,

@@ -335,7 +335,7 @@ impl World {
         if let (Some(journal), Some(noted)) = (&mut one.journal, noted) {
             journal.event(noted, &actions, &one.core);
         }
-        self.tally.transitions += 1;
+        self.tally.handled += 1;
         for action in actions {
             self.log.line(
                 self.now,

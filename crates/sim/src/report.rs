@@ -12,7 +12,7 @@ pub struct Tally {
     /// Things that happened.
     pub events: u64,
     /// Events that the cores handled.
-    pub transitions: u64,
+    pub handled: u64,
     /// Faults: of processes, links, devices, and of single messages and requests.
     pub faults: u64,
     /// Those of them that were drawn, by kind; see [`crate::fault_kinds`]. What tracks and devices do to workers is no fault of
@@ -52,7 +52,7 @@ impl Tally {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
-        self.transitions += other.transitions;
+        self.handled += other.handled;
         self.faults += other.faults;
         for (kind, times) in &other.struck {
             *self.struck.entry(kind).or_default() += times;
