@@ -20,18 +20,13 @@ const LOOKS_AT_ONCE: usize = 32;
 /// `STORE_OLDER` with the first job that shows it; the problem of a storage that does not answer, since it might show one.
 pub(crate) async fn check_not_older(app: &App) -> Result<(), Problem> {
     let jobs = open_jobs(app).await?;
-    let looks = futures::stream::iter(jobs).map(async |job| is_published(app, job).await);
-    let published: Vec<JobKey> = looks
-        .buffered(LOOKS_AT_ONCE)
-        .try_filter_map(async |found| Ok(found))
-        .try_collect()
-        .await?;
+    let looks = futures::stream::iter(jobs).map(|job| is_published(app, job));
+    let found: Vec<Option<JobKey>> = looks.buffered(LOOKS_AT_ONCE).try_collect().await?;
     // The core works already: what was open then may have been published meanwhile. What still is open has been all the time.
     let still = open_jobs(app).await?;
-    match published.iter().find(|job| still.contains(job)) {
-        None => Ok(()),
-        Some(job) => Err(older(job)),
-    }
+    let mut published = found.into_iter().flatten();
+    let shows = published.find(|job| still.contains(job));
+    shows.map_or(Ok(()), |job| Err(older(&job)))
 }
 
 /// Jobs that are running or paused.

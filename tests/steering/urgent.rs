@@ -24,7 +24,7 @@ fn an_urgent_job_ends_while_its_only_node_has_long_batch_work_and_each_row_of_th
     let held = begun(&world.job(&batch));
     let changes = world.watch(&batch);
     let told = std::thread::scope(|scope| {
-        let told = scope.spawn(|| changes.map(|job| begun(&job)).collect::<Vec<u64>>());
+        let told = scope.spawn(move || changes.map(|job| begun(&job)).collect::<Vec<u64>>());
         let urgent = world.submit_over("few", " --lane interactive");
         world.published(&urgent);
         let then = world.job(&batch);

@@ -397,9 +397,11 @@ mod tests {
         desk.stage(units, None);
         let mut actions = Vec::new();
         desk.cut(Epoch(1), &mut actions);
-        let txn = |action| match action {
-            Action::Write { txn, .. } => txn,
-            other => panic!("a desk asks for {other:?}"),
+        let txn = |action| {
+            let Action::Write { txn, .. } = action else {
+                panic!("a desk asks for {action:?}");
+            };
+            txn
         };
         actions.into_iter().map(txn).collect()
     }

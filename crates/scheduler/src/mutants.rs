@@ -109,6 +109,8 @@ pub enum Mutant {
     RestoreForgetsCancel,
     /// Whatever waits to be written goes into one transaction.
     GroupUncut,
+    /// A shard's record keeps every run of suspects apart.
+    SuspectsUnjoined,
     /// A manifest is asked for though the write of `published` is in doubt.
     ManifestInDoubt,
     /// Where a tenant stands is noted without what it is just given.
@@ -169,6 +171,7 @@ impl Mutant {
         Self::RestoreForgetsManifest,
         Self::RestoreForgetsCancel,
         Self::GroupUncut,
+        Self::SuspectsUnjoined,
         Self::ManifestInDoubt,
         Self::LevelLate,
     ];

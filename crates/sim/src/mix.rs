@@ -273,7 +273,7 @@ impl Mix {
                 safety: Millis(300_000),
                 flush_every: Millis(600_000),
                 grant_work: Millis(70_000),
-                faults: Vec::new(),
+                fault_every: Millis(0),
                 large: Some(Large::Scattered),
                 ..calm
             };

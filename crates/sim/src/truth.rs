@@ -60,7 +60,7 @@ impl JobTruth {
     pub(crate) fn drawn(number: usize, mix: &Mix, dice: &mut Dice) -> Self {
         let odds = &mix.tracks;
         let plan = plan(number, mix, dice);
-        let both = dice.happens(5_000) || mix.regretful || mix.large.is_some();
+        let both = dice.happens(5_000) || mix.regretful || escalates(number, mix);
         let rows = 0..plan.rows;
         let mut natures: Vec<Nature> = rows.map(|_| nature(odds, both, dice)).collect();
         for _ in 0..dice.between(0, odds.poison_max) {
@@ -148,6 +148,15 @@ fn plan(number: usize, mix: &Mix, dice: &mut Dice) -> ShardPlan {
     ShardPlan {
         rows: drawn(rows),
         shard_tracks: drawn(shards),
+    }
+}
+
+/// Whether a large job needs escalations to reach its bound.
+const fn escalates(number: usize, mix: &Mix) -> bool {
+    match mix.large {
+        Some(Large::Many) => number > 0,
+        Some(Large::Scattered) => true,
+        None => false,
     }
 }
 

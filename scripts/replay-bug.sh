@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Replays one seed of the simulator on the tree of one commit, for the table of bugs in docs/reference/simulation.md. The tree is unpacked
+# below the system's folder for temporary files, and the libraries are built once for all trees.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+[ $# = 2 ] || { printf 'usage: scripts/replay-bug.sh COMMIT SEED\n' >&2 && exit 2; }
+commit=$(git rev-parse --verify --short=12 "$1^{commit}")
+seed=$2
+
+place=${TMPDIR:-/tmp}/trackscan-replay
+tree=$place/$commit
+if [ ! -x "$tree/trackscan-sim" ]; then
+    mkdir -p "$tree"
+    git archive "$commit" | tar -x -C "$tree"
+    (cd "$tree" && CARGO_TARGET_DIR=$place/target cargo build --quiet --release --locked -p sim --bin trackscan-sim)
+    cp "$place/target/release/trackscan-sim" "$tree/"
+fi
+printf 'seed %s on %s: ' "$seed" "$commit"
+# The last lines are what happened just before, and then the promise that did not hold.
+"$tree/trackscan-sim" replay --seed "$seed" --tail "${TAIL:-0}" | {
+    if [ "${TAIL:-0}" = 0 ]; then awk 'END { print NR " lines, " $0 }'; else cat; fi
+}
