@@ -174,10 +174,8 @@ impl Reign {
                 continue;
             }
             // A write of an unknown outcome may have published the job since.
-            if job
-                .record()
-                .is_none_or(|record| record.state != JobState::Publishing)
-            {
+            let publishes = |record: &JobRecord| record.state == JobState::Publishing;
+            if !job.record().is_some_and(publishes) && !mutants::on(Mutant::ManifestInDoubt) {
                 job.manifest = ManifestStep::Idle;
                 continue;
             }

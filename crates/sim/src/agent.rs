@@ -428,11 +428,6 @@ impl World {
     }
 
     fn answered(&mut self, who: usize, wait: Wait, answer: Result<Answer, CallError>) {
-        if let (Wait::Pull(..), Ok(answer)) = (&wait, &answer)
-            && self.is_lost_with(who, answer)
-        {
-            return;
-        }
         let event = match wait {
             Wait::Join => Event::Joined(answer.map(|answer| wire::joined(&answer))),
             Wait::Pull(session, number, asked) => {

@@ -4,7 +4,7 @@
 use scheduler::limits::{GROUP_OPS_MAX, SUSPECT_RUNS_MAX};
 use scheduler::record::ShardRecord;
 use scheduler::{Answer, Flush, Op, Txn};
-use types::Millis;
+use types::{Millis, Problem};
 
 use crate::faults::Kind;
 use crate::mix::Large;
@@ -72,8 +72,8 @@ impl World {
 
     /// Whether a node is lost with what this answer gives it, before it named any of it: where that lies in more runs than a
     /// record keeps apart.
-    pub(crate) fn is_lost_with(&mut self, who: usize, answer: &Answer) -> bool {
-        let Answer::Pulled(pulled) = answer else {
+    pub(crate) fn is_lost_with(&mut self, who: usize, answer: &Result<Answer, Problem>) -> bool {
+        let Ok(Answer::Pulled(pulled)) = answer else {
             return false;
         };
         let strikes = self.mix.large == Some(Large::Scattered) && !self.calm;

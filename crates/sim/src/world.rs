@@ -267,7 +267,9 @@ impl World {
                 },
             ) if self.coordinators[at].up => self.coordinator_called(at, from, no, caller, request),
             (Who::Agent(at), Message::Reply { no, answer }) if self.agents[at].up => {
-                self.agent_answered(at, no, *answer);
+                if !self.is_lost_with(at, &answer) {
+                    self.agent_answered(at, no, *answer);
+                }
             }
             (Who::Client, Message::Reply { no, answer }) => self.operators_answered(no, &answer),
             (_, Message::Call { .. } | Message::Reply { .. }) => {}
