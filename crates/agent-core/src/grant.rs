@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use types::{Code, Digest, Millis, Ordinal, Range, TrackSet};
+use types::{Code, Digest, Millis, Ordinal, Range, TrackSet, is_renewed};
 
 use crate::action::Cause;
 use crate::event::{Care, Flush, Found, Granted, Rank};
@@ -317,9 +317,7 @@ impl Grant {
 
     /// Whether the grant lives as far as this node can know.
     pub(crate) fn lives(&self, now: Millis, grant_lives: Millis) -> bool {
-        let known = self
-            .renewed
-            .is_some_and(|renewed| now < renewed + grant_lives);
+        let known = is_renewed(now, self.renewed, grant_lives);
         known || mutants::on(Mutant::CommitUnrenewed)
     }
 }

@@ -1,0 +1,38 @@
+//! What is urgent does not wait for what a node holds already: an agent that is asked for it gives back what it has not begun.
+
+use crate::world::World;
+use crate::{begun, count};
+
+const TRACKS: usize = 1_000;
+/// More than this a node holds at once of them, by its measured rate: more than half a minute of work.
+const HELD: u64 = 500;
+
+#[test]
+fn an_urgent_job_ends_while_its_only_node_has_long_batch_work_and_each_row_of_that_is_there_once() {
+    let mut world = World::over(&["--grant-millis", "120000"], |music| {
+        tests::music::folder(&music.join("all"), TRACKS, 1.2);
+        tests::music::folder(&music.join("few"), 4, 1.2);
+    });
+    let music = world.music();
+    world.import_folder("music", &music.join("all"), "");
+    world.import_folder("few", &music.join("few"), "");
+    let batch = world.submit_in(1_000, "music", "");
+    world.agent("n");
+    world.wait("one node to hold most of it", |world| {
+        count(&world.job(&batch), "tracks_granted") > HELD
+    });
+    let held = begun(&world.job(&batch));
+    let changes = world.watch(&batch);
+    let told = std::thread::scope(|scope| {
+        let told = scope.spawn(move || changes.map(|job| begun(&job)).collect::<Vec<u64>>());
+        let urgent = world.submit_over("few", " --lane interactive");
+        world.published(&urgent);
+        let then = world.job(&batch);
+        assert_eq!(then["state"], "running", "{then:#}");
+        assert!(count(&then, "tracks_done") < HELD, "{then:#}");
+        world.published(&batch);
+        told.join().unwrap()
+    });
+    let least = told.iter().min().unwrap();
+    assert!(*least < held, "{held} were held, and {told:?} then");
+}
