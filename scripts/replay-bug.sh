@@ -18,5 +18,5 @@ if [ ! -x "$tree/trackscan-sim" ]; then
     cp "$place/target/release/trackscan-sim" "$tree/"
 fi
 printf 'seed %s on %s: ' "$seed" "$commit"
-# A line for each step, and then the promise that did not hold.
-"$tree/trackscan-sim" replay --seed "$seed" --tail 0 | awk '{ before = last; last = $0 } END { print NR - 1 " steps, " last; print "  " before }'
+# The log, and then the promise that did not hold.
+"$tree/trackscan-sim" replay --seed "$seed" --tail 0 | awk '{ before = last; last = $0 } END { print NR - 1 " lines, " last; print "  " before }'
