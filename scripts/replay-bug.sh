@@ -12,7 +12,8 @@ place=${TMPDIR:-/tmp}/trackscan-replay
 tree=$place/$commit
 if [ ! -x "$tree/trackscan-sim" ]; then
     mkdir -p "$tree"
-    git archive "$commit" | tar -x -C "$tree"
+    # Of this moment, or cargo would take what it built of another tree for built of this one.
+    git archive "$commit" | tar -xm -C "$tree"
     export CARGO_TARGET_DIR=$place/target CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_DEBUG=0
     (cd "$tree" && cargo build --quiet --release --locked -p sim --bin trackscan-sim)
     cp "$place/target/release/trackscan-sim" "$tree/"
