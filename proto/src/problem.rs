@@ -170,6 +170,7 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::BundleForbiddenFormat
         | Code::BundleUnsupported
         | Code::DataLocked
+        | Code::StoreOlder
         | Code::ChildDied
         | Code::BinaryMissing
         | Code::AddressInUse

@@ -1,7 +1,7 @@
 //! Views of bundles.
 
 use super::{age, fields, purpose, short, size, time};
-use crate::output::{Paint, Records, View};
+use crate::output::{Paint, Records, View, plain_lines};
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -127,7 +127,7 @@ impl View for BundleDetail {
             ),
             ("registered", b.registered_at.clone()),
         ]);
-        format!("{head}\n\n{}", self.card)
+        format!("{head}\n\n{}", plain_lines(&self.card))
     }
 }
 
@@ -162,6 +162,7 @@ impl View for BundleVerified {
                 short(&b.signed_by)
             );
         }
-        format!("{name} does not stand:\n{}", self.findings.join("\n"))
+        let findings = plain_lines(&self.findings.join("\n"));
+        format!("{name} does not stand:\n{findings}")
     }
 }

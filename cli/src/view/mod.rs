@@ -24,6 +24,7 @@ pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
 pub(crate) use throughput::Summary;
 
+use crate::output::plain;
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -125,8 +126,14 @@ pub(crate) fn device(device: Option<&v1::Device>) -> String {
     format!("{kind}:{}", device.index)
 }
 
-/// Lines of `name  value`, aligned.
+/// Lines of `name  value`, aligned. What a terminal would obey in a value is shown as it is written.
 pub(crate) fn fields(pairs: &[(&str, String)]) -> String {
+    let pairs = pairs.iter().map(|(name, value)| (*name, plain(value)));
+    aligned(&pairs.collect::<Vec<_>>())
+}
+
+/// The same of values that are already fit for a terminal, or drawn for one.
+fn aligned(pairs: &[(&str, String)]) -> String {
     let wide = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = pairs.iter().filter(|(_, value)| !value.is_empty());
     lines

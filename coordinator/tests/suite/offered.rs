@@ -44,6 +44,12 @@ fn file_of(world: &World, commit: &v1::CommitRequest) -> PathBuf {
     world.storage_folder().join(path.to_string())
 }
 
+fn spec_of(world: &World, commit: &v1::CommitRequest) -> PathBuf {
+    let (tenant, generation) = (TenantId::default(), Generation(commit.generation));
+    let path = paths::spec(&tenant, generation, &commit.job.parse().unwrap());
+    world.storage_folder().join(path.to_string())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_is_refused_for_now_where_storage_is_away_for_the_coordinator_alone() {
     let world = World::new(40);
@@ -72,7 +78,10 @@ async fn a_thousand_commits_to_storage_that_hangs_keep_nobody_else_waiting() {
     let (coordinator, mut agent, grants, commit) = offering(&world).await;
     let (file, kept) = (file_of(&world, &commit), world.data().join("part"));
     std::fs::rename(&file, &kept).unwrap();
-    make_pipe(&file);
+    // Where a part is missing its job's specification is looked for, which here nobody ever answers.
+    let (specification, aside) = (spec_of(&world, &commit), world.data().join("spec"));
+    std::fs::rename(&specification, &aside).unwrap();
+    make_pipe(&specification);
     for _ in 0..10 {
         let client = AgentsClient::new(coordinator.channel().await);
         let offers = (0..AT_ONCE).map(|_| {
@@ -93,8 +102,9 @@ async fn a_thousand_commits_to_storage_that_hangs_keep_nobody_else_waiting() {
     let released = std::fs::File::options()
         .read(true)
         .write(true)
-        .open(&file)
+        .open(&specification)
         .unwrap();
+    std::fs::rename(&aside, &specification).unwrap();
     std::fs::rename(&kept, &file).unwrap();
     let mut answer = agent.commit(commit.clone()).await;
     while let Err(refused) = &answer {

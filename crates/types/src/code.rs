@@ -87,7 +87,7 @@ coded_enum! {
         NotLeader = "NOT_LEADER" @ 74, cause: "This coordinator does not lead at the moment.", fix: "Retry; clients find the leader by themselves.";
         StoreUnavailable = "STORE_UNAVAILABLE" @ 75, cause: "The store does not answer or its answer is unknown.", fix: "Work resumes by itself once the store answers; check its health.";
         StoreFull = "STORE_FULL" @ 76, cause: "The store has no room left.", fix: "Free space; work resumes by itself.";
-        StoreCorrupt = "STORE_CORRUPT" @ 77, cause: "A stored value does not match its checksum.", fix: "Restore the store from a backup; nothing was repaired silently.";
+        StoreCorrupt = "STORE_CORRUPT" @ 77, cause: "A stored value does not match its checksum.", fix: "Restore the store from a backup, and the storage from the one of the same time; nothing was repaired silently.";
         StorageUnavailable = "STORAGE_UNAVAILABLE" @ 78, cause: "The object storage does not answer.", fix: "Work resumes by itself once it answers; check its health and credentials.";
         StorageFull = "STORAGE_FULL" @ 79, cause: "The object storage has no room left.", fix: "Free space; work resumes by itself.";
         StorageCorrupt = "STORAGE_CORRUPT" @ 80, cause: "An object does not match the digest that names it.", fix: "Run `scanctl result verify`; restore the object from a copy.";
@@ -96,6 +96,7 @@ coded_enum! {
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
         StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The bundle has no residual, so it runs the screen alone.", fix: "Submit with `--stages screen`, or name a bundle that has one (`scanctl bundle ls`).";
         ResultNotPublished = "RESULT_NOT_PUBLISHED" @ 85, cause: "The job has not published its result yet.", fix: "Wait with `scanctl scan wait JOB`.";
+        StoreOlder = "STORE_OLDER" @ 89, cause: "The store is older than the storage: by it a job is still open whose manifest stands there.", fix: "Put back the copy of the storage that was made with this copy of the store, or the store as it was; without either, keep both as they are until there is `admin restore`, which makes records from storage.";
         NothingToRetry = "NOTHING_TO_RETRY" @ 88, cause: "The result has no unscannable track.", fix: "Nothing: every track has a verdict.";
         DeadlineExceeded = "DEADLINE_EXCEEDED" @ 86, cause: "The answer did not come within the time the caller gave.", fix: "Retry, or give a longer `--timeout`.";
         CoordinatorUnreachable = "COORDINATOR_UNREACHABLE" @ 87, cause: "No coordinator answers at the address.", fix: "Start one with `scanctl up`, or give its address with `--address`.";

@@ -19,6 +19,7 @@ use types::{
 use crate::app::{App, core_caller, storage_problem, unexpected};
 use crate::bundles::check_trusted;
 use crate::shelf::BundleRecord;
+use crate::wire::jobs::JobSeen;
 use crate::wire::rank::{Rank, rank, requirements};
 use crate::{audit, clock};
 
@@ -36,10 +37,19 @@ pub(super) async fn submit(
     let outcome = submit_as(app, &caller, job.clone(), wire).await;
     audit::refusal(&caller, "SubmitJob", job.as_str(), &outcome);
     let existing = outcome?;
-    let seen = app.find_job(caller.tenant, job.into()).await?;
+    let seen = submitted(app, &caller, &job).await?;
     Ok(v1::SubmitJobResponse {
         job: Some(app.job_out(&seen)),
         existing,
+    })
+}
+
+/// The job as it stands once it was submitted, be it long ago.
+pub(super) async fn submitted(app: &App, caller: &Caller, job: &JobId) -> Result<JobSeen, Problem> {
+    let seen = app.find_job(caller.tenant.clone(), job.to_string()).await;
+    seen.map_err(|problem| match problem.code {
+        Code::NotFound => gone(job),
+        _ => problem,
     })
 }
 
@@ -50,8 +60,19 @@ async fn submit_as(
     wire: v1::SubmitJobRequest,
 ) -> Result<bool, Problem> {
     let asked = Asked::check(wire)?;
-    let spec = specify(app, caller, job, &asked).await?;
-    hand_over(app, caller, spec, asked.rank, asked.requires).await
+    match specify(app, caller, job, &asked).await? {
+        Specified::Closed => Ok(true),
+        Specified::Open(spec) => hand_over(app, caller, *spec, asked.rank, asked.requires).await,
+    }
+}
+
+/// What storage has of a job that is submitted.
+pub(super) enum Specified {
+    /// Its specification; the core may know the job or not.
+    Open(Box<JobSpec>),
+    /// It has ended, and the core knows it. It is not handed over again: its record may be going just now, and a new one would
+    /// count attempts from one, over objects that its result names.
+    Closed,
 }
 
 /// Hands a specification that storage holds to the core; whether it had it before.
@@ -161,13 +182,13 @@ async fn specify(
     caller: &Caller,
     job: JobId,
     asked: &Asked,
-) -> Result<JobSpec, Problem> {
+) -> Result<Specified, Problem> {
     if let Some(found) = specified(app, caller, &job, asked).await? {
         return Ok(found);
     }
     let spec = asked.specification(app, caller, job.clone()).await?;
     match app.storage.put_spec(&spec).await {
-        Ok(_) => Ok(spec),
+        Ok(_) => Ok(Specified::Open(Box::new(spec))),
         // The same request came twice at once, and the other one was first.
         Err(StorageError::Corrupt { path, cause }) => {
             let found = specified(app, caller, &job, asked).await?;
@@ -188,27 +209,27 @@ async fn specified(
     caller: &Caller,
     job: &JobId,
     asked: &Asked,
-) -> Result<Option<JobSpec>, Problem> {
+) -> Result<Option<Specified>, Problem> {
     left_over(app, caller, job, |spec| asked.made(app, caller, spec)).await
 }
 
-/// The specification that storage has under this job's name, where it is of the same request. A job that has closed and whose
-/// record is gone does not begin again: its attempts would count from one, over objects that its result names.
+/// The specification that storage has under this job's name, where it is of the same request. A job that has closed does not begin
+/// again, whether its record is still there or gone.
 pub(super) async fn left_over(
     app: &App,
     caller: &Caller,
     job: &JobId,
     is_same: impl FnOnce(&JobSpec) -> bool,
-) -> Result<Option<JobSpec>, Problem> {
+) -> Result<Option<Specified>, Problem> {
     let found = app
         .storage
         .get_spec(&caller.tenant, app.shelf.generation(), job)
         .await;
     match found {
-        Ok(spec) if is_same(&spec) => {
-            check_not_gone(app, caller, job).await?;
-            Ok(Some(spec))
-        }
+        Ok(spec) if is_same(&spec) => match has_closed(app, caller, job).await? {
+            true => Ok(Some(Specified::Closed)),
+            false => Ok(Some(Specified::Open(Box::new(spec)))),
+        },
         Ok(_) => {
             let message =
                 format!("submit job `{job}`: its `request_id` was used with other content");
@@ -219,17 +240,24 @@ pub(super) async fn left_over(
     }
 }
 
-async fn check_not_gone(app: &App, caller: &Caller, job: &JobId) -> Result<(), Problem> {
+/// Whether the job has ended, as storage says and the core too. One that storage alone knows has ended long ago.
+async fn has_closed(app: &App, caller: &Caller, job: &JobId) -> Result<bool, Problem> {
     let (tenant, generation) = (&caller.tenant, app.shelf.generation());
     let closed = app.storage.has_closed(tenant, generation, job).await;
     let closed = closed.map_err(|error| storage_problem(&format!("submit job `{job}`"), &error))?;
-    if !closed || app.find_job(tenant.clone(), job.to_string()).await.is_ok() {
-        return Ok(());
+    if !closed {
+        return Ok(false);
     }
+    let seen = submitted(app, caller, job).await?;
+    // A manifest and a mark are written before the record says so: until then the core answers for the job.
+    Ok(seen.record.state.is_closed())
+}
+
+fn gone(job: &JobId) -> Problem {
     let said = format!(
         "submit job `{job}`: a job of this `request_id` has ended, so long ago that its record is gone"
     );
-    Err(Problem::new(Code::JobClosed, said))
+    Problem::new(Code::JobClosed, said)
 }
 
 /// The job's name: a digest of tenant and request id, so that it can be found again without a record.

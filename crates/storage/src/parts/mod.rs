@@ -230,6 +230,9 @@ fn goes_on(row: &TrackRow) -> bool {
     row.verdict != Verdict::Unscannable && row.screen.is_some() && scaled
 }
 
+/// The length in bytes of a part, none where no object has its name, or what kept it from being known.
+pub type PartLength = Result<Option<u64>, StorageError>;
+
 impl Storage {
     /// Puts a part. Repeating it is a success; the object under its name never changes.
     ///
@@ -239,16 +242,10 @@ impl Storage {
         self.put(&part.path, part.bytes.clone()).await
     }
 
-    /// The length in bytes of the part at `path`; none where no object has this name.
-    ///
-    /// # Errors
-    /// See [`StorageError`].
-    pub async fn part_bytes(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
-        match self.len(path).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(StorageError::NotFound { .. }) => Ok(None),
-            Err(other) => Err(other),
-        }
+    /// The length in bytes of the part at each path, in their order; none where no object has this name. On a folder all of them
+    /// are one blocking piece of work; elsewhere a few are asked for at once. What keeps one from being known is told for that one.
+    pub async fn part_lengths(&self, paths: Vec<ObjectPath>) -> Vec<PartLength> {
+        self.lengths(paths).await
     }
 
     /// Gets and checks the part at `path`, whose bytes must have this digest and whose footer must lead to this path.
