@@ -1,12 +1,14 @@
 //! The command tree: every command, argument and flag of scanctl, each with its help. Called once by `main`; performs
 //! nothing.
 
+mod known;
 mod misuse;
 mod scan;
 mod values;
 mod variables;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use known::{Calibrate, Evaluate, Known};
 pub(crate) use misuse::misuse;
 pub(crate) use scan::{DeviceKind, Gate, Lane, Rank, Retry, Scan, Stages, Submit};
 use std::ffi::OsString;
@@ -107,6 +109,10 @@ pub(crate) enum Command {
     /// Published results.
     #[command(subcommand)]
     Result(Results),
+    /// Say what a bundle is worth on tracks of which the truth is known, by the rows of a finished job.
+    Evaluate(Evaluate),
+    /// Make a new version of a bundle whose calibration and thresholds are fitted on tracks of which the truth is known.
+    Calibrate(Calibrate),
     /// Machines that scan.
     #[command(subcommand)]
     Node(Node),

@@ -7,6 +7,7 @@
 )]
 
 mod escalation;
+mod calibrating;
 mod life;
 mod long;
 mod path;

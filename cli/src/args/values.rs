@@ -91,6 +91,17 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("`{text}` is too large"))
 }
 
+/// Reads a share strictly between 0 and 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| {
+        format!("`{text}` is no share: write a number between 0 and 1, such as 0.05")
+    })
+}
+
 /// Reads an address on loopback: until links are encrypted, nothing listens beyond this machine.
 pub(super) fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address = address(text)?;
@@ -170,6 +181,14 @@ mod tests {
         assert!((7_200_000 - 60_000..=7_200_000 + 60_000).contains(&(later - earlier)));
         for bad in ["", "tomorrow", "2026-12-01", "99999999999999999999s"] {
             assert!(until(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_share_lies_between_none_and_all() {
+        assert_eq!(share("0.05"), Ok(0.05));
+        for bad in ["", "0", "1", "5%", "nan", "inf", "-0.5"] {
+            assert!(share(bad).is_err(), "{bad}");
         }
     }
 

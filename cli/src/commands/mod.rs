@@ -2,8 +2,10 @@
 
 mod admin;
 mod bundle;
+mod calibrate;
 mod catalog;
 mod doctor;
+mod evaluate;
 mod follow;
 mod local;
 mod node;
@@ -32,6 +34,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Catalog(command) => blocking(on_catalog(&global, command)),
         Command::Scan(command) => blocking(on_scan(&global, command)),
         Command::Result(command) => blocking(on_result(&global, command)),
+        Command::Evaluate(flags) => blocking(evaluate::run(&global, flags)),
+        Command::Calibrate(flags) => blocking(calibrate::run(&global, flags)),
         Command::Node(command) => blocking(on_node(&global, command)),
         Command::Bundle(command) => blocking(on_bundle(&global, command)),
         Command::Admin(command) => blocking(on_admin(&global, command)),

@@ -3,7 +3,9 @@
 
 mod bundle;
 mod catalog;
+mod evaluated;
 mod explain;
+mod figures;
 mod job;
 mod node;
 mod result;
@@ -14,6 +16,7 @@ mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
+pub(crate) use evaluated::{Calibrated, Evaluated, Flags, Named, SideView, TierView, Tracks};
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
 pub(crate) use job::{JobList, JobView, Submitted};
 use node::NodeView;
@@ -168,11 +171,13 @@ mod tests {
             ("bundle-get", schemars::schema_for!(BundleDetail)),
             ("bundle-ls", schemars::schema_for!(BundleList)),
             ("bundle-verify", schemars::schema_for!(BundleVerified)),
+            ("calibrate", schemars::schema_for!(Calibrated)),
             ("catalog-get", schemars::schema_for!(CatalogDetail)),
             ("catalog-import", schemars::schema_for!(Imported)),
             ("catalog-ls", schemars::schema_for!(CatalogList)),
             ("catalog-rejected", schemars::schema_for!(RejectedList)),
             ("doctor", schemars::schema_for!(Checks)),
+            ("evaluate", schemars::schema_for!(Evaluated)),
             ("explain", schemars::schema_for!(CodeList)),
             ("node-get", schemars::schema_for!(NodeDetail)),
             ("node-explain", schemars::schema_for!(NodeExplained)),

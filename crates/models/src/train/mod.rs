@@ -7,7 +7,6 @@
 //! sends both through codecs; [`fitting`] learns from [`features`]; [`calibrate`] scores held-out tracks, asks the guards of [`report`] and
 //! writes the signed folder with its model card.
 
-pub mod auc;
 pub mod calibrate;
 mod card;
 pub mod checkpoint;
@@ -18,7 +17,6 @@ pub mod facts;
 pub mod features;
 pub mod fitting;
 pub mod labelled;
-pub mod logistic;
 pub mod optimiser;
 pub mod positives;
 pub mod recipe;
