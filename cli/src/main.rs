@@ -13,6 +13,7 @@ mod commands;
 mod failure;
 mod output;
 mod progress;
+mod report;
 mod signals;
 mod sink;
 mod timeline;

@@ -10,6 +10,7 @@ mod life;
 mod long;
 mod path;
 mod reading;
+mod report;
 mod schemas;
 mod waiting;
 mod world;
