@@ -84,11 +84,27 @@ fn places(dom: &str) -> Vec<usize> {
     lines(dom).iter().map(place).collect()
 }
 
+/// What the other tests here rest on.
+#[test]
+fn a_page_that_asks_for_something_or_fails_is_seen_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    let text = "<!DOCTYPE html><img src=\"http://192.0.2.1/x\"><script>nothing.at.all()</script>";
+    fs::write(&page, text).unwrap();
+    let opened = browser::open(&page, "");
+    assert_eq!(opened.asked, ["192.0.2.1"]);
+    assert!(
+        opened.console.len() == 1 && opened.console[0].contains("nothing is not defined"),
+        "{:?}",
+        opened.console
+    );
+}
+
 #[test]
 fn a_report_opens_in_a_browser_without_an_error_and_reaches_for_nothing() {
     let opened = browser::open(&hostile().file, "");
     assert_eq!(opened.console, Vec::<String>::new());
-    assert_eq!(opened.connections, 0);
+    assert_eq!(opened.asked, Vec::<String>::new());
     assert_eq!(places(&opened.dom), [1, 2, 3, 4, 5]);
     assert_eq!(opened.dom.matches("<article class=\"card\"").count(), 5);
     assert_eq!(

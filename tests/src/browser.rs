@@ -1,12 +1,11 @@
 //! A headless browser that opens a file of ours, for suites that ask what a reader would see: Debian's chromium, with a profile of
-//! its own that is thrown away. It may reach nothing: what it tries to fetch goes to a proxy that only counts.
+//! its own that is thrown away. It reaches nothing: all that it asks for goes to a proxy that writes down whom and answers nothing.
 
 use std::io::Read;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Flags by which it starts without a screen, and does nothing by itself.
@@ -26,6 +25,13 @@ const FLAGS: [&str; 13] = [
     "--hide-scrollbars",
 ];
 
+/// Whom it asks for by itself at each start, whatever it opens; exactly these.
+const ITS_OWN: [&str; 3] = [
+    "accounts.google.com",
+    "clients2.google.com",
+    "update.googleapis.com",
+];
+
 /// What came of opening a page.
 #[derive(Debug)]
 pub struct Opened {
@@ -33,8 +39,8 @@ pub struct Opened {
     pub dom: String,
     /// What the page's console said: errors of scripts, and what the page's own policy refused.
     pub console: Vec<String>,
-    /// Connections that were tried, to wherever.
-    pub connections: usize,
+    /// Hosts that the page asked for.
+    pub asked: Vec<String>,
 }
 
 /// Opens a file, at a fragment such as `#sort=score` where one is given.
@@ -50,7 +56,7 @@ pub fn open(file: &Path, fragment: &str) -> Opened {
     Opened {
         console: console.map(str::to_owned).collect(),
         dom: String::from_utf8(output.stdout).expect("a document is UTF-8"),
-        connections: proxy.connections(),
+        asked: proxy.asked(),
     }
 }
 
@@ -87,33 +93,48 @@ fn run(proxy: &Proxy, arguments: &[String]) -> std::process::Output {
     output
 }
 
-/// A proxy that counts and answers nothing.
+/// A proxy that writes down whom it is asked for, and answers nothing.
 struct Proxy {
     port: u16,
-    seen: Arc<AtomicUsize>,
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Proxy {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let port = listener.local_addr().expect("it is bound").port();
-        let seen = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&seen);
-        // It ends with the test process: whoever asked it is gone by then.
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let written = Arc::clone(&asked);
+        // It ends with the test process: whoever asks it is gone by then.
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                counted.fetch_add(1, Ordering::Relaxed);
-                let Ok(mut stream) = stream else { continue };
-                let _ = stream.set_read_timeout(Some(Duration::from_secs(1)));
-                let mut asked = [0; 512];
-                let length = stream.read(&mut asked).unwrap_or(0);
-                eprintln!("asked for: {}", String::from_utf8_lossy(&asked[..length]));
+            for stream in listener.incoming().flatten() {
+                let host = host(stream);
+                written
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(host);
             }
         });
-        Self { port, seen }
+        Self { port, asked }
     }
 
-    fn connections(&self) -> usize {
-        self.seen.load(Ordering::Relaxed)
+    fn asked(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_the_page = asked
+            .iter()
+            .filter(|host| !ITS_OWN.contains(&host.as_str()));
+        of_the_page.cloned().collect()
     }
+}
+
+/// The host of a request such as `GET http://host/path` or `CONNECT host:443`; whatever it says where it is none.
+fn host(mut stream: TcpStream) -> String {
+    let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+    let mut head = [0; 1_024];
+    let length = stream.read(&mut head).unwrap_or(0);
+    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+    let target = head.split(' ').nth(1).unwrap_or(&head);
+    let target = target.split_once("://").map_or(target, |(_, rest)| rest);
+    let end = target.find(['/', ':', '?']).unwrap_or(target.len());
+    target[..end].to_owned()
 }

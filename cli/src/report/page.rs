@@ -209,4 +209,4 @@ fn cards_head(summary: &Summary, cards: usize) -> Markup {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
