@@ -11,7 +11,7 @@ use super::tally::TABLE_LINES_MAX;
 use super::text::{Shown, clock, count, probability, score as number};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 use types::Digest;
 
 const STYLE: &str = include_str!("style.css");
@@ -47,8 +47,7 @@ impl Page {
 
     /// From the first byte to the begin of the table's lines.
     pub(crate) fn begin(&mut self, summary: &Summary, lines: usize, cards: usize) {
-        self.add(&DOCTYPE);
-        self.frame("<html lang=\"en\">\n");
+        self.frame("<!DOCTYPE html>\n<html lang=\"en\">\n");
         self.add(&head(summary));
         self.frame("<body>\n<main>\n");
         self.add(&sections::all(summary));

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use proto::v1;
 use types::Thumbnail;
 
-/// The scale, from level 0 to 255, as red, green, blue: each is darker than the one before. Between these it is linear.
+/// The scale, from level 0 to 255, as red, green, blue: each is darker than the one before. It is linear between these.
 pub(crate) const SCALE: [[u8; 3]; 6] = [
     [255, 255, 255],
     [214, 228, 239],
@@ -137,7 +137,8 @@ mod tests {
         };
         assert_eq!(colour(0), SCALE[0]);
         assert_eq!(colour(255), SCALE[5]);
-        assert!((0..255).all(|level| light(level) > light(level + 1)));
+        assert!((0..255).all(|level| light(level) >= light(level + 1)));
+        assert!((0..251).all(|level| light(level) > light(level + 4)));
     }
 
     #[test]

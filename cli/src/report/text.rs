@@ -9,8 +9,8 @@ pub(crate) const LINE_CHARS_MAX: usize = 160;
 pub(crate) const CARD_CHARS_MAX: usize = 1_024;
 /// Characters of what is a word by rule: a code, a codec, a digest.
 pub(crate) const WORD_CHARS_MAX: usize = 80;
-/// Characters of a model card: thirty pages.
-pub(crate) const PAGE_CHARS_MAX: usize = 65_536;
+/// Characters of a model card: twenty pages.
+pub(crate) const PAGE_CHARS_MAX: usize = 49_152;
 
 /// A text from outside, fit to be shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -124,7 +124,7 @@ fn an_empty_row_has_a_card_that_says_that_nothing_was_scored() {
 fn a_reason_says_its_cause() {
     for (reason, part) in [
         ("TOO_SHORT", "shorter than the least duration"),
-        ("EMPTY", "file"),
+        ("EMPTY", "no bytes"),
         ("FROM_THE_FUTURE", ""),
     ] {
         assert!(cause(reason).contains(part), "{reason}: {}", cause(reason));
