@@ -47,7 +47,7 @@ struct Panel {
 const LEVELS: Panel = Panel {
     title: "residual below the mix, dB",
     left: 108.0,
-    right: 510.0,
+    right: 496.0,
     first: 0,
     share: level_share,
     ticks: &[
@@ -62,8 +62,8 @@ const LEVELS: Panel = Panel {
 
 const DEVIATIONS: Panel = Panel {
     title: "energy lost or added, share of the band's",
-    left: 548.0,
-    right: 950.0,
+    left: 534.0,
+    right: 936.0,
     first: BANDS,
     share: deviation_share,
     ticks: &[
@@ -220,15 +220,11 @@ fn middle(band: usize) -> f64 {
 }
 
 fn band_name(band: usize) -> String {
-    let hertz = |edge: f64| match edge {
-        high if high >= 1_000.0 => format!("{} k", high / 1_000.0),
-        low => format!("{low}"),
-    };
-    format!(
-        "{}–{} Hz",
-        hertz(BAND_EDGES_HZ[band]),
-        hertz(BAND_EDGES_HZ[band + 1])
-    )
+    match (BAND_EDGES_HZ[band], BAND_EDGES_HZ[band + 1]) {
+        (low, high) if low >= 1_000.0 => format!("{}–{} kHz", low / 1_000.0, high / 1_000.0),
+        (low, high) if high >= 1_000.0 => format!("{low} Hz–{} kHz", high / 1_000.0),
+        (low, high) => format!("{low}–{high} Hz"),
+    }
 }
 
 #[cfg(test)]
@@ -267,7 +263,8 @@ pub(crate) mod tests {
         );
         assert_eq!(LEVELS.x(-500.0), LEVELS.left);
         assert_eq!(band_name(0), "20–60 Hz");
-        assert_eq!(band_name(6), "8 k–16 k Hz");
+        assert_eq!(band_name(3), "500 Hz–2 kHz");
+        assert_eq!(band_name(6), "8–16 kHz");
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Card {
                 }
                 (self.draw_notes())
                 dl.facts {
-                    @for (name, value) in &self.facts { div { dt { (name) } dd { bdi { (value) } } } }
+                    @for (name, value) in &self.facts { div { dt { (name) } dd.digest[is_digest(name)] { bdi { (value) } } } }
                 }
                 (self.draw_tags())
             }
@@ -158,6 +158,11 @@ impl Card {
     }
 }
 
+/// Whether a fact is a digest, by its name.
+pub(crate) fn is_digest(name: &str) -> bool {
+    name.contains("SHA-256") || name == "bundle"
+}
+
 fn draw_figure(figure: &Figure) -> Markup {
     let (low, high) = figure.decibels;
     html! {
@@ -170,6 +175,7 @@ fn draw_figure(figure: &Figure) -> Markup {
                 @if figure.windows > 0 {
                     "Below: the screen's score of each of " (figure.windows) " windows, log odds before calibration; "
                     span.key.over {} " from the threshold on, " span.key.under {} " below it, " span.key.silent {} " too quiet to count."
+                    @if figure.has_segments() { " Black: the segments that were separated." }
                     @if figure.is_condensed() { " Each bar is the highest of its neighbours." }
                 }
             }
@@ -187,7 +193,7 @@ fn draw_residual(residual: &Residual) -> Markup {
                 figcaption {
                     "Mean over " (residual.segments) " separated segments. "
                     @if residual.has_humans {
-                        "Grey: what nineteen of twenty known-human tracks of the calibration lie above, and nineteen of twenty below, with the middle one; "
+                        "Grey: from the value that one in twenty known-human tracks of the calibration lies below to the one that one in twenty lies above, with the middle one marked; "
                         (outside) " of " (known) " values lie outside."
                     } @else {
                         "The bundle does not state what known-human tracks measure."

@@ -21,7 +21,8 @@ const TICKS_MAX: u64 = 10;
 
 // The drawing, in units of its own.
 const LEFT: f64 = 58.0;
-const RIGHT: f64 = 950.0;
+const RIGHT: f64 = 826.0;
+const WIDTH: f64 = 960.0;
 const PICTURE_TOP: f64 = 4.0;
 const PICTURE_HEIGHT: f64 = 104.0;
 const PLOT_TOP: f64 = 122.0;
@@ -97,6 +98,11 @@ impl Figure {
         self.picture.is_some()
     }
 
+    /// Whether segments are marked.
+    pub(crate) fn has_segments(&self) -> bool {
+        !self.segments.is_empty()
+    }
+
     /// Whether a column stands for more than one window.
     pub(crate) fn is_condensed(&self) -> bool {
         self.windows > self.columns.len()
@@ -109,7 +115,7 @@ impl Figure {
 
     /// As SVG.
     pub(crate) fn draw(&self) -> Markup {
-        let view = format!("0 0 {} {}", RIGHT + 10.0, HEIGHT);
+        let view = format!("0 0 {WIDTH} {HEIGHT}");
         html! {
             svg.figure viewBox=(view) role="img" aria-label="mel picture and timeline of the track" {
                 @if let Some(picture) = &self.picture { (self.draw_picture(picture)) }
@@ -143,11 +149,12 @@ impl Figure {
             }
             @if let Some((likely, tier)) = &scale.likely {
                 (rule("likely", scale.y(*likely)))
-                (label("likely", LEFT + 6.0, scale.y(*likely) - 4.0, &format!("likely_ai from {} ({tier})", score(*likely))))
+                (label("likely", RIGHT + 6.0, scale.y(*likely) - 8.0, &format!("likely_ai ≥ {}", score(*likely))))
+                (label("tick", RIGHT + 6.0, scale.y(*likely) + 3.0, tier))
             }
             @if let Some(low) = scale.no_evidence {
                 (rule("low", scale.y(low)))
-                (label("low", LEFT + 6.0, scale.y(low) + 12.0, &format!("no_evidence below {}", score(low))))
+                (label("low", RIGHT + 6.0, scale.y(low) + scale.apart(low), &format!("no_evidence < {}", score(low))))
             }
         }
     }
@@ -211,6 +218,15 @@ impl Scale {
         };
         let share = (score - self.low) / (self.high - self.low);
         PLOT_BOTTOM - share * PLOT_HEIGHT
+    }
+
+    /// How far below its own line the lower threshold is named, so that it does not run into the upper one's name.
+    fn apart(&self, low: f64) -> f64 {
+        let upper = self
+            .likely
+            .as_ref()
+            .map(|(likely, _)| self.y(*likely) + 15.0);
+        upper.map_or(4.0, |upper| (upper - self.y(low)).max(4.0))
     }
 
     fn kind(&self, column: &Column) -> &'static str {

@@ -3,7 +3,6 @@
 //! lets a browser run and style by nothing but the two files beside this one, and fetch nothing at all.
 
 use super::line::Line;
-use super::picture::SCALE;
 use super::rules::Rules;
 use super::sections;
 use super::summary::Summary;
@@ -172,12 +171,11 @@ fn table_line(place: usize, line: &Line, has_card: bool, rules: &Rules) -> Marku
 
 fn notes(line: &Line, rule: Option<&'static str>) -> String {
     let borderline = line.borderline.then_some("borderline");
-    let separated = line.separated.then_some("separated");
-    let rule = rule.filter(|rule| *rule != "screen");
-    let notes: Vec<&str> = [borderline, separated, rule]
-        .into_iter()
-        .flatten()
-        .collect();
+    let separated = line.separated.then(|| match rule {
+        None | Some("screen") => "separated",
+        Some(_) => "both engines",
+    });
+    let notes: Vec<&str> = [borderline, separated].into_iter().flatten().collect();
     notes.join(", ")
 }
 
@@ -191,18 +189,10 @@ fn rest_of_table(summary: &Summary, lines: usize) -> Markup {
 }
 
 fn cards_head(summary: &Summary, cards: usize) -> Markup {
-    let stops = (0_usize..).zip(SCALE);
     html! {
         p {
             (count(cards as u64)) " of " (count(summary.tracks)) " tracks. What a card shows was measured by the bundle named above; a score is evidence of traces that "
             "some generators leave, never proof, and a codec can hide them."
-        }
-        // Shared by the small scales below the pictures.
-        svg.legend viewBox="0 0 320 26" role="img" aria-label="colour scale of the mel pictures" {
-            @for (at, [red, green, blue]) in stops {
-                rect x=(at * 20) y="2" width="20" height="12" fill=(format!("rgb({red},{green},{blue})")) {}
-            }
-            text x="130" y="12" { "mel level, light to dark" }
         }
     }
 }

@@ -12,7 +12,7 @@ pub(crate) fn all(summary: &Summary) -> Markup {
         header.top {
             p.kicker { "Trackscan · scan report" }
             h1 { "Job " (summary.job) }
-            dl.facts { @for (name, value) in &summary.facts { div { dt { (name) } dd { (value) } } } }
+            dl.facts { @for (name, value) in &summary.facts { div { dt { (name) } dd.digest[name.contains("SHA-256")] { (value) } } } }
         }
         (banner(&summary.bundle))
         (found(summary))
@@ -44,7 +44,7 @@ fn found(summary: &Summary) -> Markup {
             h2 { "What was found" }
             (verdict_bar(summary))
             table.verdicts {
-                thead { tr { th scope="col" { "verdict" } th scope="col" { "tracks" } th scope="col" { "share" } th scope="col" { "meaning" } } }
+                thead { tr { th scope="col" { "verdict" } th.number scope="col" { "tracks" } th.number scope="col" { "share" } th scope="col" { "meaning" } } }
                 tbody { @for (verdict, tracks) in &summary.verdicts { tr {
                     th scope="row" { span class={ "verdict " (verdict.as_str()) } { (verdict.as_str()) } }
                     td.number { (count(*tracks)) }
@@ -98,8 +98,8 @@ fn wrong(flags: &WrongFlags) -> Markup {
             } @else {
                 table {
                     thead { tr {
-                        th scope="col" { "rule, tier" } th scope="col" { "rate of false flags, at most" }
-                        th scope="col" { "over the tracks screened" } th scope="col" { "what the bound means" }
+                        th scope="col" { "rule, tier" } th.number scope="col" { "rate of false flags, at most" }
+                        th.number scope="col" { "over the tracks screened" } th scope="col" { "what the bound means" }
                     } }
                     tbody { @for rule in &flags.rules { tr {
                         th scope="row" { (rule.rule) ", " (rule.tier) }
@@ -149,9 +149,9 @@ fn cost(summary: &Summary) -> Markup {
             @if !summary.stages.is_empty() {
                 table {
                     thead { tr {
-                        th scope="col" { "node" } th scope="col" { "device" } th scope="col" { "stage" } th scope="col" { "tracks" }
-                        th scope="col" { "device s" } th scope="col" { "CPU s" } th scope="col" { "held up s" } th scope="col" { "kJ" }
-                        th scope="col" { "tracks/s" } th scope="col" { "× real time" }
+                        th scope="col" { "node" } th scope="col" { "device" } th scope="col" { "stage" } th.number scope="col" { "tracks" }
+                        th.number scope="col" { "device s" } th.number scope="col" { "CPU s" } th.number scope="col" { "held up s" } th.number scope="col" { "kJ" }
+                        th.number scope="col" { "tracks/s" } th.number scope="col" { "× real time" }
                     } }
                     tbody { @for stage in &summary.stages { (stage_line(stage)) } }
                 }
@@ -185,8 +185,8 @@ fn bundle(bundle: &BundlePage) -> Markup {
             dl.facts {
                 div { dt { "bundle" } dd { (bundle.name) "@" (bundle.version) } }
                 div { dt { "purpose" } dd { @if bundle.demonstration { strong { "demonstration" } } @else { "production" } } }
-                div { dt { "SHA-256 of its manifest" } dd { (bundle.digest) } }
-                @if !bundle.signed_by.is_empty() { div { dt { "signed by the key" } dd { (bundle.signed_by) } } }
+                div { dt { "SHA-256 of its manifest" } dd.digest { (bundle.digest) } }
+                @if !bundle.signed_by.is_empty() { div { dt { "signed by the key" } dd.digest { (bundle.signed_by) } } }
             }
             @for rule in &bundle.rules { (thresholds(rule)) }
             details { summary { "Model card" } pre { (bundle.model_card) } }
@@ -200,8 +200,8 @@ fn thresholds(rule: &RuleTable) -> Markup {
         p.small { "In " (rule.unit) "; probabilities at a prior of " (rule.prior) "." }
         table {
             thead { tr {
-                th scope="col" { "from a score of" } th scope="col" { "tier" } th scope="col" { "known-human tracks that reach it" }
-                th scope="col" { "false flags, at most (95 %)" } th scope="col" { "" }
+                th.number scope="col" { "from a score of" } th scope="col" { "tier" } th.number scope="col" { "known-human tracks that reach it" }
+                th.number scope="col" { "false flags, at most (95 %)" } th scope="col" { "" }
             } }
             tbody {
                 @for tier in &rule.tiers { tr.decides[tier.name == rule.likely_tier] {

@@ -9,11 +9,12 @@ use super::super::tally::Tally;
 use super::*;
 use proptest::prelude::*;
 use proto::v1;
+use std::sync::OnceLock;
 
 /// A report over one track of each kind, all of whose texts are `text`.
 fn report(text: &str) -> String {
     let rules = of(&calibrated(), policy());
-    let (mut page, summary) = (Page::default(), summary(text, &rules));
+    let (mut page, summary) = (Page::default(), summary(text, &rules, 2));
     page.begin(&summary, 2, 1);
     page.line(1, &named(text, Some(1.0)), true, &rules);
     page.line(2, &named(text, None), false, &rules);
@@ -34,7 +35,7 @@ fn named(text: &str, score: Option<f64>) -> Line {
     }
 }
 
-fn summary(text: &str, rules: &Rules) -> Summary {
+fn summary(text: &str, rules: &Rules, stages: usize) -> Summary {
     let mut tally = Tally::default();
     tally.add(named(text, Some(1.0)), rules);
     let open = types::Verdict::Inconclusive;
@@ -71,7 +72,7 @@ fn summary(text: &str, rules: &Rules) -> Summary {
             }),
             ..v1::Job::default()
         }),
-        stages: vec![stage; 500],
+        stages: vec![stage; stages],
         binding: v1::Stage::Screen.into(),
         binding_reason: owned(),
         wall_seconds: 1.0,
@@ -85,6 +86,12 @@ fn summary(text: &str, rules: &Rules) -> Summary {
         manifest: String::new(),
     };
     Summary::of(&tally, measured, &bundle, rules)
+}
+
+/// A report over plain names.
+fn plain() -> &'static str {
+    static PLAIN: OnceLock<String> = OnceLock::new();
+    PLAIN.get_or_init(|| report("x"))
 }
 
 /// What makes markup, counted.
@@ -106,7 +113,7 @@ const HOSTILE: [&str; 9] = [
 
 #[test]
 fn no_text_becomes_markup() {
-    let [open, close, double, _] = marks(&report("x"));
+    let [open, close, double, _] = marks(plain());
     for text in HOSTILE {
         let page = report(text);
         let found = marks(&page);
@@ -118,7 +125,7 @@ fn no_text_becomes_markup() {
         for word in ["<img", "<iframe", "<svg onload", "<!--", "<b>"] {
             assert_eq!(
                 page.matches(word).count(),
-                report("x").matches(word).count(),
+                plain().matches(word).count(),
                 "{text}: {word}"
             );
         }
@@ -127,10 +134,10 @@ fn no_text_becomes_markup() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn no_mark_of_any_text_survives(text in "[<>\"'&=/ a-z\\x00-\\x1f\u{202a}-\u{202e}é♫-]{1,60}") {
-        let (plain, found) = (marks(&report("x")), marks(&report(&text)));
+        let (plain, found) = (marks(plain()), marks(&report(&text)));
         // Attributes stand in double quotes alone, so that a single one is a letter like any other.
         prop_assert_eq!(&found[..3], &plain[..3]);
     }
@@ -177,15 +184,25 @@ fn the_page_asks_for_nothing_and_runs_and_styles_by_its_own_two_texts_alone() {
     assert!(page.contains(&super::policy()));
 }
 
+/// The strip of colours in a caption is that of the pictures.
+#[test]
+fn the_scale_that_is_shown_is_the_one_that_is_drawn_by() {
+    let (_, strip) = STYLE.split_once("linear-gradient(to right, ").unwrap();
+    let (strip, _) = strip.split_once(')').unwrap();
+    let colour = |[red, green, blue]: [u8; 3]| format!("#{red:02x}{green:02x}{blue:02x}");
+    assert_eq!(strip, super::super::picture::SCALE.map(colour).join(", "));
+}
+
 /// The numbers of the module's first screen.
 #[test]
 fn a_report_is_bounded_whatever_its_tracks_are_called() {
     let rules = of(&calibrated(), policy());
-    let worst = "\u{e0001}".repeat(200_000);
+    let worst = "\u{e0001}".repeat(50_000);
+    let summary = &summary(&worst, &rules, 300);
     let mut page = Page::default();
-    page.begin(&summary(&worst, &rules), 1, 1);
-    page.cards(&summary(&worst, &rules), 1, 1);
-    page.end(&summary(&worst, &rules), 1);
+    page.begin(&summary, 1, 1);
+    page.cards(&summary, 1, 1);
+    page.end(&summary, 1);
     let frame = page.rest().len();
     assert!(frame <= 1 << 20, "{frame}");
     page.line(5_000, &named(&worst, Some(1.0)), true, &rules);
