@@ -74,7 +74,7 @@ fn rules(manifest: &str, spec: &v1::JobSpec) -> Result<Rules, Failure> {
         .bundle
         .parse()
         .map_err(|why: types::DigestParseError| unread(why.to_string()))?;
-    let policy = Policy::try_from(spec.policy.clone().unwrap_or_default());
+    let policy = Policy::try_from(spec.policy.unwrap_or_default());
     let policy = policy.map_err(|why| unread(why.to_string()))?;
     Ok(Rules::read(manifest, digest, policy)?)
 }

@@ -171,10 +171,11 @@ fn table_line(place: usize, line: &Line, has_card: bool, rules: &Rules) -> Marku
 
 fn notes(line: &Line, rule: Option<&'static str>) -> String {
     let borderline = line.borderline.then_some("borderline");
-    let separated = line.separated.then(|| match rule {
+    let engines = match rule {
         None | Some("screen") => "separated",
         Some(_) => "both engines",
-    });
+    };
+    let separated = line.separated.then_some(engines);
     let notes: Vec<&str> = [borderline, separated].into_iter().flatten().collect();
     notes.join(", ")
 }
