@@ -7,6 +7,7 @@ mod scan;
 mod values;
 mod variables;
 
+use crate::report::CARDS_MAX;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use known::{Calibrate, Evaluate, Known};
 pub(crate) use misuse::misuse;
@@ -286,6 +287,8 @@ pub(crate) enum Results {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// Write a result as one HTML file that needs nothing else: numbers, bounds, a table, a card for each of the first tracks.
+    Report(Report),
     /// Recount and rehash a result against its snapshot.
     Verify {
         /// Job, its unique beginning, or `last`.
@@ -296,6 +299,19 @@ pub(crate) enum Results {
         /// Job, its unique beginning, or `last`.
         job: String,
     },
+}
+
+/// Flags of `result report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Job, its unique beginning, or `last`.
+    pub(crate) job: String,
+    /// File to write, which is replaced once the new one is whole; /dev/stdout for a pipe.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Cards of the tracks with the most evidence, at most 2000.
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(CARDS_MAX)))]
+    pub(crate) cards: u16,
 }
 
 /// File format of an export.

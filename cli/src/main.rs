@@ -14,6 +14,7 @@ mod failure;
 mod labelled;
 mod output;
 mod progress;
+mod report;
 mod signals;
 mod sink;
 mod timeline;

@@ -12,6 +12,7 @@ mod life;
 mod long;
 mod path;
 mod reading;
+mod report;
 mod schemas;
 mod waiting;
 mod world;

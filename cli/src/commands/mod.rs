@@ -9,6 +9,7 @@ mod evaluate;
 mod follow;
 mod local;
 mod node;
+mod report;
 mod result;
 mod scan;
 mod steer;
@@ -143,6 +144,7 @@ async fn on_result(global: &Global, command: Results) -> Result<(), Failure> {
                 ..
             } => result::track(global, &client, job, track).await,
             Results::Export { job, format, to } => result::export(&client, job, format, to).await,
+            Results::Report(flags) => report::run(global, &client, flags).await,
             Results::Verify { job } => result::verify(global, &client, job).await,
             Results::Summary { job } => result::summary(global, &client, job).await,
         }
