@@ -9,8 +9,8 @@ use proto::v1::agents_client::AgentsClient;
 use storage::paths;
 use types::{Attempt, Generation, TenantId};
 
-use crate::agent::{Agent, brief};
-use crate::people::{People, code};
+use crate::agent::{Agent, begun, brief};
+use crate::people::code;
 use crate::world::{Process, World};
 
 /// Commits under way on one connection: below what the server takes.
@@ -21,13 +21,7 @@ const PATIENT: Duration = Duration::from_secs(25);
 
 /// A coordinator, an agent with a grant, and the commit of the part that it has put into storage.
 async fn offering(world: &World) -> (Process, Agent, Vec<v1::Grant>, v1::CommitRequest) {
-    let coordinator = world.spawn(&["--folder-sources"]);
-    let mut people = People::new(coordinator.channel().await);
-    people.imported(&world.music()).await;
-    people.submit("r-1").await;
-    let mut agent = Agent::new(coordinator.channel().await, world.storage(), "n1");
-    agent.join().await.unwrap();
-    let pulled = agent.pull(16).await.unwrap();
+    let (coordinator, _, agent, pulled, _) = begun(world, &["--folder-sources"]).await;
     let commit = agent
         .make(brief(&pulled, &pulled.grants[0]), &pulled.grants[0])
         .await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use proto::v1;
 use types::{Code, Report};
 
-use crate::agent::{Agent, brief};
+use crate::agent::{Agent, begun, brief};
 use crate::people::{People, caller};
 use crate::world::{Process, START_TIMEOUT, World};
 
@@ -42,18 +42,6 @@ fn manifest(world: &World) -> PathBuf {
     let manifest = found.next().unwrap();
     assert_eq!(found.next(), None);
     manifest
-}
-
-/// A coordinator with a job, of which one node holds one shard.
-async fn begun(world: &World) -> (Process, People, Agent, v1::PullResponse, String) {
-    let process = world.spawn(&FLAGS);
-    let mut people = People::new(process.channel().await);
-    people.imported(&world.music()).await;
-    let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
-    let mut agent = Agent::new(process.channel().await, world.storage(), "n1");
-    agent.join().await.unwrap();
-    let pulled = agent.pull(16).await.unwrap();
-    (process, people, agent, pulled, job)
 }
 
 /// Makes and commits all that a pull gave.
@@ -111,7 +99,7 @@ async fn check_whole(people: &mut People, job: &str, tracks: usize) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_older_than_its_storage_is_refused_by_its_job_and_no_part_of_the_result_goes() {
     let world = World::new(32);
-    let (process, _, mut agent, pulled, job) = begun(&world).await;
+    let (process, _, mut agent, pulled, job) = begun(&world, &FLAGS).await;
     finish(&mut agent, &pulled).await;
     let copy = copied(&world, process);
 
@@ -133,7 +121,7 @@ async fn a_store_older_than_its_storage_is_refused_by_its_job_and_no_part_of_the
 async fn a_paused_job_shows_an_older_store_too_and_one_that_publishes_with_its_manifest_there_goes_on()
  {
     let world = World::new(16);
-    let (process, mut people, mut agent, pulled, job) = begun(&world).await;
+    let (process, mut people, mut agent, pulled, job) = begun(&world, &FLAGS).await;
     let pause = v1::PauseJobRequest {
         caller: caller(),
         job: job.clone(),

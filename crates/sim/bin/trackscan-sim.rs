@@ -57,6 +57,9 @@ enum Command {
     /// Plant one bug after the other and print what found it
     #[cfg(feature = "mutants")]
     Mutants {
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        from: u64,
         /// Most seeds for each
         #[arg(long, default_value_t = 20_000)]
         seeds: u64,
@@ -113,7 +116,9 @@ fn main() -> Result<()> {
             slice.run(jobs)
         }
         #[cfg(feature = "mutants")]
-        Command::Mutants { seeds, only } => mutants(seeds, &only.unwrap_or_default()),
+        Command::Mutants { from, seeds, only } => {
+            mutants(from..from.saturating_add(seeds), &only.unwrap_or_default())
+        }
         Command::Replay {
             file,
             journal,
@@ -296,7 +301,7 @@ impl Slice {
 /// Plants each bug and runs seeds until one finds it.
 #[cfg(feature = "mutants")]
 #[expect(clippy::print_stdout, reason = "the table is this program's output")]
-fn mutants(seeds: u64, only: &str) -> Result<()> {
+fn mutants(seeds: std::ops::Range<u64>, only: &str) -> Result<()> {
     use sim::mutants::{Planted, plant};
     let wanted = Planted::all()
         .into_iter()
@@ -309,12 +314,12 @@ fn mutants(seeds: u64, only: &str) -> Result<()> {
     for planted in wanted {
         let begun = Instant::now();
         plant(Some(planted));
-        let found = (0..seeds).find_map(|seed| {
+        let found = seeds.clone().find_map(|seed| {
             let violation = run(&Origin::Seed(seed), false).violation;
             violation.map(|violation| (seed + 1, violation.id, violation.what))
         });
         plant(None);
-        let nothing = || (seeds, String::from("-"), String::new());
+        let nothing = || (seeds.end, String::from("-"), String::new());
         let (needed, id, what) = found.unwrap_or_else(nothing);
         let seconds = begun.elapsed().as_secs_f64();
         println!("{:<32} {id:<6} {needed:>6} {seconds:>8.2}", planted.name());

@@ -18,7 +18,7 @@ pub struct Tally {
     /// Those of them that were drawn, by kind; see [`crate::fault_kinds`]. What tracks and devices do to workers is no fault of
     /// a kind.
     pub struck: BTreeMap<&'static str, u64>,
-    /// How often each bound was reached; see [`crate::bounds`].
+    /// How often each bound was reached; see [`mod@crate::bounds`].
     pub reached: BTreeMap<&'static str, u64>,
     /// Transactions that landed.
     pub writes: u64,
