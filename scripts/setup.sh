@@ -16,6 +16,7 @@ needs='
 g++ --version | g++ | the C++ shim between Rust and libtorch, and zstd
 python3 --version | python3 | unpacking libtorch
 python3 -m pip --version | python3-pip | fetching libtorch from the Python registry
+chromium --version | chromium | tests that open a report as its reader does
 ffmpeg -version | ffmpeg | tests, benches and remaking the demonstration audio (encoders)
 '
 

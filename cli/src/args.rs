@@ -1,14 +1,17 @@
 //! The command tree: every command, argument and flag of scanctl, each with its help. Called once by `main`; performs
 //! nothing.
 
+mod known;
 mod misuse;
 mod scan;
 mod values;
 mod variables;
 
+use crate::report::CARDS_MAX;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(crate) use known::{Calibrate, Evaluate, Known};
 pub(crate) use misuse::misuse;
-pub(crate) use scan::{DeviceKind, Lane, Rank, Retry, Scan, Stages, Submit};
+pub(crate) use scan::{DeviceKind, Gate, Lane, Rank, Retry, Scan, Stages, Submit};
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -107,6 +110,10 @@ pub(crate) enum Command {
     /// Published results.
     #[command(subcommand)]
     Result(Results),
+    /// Say what a bundle is worth on tracks of which the truth is known, by the rows of a finished job.
+    Evaluate(Evaluate),
+    /// Make a new version of a bundle whose calibration and thresholds are fitted on tracks of which the truth is known.
+    Calibrate(Calibrate),
     /// Machines that scan.
     #[command(subcommand)]
     Node(Node),
@@ -280,6 +287,8 @@ pub(crate) enum Results {
         #[arg(long, value_name = "FILE")]
         to: Option<PathBuf>,
     },
+    /// Write a result as one HTML file that needs nothing else: numbers, bounds, a table, a card for each of the first tracks.
+    Report(Report),
     /// Recount and rehash a result against its snapshot.
     Verify {
         /// Job, its unique beginning, or `last`.
@@ -290,6 +299,19 @@ pub(crate) enum Results {
         /// Job, its unique beginning, or `last`.
         job: String,
     },
+}
+
+/// Flags of `result report`.
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// Job, its unique beginning, or `last`.
+    pub(crate) job: String,
+    /// File to write, which is replaced once the new one is whole; /dev/stdout for a pipe.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Cards of the tracks with the most evidence, at most 2000.
+    #[arg(long, default_value_t = 500, value_name = "N", value_parser = clap::value_parser!(u16).range(..=i64::from(CARDS_MAX)))]
+    pub(crate) cards: u16,
 }
 
 /// File format of an export.

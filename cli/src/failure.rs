@@ -1,7 +1,7 @@
 //! How a command ends: the exit codes, and the one place where a failure is printed, as code, cause and fix on stderr.
 
 use crate::args::misuse;
-use crate::output::say;
+use crate::output::{plain_lines, say};
 use std::process::ExitCode;
 use types::{Code, Problem};
 
@@ -81,7 +81,11 @@ impl std::fmt::Display for Failure {
         match self {
             Self::Problem {
                 code, cause, fix, ..
-            } => write!(f, "error {code}: {cause}\n  fix: {fix}"),
+            } => {
+                // They may be of another machine, and quote what a stranger wrote.
+                let [code, cause, fix] = [code, cause, fix].map(|text| plain_lines(text));
+                write!(f, "error {code}: {cause}\n  fix: {fix}")
+            }
             Self::Ended(_) | Self::PipeClosed => Ok(()),
         }
     }
@@ -181,14 +185,18 @@ const fn exit_of(code: Code) -> Exit {
     }
 }
 
-/// How a command ends that has printed: what it found out stands also where nobody read it, as behind `| head`.
+/// How a command ends that has printed: what it found out stands also where nobody read it, as behind `| head`, and whoever was
+/// ended by a signal was, also where its terminal is gone.
 pub(crate) fn after(
     printed: Result<(), Failure>,
     outcome: Result<(), Failure>,
 ) -> Result<(), Failure> {
     match printed {
         Ok(()) | Err(Failure::PipeClosed) => outcome,
-        Err(other) => Err(other),
+        Err(other) => match outcome {
+            Err(Failure::Ended(Exit::Interrupted | Exit::HungUp | Exit::Terminated)) => outcome,
+            Ok(()) | Err(_) => Err(other),
+        },
     }
 }
 
@@ -288,5 +296,10 @@ mod tests {
         );
         assert!(matches!(ended, Err(Failure::Ended(Exit::Cancelled))));
         assert!(after(Err(Failure::PipeClosed), Ok(())).is_ok());
+        let unwritten = || Err(problem(Code::OutputUnwritable, "the terminal is gone"));
+        let hung_up = after(unwritten(), Err(Failure::Ended(Exit::HungUp)));
+        assert!(matches!(hung_up, Err(Failure::Ended(Exit::HungUp))));
+        let ended = after(unwritten(), Err(Failure::Ended(Exit::Cancelled)));
+        assert!(matches!(ended, Err(Failure::Problem { .. })));
     }
 }

@@ -62,14 +62,18 @@ impl Paint {
 
 /// Prints a view as the operator asked.
 pub(crate) fn print(global: &Global, view: &impl View) -> Result<(), Failure> {
-    let text = match global.output {
+    write_line(&text(global, view)?)
+}
+
+/// A view as the operator asked for it.
+pub(crate) fn text(global: &Global, view: &impl View) -> Result<String, Failure> {
+    Ok(match global.output {
         Format::Table => view.table(Paint::of(global)),
         Format::Json => to_json(view)?,
         Format::Yaml => to_yaml(view)?,
         Format::Csv => to_csv(&view.records()),
         Format::Name => view.names().join("\n"),
-    };
-    write_line(&text)
+    })
 }
 
 /// Says a line to whoever sits there, on stderr. Where nobody reads it the command goes on: talk is no part of its outcome.
@@ -110,6 +114,11 @@ pub(crate) fn plain(text: &str) -> String {
         false => c.to_string(),
     };
     text.chars().map(shown).collect()
+}
+
+/// The same of a text of several lines, which keeps its lines.
+pub(crate) fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Records as aligned columns without borders, as kubectl prints them.
@@ -194,7 +203,12 @@ mod tests {
             header: vec!["A"],
             rows: vec![vec![hostile.to_owned()]],
         };
-        for shown in [plain(hostile), table(records).replacen("A\n", "", 1)] {
+        let text = |text: &str| plain_lines(&format!("{text}\n")).trim_end().to_owned();
+        for shown in [
+            plain(hostile),
+            text(hostile),
+            table(records).replacen("A\n", "", 1),
+        ] {
             assert_eq!(shown, "\\u{1b}]0;x\\u{7}\\u{1b}[2Jü\\u{9b}1m");
         }
     }

@@ -66,6 +66,17 @@ impl Progress {
         self.line(|| text);
     }
 
+    /// Shows how much of a report is made.
+    pub(crate) fn show_report(&mut self, what: &str, done: u64, all: u64) {
+        if let Some(bar) = &self.bar {
+            style(bar, "{bar:32} {pos}/{len} {msg}");
+            bar.set_length(all);
+            bar.set_position(done);
+            bar.set_message(what.to_owned());
+        }
+        self.line(|| format!("report: {done} of {all} {what}"));
+    }
+
     /// A plain line, where it is time for one.
     fn line(&mut self, text: impl FnOnce() -> String) {
         let due = self

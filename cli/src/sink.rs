@@ -110,7 +110,7 @@ fn through(file: File) -> Sink {
 }
 
 /// Runs what may wait for a reader away from the thread that hears of signals.
-async fn aside<T: Send + 'static>(
+pub(crate) async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Result<T, Failure> {
     let done = tokio::task::spawn_blocking(work).await;

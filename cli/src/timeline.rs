@@ -45,6 +45,7 @@ mod tests {
             .map(|logit| WindowView {
                 start_ms: 0,
                 logit: *logit,
+                rms_db: None,
             })
             .collect();
         assert_eq!(draw(&windows, columns, Paint::plain()), expected);

@@ -14,9 +14,9 @@ use types::{Code, Digest, JobSpec, Problem, TenantId, chain};
 
 use crate::bundles::Bundles;
 use crate::driver::Handle;
+use crate::handlers::Lookups;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
-use crate::turns::Turns;
 
 /// How folders in the scratch folder are called, so that what a killed process left is known as ours.
 pub(crate) const SCRATCH_PREFIX: &str = ".coordinator-";
@@ -28,8 +28,7 @@ pub(crate) struct App {
     pub(crate) storage: Arc<Storage>,
     pub(crate) sources: Sources,
     pub(crate) bundles: Bundles,
-    /// Turns to look up parts.
-    pub(crate) lookups: Turns,
+    pub(crate) lookups: Lookups,
     /// Turns for imports.
     pub(crate) imports: Semaphore,
     /// A folder for files that vanish with the call that made them.

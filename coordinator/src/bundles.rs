@@ -151,6 +151,7 @@ mod tests {
             files: Vec::new(),
             bytes: 0,
             registered_at: UnixMillis(at),
+            residual: false,
         }
     }
 

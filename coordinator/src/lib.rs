@@ -6,7 +6,7 @@
 //! about a grant or a commit (the core does), and lets nothing wire-shaped past its handlers.
 //!
 //! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `journal` its diary, `handlers` are its
-//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `server` is the edge.
+//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `older` refuses a store that would make it remove more, `server` is the edge.
 
 mod app;
 mod audit;
@@ -19,6 +19,7 @@ mod effects;
 mod gauges;
 mod handlers;
 mod journal;
+mod older;
 mod quotas;
 mod rpc;
 mod server;

@@ -20,7 +20,7 @@ fn run(loaded: &Loaded<Raw>) -> Result<(), Problem> {
 }
 
 async fn serve(settings: Settings) -> Result<(), Problem> {
-    let shutdown = process::attend(settings.metrics, &PROGRAM)?;
+    let shutdown = process::attend(settings.metrics, &PROGRAM).await?;
     let coordinator = Coordinator::start(settings, shutdown).await?;
     process::ready(coordinator.address().ok());
     coordinator.serve().await

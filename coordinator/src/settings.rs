@@ -10,7 +10,7 @@ use bundle::Trust;
 use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
-use scheduler::Config;
+use scheduler::{Config, limits};
 use serde::Deserialize;
 use types::{Code, Millis, Problem, SourceName, file_url};
 
@@ -228,13 +228,24 @@ fn policy(raw: &Raw) -> Result<Config, Problem> {
     Ok(Config {
         share_window: Millis(u64::from(window) * 1_000),
         grant_work: Millis(positive("grant-millis", raw.grant_millis)?.into()),
-        jobs_kept: positive("jobs-kept", raw.jobs_kept)?
-            .try_into()
-            .unwrap_or(usize::MAX),
+        jobs_kept: jobs_kept(raw.jobs_kept)?,
         quota: quotas.others,
         quotas: quotas.named,
         ..Config::default()
     })
+}
+
+/// Fewer than may be known at all, so that closed jobs make room for new ones.
+fn jobs_kept(value: u32) -> Result<usize, Problem> {
+    let kept = positive("jobs-kept", value)?.try_into();
+    let kept = kept.unwrap_or(usize::MAX);
+    match kept < limits::JOBS_MAX {
+        true => Ok(kept),
+        false => Err(invalid(format!(
+            "setting `jobs-kept`: {value} is not below {}",
+            limits::JOBS_MAX
+        ))),
+    }
 }
 
 fn positive(key: &str, value: u32) -> Result<u32, Problem> {
@@ -320,6 +331,10 @@ mod tests {
         check_refused(
             &["--data", "/d", "--grant-millis", "0"],
             "`grant-millis` is 0",
+        );
+        check_refused(
+            &["--data", "/d", "--jobs-kept", "10000"],
+            "is not below 10000",
         );
         check_refused(&["--data", "/d", "--quota", "a"], "setting `quota`: `a`");
     }

@@ -1,5 +1,5 @@
 //! Putting the parts together, in the order in which nothing is promised before it holds: bind, open store and storage,
-//! lead, read the state, register the configured bundle, answer. And the end, in reverse: stop answering, drain, settle
+//! lead, read the state, hold it against storage, register the configured bundle, answer. And the end, in reverse: stop answering, drain, settle
 //! what is under way, give up the leadership.
 
 use std::fs::File;
@@ -24,10 +24,11 @@ use crate::collector;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
-    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, NodesService,
-    ResultsService, lookups, register_default, register_shipped,
+    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
+    NodesService, ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
+use crate::older::check_not_older;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
 use crate::settings::Settings;
 use crate::shelf::Shelf;
@@ -49,8 +50,8 @@ impl Coordinator {
     /// Starts everything but answering. `shutdown` is what ends [`Coordinator::serve`].
     ///
     /// # Errors
-    /// A problem with its code: the address is taken, the store is locked or damaged, storage does not open, the
-    /// default bundle is refused.
+    /// A problem with its code: the address is taken, the store is locked, damaged or older than the storage, storage does not
+    /// open or answer, the default bundle is refused.
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, Problem> {
         let listener = once_freed(async || bind(settings.listen).await).await?;
         make_lasting(&settings.store)?;
@@ -77,13 +78,14 @@ impl Coordinator {
         }
         let scratch = make_scratch(&settings.scratch)?;
         let bundles = Bundles::new(shelf.bundles().await?);
+        let lookups = Lookups::new(storage.clone());
         let app = App {
             driver: handle,
             shelf,
             storage,
             sources,
             bundles,
-            lookups: lookups(),
+            lookups,
             imports: Semaphore::new(IMPORTS_MAX),
             scratch,
             trust: settings.trust.clone(),
@@ -108,6 +110,7 @@ impl Coordinator {
                     .unwrap_or_else(stopped),
             );
         }
+        check_not_older(&self.app).await?;
         let (default, shipped) = (&self.settings.default_bundle, &self.settings.shipped_bundle);
         match (default, shipped) {
             (Some(folder), _) => register_default(&self.app, folder).await?,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use types::{Code, Problem};
 
 /// Turns to wait for storage, held by what waits and not by who asked.
@@ -18,7 +18,7 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
-    /// At most `most` waits for storage at once; whoever asks is answered within `within`.
+    /// At most `most` waits for storage at once. A turn comes free within `within`, and what it is for is done within as long again.
     pub(crate) fn new(most: usize, within: Duration) -> Self {
         let free = Arc::new(Semaphore::new(most));
         Self { free, most, within }
@@ -34,8 +34,7 @@ impl Turns {
         what: &str,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Problem> {
-        let until = Instant::now() + self.within;
-        let turn = timeout_at(until, self.free.clone().acquire_owned()).await;
+        let turn = timeout(self.within, self.free.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else {
             let said = format!("{what}: {} others wait for storage", self.most);
             return Err(Problem::new(Code::Overloaded, said));
@@ -50,7 +49,7 @@ impl Turns {
             Problem::new(Code::StorageUnavailable, said)
         };
         let lost = |error| Problem::new(Code::Internal, format!("{what}: {error}"));
-        timeout_at(until, working)
+        timeout(self.within, working)
             .await
             .map_err(late)?
             .map_err(lost)

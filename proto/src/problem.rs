@@ -138,6 +138,13 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::NotRegularFile
         | Code::CommitInvalid
         | Code::StagesUnavailable
+        | Code::LabelsOneClass
+        | Code::LabelsTooFew
+        | Code::LabelsLeak
+        | Code::LabelsUnmatched
+        | Code::LabelsContradict
+        | Code::BundleOther
+        | Code::ResidualPartial
         | Code::ConfigInvalid => tonic::Code::InvalidArgument,
         Code::NotFound | Code::SourceUnknown | Code::SourceMissing | Code::BundleUnknown => {
             tonic::Code::NotFound
@@ -169,7 +176,9 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::BundleInvalid
         | Code::BundleForbiddenFormat
         | Code::BundleUnsupported
+        | Code::ScoresTellNothing
         | Code::DataLocked
+        | Code::StoreOlder
         | Code::ChildDied
         | Code::BinaryMissing
         | Code::AddressInUse

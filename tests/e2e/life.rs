@@ -74,8 +74,14 @@ fn a_dead_child_is_started_again_and_five_deaths_in_a_minute_end_up_with_a_named
 fn a_coordinator_that_dies_before_it_is_ready_is_started_again() {
     let folder = tempfile::tempdir().unwrap();
     let mut cluster = Cluster::launch(folder.path(), &options());
+    // Its version is asked of the same binary before.
+    let serves = |pid: i32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("--listen")
+    };
     let first = wait_for("a coordinator", PATIENCE, || {
-        cluster.processes("coordinator").first().cloned()
+        let mut named = cluster.processes("coordinator").into_iter();
+        named.find(|process| serves(process.pid))
     });
     process::signal(first.pid, Signal::KILL);
     cluster.wait_ready();

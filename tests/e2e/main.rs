@@ -6,10 +6,13 @@
     reason = "a suite's helpers fail loudly, as its tests do"
 )]
 
+mod escalation;
+mod calibrating;
 mod life;
 mod long;
 mod path;
 mod reading;
+mod report;
 mod schemas;
 mod waiting;
 mod world;

@@ -11,6 +11,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status};
 use types::JobSpec;
 
+use crate::world::Options;
+
 /// Tracks of one grant: few, so that several parts come about.
 const GRANT_TRACKS: u32 = 4;
 
@@ -23,6 +25,14 @@ pub(crate) struct Books {
     grant_tracks: u32,
     /// Grants that may still be made.
     pub(crate) grants_left: usize,
+    /// Escalation parts that count and are to be granted.
+    onward: Vec<(v1::EscalationPart, Vec<v1::OrdinalRange>)>,
+    /// They are kept back while this is set.
+    pub(crate) keeps_onward: bool,
+    /// Most tracks of a grant that may go on; then there is one grant of all tracks.
+    escalations_max: Option<u32>,
+    /// What the last session said of its node.
+    pub(crate) joined: Option<v1::JoinRequest>,
     attempts: u32,
     live: BTreeMap<(String, u32), v1::OrdinalRange>,
     /// What was committed, in order.
@@ -43,29 +53,62 @@ impl Books {
     /// Ends every grant and grants again, each for itself, what was not committed.
     pub(crate) fn grant_again(&mut self) {
         self.live.clear();
-        let covered: Vec<v1::OrdinalRange> = self
-            .commits
-            .iter()
-            .flat_map(|commit| &commit.parts)
-            .flat_map(|part| part.tracks.clone())
-            .collect();
-        let is_covered = |ordinal: u32| {
-            covered
-                .iter()
-                .any(|range| range.first <= ordinal && ordinal < range.end)
-        };
         let rows = self.spec.as_ref().unwrap().plan.rows;
-        self.queue = (0..rows).filter(|ordinal| !is_covered(*ordinal)).collect();
+        let shards = self.commits.iter().map(|commit| commit.shard.clone());
+        let roots = shards.filter(|shard| !shard.contains('.'));
+        let roots: Vec<String> = roots.collect();
+        let screened = |ordinal: &u32| roots.iter().any(|shard| self.covers(shard, *ordinal));
+        self.queue = (0..rows).filter(|ordinal| !screened(ordinal)).collect();
         self.grant_tracks = 1;
+        let onward = self.commits.iter().flat_map(sent_on);
+        let onward = onward.map(|(part, tracks)| {
+            let shard = name_of(&part);
+            let alone = tracks.iter().flat_map(|range| range.first..range.end);
+            let open = alone.filter(|ordinal| !self.covers(&shard, *ordinal));
+            let open = open.map(|first| v1::OrdinalRange {
+                first,
+                end: first + 1,
+            });
+            (part, open.collect::<Vec<_>>())
+        });
+        self.onward = onward.filter(|(_, open)| !open.is_empty()).collect();
     }
 
-    /// Tracks whose rows were committed.
-    pub(crate) fn committed(&self) -> u32 {
-        self.commits
-            .iter()
+    /// Whether a track of a shard is in a part that counts.
+    fn covers(&self, shard: &str, ordinal: u32) -> bool {
+        let commits = self.commits.iter().filter(|commit| commit.shard == shard);
+        let mut ranges = commits
             .flat_map(|commit| &commit.parts)
-            .map(|part| part.rows)
-            .sum()
+            .flat_map(|part| &part.tracks);
+        ranges.any(|range| range.first <= ordinal && ordinal < range.end)
+    }
+
+    /// Tracks whose rows were committed and go no further.
+    pub(crate) fn committed(&self) -> u32 {
+        let parts = self.commits.iter().flat_map(|commit| &commit.parts);
+        let ended = parts.filter(|part| part.kind() == v1::PartKind::Terminal);
+        ended.map(|part| part.rows).sum()
+    }
+
+    /// The next grants, of so many tracks.
+    fn grants(&mut self, spec: &JobSpec, want_tracks: u32) -> Vec<v1::Grant> {
+        let mut grants = Vec::new();
+        let wanted = want_tracks.div_ceil(self.grant_tracks) as usize;
+        while grants.len() < wanted && self.grants_left > 0 {
+            let root = (!self.queue.is_empty()).then(|| self.queue.remove(0));
+            let onward = !self.keeps_onward && !self.onward.is_empty();
+            let grant = match root {
+                Some(first) => root_grant(self, spec, first),
+                None if onward => {
+                    let (part, tracks) = self.onward.remove(0);
+                    escalation_grant(self, spec, part, tracks)
+                }
+                None => break,
+            };
+            self.grants_left -= 1;
+            grants.push(grant);
+        }
+        grants
     }
 }
 
@@ -77,17 +120,21 @@ pub(crate) struct Played {
 }
 
 impl Played {
-    /// Serves a job of so many tracks on a free port, for as long as the runtime lives. Makes so many grants until it may
-    /// make more. Its wall clock is so far ahead.
-    pub(crate) async fn serve(spec: JobSpec, grants: usize, ahead_ms: i64) -> Self {
+    /// Serves a job on a free port, for as long as the runtime lives, as the options say.
+    pub(crate) async fn serve(spec: JobSpec, options: &Options) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let queue = (0..spec.plan.rows).step_by(GRANT_TRACKS as usize).collect();
+        let grant_tracks = match options.escalations_max {
+            Some(_) => spec.plan.rows,
+            None => GRANT_TRACKS,
+        };
+        let queue = (0..spec.plan.rows).step_by(grant_tracks as usize).collect();
         let books = Books {
             spec: Some(spec),
             queue,
-            grant_tracks: GRANT_TRACKS,
-            grants_left: grants,
-            ahead_ms,
+            grant_tracks,
+            grants_left: options.grants.unwrap_or(usize::MAX),
+            escalations_max: options.escalations_max,
+            ahead_ms: options.ahead_ms,
             ..Books::default()
         };
         let played = Self {
@@ -124,10 +171,11 @@ pub(crate) fn wall_ms() -> i64 {
 impl Agents for Played {
     async fn join(
         &self,
-        _: Request<v1::JoinRequest>,
+        call: Request<v1::JoinRequest>,
     ) -> Result<Response<v1::JoinResponse>, Status> {
         let (session, ahead_ms) = self.look(|books| {
             books.joins += 1;
+            books.joined = Some(call.into_inner());
             books.left = false;
             (books.joins, books.ahead_ms)
         });
@@ -151,14 +199,7 @@ impl Agents for Played {
         let pull = call.into_inner();
         let answer = self.look(|books| {
             let spec = books.spec.clone().unwrap();
-            let wanted = pull.want_tracks.div_ceil(books.grant_tracks) as usize;
-            let now = wanted.min(books.queue.len()).min(books.grants_left);
-            books.grants_left -= now;
-            let firsts: Vec<u32> = books.queue.drain(..now).collect();
-            let grants: Vec<v1::Grant> = firsts
-                .into_iter()
-                .map(|first| grant(books, &spec, first))
-                .collect();
+            let grants = books.grants(&spec, pull.want_tracks);
             let brief = v1::JobBrief {
                 spec: Some(spec.into()),
                 list_object: String::new(),
@@ -230,6 +271,7 @@ impl Agents for Played {
             {
                 return v1::CommitOutcome::Superseded;
             }
+            books.onward.extend(sent_on(&commit));
             books.commits.push(commit);
             v1::CommitOutcome::Counted
         });
@@ -251,11 +293,63 @@ impl Agents for Played {
     }
 }
 
-fn grant(books: &mut Books, spec: &JobSpec, first: u32) -> v1::Grant {
-    books.attempts += 1;
+/// The escalation parts of a commit, with their tracks.
+fn sent_on(
+    commit: &v1::CommitRequest,
+) -> impl Iterator<Item = (v1::EscalationPart, Vec<v1::OrdinalRange>)> {
+    let parts = commit.parts.iter();
+    let onward = parts.filter(|part| part.kind() == v1::PartKind::Escalation);
+    onward.map(|part| {
+        let of = v1::EscalationPart {
+            root: commit.shard.parse().unwrap(),
+            attempt: commit.attempt,
+            first: part.tracks[0].first,
+            sha256: part.sha256.clone(),
+        };
+        (of, part.tracks.clone())
+    })
+}
+
+/// The shard that an escalation part is.
+fn name_of(part: &v1::EscalationPart) -> String {
+    format!("{}.{}-{}", part.root, part.attempt, part.first)
+}
+
+fn root_grant(books: &mut Books, spec: &JobSpec, first: u32) -> v1::Grant {
     let end = (first + books.grant_tracks).min(spec.plan.rows);
-    let ordinals = v1::OrdinalRange { first, end };
     let shard = spec.plan.shard_of(first).to_string();
+    let tracks = vec![v1::OrdinalRange { first, end }];
+    v1::Grant {
+        escalations_max: books.escalations_max,
+        flush: match books.escalations_max {
+            Some(_) => v1::Flush::AtEnd.into(),
+            None => v1::Flush::AsConfigured.into(),
+        },
+        ..grant(books, spec, shard, tracks)
+    }
+}
+
+fn escalation_grant(
+    books: &mut Books,
+    spec: &JobSpec,
+    part: v1::EscalationPart,
+    tracks: Vec<v1::OrdinalRange>,
+) -> v1::Grant {
+    v1::Grant {
+        escalation: Some(part.clone()),
+        ..grant(books, spec, name_of(&part), tracks)
+    }
+}
+
+fn grant(
+    books: &mut Books,
+    spec: &JobSpec,
+    shard: String,
+    tracks: Vec<v1::OrdinalRange>,
+) -> v1::Grant {
+    books.attempts += 1;
+    let (first, end) = (tracks[0].first, tracks[tracks.len() - 1].end);
+    let ordinals = v1::OrdinalRange { first, end };
     books.live.insert((shard.clone(), books.attempts), ordinals);
     v1::Grant {
         job: spec.job.to_string(),
@@ -264,7 +358,7 @@ fn grant(books: &mut Books, spec: &JobSpec, first: u32) -> v1::Grant {
         epoch: 1,
         generation: 1,
         ordinals: Some(ordinals),
-        tracks: vec![ordinals],
+        tracks,
         care: v1::Care::Normal.into(),
         flush: v1::Flush::AsConfigured.into(),
         escalation: None,

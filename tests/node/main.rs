@@ -7,6 +7,7 @@
 )]
 
 mod coordinator;
+mod escalation;
 mod stages;
 mod world;
 

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use engine::stub::{StubEngine, Trick};
 use rustix::process::Signal;
-use storage::{ImportFrom, ImportProgress, Part, Sources, Storage, paths};
+use storage::{ImportFrom, ImportProgress, Part, PartKind, Sources, Storage, paths};
 use tests::process::{self, wait_for};
 use types::{
-    Generation, JobSpec, Ledger, Policy, ShardPlan, SourceName, TenantId, TrackRow, UnixMillis,
-    Verdict,
+    Generation, JobSpec, Ledger, Policy, ShardPlan, SourceName, Stages, TenantId, TrackRow,
+    UnixMillis, Verdict,
 };
 
 use crate::coordinator::Played;
@@ -48,6 +48,8 @@ pub(crate) struct Options {
     /// How far the coordinator's wall clock is ahead of this machine's.
     pub(crate) ahead_ms: i64,
     pub(crate) policy: Policy,
+    /// Most of the tracks that may go on to the residual; then all of them are one grant.
+    pub(crate) escalations_max: Option<u32>,
 }
 
 /// A write lease on a file: whoever opens it waits until the lease is given up, as with a share that does not answer.
@@ -93,9 +95,8 @@ impl World {
             .unwrap();
         let storage = Storage::open_folder(&root.join("storage")).unwrap();
         let played = runtime.block_on(async {
-            let mut spec = prepare(&root, &storage).await;
-            spec.policy = options.policy.clone();
-            Played::serve(spec, options.grants.unwrap_or(usize::MAX), options.ahead_ms).await
+            let spec = prepare(&root, &storage, &options.policy).await;
+            Played::serve(spec, &options).await
         });
         let held = options.held.map(|name| Lease::take(&music.join(name)));
         let agent = start(&root, &played, &options);
@@ -114,7 +115,9 @@ impl World {
     /// Waits until so many rows are committed, and reads them.
     pub(crate) fn rows(&mut self, count: u32) -> BTreeMap<String, TrackRow> {
         let mut rows = BTreeMap::new();
-        for row in self.parts(count).into_iter().flat_map(|part| part.rows) {
+        let parts = self.parts(count).into_iter();
+        let ended = parts.filter(|part| part.footer.kind == PartKind::Terminal);
+        for row in ended.flat_map(|part| part.rows) {
             let known = rows.insert(row.key.clone(), row);
             assert!(known.is_none(), "each track has one row: {known:?}");
         }
@@ -279,10 +282,13 @@ pub(crate) fn start(root: &Path, played: &Played, options: &Options) -> Child {
 }
 
 /// Puts bundle and snapshot into storage and makes the job.
-pub(crate) async fn prepare(root: &Path, storage: &Storage) -> JobSpec {
+pub(crate) async fn prepare(root: &Path, storage: &Storage, policy: &Policy) -> JobSpec {
     let tenant = TenantId::default();
     let folder = root.join("bundle");
-    let (manifest, contents) = (bundle::sample::manifest(), bundle::sample::contents());
+    let (manifest, contents) = match policy.stages {
+        Stages::Screen => (bundle::sample::manifest(), bundle::sample::contents()),
+        Stages::Both => bundle::sample::both(),
+    };
     let digest = bundle::write(&folder, manifest, &contents, &bundle::sample::key()).unwrap();
     storage.put_bundle(&tenant, digest, &folder).await.unwrap();
     let source = SourceName::new("music").unwrap();
@@ -306,7 +312,7 @@ pub(crate) async fn prepare(root: &Path, storage: &Storage) -> JobSpec {
         list: imported.list,
         plan: ShardPlan::new(imported.rows, Some(64)),
         bundle: digest,
-        policy: Policy::default(),
+        policy: policy.clone(),
         submitted_at: UnixMillis(0),
         retry: None,
     }

@@ -1,7 +1,7 @@
 //! Measures the scheduler: the pure core alone, and the coordinator as a process over real gRPC with synced commits.
 //! `make bench-scheduler` runs it; it prints a table, writes JSON where asked, and fails where a target is missed.
 //!
-//! It is no part of the product and decides nothing: nodes are cost models, their parts are claims without objects. Where
+//! It is no part of the product and decides nothing: nodes are cost models, their parts are objects that hold nothing. Where
 //! to look: `core` says what is measured of the core, with the `fleet` of `node`s around it in a `shell` of virtual time;
 //! `wire` and `coordinator` do the same over gRPC.
 
@@ -10,6 +10,7 @@ mod core;
 mod fleet;
 mod machine;
 mod node;
+mod objects;
 mod peer;
 mod report;
 mod shell;

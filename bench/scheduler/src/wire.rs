@@ -1,8 +1,8 @@
 //! The coordinator over real gRPC: agents with a connection each pull shards of one track and commit a part for each, whose
-//! object holds nothing. Every answer rests on a synced commit of the embedded store.
+//! object lies in storage already and holds nothing. Every answer rests on a synced commit of the embedded store.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -11,22 +11,18 @@ use futures::future::try_join_all;
 use futures::stream::{self, StreamExt};
 use proto::v1;
 use tonic::transport::Channel;
-use types::{Attempt, Digest, Generation, TenantId};
 use v1::agents_client::AgentsClient;
 use v1::catalogs_client::CatalogsClient;
 use v1::jobs_client::JobsClient;
 
 use crate::coordinator::{Coordinator, MANIFEST, SOURCE, World};
-use crate::machine;
 use crate::report::{Report, Target};
+use crate::{machine, objects};
 
 const MIB: f64 = 1_048_576.0;
 
 /// Time between two beats: the product's default.
 const BEAT_EVERY: Duration = Duration::from_secs(2);
-
-/// Size of a part's object.
-const PART_BYTES: usize = 300;
 
 /// How the agents go about it.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +62,8 @@ async fn pairs(report: &mut Report, world: &World, load: Load) -> anyhow::Result
         "us",
     );
     let coordinator = world.start()?;
-    let job = submit(coordinator.address).await?;
+    let spec = submit(coordinator.address).await?;
+    objects::put_first(&world.storage(), &spec, load.shards)?;
     let mut agents = join(world, coordinator.address, load).await?;
     let (before, stored) = (coordinator.usage()?, world.store_bytes()?);
     let (begun, own) = (Instant::now(), machine::usage(std::process::id())?.cpu);
@@ -99,7 +96,7 @@ async fn pairs(report: &mut Report, world: &World, load: Load) -> anyhow::Result
     let stored = world.store_bytes()?.saturating_sub(stored) as f64;
     report.note("store: file a shard", stored / pairs, "B");
     coordinator.kill()?;
-    restart(report, world, &mut agents, &job, load).await
+    restart(report, world, &mut agents, &spec.job, load).await
 }
 
 /// Kills have happened; the way back, and that nothing was lost: the open shard is committed, and the job is published.
@@ -168,8 +165,8 @@ async fn finish(coordinator: &Coordinator, agents: &mut [Agent], job: &str) -> a
     }
 }
 
-/// Imports the manifest and submits a job of one track a shard; gives its name.
-async fn submit(address: SocketAddr) -> anyhow::Result<String> {
+/// Imports the manifest and submits a job of one track a shard.
+async fn submit(address: SocketAddr) -> anyhow::Result<v1::JobSpec> {
     let channel = channel(address).await?;
     let import = v1::ImportRequest {
         caller: caller(),
@@ -193,7 +190,7 @@ async fn submit(address: SocketAddr) -> anyhow::Result<String> {
     };
     let submitted = JobsClient::new(channel).submit_job(submission).await?;
     let job = submitted.into_inner().job.and_then(|job| job.spec);
-    Ok(job.context("a submitted job has a specification")?.job)
+    job.context("a submitted job has a specification")
 }
 
 async fn join(world: &World, address: SocketAddr, load: Load) -> anyhow::Result<Vec<Agent>> {
@@ -329,8 +326,11 @@ impl Agent {
     /// Commits a part of the whole grant.
     fn commit(&self, grant: v1::Grant) -> impl Future<Output = anyhow::Result<()>> + use<> {
         let mut client = self.client.clone();
-        let part = part(&self.node, &grant);
-        let put = put_object(&self.storage, &grant, &part);
+        let part = part(&grant);
+        let put = match grant.attempt {
+            1 => Ok(()),
+            _ => objects::put_again(&self.storage, &grant),
+        };
         let request = v1::CommitRequest {
             caller: caller(),
             node: self.node.clone(),
@@ -355,30 +355,13 @@ impl Agent {
     }
 }
 
-/// Puts the object that a part's name leads to: as many zeros as the part says it has bytes. The coordinator looks for it.
-fn put_object(storage: &Path, grant: &v1::Grant, part: &v1::Part) -> anyhow::Result<()> {
-    let path = storage::paths::part(
-        &TenantId::default(),
-        Generation(grant.generation),
-        &grant.job.parse()?,
-        grant.shard.parse()?,
-        Attempt(grant.attempt),
-        grant.tracks.first().context("a grant has tracks")?.first,
-        part.sha256.parse()?,
-    );
-    let path = storage.join(path.as_str());
-    std::fs::create_dir_all(path.parent().context("a part lies in a folder")?)?;
-    std::fs::write(&path, vec![0; PART_BYTES]).with_context(|| format!("write {}", path.display()))
-}
-
 /// A claim such as a flush makes: decode and screen of one device, and its canary.
-fn part(node: &str, grant: &v1::Grant) -> v1::Part {
+fn part(grant: &v1::Grant) -> v1::Part {
     let rows: u32 = grant
         .tracks
         .iter()
         .map(|range| range.end - range.first)
         .sum();
-    let named = format!("{node}/{}/{}", grant.shard, grant.attempt);
     let made = |stage: v1::Stage| v1::Made {
         stage: stage.into(),
         device: "cuda:0".to_owned(),
@@ -397,9 +380,9 @@ fn part(node: &str, grant: &v1::Grant) -> v1::Part {
     v1::Part {
         kind: v1::PartKind::Terminal.into(),
         tracks: grant.tracks.clone(),
-        sha256: Digest::of(named.as_bytes()).to_string(),
+        sha256: objects::sha256(&grant.shard, grant.attempt).to_string(),
         rows,
-        bytes: PART_BYTES as u64,
+        bytes: objects::PART_BYTES as u64,
         verdicts: Some(v1::VerdictCounts {
             no_evidence: rows.into(),
             ..v1::VerdictCounts::default()

@@ -1,7 +1,8 @@
 //! The commands on scans: what is submitted, watched, steered and tried again. A part of the command tree; performs nothing.
 
-use super::values::{memory, until};
+use super::values::{memory, share, until};
 use clap::{Args, Subcommand, ValueEnum};
+use types::Share;
 
 /// Commands on scans.
 #[derive(Debug, Subcommand)]
@@ -76,6 +77,13 @@ pub(crate) struct Submit {
     /// Which stages run.
     #[arg(long, value_enum, default_value_t = Stages::Screen)]
     pub(crate) stages: Stages,
+    /// Which tracks the screen sends on to the residual; as the bundle says unless given. With `--stages both`.
+    #[arg(long, value_enum, value_name = "GATE")]
+    pub(crate) gate: Option<Gate>,
+    /// Most tracks that may go on to the residual, as a share of the list: 0.05, or 5%. Each shard keeps to it, those nearest to
+    /// the gate first; the rest ends inconclusive. Without bound unless given. With `--stages both`.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) max_escalation: Option<Share>,
     /// Give the verdicts of a demonstration bundle instead of withholding them.
     #[arg(long)]
     pub(crate) accept_demonstration: bool,
@@ -165,6 +173,19 @@ pub(crate) enum DeviceKind {
 pub(crate) enum Stages {
     /// The screen over every track.
     Screen,
-    /// The screen, then the residual where the gate says so; not in this version.
+    /// The screen, then the residual where the gate says so.
     Both,
+}
+
+/// Which tracks go on to the residual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Gate {
+    /// Those of which the screen is unsure.
+    Unsure,
+    /// Those that the screen takes for machine-made, as corroboration.
+    Positives,
+    /// Both of these.
+    Both,
+    /// Every track that is heard.
+    All,
 }

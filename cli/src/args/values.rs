@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
-use types::SourceName;
+use types::{Share, SourceName};
 
 /// Reads `30s`, `10m`, `2h`, `500ms` or a bare number of seconds.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
@@ -49,6 +49,22 @@ fn moment(text: &str, direction: i64) -> Result<i64, String> {
     Ok(now.saturating_add(span.saturating_mul(direction)))
 }
 
+/// Reads a share: a number from 0 to 1, or so many percent.
+pub(super) fn share(text: &str) -> Result<Share, String> {
+    let said =
+        || format!("`{text}` is no share: write 0.05 or 5%, from 0 to 1, six decimals at most");
+    let Some(percent) = text.strip_suffix('%') else {
+        return text.parse().map_err(|_| said());
+    };
+    let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 3 || part.len() > 4 || !digits(whole) || !digits(part) {
+        return Err(said());
+    }
+    let ppm: u32 = format!("{whole}{part:0<4}").parse().map_err(|_| said())?;
+    Share::new(ppm).map_err(|_| said())
+}
+
 /// Reads a size: bytes, or a number with KiB, MiB, GiB or TiB.
 pub(super) fn memory(text: &str) -> Result<u64, String> {
     let digits = text
@@ -73,6 +89,17 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
     number
         .checked_mul(1 << shift)
         .ok_or_else(|| format!("`{text}` is too large"))
+}
+
+/// Reads a share strictly between 0 and 1.
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| {
+        format!("`{text}` is no share: write a number between 0 and 1, such as 0.05")
+    })
 }
 
 /// Reads an address on loopback: until links are encrypted, nothing listens beyond this machine.
@@ -130,6 +157,23 @@ mod tests {
     }
 
     #[test]
+    fn a_share_is_a_number_or_percent_within_the_whole() {
+        for (text, ppm) in [
+            ("0", 0),
+            ("0.05", 50_000),
+            ("5%", 50_000),
+            ("0.0001%", 1),
+            ("100%", 1_000_000),
+            ("1", 1_000_000),
+        ] {
+            assert_eq!(share(text).map(Share::ppm), Ok(ppm), "{text}");
+        }
+        for bad in ["", "%", "-1%", "101%", "1.1", "5 %", "0.00001%", "five"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_moment_is_a_time_or_a_span_from_now() {
         assert_eq!(until("1970-01-01T00:00:01Z"), Ok(1_000));
         assert_eq!(when("1970-01-01T00:00:01Z"), Ok(1_000));
@@ -137,6 +181,14 @@ mod tests {
         assert!((7_200_000 - 60_000..=7_200_000 + 60_000).contains(&(later - earlier)));
         for bad in ["", "tomorrow", "2026-12-01", "99999999999999999999s"] {
             assert!(until(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_share_lies_between_none_and_all() {
+        assert_eq!(share("0.05"), Ok(0.05));
+        for bad in ["", "0", "1", "5%", "nan", "inf", "-0.5"] {
+            assert!(share(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,9 +4,10 @@
 use crate::args::Global;
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
-use crate::output::{print, say};
+use crate::output::{say, text, write_line};
 use crate::progress::Progress;
 use crate::signals;
+use crate::sink::aside;
 use crate::view::JobView;
 use proto::v1;
 use std::time::Duration;
@@ -28,13 +29,17 @@ pub(super) enum Show {
 }
 
 impl Show {
-    fn one(&mut self, global: &Global, job: &JobView) -> Result<(), Failure> {
+    /// Shows a change. A reader that stands still keeps nobody from hearing a signal.
+    async fn one(&mut self, global: &Global, job: &JobView) -> Result<(), Failure> {
         match self {
             Self::Progress(progress) => {
                 progress.show(job);
                 Ok(())
             }
-            Self::Each => print(global, job),
+            Self::Each => {
+                let text = text(global, job)?;
+                aside(move || write_line(&text)).await
+            }
         }
     }
 
@@ -129,7 +134,7 @@ async fn stream(
     while let Some(change) = changes.message().await? {
         *last = JobView::from(change.job.unwrap_or_default());
         *revision = last.revision;
-        show.one(global, last)?;
+        show.one(global, last).await?;
         if last.ended() {
             return Ok(true);
         }

@@ -2,11 +2,14 @@
 
 mod admin;
 mod bundle;
+mod calibrate;
 mod catalog;
 mod doctor;
+mod evaluate;
 mod follow;
 mod local;
 mod node;
+mod report;
 mod result;
 mod scan;
 mod steer;
@@ -32,6 +35,8 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Catalog(command) => blocking(on_catalog(&global, command)),
         Command::Scan(command) => blocking(on_scan(&global, command)),
         Command::Result(command) => blocking(on_result(&global, command)),
+        Command::Evaluate(flags) => blocking(evaluate::run(&global, flags)),
+        Command::Calibrate(flags) => blocking(calibrate::run(&global, flags)),
         Command::Node(command) => blocking(on_node(&global, command)),
         Command::Bundle(command) => blocking(on_bundle(&global, command)),
         Command::Admin(command) => blocking(on_admin(&global, command)),
@@ -139,6 +144,7 @@ async fn on_result(global: &Global, command: Results) -> Result<(), Failure> {
                 ..
             } => result::track(global, &client, job, track).await,
             Results::Export { job, format, to } => result::export(&client, job, format, to).await,
+            Results::Report(flags) => report::run(global, &client, flags).await,
             Results::Verify { job } => result::verify(global, &client, job).await,
             Results::Summary { job } => result::summary(global, &client, job).await,
         }

@@ -1,5 +1,6 @@
 //! `result ls|get|export|verify|summary`.
 
+use super::evaluate::manifest;
 use crate::args::{ExportFormat, Global};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
@@ -202,5 +203,17 @@ pub(super) async fn summary(global: &Global, client: &Client, job: String) -> Re
         job,
     };
     let answer = client.call(client.results().summarize(request)).await?;
-    print(global, &Summary::from(answer))
+    let spec = answer.job.as_ref().and_then(|job| job.spec.as_ref());
+    let bundle = spec.map_or_else(String::new, |spec| spec.bundle.clone());
+    let mut summary = Summary::from(answer);
+    match manifest(client, &bundle).await {
+        Ok(manifest) => summary.bounded(&manifest),
+        // A bundle that was taken off the shelf no longer says what its flags are worth.
+        Err(Failure::Problem {
+            exit: Exit::NotFound,
+            ..
+        }) => {}
+        Err(other) => return Err(other),
+    }
+    print(global, &summary)
 }

@@ -4,14 +4,14 @@
 use super::follow::{Show, follow, reach};
 use super::interruptible;
 use super::steer::wire_rank;
-use crate::args::{DeviceKind, Global, Retry, Stages, Submit};
+use crate::args::{DeviceKind, Gate, Global, Retry, Stages, Submit};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
 use crate::output::{print, say};
 use crate::progress::Progress;
 use crate::view::{Explained, JobList, JobView, Submitted};
 use proto::v1;
-use types::Code;
+use types::{Code, Share};
 
 pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> Result<(), Failure> {
     let request = v1::SubmitJobRequest {
@@ -25,7 +25,8 @@ pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> R
             accept_demonstration: flags.accept_demonstration,
             thumbnails: !flags.no_thumbnails,
             embeddings: flags.embeddings,
-            ..v1::Policy::default()
+            max_escalation_ppm: flags.max_escalation.map(Share::ppm),
+            gate: flags.gate.map(|gate| wire_gate(gate).into()),
         }),
         shard_tracks: flags.shard_tracks.unwrap_or(0),
         rank: Some(wire_rank(&flags.rank)),
@@ -91,6 +92,15 @@ const fn wire_device(device: Option<DeviceKind>) -> v1::DeviceKind {
         None => v1::DeviceKind::Unspecified,
         Some(DeviceKind::Cpu) => v1::DeviceKind::Cpu,
         Some(DeviceKind::Cuda) => v1::DeviceKind::Cuda,
+    }
+}
+
+const fn wire_gate(gate: Gate) -> v1::Gate {
+    match gate {
+        Gate::Unsure => v1::Gate::Unsure,
+        Gate::Positives => v1::Gate::Positives,
+        Gate::Both => v1::Gate::Both,
+        Gate::All => v1::Gate::All,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Views of bundles.
 
 use super::{age, fields, purpose, short, size, time};
-use crate::output::{Paint, Records, View};
+use crate::output::{Paint, Records, View, plain_lines};
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -27,6 +27,8 @@ pub(crate) struct BundleView {
     registered_at: String,
     /// Used where a job names none.
     default: bool,
+    /// Stages that it can run: `screen`, or `both`.
+    stages: &'static str,
     #[serde(skip)]
     registered_at_ms: i64,
 }
@@ -43,6 +45,7 @@ impl From<v1::Bundle> for BundleView {
             files: wire.files,
             registered_at: time(wire.registered_at_ms),
             default: wire.default,
+            stages: if wire.residual { "both" } else { "screen" },
             registered_at_ms: wire.registered_at_ms,
         }
     }
@@ -56,6 +59,7 @@ impl BundleView {
             self.version.clone(),
             short(&self.digest),
             self.purpose.clone(),
+            self.stages.to_owned(),
             default.to_owned(),
             size(self.bytes),
             age(self.registered_at_ms),
@@ -63,8 +67,8 @@ impl BundleView {
     }
 }
 
-const HEADER: [&str; 7] = [
-    "NAME", "VERSION", "DIGEST", "PURPOSE", "DEFAULT", "SIZE", "AGE",
+const HEADER: [&str; 8] = [
+    "NAME", "VERSION", "DIGEST", "PURPOSE", "STAGES", "DEFAULT", "SIZE", "AGE",
 ];
 
 /// `bundle ls`.
@@ -123,7 +127,7 @@ impl View for BundleDetail {
             ),
             ("registered", b.registered_at.clone()),
         ]);
-        format!("{head}\n\n{}", self.card)
+        format!("{head}\n\n{}", plain_lines(&self.card))
     }
 }
 
@@ -158,6 +162,7 @@ impl View for BundleVerified {
                 short(&b.signed_by)
             );
         }
-        format!("{name} does not stand:\n{}", self.findings.join("\n"))
+        let findings = plain_lines(&self.findings.join("\n"));
+        format!("{name} does not stand:\n{findings}")
     }
 }

@@ -1,7 +1,7 @@
 //! Views of why a job, a shard or a node stands where it stands.
 
 use super::{JobView, NodeView};
-use crate::output::{Paint, Records, View, table};
+use crate::output::{Paint, Records, View, plain, table};
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,7 +37,8 @@ impl ReasonView {
             0 => String::new(),
             tracks => format!("\n  tracks held up: {tracks}"),
         };
-        format!("{}: {}{held}\n  fix: {}", self.code, self.cause, self.fix)
+        let (code, cause, fix) = (plain(&self.code), plain(&self.cause), plain(&self.fix));
+        format!("{code}: {cause}{held}\n  fix: {fix}")
     }
 }
 

@@ -3,7 +3,9 @@
 
 mod bundle;
 mod catalog;
+mod evaluated;
 mod explain;
+mod figures;
 mod job;
 mod node;
 mod result;
@@ -14,6 +16,7 @@ mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
+pub(crate) use evaluated::{Calibrated, Evaluated, Flags, Named, SideView, TierView, Tracks};
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
 pub(crate) use job::{JobList, JobView, Submitted};
 use node::NodeView;
@@ -24,6 +27,7 @@ pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
 pub(crate) use throughput::Summary;
 
+use crate::output::plain;
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -125,8 +129,14 @@ pub(crate) fn device(device: Option<&v1::Device>) -> String {
     format!("{kind}:{}", device.index)
 }
 
-/// Lines of `name  value`, aligned.
+/// Lines of `name  value`, aligned. What a terminal would obey in a value is shown as it is written.
 pub(crate) fn fields(pairs: &[(&str, String)]) -> String {
+    let pairs = pairs.iter().map(|(name, value)| (*name, plain(value)));
+    aligned(&pairs.collect::<Vec<_>>())
+}
+
+/// The same of values that are already fit for a terminal, or drawn for one.
+fn aligned(pairs: &[(&str, String)]) -> String {
     let wide = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     let lines = pairs.iter().filter(|(_, value)| !value.is_empty());
     lines
@@ -161,11 +171,13 @@ mod tests {
             ("bundle-get", schemars::schema_for!(BundleDetail)),
             ("bundle-ls", schemars::schema_for!(BundleList)),
             ("bundle-verify", schemars::schema_for!(BundleVerified)),
+            ("calibrate", schemars::schema_for!(Calibrated)),
             ("catalog-get", schemars::schema_for!(CatalogDetail)),
             ("catalog-import", schemars::schema_for!(Imported)),
             ("catalog-ls", schemars::schema_for!(CatalogList)),
             ("catalog-rejected", schemars::schema_for!(RejectedList)),
             ("doctor", schemars::schema_for!(Checks)),
+            ("evaluate", schemars::schema_for!(Evaluated)),
             ("explain", schemars::schema_for!(CodeList)),
             ("node-get", schemars::schema_for!(NodeDetail)),
             ("node-explain", schemars::schema_for!(NodeExplained)),

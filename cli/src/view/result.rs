@@ -2,7 +2,7 @@
 //! calibrated at, and rows of a demonstration bundle say so.
 
 use super::row::{RowView, ScoreView};
-use super::{Verdicts, fields, short, size};
+use super::{Verdicts, aligned, fields, short, size};
 use crate::output::{Paint, Records, View, plain, table};
 use crate::timeline;
 use schemars::JsonSchema;
@@ -166,20 +166,19 @@ impl View for RowDetail {
         let tags = r
             .provenance
             .iter()
-            .map(|t| plain(&format!("{}: {}", t.tag, t.value)))
+            .map(|t| format!("{}: {}", t.tag, t.value))
             .collect::<Vec<_>>()
             .join("; ");
-        let drawn = timeline::draw(&r.timeline, 60, paint);
-        let text = fields(&[
+        let told = [
             ("track", r.track_id.clone()),
-            ("object", plain(&format!("{}:{}", r.source, r.key))),
-            ("isrc", plain(&r.isrc)),
+            ("object", format!("{}:{}", r.source, r.key)),
+            ("isrc", r.isrc.clone()),
             ("declared", r.declared_ai.clone()),
             ("verdict", r.verdict_text()),
-            ("detail", plain(&r.detail)),
+            ("detail", r.detail.clone()),
             ("screen", score(&r.screen)),
             ("residual", score(&r.residual)),
-            ("timeline", drawn),
+            ("timeline", String::new()),
             ("notes", r.notes()),
             ("length", r.length()),
             (
@@ -202,8 +201,13 @@ impl View for RowDetail {
                     r.screen_us as f64 / 1e3
                 ),
             ),
-        ]);
-        format!("{text}{}", demonstration(&self.purpose))
+        ];
+        // The timeline is drawn in colours of ours; all else is from outside.
+        let shown = told.map(|(name, value)| match name {
+            "timeline" => (name, timeline::draw(&r.timeline, 60, paint)),
+            _ => (name, plain(&value)),
+        });
+        format!("{}{}", aligned(&shown), demonstration(&self.purpose))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Views of what a job's stages used, and of the stage that binds.
 
-use super::span;
+use super::{Flags, Verdicts, span};
+use crate::labelled::stated_bound;
 use crate::output::{Paint, Records, View, table};
 use proto::v1;
 use schemars::JsonSchema;
@@ -75,6 +76,11 @@ pub(crate) struct Summary {
     audio_seconds: f64,
     /// From submit until now or publish, in seconds.
     wall_seconds: f64,
+    /// Its tracks by verdict.
+    verdicts: Verdicts,
+    /// Flags, and how many wrong ones the bundle's bound allows; absent where the bundle is no longer known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<Flags>,
     /// By node, device and stage.
     stages: Vec<StageView>,
     /// The stage that binds; empty before anything is measured.
@@ -91,10 +97,22 @@ impl From<v1::SummarizeResponse> for Summary {
             tracks: job.tracks_done,
             audio_seconds: job.audio_ms as f64 / 1e3,
             wall_seconds: wire.wall_seconds,
+            verdicts: job.verdicts.into(),
+            flags: None,
             stages: wire.stages.into_iter().map(Into::into).collect(),
             binding: stage(wire.binding).to_owned(),
             binding_reason: wire.binding_reason,
         }
+    }
+}
+
+impl Summary {
+    /// Puts the bundle's bound beside the flags.
+    pub(crate) fn bounded(&mut self, manifest: &bundle::Manifest) {
+        let (counted, bound) = stated_bound(manifest);
+        let verdicts = &self.verdicts;
+        let screened = verdicts.likely_ai + verdicts.no_evidence + verdicts.inconclusive;
+        self.flags = Some(Flags::new(verdicts.likely_ai, screened, bound, counted));
     }
 }
 
@@ -152,6 +170,10 @@ impl View for Summary {
         } else {
             format!("\nbinds: {} ({})", self.binding, self.binding_reason)
         };
-        format!("{head}\n{}{binds}", table(self.records()))
+        let flags = self
+            .flags
+            .as_ref()
+            .map_or_else(String::new, |flags| format!("{}\n", flags.text()));
+        format!("{head}\n{flags}{}{binds}", table(self.records()))
     }
 }

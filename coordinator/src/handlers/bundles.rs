@@ -112,6 +112,7 @@ impl BundlesService {
             files: record.files,
             registered_at_ms: record.registered_at.0,
             default: is_default,
+            residual: record.residual,
         }
     }
 }
@@ -225,5 +226,6 @@ fn record(bundle: &Bundle, signature: &str) -> BundleRecord {
         files: files.iter().map(|file| file.name.clone()).collect(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         registered_at: clock::wall(),
+        residual: bundle.manifest.residual.is_some(),
     }
 }

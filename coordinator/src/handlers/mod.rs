@@ -18,5 +18,5 @@ pub(crate) use bundles::{BundlesService, register_default, register_shipped};
 pub(crate) use catalogs::CatalogsService;
 pub(crate) use jobs::JobsService;
 pub(crate) use nodes::NodesService;
-pub(crate) use offered::lookups;
+pub(crate) use offered::Lookups;
 pub(crate) use results::ResultsService;

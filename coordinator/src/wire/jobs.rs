@@ -52,11 +52,8 @@ pub(crate) fn job(seen: &JobSeen, bundle: Option<&BundleRecord>) -> v1::Job {
         } else {
             0
         },
-        audio_ms: totals
-            .ledger
-            .screen
-            .audio_ms
-            .max(totals.ledger.decode.audio_ms),
+        // What is read a second time for its residual is not scanned twice.
+        audio_ms: totals.ledger.screen.audio_ms,
         revision: revision.0,
         manifest: manifest(record),
         cancel_reason: match &record.state {

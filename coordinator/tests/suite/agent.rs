@@ -11,7 +11,23 @@ use types::{
 };
 use v1::agents_client::AgentsClient;
 
-use crate::people::caller;
+use crate::people::{People, caller};
+use crate::world::{Process, World};
+
+/// A coordinator with a job, and what a node holds of it.
+pub(crate) async fn begun(
+    world: &World,
+    flags: &[&str],
+) -> (Process, People, Agent, v1::PullResponse, String) {
+    let process = world.spawn(flags);
+    let mut people = People::new(process.channel().await);
+    people.imported(&world.music()).await;
+    let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
+    let mut agent = Agent::new(process.channel().await, world.storage(), "n1");
+    agent.join().await.unwrap();
+    let pulled = agent.pull(16).await.unwrap();
+    (process, people, agent, pulled, job)
+}
 
 pub(crate) struct Agent {
     client: AgentsClient<Channel>,

@@ -3,7 +3,7 @@
 
 use proto::v1;
 
-use crate::agent::{Agent, brief};
+use crate::agent::{begun, brief};
 use crate::people::{People, caller, code};
 use crate::world::World;
 
@@ -14,13 +14,7 @@ const ROOM_BYTES: u64 = 16 * 1024;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_store_pauses_work_with_its_reason_and_work_goes_on_by_itself_once_there_is_room() {
     let world = World::new(TRACKS);
-    let process = world.spawn(&["--folder-sources"]);
-    let mut people = People::new(process.channel().await);
-    people.imported(&world.music()).await;
-    let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
-    let mut agent = Agent::new(process.channel().await, world.storage(), "n1");
-    agent.join().await.unwrap();
-    let pulled = agent.pull(16).await.unwrap();
+    let (process, mut people, mut agent, pulled, job) = begun(&world, &["--folder-sources"]).await;
     let part = agent
         .make(brief(&pulled, &pulled.grants[0]), &pulled.grants[0])
         .await;

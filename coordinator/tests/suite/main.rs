@@ -15,6 +15,7 @@ mod held;
 mod imports;
 mod journal;
 mod offered;
+mod older;
 mod path;
 mod people;
 mod reasons;

@@ -9,8 +9,8 @@ use proto::v1::agents_client::AgentsClient;
 use storage::paths;
 use types::{Attempt, Generation, TenantId};
 
-use crate::agent::{Agent, brief};
-use crate::people::{People, code};
+use crate::agent::{Agent, begun, brief};
+use crate::people::code;
 use crate::world::{Process, World};
 
 /// Commits under way on one connection: below what the server takes.
@@ -21,13 +21,7 @@ const PATIENT: Duration = Duration::from_secs(25);
 
 /// A coordinator, an agent with a grant, and the commit of the part that it has put into storage.
 async fn offering(world: &World) -> (Process, Agent, Vec<v1::Grant>, v1::CommitRequest) {
-    let coordinator = world.spawn(&["--folder-sources"]);
-    let mut people = People::new(coordinator.channel().await);
-    people.imported(&world.music()).await;
-    people.submit("r-1").await;
-    let mut agent = Agent::new(coordinator.channel().await, world.storage(), "n1");
-    agent.join().await.unwrap();
-    let pulled = agent.pull(16).await.unwrap();
+    let (coordinator, _, agent, pulled, _) = begun(world, &["--folder-sources"]).await;
     let commit = agent
         .make(brief(&pulled, &pulled.grants[0]), &pulled.grants[0])
         .await;
@@ -41,6 +35,12 @@ fn file_of(world: &World, commit: &v1::CommitRequest) -> PathBuf {
     let (tenant, attempt) = (TenantId::default(), Attempt(commit.attempt));
     let generation = Generation(commit.generation);
     let path = paths::part(&tenant, generation, &job, shard, attempt, first, sha256);
+    world.storage_folder().join(path.to_string())
+}
+
+fn spec_of(world: &World, commit: &v1::CommitRequest) -> PathBuf {
+    let (tenant, generation) = (TenantId::default(), Generation(commit.generation));
+    let path = paths::spec(&tenant, generation, &commit.job.parse().unwrap());
     world.storage_folder().join(path.to_string())
 }
 
@@ -72,7 +72,10 @@ async fn a_thousand_commits_to_storage_that_hangs_keep_nobody_else_waiting() {
     let (coordinator, mut agent, grants, commit) = offering(&world).await;
     let (file, kept) = (file_of(&world, &commit), world.data().join("part"));
     std::fs::rename(&file, &kept).unwrap();
-    make_pipe(&file);
+    // Where a part is missing its job's specification is looked for, which here nobody ever answers.
+    let (specification, aside) = (spec_of(&world, &commit), world.data().join("spec"));
+    std::fs::rename(&specification, &aside).unwrap();
+    make_pipe(&specification);
     for _ in 0..10 {
         let client = AgentsClient::new(coordinator.channel().await);
         let offers = (0..AT_ONCE).map(|_| {
@@ -93,8 +96,9 @@ async fn a_thousand_commits_to_storage_that_hangs_keep_nobody_else_waiting() {
     let released = std::fs::File::options()
         .read(true)
         .write(true)
-        .open(&file)
+        .open(&specification)
         .unwrap();
+    std::fs::rename(&aside, &specification).unwrap();
     std::fs::rename(&kept, &file).unwrap();
     let mut answer = agent.commit(commit.clone()).await;
     while let Err(refused) = &answer {

@@ -1,6 +1,6 @@
 //! Parts on their way: when a grant is flushed, what is written, what is committed, and what answers mean.
 
-use types::{Code, Millis, Session, TrackSet};
+use types::{Code, Millis, Session, TrackSet, is_renewed};
 
 use crate::action::{Action, Actions, Cause};
 use crate::core::Core;
@@ -169,6 +169,7 @@ impl Core {
                 .is_some_and(|grant| grant.lives(now, lives));
             if due && alive && open < COMMITS_AT_ONCE_MAX {
                 let renewed = self.grants.get(&part.grant).and_then(|g| g.renewed);
+                // I19, asked once more of each commit as it leaves.
                 if !is_renewed(now, renewed, lives) && !mutants::on(Mutant::CommitUnrenewed) {
                     self.unrenewed += 1;
                     continue;
@@ -304,23 +305,5 @@ impl Core {
         self.grants
             .get(&part.grant)
             .is_some_and(|grant| grant.lives(at, live.grant_lives))
-    }
-}
-
-/// I19, asked of each commit as it leaves: something renewed its grant within a grant's life.
-fn is_renewed(now: Millis, renewed: Option<Millis>, lives: Millis) -> bool {
-    renewed.is_some_and(|at| now.since(at) < lives)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_commit_needs_a_renewal_within_a_grants_life() {
-        for (now, renewed, may) in [(10, Some(0), true), (20, Some(0), false), (0, None, false)] {
-            let renewed = renewed.map(Millis);
-            assert_eq!(is_renewed(Millis(now), renewed, Millis(20)), may, "{now}");
-        }
     }
 }

@@ -1,6 +1,6 @@
 //! One grant: its tracks and how far each has come. Plain bookkeeping; who runs what and when is decided elsewhere.
 
-use types::{Code, Digest, Millis, Ordinal, Range, TrackSet};
+use types::{Code, Digest, Millis, Ordinal, Range, TrackSet, is_renewed};
 
 use crate::action::Cause;
 use crate::event::{Care, Escalation, Flush, Found, Granted, Rank};
@@ -379,9 +379,7 @@ impl Grant {
 
     /// Whether the grant lives as far as this node can know.
     pub(crate) fn lives(&self, now: Millis, grant_lives: Millis) -> bool {
-        let known = self
-            .renewed
-            .is_some_and(|renewed| now < renewed + grant_lives);
+        let known = is_renewed(now, self.renewed, grant_lives);
         known || mutants::on(Mutant::CommitUnrenewed)
     }
 }

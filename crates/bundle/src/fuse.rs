@@ -158,7 +158,8 @@ impl Fused {
 
 impl Verdicts {
     /// What a score means by the tiers alone, and why nothing where it means nothing.
-    pub(crate) fn of(&self, score: f64) -> (Verdict, Option<InconclusiveReason>) {
+    #[must_use]
+    pub fn of(&self, score: f64) -> (Verdict, Option<InconclusiveReason>) {
         let likely = self.likely_ai().map_or(f64::INFINITY, |tier| tier.score);
         if score >= likely {
             return (Verdict::LikelyAi, None);
@@ -173,7 +174,8 @@ impl Verdicts {
     }
 
     /// The strictest tier that a score reaches.
-    pub(crate) fn reached(&self, score: f64) -> Option<String> {
+    #[must_use]
+    pub fn reached(&self, score: f64) -> Option<String> {
         let tier = self.tiers.iter().rfind(|tier| score >= tier.score);
         tier.map(|tier| tier.name.clone())
     }

@@ -1,12 +1,18 @@
 //! A small bundle for tests of whatever opens, carries or decides by bundles: sound in every rule, with weights that are
 //! all zero, so that every logit is zero and no verdict means anything. No shipped process calls this.
 
+use crate::features::{RESIDUAL_V1, RESIDUAL_VERSION};
 use crate::manifest::{
-    Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Epsilon, FORMAT, Gate,
-    LevelRule, Manifest, MelNorm, Picture, Pooling, Preprocessing, Screen, Tier, Verdicts,
-    WindowFeature, Windows,
+    Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Epsilon, FORMAT,
+    FORMAT_RESIDUAL, Fusion, FusionV1, Gate, LevelRule, Manifest, MelNorm, Picture, Pooling,
+    Preprocessing, Residual, ResidualCalibration, ResidualCanary, Screen, Segments, Separator,
+    Term, Tier, Verdicts, WindowFeature, Windows,
 };
-use crate::{Clip, Contents, SecretKey, TensorData, Tensors};
+use crate::separator::{
+    Activation, Config, DConvConfig, FrequencyEmbedding, NormKind, Order, Positions,
+    TransformerConfig,
+};
+use crate::{Clip, Contents, Overlap, SecretKey, TensorData, Tensors};
 use types::Purpose;
 
 /// The key that tests sign with.
@@ -51,6 +57,112 @@ pub fn manifest() -> Manifest {
         },
         model_card: "model-card.md".to_owned(),
         files: Vec::new(),
+    }
+}
+
+/// The sample with a residual, and its files. The weights are those of no network: whoever builds one refuses them.
+#[must_use]
+pub fn both() -> (Manifest, Contents) {
+    let manifest = Manifest {
+        format: FORMAT_RESIDUAL,
+        residual: Some(residual()),
+        ..manifest()
+    };
+    let weights = Tensors(vec![TensorData {
+        name: "encoder.0.conv.weight".to_owned(),
+        shape: vec![2, 3],
+        values: vec![0.0; 6],
+    }]);
+    let mut contents = contents();
+    contents.insert("separator.safetensors".to_owned(), weights.to_bytes());
+    (manifest, contents)
+}
+
+/// Three segments of a track. The residual's score is its `snr_db` a hundredfold; the verdict rests on the sum of both scores.
+fn residual() -> Residual {
+    let epsilon = Epsilon {
+        f32: 1e-6,
+        tf32: None,
+        bf16: None,
+        f16: None,
+    };
+    Residual {
+        architecture: Separator::HtDemucs(separator()),
+        weights: "separator.safetensors".to_owned(),
+        origin: None,
+        epsilon,
+        segments: Segments::Spread { count: 3 },
+        overlap: Overlap::default(),
+        canary: Some(ResidualCanary {
+            features: vec![0.0; RESIDUAL_V1.len()],
+            epsilon,
+        }),
+        calibration: Some(ResidualCalibration {
+            features: RESIDUAL_VERSION.to_owned(),
+            terms: vec![Term {
+                feature: "snr_db".to_owned(),
+                weight: 1.0,
+                mean: 0.0,
+                scale: 0.01,
+            }],
+            probability: screen().calibration,
+            fusion: Fusion::V1(FusionV1 {
+                screen: 1.0,
+                residual: 1.0,
+                intercept: 0.0,
+                prior: 0.5,
+            }),
+            verdicts: verdicts(),
+            humans: Vec::new(),
+        }),
+    }
+}
+
+/// A small separator's description, sound in every rule.
+#[must_use]
+pub fn separator() -> Config {
+    Config {
+        sources: vec!["voice".into(), "rest".into()],
+        audio_channels: 2,
+        rate_hz: 44_100,
+        segment: 4_410,
+        nfft: 512,
+        depth: 2,
+        channels: 8,
+        growth: 2,
+        kernel: 8,
+        stride: 4,
+        rewrite: true,
+        context_encoder: 0,
+        context_decoder: 1,
+        norm_starts: 4,
+        norm_groups: 4,
+        frequency_embedding: Some(FrequencyEmbedding {
+            weight: 0.2,
+            scale: 10.0,
+        }),
+        dconv: DConvConfig {
+            encoders: true,
+            decoders: true,
+            depth: 2,
+            dilate: true,
+            compress: 8.0,
+        },
+        bottom_channels: Some(16),
+        transformer: TransformerConfig {
+            layers: 2,
+            cross_first: false,
+            heads: 4,
+            hidden_scale: 4.0,
+            positions: Positions::Sines,
+            max_period: 10_000.0,
+            position_weight: 1.0,
+            norm_in: Some(NormKind::Layer),
+            norm: NormKind::Layer,
+            order: Order::First { norm_out: true },
+            layer_scale: true,
+            activation: Activation::Gelu,
+        },
     }
 }
 

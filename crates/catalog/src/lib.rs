@@ -90,7 +90,7 @@ impl Rejected {
 
 /// A text on one line that no terminal obeys: control characters, line separators and those that turn the direction of
 /// writing are written as `\n` or `\u{1b}`.
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

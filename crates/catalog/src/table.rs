@@ -9,7 +9,7 @@ use std::io::{BufRead, Chain, Cursor, Read};
 use types::Code;
 
 use crate::records::{Found, Records};
-use crate::{Draft, ManifestError, Parsed, ROW_BYTES_MAX, Rejected, Rules};
+use crate::{Draft, ManifestError, Parsed, ROW_BYTES_MAX, Rejected, Rules, escaped};
 
 /// The rows of a CSV, in order.
 #[derive(Debug)]
@@ -284,6 +284,7 @@ fn read_header<R: BufRead>(records: &mut Records<R>) -> Result<Vec<Column>, Mani
         let column = known_column(&normal(name))
             .map_or_else(|| Column::Extra(name.trim().to_owned()), Column::Known);
         if let Some(first) = seen.insert(column.clone(), name.to_owned()) {
+            let (first, name) = (escaped(&first), escaped(name));
             let detail = format!("columns `{first}` and `{name}` are the same");
             return Err(unreadable(Code::RowMalformed, detail));
         }

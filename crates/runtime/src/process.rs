@@ -53,19 +53,21 @@ pub fn threads(format: LogFormat, filter: &str) -> Result<tokio::runtime::Runtim
 ///
 /// # Errors
 /// `ADDRESS_IN_USE` or `CONFIG_INVALID` where metrics cannot be served; `INTERNAL` where signals cannot be watched.
-pub fn attend(metrics: MetricsAddress, program: &Program) -> Result<Shutdown, Problem> {
+pub async fn attend(metrics: MetricsAddress, program: &Program) -> Result<Shutdown, Problem> {
     let shutdown = Shutdown::on_signals();
     let shutdown = shutdown
         .map_err(|error| Problem::new(Code::Internal, format!("watch signals: {error}")))?;
-    telemetry::metrics(metrics, program.version).map_err(|error| {
-        let code = match &error {
-            TelemetryError::Address { source, .. } => bind_code(source.kind()),
-            TelemetryError::Metrics { .. } => Code::AddressInUse,
-            TelemetryError::Filter { .. } | TelemetryError::LogsTwice => Code::Internal,
-        };
-        Problem::of(code, &error)
-    })?;
+    once_freed(async || telemetry::metrics(metrics, program.version).map_err(unmeasured)).await?;
     Ok(shutdown)
+}
+
+fn unmeasured(error: TelemetryError) -> Problem {
+    let code = match &error {
+        TelemetryError::Address { source, .. } => bind_code(source.kind()),
+        TelemetryError::Metrics { .. } => Code::AddressInUse,
+        TelemetryError::Filter { .. } | TelemetryError::LogsTwice => Code::Internal,
+    };
+    Problem::of(code, &error)
 }
 
 /// How long a folder or an address may still be held by a process that was killed and is just ending: a disk that syncs holds it up.

@@ -1,7 +1,7 @@
 //! Beats: a sign of life that renews the grants it names and only those. A grant missing from two beats that began
 //! after it was stored returns to the queue; a busy agent is not a dead one, and an answer never waits for a write.
 
-use crate::chores::Accused;
+use crate::chores::{Accused, Withdrawal};
 use crate::desk::Asked;
 use crate::event::{Beat, Cause, Held, Released};
 use crate::limits::{
@@ -10,7 +10,7 @@ use crate::limits::{
 use crate::mutants::{self, Mutant};
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
-use crate::state::{GrantId, Holding, Job, JobNo, Node, NodeNo, Withdrawal};
+use crate::state::{GrantId, Holding, Job, JobNo, Node, NodeNo};
 use crate::{Answer, BeatAnswer, Flush, GrantOrder, Order};
 use alloc::format;
 use alloc::vec::Vec;

@@ -9,18 +9,69 @@ use crate::limits::{
 use crate::mutants::{self, Mutant};
 use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, ShardRecord};
 use crate::reign::Reign;
-use crate::state::{Chores, GrantId, Holding, Job, JobNo, Node, NodeNo, Slot, Withdrawal, cut};
+use crate::state::{GrantId, Holding, Job, JobNo, Node, NodeNo, Slot, cut};
 use crate::suspects;
 use crate::tail::Helped;
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
-use types::{Millis, Ordinal, TrackSet};
+use types::{Attempt, Millis, Ordinal, TrackSet};
 
 /// Tracks that were in hand at a death, and whose it was.
 #[derive(Debug, Clone)]
 pub(crate) struct Accused {
     pub(crate) cause: FailureCause,
     pub(crate) tracks: TrackSet,
+}
+
+/// Why a grant is taken away, or what is to be noted in a shard; carried out when its record is free to change.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Chores {
+    /// Grants to end.
+    pub(crate) withdraw: BTreeMap<Attempt, Withdrawal>,
+    /// Grants to shrink: their end becomes the lesser of the two.
+    pub(crate) shrink: BTreeMap<Attempt, Ordinal>,
+    /// Deaths at which tracks were in hand whose grant lives on.
+    pub(crate) accuse: Vec<Accused>,
+}
+
+impl Chores {
+    /// Notes tracks that a death had in hand. One death is one accusation; those beyond what a shard has grants are joined with
+    /// the last.
+    pub(crate) fn accuse(&mut self, accused: Accused) {
+        let full = self.accuse.len() >= GRANTS_PER_SHARD_MAX;
+        match self.accuse.last_mut() {
+            Some(last) if full => last.tracks = last.tracks.union(&accused.tracks),
+            Some(_) | None => self.accuse.push(accused),
+        }
+    }
+
+    /// Takes back what was tried and not done; the earlier reason of a withdrawal stands.
+    pub(crate) fn put_back(&mut self, tried: Self) {
+        for (attempt, why) in tried.withdraw {
+            self.withdraw.insert(attempt, why);
+        }
+        for (attempt, end) in tried.shrink {
+            let wish = self.shrink.entry(attempt).or_insert(end);
+            *wish = end.min(*wish);
+        }
+        tried.accuse.into_iter().for_each(|one| self.accuse(one));
+    }
+}
+
+/// Why a grant ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Withdrawal {
+    /// Given back or never taken up: costs nothing.
+    Free,
+    /// A failure that costs.
+    Failed(FailureCause),
+    /// The node died with these tracks of the grant in hand, `alone` when it had nothing else.
+    Died {
+        in_hand: Option<TrackSet>,
+        alone: bool,
+        death: Death,
+    },
 }
 
 impl Reign {
@@ -46,13 +97,7 @@ impl Reign {
     /// Notes tracks that a dead worker or an earlier life of the agent had in hand.
     pub(crate) fn accuse(&mut self, id: GrantId, accused: Accused) {
         let slot = Slot::Shard(id.job, id.shard);
-        let chores = self.chores.entry(slot).or_default();
-        let full = chores.accuse.len() >= GRANTS_PER_SHARD_MAX;
-        // One death is one accusation; those beyond what a shard has grants are joined with the last.
-        match chores.accuse.last_mut() {
-            Some(last) if full => last.tracks = last.tracks.union(&accused.tracks),
-            Some(_) | None => chores.accuse.push(accused),
-        }
+        self.chores.entry(slot).or_default().accuse(accused);
         self.chore(slot);
     }
 

@@ -284,6 +284,7 @@ fn cut_one(queue: &mut VecDeque<Unit>) -> Vec<Unit> {
             .iter()
             .filter(|(slot, _)| !guards.contains_key(slot));
         let fits = guards.len() + more.count() <= GROUP_OPS_MAX && bytes <= GROUP_BYTES_MAX;
+        let fits = fits || mutants::on(Mutant::GroupUncut);
         let joins = fits && !next.alone && compares.iter().all(agrees);
         if !units.is_empty() && !joins {
             break;
@@ -359,5 +360,82 @@ fn transaction(epoch: Epoch, units: &[Unit]) -> Txn {
         epoch,
         compares: compares.into_iter().map(compare).collect(),
         ops,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::vec;
+    use types::ShardId;
+
+    const JOB: JobNo = JobNo(0);
+
+    /// A change of a shard that stores so many bytes, under its job's record.
+    fn unit(shard: u32, bytes: usize) -> Unit {
+        let change = Change {
+            slot: Slot::Shard(JOB, ShardId::Root(shard)),
+            path: format!("shard/{shard:010}"),
+            guard: Some(Revision(1)),
+            value: Some(vec![0; bytes]),
+            record: Record::Gone,
+            says: Vec::new(),
+        };
+        let job = JobGuard {
+            job: JOB,
+            path: "job".into(),
+            revision: Revision(1),
+        };
+        Unit::one(change, Some(job))
+    }
+
+    /// The transactions that a leader sends at once for that many changes of that many bytes.
+    fn sent(changes: u32, bytes: usize) -> Vec<Txn> {
+        let mut desk = Desk::default();
+        let units = (0..changes).map(|shard| unit(shard, bytes)).collect();
+        desk.stage(units, None);
+        let mut actions = Vec::new();
+        desk.cut(Epoch(1), &mut actions);
+        let txn = |action| {
+            let Action::Write { txn, .. } = action else {
+                panic!("a desk asks for {action:?}");
+            };
+            txn
+        };
+        actions.into_iter().map(txn).collect()
+    }
+
+    #[test]
+    fn a_group_is_cut_where_one_more_key_would_be_compared_than_a_transaction_may_beside_its_epoch()
+    {
+        for (changes, compared) in [
+            // One of them is the job's record, on which all of them rest.
+            (126, &[127][..]),
+            (127, &[127, 2]),
+            (252, &[127, 127]),
+            (253, &[127, 127, 2]),
+        ] {
+            let sent = sent(changes, 100);
+            let compares: Vec<usize> = sent.iter().map(|txn| txn.compares.len()).collect();
+            assert_eq!(compares, compared, "{changes} changes");
+            let ops: usize = sent.iter().map(|txn| txn.ops.len()).sum();
+            assert_eq!(ops, changes as usize, "each is written once");
+        }
+    }
+
+    #[test]
+    fn a_group_is_cut_where_its_records_would_pass_a_mebibyte_and_one_that_does_alone_goes_alone() {
+        let quarter = GROUP_BYTES_MAX / 4 - 2 * "shard/0000000000".len();
+        for (changes, bytes, written) in [
+            (4, quarter, &[4][..]),
+            (5, quarter, &[4, 1]),
+            (4, quarter + 1, &[3, 1]),
+            (2, GROUP_BYTES_MAX + 1, &[1, 1]),
+        ] {
+            let sent = sent(changes, bytes);
+            let ops: Vec<usize> = sent.iter().map(|txn| txn.ops.len()).collect();
+            assert_eq!(ops, written, "{changes} changes of {bytes} bytes");
+        }
     }
 }

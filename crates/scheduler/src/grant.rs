@@ -70,11 +70,11 @@ pub(crate) fn choose_whole(ground: &Ground<'_>, taker: &Taker<'_>) -> Option<Cho
         return None;
     }
     let free = ground.free();
-    if let Some(convicted) = ground.suspects(&free, Care::Reject).first() {
+    if let Some(convicted) = ground.suspects(&free, taker, Care::Reject).first() {
         let tracks = TrackSet::from_iter([convicted]);
         return Choice::of(tracks, Care::Reject, None);
     }
-    let apart = ground.suspects(&free, Care::Apart);
+    let apart = ground.suspects(&free, taker, Care::Apart);
     if !apart.iter().all(|ordinal| ground.allowed(taker, ordinal)) {
         return None;
     }
@@ -112,9 +112,9 @@ impl Ground<'_> {
     }
 
     /// Those of the free tracks that are under suspicion and to be handled so.
-    fn suspects(&self, free: &TrackSet, care: Care) -> TrackSet {
+    fn suspects(&self, free: &TrackSet, taker: &Taker<'_>, care: Care) -> TrackSet {
         let runs = self.record.suspects.iter();
-        let runs = runs.filter(|suspect| suspect.care() == care);
+        let runs = runs.filter(|suspect| suspect.care(taker.able) == care);
         let each = runs.map(|suspect| free.intersection(&TrackSet::from(suspect.tracks)));
         each.fold(TrackSet::new(), |all, run| all.union(&run))
     }

@@ -2,6 +2,7 @@
 //! step of its job. Called for every record that was written or read; the only place where stored state changes.
 
 use crate::backoff;
+use crate::chores::Withdrawal;
 use crate::desk::Record;
 use crate::limits::{GRANT_LIVES, GRANTS_PER_SHARD_MAX};
 use crate::mutants::{self, Mutant};
@@ -14,7 +15,7 @@ use crate::reign::{Reign, Turn};
 use crate::revoking::made_shard;
 use crate::state::{
     EscalationPart, GrantId, Holding, Job, JobNo, Node, NodeNo, RevNo, Shard, Slot, Terms,
-    Versioned, Withdrawal,
+    Versioned,
 };
 use crate::tally;
 use crate::{Flush, JobKey, NodeKey, Revision, StepDown};

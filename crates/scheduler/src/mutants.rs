@@ -109,6 +109,14 @@ pub enum Mutant {
     RestoreForgetsManifest,
     /// A rebuild does not look for cancel markers.
     RestoreForgetsCancel,
+    /// Whatever waits to be written goes into one transaction.
+    GroupUncut,
+    /// A shard's record keeps every run of suspects apart.
+    SuspectsUnjoined,
+    /// A manifest is asked for though the write of `published` is in doubt.
+    ManifestInDoubt,
+    /// Where a tenant stands is noted without what it is just given.
+    LevelLate,
 }
 
 impl Mutant {
@@ -165,6 +173,10 @@ impl Mutant {
         Self::RestoreUnmatched,
         Self::RestoreForgetsManifest,
         Self::RestoreForgetsCancel,
+        Self::GroupUncut,
+        Self::SuspectsUnjoined,
+        Self::ManifestInDoubt,
+        Self::LevelLate,
     ];
 }
 

@@ -37,7 +37,8 @@ impl Reign {
             Some(JobState::Published(_) | JobState::Cancelled(_)) => self.remove_keys(no),
             // While the record is being written it may be published already: then there is nothing left to make one of.
             Some(JobState::Publishing)
-                if self.chores_hold.is_none() && self.desk.is_free(Slot::Job(no)) =>
+                if mutants::on(Mutant::ManifestInDoubt)
+                    || self.chores_hold.is_none() && self.desk.is_free(Slot::Job(no)) =>
             {
                 self.write_manifest(turn, no);
             }
@@ -173,10 +174,8 @@ impl Reign {
                 continue;
             }
             // A write of an unknown outcome may have published the job since.
-            if job
-                .record()
-                .is_none_or(|record| record.state != JobState::Publishing)
-            {
+            let publishes = |record: &JobRecord| record.state == JobState::Publishing;
+            if !job.record().is_some_and(publishes) && !mutants::on(Mutant::ManifestInDoubt) {
                 job.manifest = ManifestStep::Idle;
                 continue;
             }

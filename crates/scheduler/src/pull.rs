@@ -292,6 +292,7 @@ impl Reign {
             let takes = Room {
                 grants: (plan.grants - before.0) as u64,
                 tracks: u64::from(before.1 - plan.left),
+                untouched: false,
             };
             self.note_planned(no, Slot::Shard(no, shard), takes);
         }

@@ -71,6 +71,9 @@ impl Planned {
         if let Some(all) = self.by_tenant.get_mut(&tenant) {
             all.grants = all.grants.saturating_sub(took.grants);
             all.tracks = all.tracks.saturating_sub(took.tracks);
+            if *all == Room::default() {
+                self.by_tenant.remove(&tenant);
+            }
         }
     }
 }

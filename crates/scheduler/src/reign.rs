@@ -1,6 +1,7 @@
 //! The core's face: one call for everything that happens, one deadline. A reign holds all state of one leadership
 //! and is dropped whole when it ends; numbers of writes and reads go on, so that nothing late is mistaken.
 
+use crate::chores::Chores;
 use crate::config::Config;
 use crate::desk::{Asked, Desk, Unit};
 use crate::key::{JobKey, NodeKey, RevocationKey};
@@ -9,9 +10,7 @@ use crate::preempt;
 use crate::quota::Planned;
 use crate::recover::Recovery;
 use crate::share::Shares;
-use crate::state::{
-    Chores, GrantId, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Served, Slot,
-};
+use crate::state::{GrantId, InLine, Job, JobNo, Node, NodeNo, RevNo, Revocation, Served, Slot};
 use crate::{Action, Actions, Answer, CallId, Event, Request, Revision, StepDown};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;

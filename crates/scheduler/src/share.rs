@@ -256,7 +256,9 @@ impl Reign {
         let Some(job) = self.jobs.get(&job) else {
             return;
         };
-        let given = u64::from(tracks).saturating_mul(job.track_us());
+        let late = mutants::on(Mutant::LevelLate);
+        let tracks = if late { 0 } else { u64::from(tracks) };
+        let given = tracks.saturating_mul(job.track_us());
         let had = self.had().get(&job.key.tenant).copied();
         let stands = had.unwrap_or_default().saturating_add(given);
         self.shares.level = self.shares.level.max(stands);

@@ -448,46 +448,6 @@ impl Node {
     }
 }
 
-/// Why a grant is taken away, or what is to be noted in a shard; carried out when its record is free to change.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Chores {
-    /// Grants to end.
-    pub(crate) withdraw: BTreeMap<Attempt, Withdrawal>,
-    /// Grants to shrink: their end becomes the lesser of the two.
-    pub(crate) shrink: BTreeMap<Attempt, Ordinal>,
-    /// Deaths at which tracks were in hand whose grant lives on.
-    pub(crate) accuse: Vec<crate::chores::Accused>,
-}
-
-impl Chores {
-    /// Takes back what was tried and not done; the earlier reason of a withdrawal stands.
-    pub(crate) fn put_back(&mut self, tried: Self) {
-        for (attempt, why) in tried.withdraw {
-            self.withdraw.insert(attempt, why);
-        }
-        for (attempt, end) in tried.shrink {
-            let wish = self.shrink.entry(attempt).or_insert(end);
-            *wish = end.min(*wish);
-        }
-        self.accuse.extend(tried.accuse);
-    }
-}
-
-/// Why a grant ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Withdrawal {
-    /// Given back or never taken up: costs nothing.
-    Free,
-    /// A failure that costs.
-    Failed(crate::record::FailureCause),
-    /// The node died with these tracks of the grant in hand, `alone` when it had nothing else.
-    Died {
-        in_hand: Option<TrackSet>,
-        alone: bool,
-        death: Death,
-    },
-}
-
 /// The half-open range from a grant's first track to `end`.
 pub(crate) fn cut(range: Range, end: Ordinal) -> Range {
     Range {

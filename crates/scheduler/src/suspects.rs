@@ -3,6 +3,7 @@
 //! row is committed is cleared. Pure functions on a shard's record.
 
 use crate::limits::{ALONE_DEATHS_MAX, ALONE_SILENT_MAX, SUSPECT_RUNS_MAX};
+use crate::mutants::{self, Mutant};
 use crate::record::{AloneDeath, Care, Death, Suspect};
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -137,7 +138,7 @@ fn fold(by_track: BTreeMap<Ordinal, Suspicion>) -> Vec<Suspect> {
 
 /// Keeps the number of runs within its bound by joining the two with the smallest gap that died alone nowhere.
 fn join_runs(runs: &mut Vec<Suspect>) {
-    while runs.len() > SUSPECT_RUNS_MAX {
+    while runs.len() > SUSPECT_RUNS_MAX && !mutants::on(Mutant::SuspectsUnjoined) {
         let gap = |at: &usize| runs[at + 1].tracks.first - runs[*at].tracks.end;
         let plain = |at: &usize| runs[*at].alone.is_empty() && runs[at + 1].alone.is_empty();
         let candidates = 0..runs.len() - 1;

@@ -2,12 +2,13 @@
 //! are asked, by `yield at`, for half of what they have not begun; a grant that makes no progress is withdrawn, and that
 //! costs. Nothing is done twice for speed alone. Looked for only when a node asks in vain, and seldom.
 
+use crate::chores::Withdrawal;
 use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
 use crate::quota::Stock;
 use crate::record::{FailureCause, Grant, JobState};
 use crate::reign::Reign;
-use crate::state::{GrantId, Holding, Job, Node, NodeNo, Withdrawal};
+use crate::state::{GrantId, Holding, Job, Node, NodeNo};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 use types::{Millis, Ordinal, Stage, TrackSet};

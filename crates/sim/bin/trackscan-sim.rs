@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Parser, Subcommand};
 use scheduler::journal::Replay;
-use sim::{Origin, Record, Report, Tally, fault_kinds, run};
+use sim::{Origin, Record, Report, Tally, bounds, fault_kinds, run};
 
 /// A virtual cluster around both cores, with faults, judged at every step.
 #[derive(Parser)]
@@ -57,6 +57,9 @@ enum Command {
     /// Plant one bug after the other and print what found it
     #[cfg(feature = "mutants")]
     Mutants {
+        /// The first seed
+        #[arg(long, default_value_t = 0)]
+        from: u64,
         /// Most seeds for each
         #[arg(long, default_value_t = 20_000)]
         seeds: u64,
@@ -78,6 +81,10 @@ enum Command {
         /// Print only so many lines from the end; all where 0
         #[arg(long, default_value_t = 40)]
         tail: usize,
+        /// With a bug planted, by the name that `mutants` prints
+        #[cfg(feature = "mutants")]
+        #[arg(long, requires = "seed")]
+        planted: Option<String>,
     },
 }
 
@@ -109,17 +116,25 @@ fn main() -> Result<()> {
             slice.run(jobs)
         }
         #[cfg(feature = "mutants")]
-        Command::Mutants { seeds, only } => mutants(seeds, &only.unwrap_or_default()),
+        Command::Mutants { from, seeds, only } => {
+            mutants(from..from.saturating_add(seeds), &only.unwrap_or_default())
+        }
         Command::Replay {
             file,
             journal,
             seed,
             tail,
-        } => match (file, journal) {
-            (Some(file), _) => replay_file(&file, tail),
-            (None, Some(journal)) => replay_journal(&journal),
-            (None, None) => replay_seed(seed.unwrap_or(0), tail),
-        },
+            #[cfg(feature = "mutants")]
+            planted,
+        } => {
+            #[cfg(feature = "mutants")]
+            planted.as_deref().map_or(Ok(()), plant_named)?;
+            match (file, journal) {
+                (Some(file), _) => replay_file(&file, tail),
+                (None, Some(journal)) => replay_journal(&journal),
+                (None, None) => replay_seed(seed.unwrap_or(0), tail),
+            }
+        }
     }
 }
 
@@ -252,12 +267,16 @@ impl Slice {
             let times = sum.tally.struck.get(kind).copied().unwrap_or_default();
             println!("  {kind:<24} {times:>9}");
         }
+        for bound in bounds() {
+            let times = sum.tally.reached.get(bound).copied().unwrap_or_default();
+            println!("  {bound:<24} {times:>9}");
+        }
     }
 
     fn line(&self, sum: &Sum) -> String {
         let tally = &sum.tally;
         format!(
-            "seeds {}..{} run {} twice {} cluster-hours {:.1} events {} transitions {} faults {} reigns {} grants {} commits {} \
+            "seeds {}..{} run {} twice {} cluster-hours {:.1} events {} handled {} faults {} reigns {} grants {} commits {} \
              revocations {} collected {} published {} cancelled {} violations {}",
             self.from,
             self.from + self.seeds,
@@ -265,7 +284,7 @@ impl Slice {
             sum.twice,
             tally.cluster_hours(),
             tally.events,
-            tally.transitions,
+            tally.handled,
             tally.faults,
             tally.reigns,
             tally.grants,
@@ -282,7 +301,7 @@ impl Slice {
 /// Plants each bug and runs seeds until one finds it.
 #[cfg(feature = "mutants")]
 #[expect(clippy::print_stdout, reason = "the table is this program's output")]
-fn mutants(seeds: u64, only: &str) -> Result<()> {
+fn mutants(seeds: std::ops::Range<u64>, only: &str) -> Result<()> {
     use sim::mutants::{Planted, plant};
     let wanted = Planted::all()
         .into_iter()
@@ -295,12 +314,12 @@ fn mutants(seeds: u64, only: &str) -> Result<()> {
     for planted in wanted {
         let begun = Instant::now();
         plant(Some(planted));
-        let found = (0..seeds).find_map(|seed| {
+        let found = seeds.clone().find_map(|seed| {
             let violation = run(&Origin::Seed(seed), false).violation;
             violation.map(|violation| (seed + 1, violation.id, violation.what))
         });
         plant(None);
-        let nothing = || (seeds, String::from("-"), String::new());
+        let nothing = || (seeds.end, String::from("-"), String::new());
         let (needed, id, what) = found.unwrap_or_else(nothing);
         let seconds = begun.elapsed().as_secs_f64();
         println!("{:<32} {id:<6} {needed:>6} {seconds:>8.2}", planted.name());
@@ -312,6 +331,18 @@ fn mutants(seeds: u64, only: &str) -> Result<()> {
         }
     }
     ensure!(missed.is_empty(), "not found: {}", missed.join(", "));
+    Ok(())
+}
+
+/// Plants the bug of that name for what this thread runs.
+#[cfg(feature = "mutants")]
+fn plant_named(name: &str) -> Result<()> {
+    use sim::mutants::{Planted, plant};
+    let mut all = Planted::all().into_iter();
+    let found = all.find(|one| one.name().split(' ').any(|word| word == name));
+    plant(Some(
+        found.with_context(|| format!("find planted bug `{name}`"))?,
+    ));
     Ok(())
 }
 

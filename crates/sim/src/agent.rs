@@ -238,7 +238,7 @@ impl World {
         let mut actions = Actions::new();
         let shown = one.clock.show(self.now);
         one.core.handle(shown, event, &mut actions);
-        self.tally.transitions += 1;
+        self.tally.handled += 1;
         let life = one.life;
         for action in actions {
             self.log.line(

@@ -335,7 +335,7 @@ impl World {
         if let (Some(journal), Some(noted)) = (&mut one.journal, noted) {
             journal.event(noted, &actions, &one.core);
         }
-        self.tally.transitions += 1;
+        self.tally.handled += 1;
         for action in actions {
             self.log.line(
                 self.now,
@@ -364,6 +364,7 @@ impl World {
                 self.ask(who, Wait::Read(id), StoreAsk::Read(id, reading, None));
             }
             Action::Write { id, txn } => {
+                self.judge_size(&txn);
                 let ask = StoreAsk::Write(id, txn, self.now);
                 self.ask(who, Wait::Write(id), ask);
             }
@@ -399,6 +400,9 @@ impl World {
             && self.coordinators[who].reign == self.shelf.epoch()
         {
             self.judge_renewals(beaten);
+        }
+        if let Ok(answer) = &answer {
+            self.note_flush(answer);
         }
         let answer = Box::new(answer);
         self.send(Who::Coordinator(who), from, Message::Reply { no, answer });

@@ -2,8 +2,9 @@
 //!
 //! [`run`] takes a seed, draws from it a cluster and a mix of faults, and lets things happen until faults have stopped and
 //! every job has ended. `scheduler::Core` and `agent_core::Core` are those that ship; around them stand shells that do what
-//! the real ones do. An oracle with books of its own judges every change that lands in the store, every answer that leaves
-//! a coordinator and every commit that leaves an agent.
+//! the real ones do. An oracle with books of its own judges every change that lands in the store, what each answer of a
+//! coordinator of the store's generation promises, each commit and beat that leaves an agent, each object that is removed and each
+//! rebuild.
 //!
 //! One generator drives everything and each draw is noted, so that a run can be repeated from its seed or from its notes,
 //! exactly. It reads no clock and no files: `trackscan-sim` does, and tests.
@@ -17,6 +18,7 @@ mod answers;
 mod asks;
 mod before;
 mod bench;
+mod bounds;
 mod cache;
 mod clock;
 mod coordinator;
@@ -53,6 +55,7 @@ mod wishes;
 mod words;
 mod world;
 
+pub use bounds::bounds;
 pub use journal::replay_journal;
 pub use oracle::Violation;
 pub use record::{Record, RecordError};

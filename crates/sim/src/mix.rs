@@ -71,6 +71,17 @@ pub(crate) struct Mix {
     pub(crate) quiet: bool,
     /// Escalations are made and regretted: the first node alone runs the residual, and slowly.
     pub(crate) regretful: bool,
+    /// Jobs are as large as the bounds of a shard and of a transaction.
+    pub(crate) large: Option<Large>,
+}
+
+/// What is large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Large {
+    /// One job has more shards than a transaction has room for, another has shards of very many parts.
+    Many,
+    /// A shard's tracks lie scattered, and the node that is given them is lost before it names any.
+    Scattered,
 }
 
 /// What links do to messages.
@@ -171,6 +182,7 @@ impl Mix {
             regret: 0,
             quiet: false,
             regretful: false,
+            large: None,
         }
     }
 
@@ -224,6 +236,58 @@ impl Mix {
         }
     }
 
+    /// A cluster with jobs as large as the bounds are: what small ones never fill is filled here. Rare, since it is slow.
+    fn large(dice: &mut Dice) -> Self {
+        let scattered = dice.happens(4_000);
+        let tracks = TrackOdds {
+            unscannable: odds(dice, 500),
+            unsure: 5_000,
+            poison_max: maybe(dice, 3_000, 1),
+            unreachable: 0,
+            millis_max: dice.between(100, 400),
+        };
+        let calm = Self {
+            coordinators: 1 + dice.index(2),
+            page: 100,
+            links: LinkOdds {
+                lose: odds(dice, 200),
+                double: odds(dice, 200),
+                ..Self::calm().links
+            },
+            store: StoreOdds {
+                unheard: odds(dice, 200),
+                late: odds(dice, 200),
+                ..StoreOdds::default()
+            },
+            tracks,
+            fault_every: Millis(dice.between(10_000, 40_000)),
+            faults: kinds(dice),
+            sweep_every: Millis(0),
+            ..Self::calm()
+        };
+        if scattered {
+            // The first node, which alone runs the residual, comes late; the other one has all tracks, and writes them once.
+            return Self {
+                agents: 2,
+                jobs: 1,
+                safety: Millis(300_000),
+                flush_every: Millis(600_000),
+                grant_work: Millis(70_000),
+                fault_every: Millis(0),
+                large: Some(Large::Scattered),
+                ..calm
+            };
+        }
+        Self {
+            agents: 2 + dice.index(3),
+            jobs: 2,
+            safety: Millis(dice.between(60_000, 120_000)),
+            flush_every: Millis(dice.between(300, 1_000)),
+            large: Some(Large::Many),
+            ..calm
+        }
+    }
+
     /// The policy of the coordinators.
     pub(crate) fn policy(&self) -> Config {
         let ever = Config::default().jobs_kept;
@@ -250,6 +314,9 @@ impl Mix {
         }
         if dice.happens(700) {
             return Self::regretful(dice);
+        }
+        if dice.happens(50) {
+            return Self::large(dice);
         }
         Self {
             coordinators: usize::from(dice.happens(7_000)) + 1,
@@ -287,6 +354,7 @@ impl Mix {
             regret: odds(dice, 4_000),
             quiet: false,
             regretful: false,
+            large: None,
         }
     }
 }

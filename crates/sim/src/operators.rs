@@ -16,7 +16,7 @@ use crate::world::World;
 const DEADLINE: Millis = Millis(5_000);
 /// Time between two rounds once faults have stopped.
 const ROUND: Millis = Millis(2_000);
-/// Virtual time within which everything must end once faults have stopped: half an hour is many times the longest
+/// Virtual time within which everything must end once faults have stopped: an hour is many times the longest
 /// back-off, the wait of a suspect for another node, and the life of a grant.
 const END_WITHIN: Millis = Millis(3_600_000);
 

@@ -1,7 +1,7 @@
-//! The judge: looks at every change that lands in the store, at every answer that leaves a coordinator and at every commit
+//! The judge: looks at every change that lands in the store, at what answers of coordinators promise and at every commit
 //! that leaves an agent, and knows by itself what was promised. It keeps its own books and believes neither core's. Where an
 //! invariant has a predicate, that is what judges. Beside it stand `answers`, `results`, `revoked`, `sweep`, `shares`,
-//! `renewed`, `dropped`, `cache` and `restore`, each with one kind of evidence.
+//! `renewed`, `dropped`, `cache`, `bounds` and `restore`, each with one kind of evidence.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
@@ -236,6 +236,7 @@ impl World {
                 self.judge_grant(job, shard, grant);
             }
         }
+        self.note_suspects(&before, after);
         self.note_dropped(job, &before, after);
         self.note_ended(job, shard, &before, after);
         for part in after

@@ -12,12 +12,14 @@ pub struct Tally {
     /// Things that happened.
     pub events: u64,
     /// Events that the cores handled.
-    pub transitions: u64,
+    pub handled: u64,
     /// Faults: of processes, links, devices, and of single messages and requests.
     pub faults: u64,
     /// Those of them that were drawn, by kind; see [`crate::fault_kinds`]. What tracks and devices do to workers is no fault of
     /// a kind.
     pub struck: BTreeMap<&'static str, u64>,
+    /// How often each bound was reached; see [`mod@crate::bounds`].
+    pub reached: BTreeMap<&'static str, u64>,
     /// Transactions that landed.
     pub writes: u64,
     /// Grants given.
@@ -50,10 +52,13 @@ impl Tally {
     /// Adds another run's counts.
     pub fn add(&mut self, other: &Self) {
         self.events += other.events;
-        self.transitions += other.transitions;
+        self.handled += other.handled;
         self.faults += other.faults;
         for (kind, times) in &other.struck {
             *self.struck.entry(kind).or_default() += times;
+        }
+        for (bound, times) in &other.reached {
+            *self.reached.entry(bound).or_default() += times;
         }
         self.writes += other.writes;
         self.grants += other.grants;

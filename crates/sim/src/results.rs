@@ -78,6 +78,10 @@ impl World {
         let publishes = old || matches!(state, Some(JobState::Publishing | JobState::Published(_)));
         let what = format!("a manifest of job {job} is put while it is {state:?}");
         self.hold(publishes, "I16", || what);
+        if !old {
+            let whole = invariants::manifest_is_whole(plan);
+            self.hold_to(whole, format_args!("a manifest of {job} is put"));
+        }
     }
 
     /// A manifest was put: where its job has a result, that is the one that it had.

@@ -10,7 +10,7 @@ use types::{
 };
 
 use crate::dice::Dice;
-use crate::mix::{Mix, TrackOdds};
+use crate::mix::{Large, Mix, TrackOdds};
 
 /// The generation in which every run begins.
 pub(crate) const GENERATION: Generation = Generation(1);
@@ -64,20 +64,10 @@ pub(crate) struct JobTruth {
 impl JobTruth {
     pub(crate) fn drawn(number: usize, mix: &Mix, dice: &mut Dice) -> Self {
         let odds = &mix.tracks;
-        let many = dice.happens(2_000);
-        let (least, most) = match (mix.quiet, mix.regretful) {
-            (true, _) => (60, 160),
-            (false, true) => (12, 40),
-            (false, false) if many => (1, 120),
-            (false, false) => (1, 30),
-        };
-        let rows = dice.between(least, most);
-        let plan = ShardPlan {
-            rows: u32::try_from(rows).unwrap_or(1),
-            shard_tracks: u32::try_from(dice.between(1, 16)).unwrap_or(1),
-        };
-        let both = dice.happens(5_000) || mix.regretful;
-        let mut natures: Vec<Nature> = (0..rows).map(|_| nature(odds, both, dice)).collect();
+        let plan = plan(number, mix, dice);
+        let both = dice.happens(5_000) || mix.regretful || escalates(number, mix);
+        let rows = 0..plan.rows;
+        let mut natures: Vec<Nature> = rows.map(|_| nature(odds, both, dice)).collect();
         for _ in 0..dice.between(0, odds.poison_max) {
             let poison = [Nature::KillsWorker, Nature::KillsDecoder, Nature::KillsNode];
             let at = dice.index(natures.len());
@@ -158,6 +148,37 @@ impl JobTruth {
                 | Row::Unscannable(_),
             ) => false,
         }
+    }
+}
+
+/// How many tracks a job has, and how they are cut.
+fn plan(number: usize, mix: &Mix, dice: &mut Dice) -> ShardPlan {
+    let many = dice.happens(2_000);
+    let (rows, shards) = match (mix.large, mix.quiet, mix.regretful) {
+        // Shards of one or two tracks: more of them than one transaction may change.
+        (Some(Large::Many), ..) if number == 0 => ((400, 600), (1, 2)),
+        // What one node takes in many small parts, some of them of two kinds.
+        (Some(Large::Many), ..) => ((256, 384), (128, 128)),
+        // Every second track of a shard goes on to the residual, and there is more to come.
+        (Some(Large::Scattered), ..) => ((1_536, 2_048), (1_024, 1_024)),
+        (None, true, _) => ((60, 160), (1, 16)),
+        (None, false, true) => ((12, 40), (1, 16)),
+        (None, false, false) if many => ((1, 120), (1, 16)),
+        (None, false, false) => ((1, 30), (1, 16)),
+    };
+    let mut drawn = |(least, most)| u32::try_from(dice.between(least, most)).unwrap_or(1);
+    ShardPlan {
+        rows: drawn(rows),
+        shard_tracks: drawn(shards),
+    }
+}
+
+/// Whether a large job needs escalations to reach its bound.
+const fn escalates(number: usize, mix: &Mix) -> bool {
+    match mix.large {
+        Some(Large::Many) => number > 0,
+        Some(Large::Scattered) => true,
+        None => false,
     }
 }
 

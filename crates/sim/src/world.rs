@@ -12,7 +12,7 @@ use crate::depot::Depot;
 use crate::dice::Dice;
 use crate::links::Links;
 use crate::log::Log;
-use crate::mix::Mix;
+use crate::mix::{Large, Mix};
 use crate::operators::Operators;
 use crate::oracle::Oracle;
 use crate::report::Tally;
@@ -48,6 +48,9 @@ pub(crate) struct World {
 
 /// Things that may happen in one run: many times what the longest has needed, so that a loop is found and not waited for.
 const HAPPENINGS_MAX: u64 = 2_000_000;
+
+/// How much later the first node comes where others are to have its work first.
+const LATE: Millis = Millis(60_000);
 
 impl World {
     pub(crate) fn new(mut dice: Dice, calm: bool, keep_log: bool) -> Self {
@@ -108,7 +111,9 @@ impl World {
     }
 
     fn start(&mut self, who: Who) {
-        let at = Millis(self.dice.between(1, 2_000));
+        let late = self.mix.large == Some(Large::Scattered) && who == Who::Agent(0);
+        let from = if late { LATE } else { Millis(0) };
+        let at = from + Millis(self.dice.between(1, 2_000));
         let (life, timer) = (0, Timer::Start);
         self.agenda.plan(at, Happening::Timer { who, life, timer });
     }
@@ -262,7 +267,9 @@ impl World {
                 },
             ) if self.coordinators[at].up => self.coordinator_called(at, from, no, caller, request),
             (Who::Agent(at), Message::Reply { no, answer }) if self.agents[at].up => {
-                self.agent_answered(at, no, *answer);
+                if !self.is_lost_with(at, &answer) {
+                    self.agent_answered(at, no, *answer);
+                }
             }
             (Who::Client, Message::Reply { no, answer }) => self.operators_answered(no, &answer),
             (_, Message::Call { .. } | Message::Reply { .. }) => {}
@@ -282,9 +289,10 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
     let node = NodeId::new(format!("n{at}")).expect("a letter and a digit name a node");
     let mut stages = vec![Stage::Decode, Stage::Screen];
     // The first node runs every stage, so that there is a way to the end; others run both, the screen alone or the residual.
-    if at == 0 || (dice.happens(4_000) && !mix.regretful) {
+    let first_alone = mix.regretful || mix.large == Some(Large::Scattered);
+    if at == 0 || (dice.happens(4_000) && !first_alone) {
         stages.push(Stage::Residual);
-    } else if dice.happens(2_000) && !mix.regretful && !mix.quiet {
+    } else if dice.happens(2_000) && !first_alone && !mix.quiet {
         stages = vec![Stage::Decode, Stage::Residual];
     }
     let devices = 1 + dice.index(2);
@@ -293,7 +301,11 @@ fn agent(at: usize, mix: &Mix, dice: &mut Dice) -> Agent {
         .map(|_| {
             let slow = dice.one_of(&slowness).unwrap_or(10);
             let slow = if mix.regretful && at == 0 { 40 } else { slow };
-            Bench::new(slow, 1 + u32::try_from(dice.below(3)).unwrap_or(0))
+            let slots = 1 + u32::try_from(dice.below(3)).unwrap_or(0);
+            match mix.large {
+                Some(Large::Scattered) => Bench::new(10, 3),
+                Some(Large::Many) | None => Bench::new(slow, slots),
+            }
         })
         .collect();
     let mut agent = Agent::new(node, stages, clock(mix, dice), bench);

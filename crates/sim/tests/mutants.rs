@@ -29,7 +29,7 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
         (Planted::Agent(Agent::CanaryIgnored), "H7"),
         (Planted::Scheduler(Scheduler::RevokedGrantKept), "I1"),
         (Planted::Scheduler(Scheduler::ShareIgnored), "I14"),
-        (Planted::Scheduler(Scheduler::UnknownIsRefused), "I12"),
+        (Planted::Scheduler(Scheduler::UnknownIsRefused), "I17"),
         (Planted::Scheduler(Scheduler::RestoreUnmatched), "I5"),
         (Planted::Scheduler(Scheduler::BudgetTwice), "B"),
         (Planted::Agent(Agent::BudgetByArrival), "B"),

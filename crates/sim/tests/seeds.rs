@@ -1,9 +1,12 @@
 //! The simulator on itself: seeds of the full mix hold every promise, and a run is repeated exactly from its seed and from
 //! its notes.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use sim::{Origin, Record, Report, Tally, fault_kinds, replay_journal, run, run_with_journals};
+use sim::{
+    Origin, Record, Report, Tally, bounds, fault_kinds, replay_journal, run, run_with_journals,
+};
 
 /// Seeds in one run of the tests: about half a minute of two cores. `SEEDS=N` runs more.
 fn seeds() -> u64 {
@@ -56,7 +59,14 @@ fn no_seed_of_the_full_mix_breaks_a_promise_and_each_runs_alike_twice() {
     );
     assert!(all.reigns > 3 * seeds() / 2, "{all:?}");
     assert!(all.trimmed > seeds() / 20, "{all:?}");
+    if seeds() >= SEEDS_OF_BOUNDS {
+        let reached: BTreeSet<_> = all.reached.keys().copied().collect();
+        assert_eq!(reached, BTreeSet::from(bounds()));
+    }
 }
+
+/// Seeds of the mix within which every bound is to be reached: clusters that are large enough are rare.
+const SEEDS_OF_BOUNDS: u64 = 2_000;
 
 /// Seeds of the mix within which every kind of fault is to strike: the rarest has needed a tenth of them.
 const SEEDS_OF_KINDS: u64 = 500;

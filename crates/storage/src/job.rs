@@ -151,12 +151,20 @@ impl Storage {
         generation: Generation,
         job: &JobId,
     ) -> Result<bool, StorageError> {
-        if self
-            .exists(&paths::cancelled(tenant, generation, job))
-            .await?
-        {
-            return Ok(true);
-        }
+        let cancelled = paths::cancelled(tenant, generation, job);
+        Ok(self.exists(&cancelled).await? || self.has_manifest(tenant, generation, job).await?)
+    }
+
+    /// Whether a manifest of a job is there, as it is from before its record says `published`.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn has_manifest(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        job: &JobId,
+    ) -> Result<bool, StorageError> {
         let folder = object_store::path::Path::from(paths::job_folder(tenant, generation, job));
         let listed = self.object_store().list_with_delimiter(Some(&folder)).await;
         let listed =

@@ -32,7 +32,7 @@ pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
 pub use job::{Cancelled, Revoked, spec_sha256};
 pub use manifest::{Manifest, ManifestOf, ManifestPart, Origin, RetriedError};
 pub use objects::{Put, Storage};
-pub use parts::{EncodedPart, Part, PartFooter, PartKind, StageSpan};
+pub use parts::{EncodedPart, Part, PartFooter, PartKind, PartLength, StageSpan};
 pub use paths::ObjectPath;
 pub use progress::ImportProgress;
 pub use rejected::{RejectedPage, RejectedRow};

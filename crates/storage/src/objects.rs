@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::{self, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::{
     ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
@@ -20,7 +21,7 @@ use object_store::{
 use sha2::{Digest as _, Sha256};
 use types::Digest;
 
-use crate::{ObjectPath, StorageError};
+use crate::{ObjectPath, PartLength, StorageError};
 
 /// Attempts at one put before its failure is reported: the first and four more, over about a second.
 const PUT_ATTEMPTS_MAX: u32 = 5;
@@ -31,6 +32,9 @@ const PUT_RETRY_WAIT: Duration = Duration::from_millis(50);
 /// Bytes of a file that are sent at once, and most chunks of it under way.
 const FILE_CHUNK_BYTES: usize = 8 * 1024 * 1024;
 const FILE_CHUNKS_MAX: usize = 4;
+
+/// Objects of one question that are looked up at once where each look-up is a request.
+const HEADS_MAX: usize = 16;
 
 /// A handle on the storage root; cheap to clone.
 #[derive(Clone, Debug)]
@@ -228,6 +232,25 @@ impl Storage {
         head.map(|head| head.size)
     }
 
+    /// Lengths of many objects, in their order.
+    pub(crate) async fn lengths(&self, paths: Vec<ObjectPath>) -> Vec<PartLength> {
+        let Some(root) = self.folder.clone() else {
+            let look = |path: ObjectPath| {
+                let storage = self.clone();
+                async move { none_if_absent(storage.len(&path).await) }
+            };
+            let found = stream::iter(paths).map(look).buffered(HEADS_MAX);
+            return found.collect().await;
+        };
+        let all = paths.clone();
+        let look = move || all.iter().map(|path| file_len(&root, path)).collect();
+        let found = run_blocking(move || Ok(look())).await;
+        found.unwrap_or_else(|error| {
+            let failed = |path: &ObjectPath| Err(look_up_failed(path, error.kind().into()));
+            paths.iter().map(failed).collect()
+        })
+    }
+
     /// The whole object.
     pub(crate) async fn get(&self, path: &ObjectPath) -> Result<Bytes, StorageError> {
         let failed = |error| StorageError::from_store("read", path.as_str(), error);
@@ -276,6 +299,29 @@ impl Storage {
             folder: None,
         }
     }
+}
+
+fn none_if_absent(found: Result<u64, StorageError>) -> PartLength {
+    match found {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(StorageError::NotFound { .. }) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// A folder is no object; what is neither file nor folder is nothing that storage made.
+fn file_len(root: &Path, path: &ObjectPath) -> PartLength {
+    match std::fs::metadata(root.join(path.as_str())) {
+        Ok(found) if found.is_file() => Ok(Some(found.len())),
+        Ok(found) if found.is_dir() => Ok(None),
+        Ok(_) => Err(look_up_failed(path, io::ErrorKind::InvalidInput.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(look_up_failed(path, error)),
+    }
+}
+
+fn look_up_failed(path: &ObjectPath, error: io::Error) -> StorageError {
+    StorageError::from_io("look up", path.as_str(), error)
 }
 
 async fn send_file(writing: &mut WriteMultipart, mut file: File) -> io::Result<()> {

@@ -87,15 +87,16 @@ coded_enum! {
         NotLeader = "NOT_LEADER" @ 74, cause: "This coordinator does not lead at the moment.", fix: "Retry; clients find the leader by themselves.";
         StoreUnavailable = "STORE_UNAVAILABLE" @ 75, cause: "The store does not answer or its answer is unknown.", fix: "Work resumes by itself once the store answers; check its health.";
         StoreFull = "STORE_FULL" @ 76, cause: "The store has no room left.", fix: "Free space; work resumes by itself.";
-        StoreCorrupt = "STORE_CORRUPT" @ 77, cause: "A stored value does not match its checksum.", fix: "Restore the store from a backup; nothing was repaired silently.";
+        StoreCorrupt = "STORE_CORRUPT" @ 77, cause: "A stored value does not match its checksum.", fix: "Restore the store from a backup, and the storage from the one of the same time; nothing was repaired silently.";
         StorageUnavailable = "STORAGE_UNAVAILABLE" @ 78, cause: "The object storage does not answer.", fix: "Work resumes by itself once it answers; check its health and credentials.";
         StorageFull = "STORAGE_FULL" @ 79, cause: "The object storage has no room left.", fix: "Free space; work resumes by itself.";
         StorageCorrupt = "STORAGE_CORRUPT" @ 80, cause: "An object does not match the digest that names it.", fix: "Run `scanctl result verify`; restore the object from a copy.";
         Overloaded = "OVERLOADED" @ 81, cause: "Too many requests are under way.", fix: "Retry after a moment.";
         VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both.";
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
-        StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The residual engine is not part of this version.", fix: "Submit with `--stages screen`.";
+        StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The bundle has no residual, so it runs the screen alone.", fix: "Submit with `--stages screen`, or name a bundle that has one (`scanctl bundle ls`).";
         ResultNotPublished = "RESULT_NOT_PUBLISHED" @ 85, cause: "The job has not published its result yet.", fix: "Wait with `scanctl scan wait JOB`.";
+        StoreOlder = "STORE_OLDER" @ 89, cause: "The store is older than the storage: by it a job is still open whose manifest stands there.", fix: "Put back the copy of the storage that was made with this copy of the store, or the store as it was; without either, keep both as they are until there is `admin restore`, which makes records from storage.";
         NothingToRetry = "NOTHING_TO_RETRY" @ 88, cause: "The result has no unscannable track.", fix: "Nothing: every track has a verdict.";
         DeadlineExceeded = "DEADLINE_EXCEEDED" @ 86, cause: "The answer did not come within the time the caller gave.", fix: "Retry, or give a longer `--timeout`.";
         CoordinatorUnreachable = "COORDINATOR_UNREACHABLE" @ 87, cause: "No coordinator answers at the address.", fix: "Start one with `scanctl up`, or give its address with `--address`.";
@@ -119,6 +120,16 @@ coded_enum! {
         BundleInvalid = "BUNDLE_INVALID" @ 125, cause: "The bundle's manifest or tensors break the format's rules.", fix: "Make the bundle again; the message names the place.";
         BundleForbiddenFormat = "BUNDLE_FORBIDDEN_FORMAT" @ 126, cause: "The file is a pickle or TorchScript, which can execute code.", fix: "Bring weights as safetensors; `trackscan-worker bundle convert` makes them of a separator's published file.";
         BundleUnsupported = "BUNDLE_UNSUPPORTED" @ 127, cause: "The bundle names an architecture or rule that this version does not have.", fix: "Use a bundle made for this version.";
+
+        // Labelled tracks: `evaluate`, `calibrate`.
+        LabelsOneClass = "LABELS_ONE_CLASS" @ 160, cause: "The labelled tracks are all human, or all made by machines.", fix: "Label tracks of both classes.";
+        LabelsTooFew = "LABELS_TOO_FEW" @ 161, cause: "Too few labelled tracks for what is asked of them.", fix: "Label more tracks; the message says how many each tier needs. `--likely-ai-tier` takes one that needs fewer.";
+        LabelsLeak = "LABELS_LEAK" @ 162, cause: "The same content, ISRC or artist stands on both sides of the split, so that what is counted would flatter.", fix: "Put the tracks that the message names on one side, or leave the column `split` out.";
+        LabelsUnmatched = "LABELS_UNMATCHED" @ 163, cause: "The labels name tracks that the job does not have.", fix: "Correct the names that the message shows, or name the job that scanned them.";
+        LabelsContradict = "LABELS_CONTRADICT" @ 164, cause: "The same content is labelled human and ai.", fix: "Correct the label of one of the tracks that the message names.";
+        BundleOther = "BUNDLE_OTHER" @ 165, cause: "The job was not scanned with this bundle.", fix: "Give the folder of the bundle that the message names, or scan with this one.";
+        ResidualPartial = "RESIDUAL_PARTIAL" @ 166, cause: "Only some of the labelled tracks were separated, chosen by the screen, so that the residual cannot be calibrated on them.", fix: "Scan them again with `--stages both --gate all`, or with `--stages screen` to calibrate the screen alone.";
+        ScoresTellNothing = "SCORES_TELL_NOTHING" @ 167, cause: "On the labelled tracks a higher score does not mean a higher chance of ai.", fix: "Check the labels; if they are right, the bundle does not fit this music.";
 
         // `up`, configuration, doctor.
         ConfigInvalid = "CONFIG_INVALID" @ 140, cause: "The configuration has an unknown key or a value out of range.", fix: "Correct the key that the message names; `--help` lists them all.";

@@ -34,7 +34,7 @@ pub use row::{
 pub use shard::{SHARD_TRACKS_MAX, SHARD_TRACKS_MIN, ShardId, ShardIdError, ShardPlan};
 pub use share::{Share, ShareError};
 pub use standing::{Blocking, FindingCode};
-pub use time::{Millis, UnixMillis};
+pub use time::{Millis, UnixMillis, is_renewed};
 pub use url::file_url;
 pub use verdict::{
     Device, DeviceKind, Dtype, InconclusiveReason, Purpose, Stage, Verdict, Warning,

@@ -59,6 +59,13 @@ impl fmt::Display for Millis {
     }
 }
 
+/// Whether a grant is known to live: it was granted or renewed within a grant's life. Every time is the asker's own, and that of a
+/// renewal the one at which it was asked for. The one form of I19: the agent decides by it, and whoever judges the agent does.
+#[must_use]
+pub fn is_renewed(now: Millis, renewed_at: Option<Millis>, grant_lives: Millis) -> bool {
+    renewed_at.is_some_and(|at| now < at + grant_lives)
+}
+
 /// Wall-clock milliseconds since 1970-01-01T00:00:00Z. For display and records, never for a decision.
 #[derive(
     Debug,
@@ -78,3 +85,25 @@ impl fmt::Display for Millis {
 #[serde(transparent)]
 #[cbor(transparent)]
 pub struct UnixMillis(#[n(0)] pub i64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_is_known_to_live_within_its_life_from_its_last_renewal_on() {
+        let lives = Millis(20);
+        for (now, renewed, known) in [
+            (10, Some(0), true),
+            (19, Some(0), true),
+            (20, Some(0), false),
+            (25, Some(10), true),
+            (5, Some(10), true),
+            (0, None, false),
+        ] {
+            let renewed = renewed.map(Millis);
+            let found = is_renewed(Millis(now), renewed, lives);
+            assert_eq!(found, known, "at {now}, renewed at {renewed:?}");
+        }
+    }
+}

@@ -79,7 +79,7 @@ coded_enum! {
     /// Why a verdict is inconclusive.
     InconclusiveReason, "inconclusive reason" {
         DemonstrationBundle = "DEMONSTRATION_BUNDLE" @ 0, cause: "The bundle's purpose is demonstration and the operator did not accept that by flag.", fix: "Scan with a production bundle, or submit with `--accept-demonstration` to see what this one says.";
-        ResidualNotRun = "RESIDUAL_NOT_RUN" @ 1, cause: "The gate asks for the residual stage, which did not run.", fix: "Nothing yet: this version has no residual stage, so the track stays open.";
+        ResidualNotRun = "RESIDUAL_NOT_RUN" @ 1, cause: "The gate asks for the residual stage, which did not run.", fix: "Submit again with `--stages both` and a bundle that has a residual.";
         TooShort = "TOO_SHORT" @ 2, cause: "The track is shorter than the least duration the bundle was calibrated on.", fix: "Nothing, unless a longer recording of the track exists.";
         Silent = "SILENT" @ 3, cause: "The track has nothing audible to judge.", fix: "Nothing, if the track is meant to be silent; else replace the file.";
         EscalationBudget = "ESCALATION_BUDGET" @ 4, cause: "The escalation budget of the job was used up before this track.", fix: "Submit again with a larger budget.";

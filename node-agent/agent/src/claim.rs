@@ -1,5 +1,5 @@
-//! What a commit claims of a part. All of it follows from the part's own bytes, so that a part found on disk after a
-//! crash makes the same claim as before.
+//! What a commit claims: the parts of one flush, which count together or not at all. All of it follows from the parts' own bytes,
+//! so that parts found on disk after a crash make the same claim as before.
 
 use agent_core::GrantKey;
 use storage::{EncodedPart, PartFooter, PartKind};
@@ -10,10 +10,17 @@ use types::{Digest, Generation, Ledger, Stage, TenantId, TrackRow, TrackSet, Uni
 pub struct Claim {
     /// Whose it is.
     pub tenant: TenantId,
-    /// The generation in whose paths it stands.
+    /// The generation in whose paths the parts stand.
     pub generation: Generation,
-    /// The grant under which it was made.
+    /// The grant under which they were made.
     pub grant: GrantKey,
+    /// The parts: a terminal one, an escalation part, or both in this order.
+    pub parts: Vec<ClaimedPart>,
+}
+
+/// What is claimed of one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimedPart {
     /// Whether its rows are final.
     pub kind: PartKind,
     /// The tracks it covers.
@@ -24,7 +31,7 @@ pub struct Claim {
     pub rows: u32,
     /// Its size in bytes.
     pub bytes: u64,
-    /// How its rows ended.
+    /// How its rows ended; rows that go on have not.
     pub verdicts: Verdicts,
     /// What it cost.
     pub ledger: Ledger,
@@ -59,14 +66,8 @@ pub struct Made {
 }
 
 impl Claim {
-    /// What a part claims.
-    pub fn of(footer: &PartFooter, rows: &[TrackRow], encoded: &EncodedPart) -> Self {
-        let made = footer.spans.iter().map(|span| Made {
-            stage: span.stage,
-            device: span.device.clone(),
-            from: span.from,
-            to: span.to,
-        });
+    /// A claim under what a part's footer says of its grant, without parts yet.
+    pub(crate) fn under(footer: &PartFooter) -> Self {
         Self {
             tenant: footer.tenant.clone(),
             generation: footer.generation,
@@ -75,12 +76,43 @@ impl Claim {
                 shard: footer.shard,
                 attempt: footer.attempt,
             },
+            parts: Vec::new(),
+        }
+    }
+
+    /// The tracks of all its parts.
+    #[must_use]
+    pub fn tracks(&self) -> TrackSet {
+        let parts = self.parts.iter();
+        parts.fold(TrackSet::new(), |all, part| all.union(&part.tracks))
+    }
+
+    /// The rows of all its parts.
+    #[must_use]
+    pub fn rows(&self) -> u32 {
+        self.parts.iter().map(|part| part.rows).sum()
+    }
+}
+
+impl ClaimedPart {
+    /// What a part claims.
+    pub(crate) fn of(footer: &PartFooter, rows: &[TrackRow], encoded: &EncodedPart) -> Self {
+        let made = footer.spans.iter().map(|span| Made {
+            stage: span.stage,
+            device: span.device.clone(),
+            from: span.from,
+            to: span.to,
+        });
+        Self {
             kind: footer.kind,
             tracks: footer.tracks.clone(),
             sha256: encoded.sha256,
             rows: encoded.rows,
             bytes: encoded.bytes.len() as u64,
-            verdicts: Verdicts::of(rows),
+            verdicts: match footer.kind {
+                PartKind::Terminal => Verdicts::of(rows),
+                PartKind::Escalation => Verdicts::default(),
+            },
             ledger: footer.ledger,
             made: made.collect(),
         }

@@ -4,7 +4,7 @@
 use agent_core::{BeatCall, Beaten, CallError, Committed, Granted, Joined, PullCall};
 use async_trait::async_trait;
 use std::path::PathBuf;
-use types::{Device, Epoch, Generation, JobSpec, Millis, Session, SourceName};
+use types::{Device, Digest, Epoch, Generation, JobSpec, Millis, Session, SourceName, Stage};
 
 use crate::claim::Claim;
 
@@ -30,7 +30,7 @@ pub trait Coordinator: Send + Sync + 'static {
     /// See [`CallError`].
     async fn beat(&self, call: &BeatCall) -> Result<Beaten, CallError>;
 
-    /// Makes a part count.
+    /// Makes the parts of one flush count, all of them or none.
     ///
     /// # Errors
     /// See [`CallError`].
@@ -48,6 +48,8 @@ pub trait Coordinator: Send + Sync + 'static {
 pub struct Introduction {
     /// Its devices, in the order of their numbers.
     pub devices: Vec<Device>,
+    /// The stages whose tracks it takes.
+    pub stages: Vec<Stage>,
     /// Decoders at once.
     pub decoders: u32,
     /// Sources by its own configuration.
@@ -80,4 +82,7 @@ pub struct GrantInfo {
     pub epoch: Epoch,
     /// The generation in whose paths its parts stand.
     pub generation: Generation,
+    /// SHA-256 of the escalation part that its shard is made of; there exactly for grants of an escalation shard, whose name says
+    /// the rest of the path.
+    pub escalation: Option<Digest>,
 }

@@ -1,4 +1,4 @@
-//! What grants need from storage: the rows of their lists, and bundles, each checked before it is used.
+//! What grants need from storage: the rows of their lists and escalation parts, and bundles, each checked before it is used.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,14 +7,26 @@ use std::time::Duration;
 
 use agent_core::Unready;
 use bundle::{Bundle, Trust};
-use storage::{Snapshot, Storage, StorageError};
+use storage::{Part, PartKind, Snapshot, Storage, StorageError, paths};
 use tokio::sync::Mutex;
-use types::{CatalogRow, Digest, JobSpec, Ordinal, Range, TenantId, TrackSet};
+use types::{CatalogRow, Digest, Ordinal, ShardId, TenantId};
+
+use crate::coordinator::GrantInfo;
+use crate::residual::ScreenRow;
 
 /// Lists kept open: the jobs that a node works on at once, and their index is a few kilobytes per million rows.
 const LISTS_MAX: usize = 8;
 /// Longest wait for storage before a fetch counts as failed for now.
 const FETCH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// What a grant needs of each of its tracks.
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// Its row of the job's list.
+    pub(crate) list: BTreeMap<Ordinal, CatalogRow>,
+    /// Its row of the escalation part that the shard is made of; none of a root shard's.
+    pub(crate) screened: BTreeMap<Ordinal, ScreenRow>,
+}
 
 /// The fetching half of storage.
 #[derive(Debug)]
@@ -45,25 +57,66 @@ impl Fetcher {
         }
     }
 
-    /// The rows of these tracks of a job's list.
+    /// The rows of a grant's tracks.
     ///
     /// # Errors
     /// Whether waiting may help.
-    pub(crate) async fn rows(
-        &self,
-        spec: &JobSpec,
-        range: Range,
-        tracks: &TrackSet,
-    ) -> Result<BTreeMap<Ordinal, CatalogRow>, Unready> {
+    pub(crate) async fn rows(&self, grant: &GrantInfo) -> Result<Rows, Unready> {
+        Ok(Rows {
+            screened: self.screened(grant).await?,
+            list: self.listed(grant).await?,
+        })
+    }
+
+    async fn listed(&self, grant: &GrantInfo) -> Result<BTreeMap<Ordinal, CatalogRow>, Unready> {
+        let (spec, granted) = (&grant.spec, &grant.granted);
         let read = async {
             let list = self.list(&spec.tenant, spec.list).await?;
-            list.read(range).await
+            list.read(granted.range).await
         };
         let rows = within_deadline(read)
             .await
             .map_err(|error| unready("read a list", spec.list, &error))?;
-        let wanted = rows.into_iter().filter(|row| tracks.contains(row.ordinal));
+        let wanted = rows.into_iter();
+        let wanted = wanted.filter(|row| granted.tracks.contains(row.ordinal));
         Ok(wanted.map(|row| (row.ordinal, row)).collect())
+    }
+
+    /// The rows that the escalation part of a grant's shard has of its tracks. A part without one of them, or of another job's
+    /// making, is none that the coordinator can have meant.
+    async fn screened(&self, grant: &GrantInfo) -> Result<BTreeMap<Ordinal, ScreenRow>, Unready> {
+        let (spec, tracks) = (&grant.spec, &grant.granted.tracks);
+        let (shard, digest) = (grant.granted.key.shard, grant.escalation);
+        let (
+            ShardId::Escalation {
+                root,
+                attempt,
+                first,
+            },
+            Some(sha256),
+        ) = (shard, digest)
+        else {
+            return Ok(BTreeMap::new());
+        };
+        let root = ShardId::Root(root);
+        let (tenant, generation) = (&spec.tenant, grant.generation);
+        let path = paths::part(tenant, generation, &spec.job, root, attempt, first, sha256);
+        let part = within_deadline(self.storage.get_part(&path, sha256))
+            .await
+            .map_err(|error| unready("get an escalation part", sha256, &error))?;
+        let Part { footer, rows } = part;
+        let alike = (footer.kind, footer.bundle, footer.list)
+            == (PartKind::Escalation, spec.bundle, spec.list);
+        let rows = rows.into_iter();
+        let rows = rows.filter(|row| tracks.contains(row.ordinal));
+        let rows: BTreeMap<Ordinal, ScreenRow> = rows
+            .filter_map(|row| Some((row.ordinal, ScreenRow::of(row)?)))
+            .collect();
+        if alike && rows.len() as u64 == tracks.len() {
+            return Ok(rows);
+        }
+        tracing::error!(%path, "the escalation part is not that of the grant");
+        Err(Unready::Never)
     }
 
     async fn list(&self, tenant: &TenantId, list: Digest) -> Result<Arc<Snapshot>, StorageError> {

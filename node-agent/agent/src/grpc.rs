@@ -15,11 +15,11 @@ use storage::PartKind;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Response, Status};
 use types::{
-    ActorId, Attempt, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session, Stage, TenantId,
-    UnixMillis,
+    ActorId, Attempt, Digest, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session, ShardId,
+    Stage, TenantId, UnixMillis,
 };
 
-use crate::claim::{Claim, Verdicts};
+use crate::claim::{Claim, ClaimedPart, Verdicts};
 use crate::clock::FleetClock;
 use crate::coordinator::{Coordinator, GrantInfo, Introduction, Work};
 
@@ -94,7 +94,7 @@ impl Coordinator for GrpcCoordinator {
             node: self.node(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             devices: node.devices.iter().cloned().map(Into::into).collect(),
-            stages: vec![v1::Stage::Decode.into(), v1::Stage::Screen.into()],
+            stages: stages(&node.stages),
             decoders: node.decoders,
             sources: node.sources.iter().map(ToString::to_string).collect(),
             accepts_sources: node.accepts_sources,
@@ -158,7 +158,7 @@ impl Coordinator for GrpcCoordinator {
             generation: claim.generation.0,
             shard: claim.grant.shard.to_string(),
             attempt: claim.grant.attempt.0,
-            parts: vec![part(claim)],
+            parts: claim.parts.iter().map(part).collect(),
         };
         let answer = taken("Commit", self.client.clone().commit(request).await)?;
         understood("Commit", committed(answer))
@@ -229,14 +229,10 @@ fn grant(wire: v1::Grant, jobs: &[JobSpec]) -> Result<GrantInfo, FieldError> {
     let spec = spec
         .ok_or_else(|| FieldError::new("grants.job", "has no brief"))?
         .clone();
-    if wire.escalation.is_some() {
-        return Err(FieldError::new(
-            "grants.escalation",
-            "is of a stage that this agent does not run",
-        ));
-    }
+    let key = key(&wire.job, &wire.shard, wire.attempt)?;
+    let escalation = escalation(key.shard, wire.escalation)?;
     let granted = Granted {
-        key: key(&wire.job, &wire.shard, wire.attempt)?,
+        key,
         range: nested::<_, Range>("grants.ordinals", wire.ordinals)?,
         tracks: proto::track_set("grants.tracks", &wire.tracks)?,
         bundle: spec.bundle,
@@ -252,7 +248,35 @@ fn grant(wire: v1::Grant, jobs: &[JobSpec]) -> Result<GrantInfo, FieldError> {
         spec,
         epoch: Epoch(wire.epoch),
         generation: Generation(wire.generation),
+        escalation,
     })
+}
+
+/// The digest of the escalation part that a shard is made of; none of a root shard. What else is told of the part stands in the
+/// shard's name too.
+fn escalation(
+    shard: ShardId,
+    wire: Option<v1::EscalationPart>,
+) -> Result<Option<Digest>, FieldError> {
+    const PATH: &str = "grants.escalation";
+    match (shard, wire) {
+        (ShardId::Root(_), None) => Ok(None),
+        (ShardId::Root(_), Some(_)) => {
+            Err(FieldError::new(PATH, "is of a shard that is made of none"))
+        }
+        (ShardId::Escalation { .. }, None) => Err(FieldError::new(PATH, "is missing")),
+        (shard @ ShardId::Escalation { .. }, Some(part)) => {
+            let of = ShardId::Escalation {
+                root: part.root,
+                attempt: Attempt(part.attempt),
+                first: part.first,
+            };
+            if of != shard {
+                return Err(FieldError::new(PATH, format!("is of shard `{of}`")));
+            }
+            parsed("grants.escalation.sha256", &part.sha256).map(Some)
+        }
+    }
 }
 
 /// Where a grant stands among others. A lane of a later version is none of the fast ones.
@@ -378,7 +402,12 @@ fn released(released: &Released) -> v1::Released {
     }
 }
 
-fn part(claim: &Claim) -> v1::Part {
+fn stages(stages: &[Stage]) -> Vec<i32> {
+    let stages = stages.iter();
+    stages.map(|stage| v1::Stage::from(*stage).into()).collect()
+}
+
+fn part(claim: &ClaimedPart) -> v1::Part {
     let kind = match claim.kind {
         PartKind::Terminal => v1::PartKind::Terminal,
         PartKind::Escalation => v1::PartKind::Escalation,
@@ -414,5 +443,40 @@ fn verdicts(counts: &Verdicts) -> v1::VerdictCounts {
         no_evidence: counts.no_evidence,
         inconclusive: counts.inconclusive,
         unscannable: counts.unscannable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_of_an_escalation_shard_names_the_part_that_it_is_made_of_and_no_other_does() {
+        let sha256 = Digest::of(b"part");
+        let part = |first| v1::EscalationPart {
+            root: 17,
+            attempt: 3,
+            first,
+            sha256: sha256.to_string(),
+        };
+        let (root, shard) = ("17".parse().unwrap(), "17.3-512".parse().unwrap());
+        assert_eq!(escalation(root, None), Ok(None));
+        assert_eq!(escalation(shard, Some(part(512))), Ok(Some(sha256)));
+        let refused = [
+            (root, Some(part(512))),
+            (shard, None),
+            (shard, Some(part(513))),
+            (
+                shard,
+                Some(v1::EscalationPart {
+                    sha256: "x".to_owned(),
+                    ..part(512)
+                }),
+            ),
+        ];
+        for (shard, part) in refused {
+            let told = escalation(shard, part.clone());
+            assert!(told.is_err(), "{shard} {part:?}: {told:?}");
+        }
     }
 }

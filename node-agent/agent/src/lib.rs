@@ -14,13 +14,14 @@ mod news;
 mod node;
 mod parts;
 mod probe;
+mod residual;
 mod rows;
 pub mod settings;
 mod slot;
 mod tracks;
 mod worker;
 
-pub use claim::{Claim, Made, Verdicts};
+pub use claim::{Claim, ClaimedPart, Made, Verdicts};
 pub use clock::FleetClock;
 pub use coordinator::{Coordinator, GrantInfo, Introduction, Work};
 pub use grpc::GrpcCoordinator;

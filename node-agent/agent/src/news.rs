@@ -1,16 +1,16 @@
 //! What threads and tasks tell the shell. One bounded queue carries all of it; whoever tells waits for room, and the
 //! shell never waits for whoever tells.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agent_core::{Death, DeviceNo, Event, GrantKey, PartNo, SlotNo, Unready};
 use audio::protocol::Summary;
 use engine::FromWorker;
 use tokio::sync::mpsc;
-use types::{CatalogRow, Code, Digest, Ordinal, Problem, Provenance};
+use types::{Code, Digest, Problem, Provenance};
 
 use crate::coordinator::Work;
+use crate::fetch::Rows;
 use crate::parts::Saved;
 use crate::worker::Link;
 
@@ -39,12 +39,12 @@ pub(crate) enum News {
         /// The answer.
         answer: Result<Work, agent_core::CallError>,
     },
-    /// A grant's rows of its list were read, or not.
+    /// A grant's rows of its list, and of its escalation part, were read, or not.
     Listed {
         /// The grant.
         grant: GrantKey,
         /// The rows.
-        rows: Result<BTreeMap<Ordinal, CatalogRow>, Unready>,
+        rows: Result<Rows, Unready>,
     },
     /// A bundle is on disk and verified, or not.
     Fetched {

@@ -17,23 +17,22 @@ use agent_core::{
 };
 use audio::child::Spawner;
 use audio::limits::Limits;
-use bundle::Bundle;
-use engine::{FromWorker, Load, Loaded, ToWorker, WorkerStats};
+use bundle::{Bundle, Residual};
+use engine::{FromWorker, Load, Loaded, LoadedResidual, ToWorker, WorkerStats};
 use runtime::shutdown::Shutdown;
 use storage::{Sources, Storage};
 use tokio::sync::mpsc;
-use types::{CatalogRow, Code, Device, Digest, Millis, Ordinal, PullNo, Session, TrackSet};
-use types::{Problem, SourceName};
+use types::{Code, Device, Digest, Millis, Problem, PullNo, Session, SourceName, Stage};
 
 use crate::clock::FleetClock;
 use crate::coordinator::{Coordinator, Introduction, Work};
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Rows};
 use crate::news::{Decoded, News, Teller, queue};
-use crate::parts::{Circumstances, Saved, Shelf, compose};
+use crate::parts::{Circumstances, Flushed, Saved, Shelf, compose};
 use crate::rows::{self, MadeRow, Scorer};
 use crate::settings::NodeSettings;
 use crate::slot::{self, Shared, Slot, SlotOptions};
-use crate::tracks::{Book, Flight, Landing};
+use crate::tracks::{Book, Flight, Landing, Measured};
 use crate::worker::Link;
 
 /// How often silence and slow sources are looked for.
@@ -78,6 +77,8 @@ pub struct Node {
     books: BTreeMap<GrantKey, Book>,
     flights: BTreeMap<Token, Flight>,
     parts: BTreeMap<PartNo, Arc<Saved>>,
+    /// What a device waited for parts that are not on disk yet, microseconds: a part that is written again has the same bytes.
+    waits: BTreeMap<PartNo, u64>,
     lives: u64,
     /// Events that came up while the core was told of another.
     waiting: VecDeque<Event>,
@@ -152,6 +153,7 @@ impl Node {
         settings.decoders = settings.decoders.max(count);
         let introduction = Arc::new(Introduction {
             devices: devices.clone(),
+            stages: settings.stages.stages(),
             decoders: settings.decoders,
             sources: settings.sources.keys().cloned().collect(),
             accepts_sources: settings.accept_sources,
@@ -185,6 +187,7 @@ impl Node {
             books: BTreeMap::new(),
             flights: BTreeMap::new(),
             parts: BTreeMap::new(),
+            waits: BTreeMap::new(),
             lives: 0,
             waiting: VecDeque::new(),
             telling: false,
@@ -282,21 +285,26 @@ impl Node {
                 ordinal,
                 code,
             } => self.reject(&grant, ordinal, code),
-            // Grants of the residual are refused at the door, so that every canary is one of the screen.
             Action::Sing {
                 device,
-                stage: _,
+                stage,
                 nonce,
-            } => self.say(device, &ToWorker::Canary { nonce }),
+            } => self.sing(device, stage, nonce),
             Action::WritePart {
                 part,
                 grant,
                 tracks,
-                // No track ends here as one that is sent on.
-                onward: _,
-                withheld: _,
+                onward,
+                withheld,
                 device,
-            } => self.write_part(part, grant, &tracks, device),
+            } => {
+                let flushed = Flushed {
+                    tracks,
+                    onward,
+                    withheld,
+                };
+                self.write_part(part, grant, flushed, device);
+            }
             Action::ForgetPart { part } => self.forget_part(part),
             Action::Forget { grant } => _ = self.books.remove(&grant),
             Action::Exit => self.exit = true,
@@ -413,6 +421,20 @@ impl Seat {
         }
     }
 
+    /// How its worker hears tracks for the residual, and the bundle's rules of it; none before the bundle is loaded, and where
+    /// nothing could prove what the device makes of it.
+    fn residual(&self) -> Option<(&Residual, LoadedResidual)> {
+        match &self.state {
+            State::Ready(_, bundle, loaded) => {
+                let residual = bundle.manifest.residual.as_ref()?;
+                let known = residual.canary.as_ref()?;
+                known.epsilon.of(loaded.dtype)?;
+                Some((residual, loaded.residual?))
+            }
+            State::Empty | State::Fetching(_) | State::Loading(..) => None,
+        }
+    }
+
     fn scorer(&self) -> Option<(Arc<Bundle>, Scorer)> {
         match &self.state {
             State::Ready(_, bundle, loaded) => {
@@ -422,6 +444,7 @@ impl Seat {
                     dtype: loaded.dtype,
                     rate_hz: loaded.rate_hz,
                     hop: loaded.hop,
+                    residual: loaded.residual,
                 };
                 Some((Arc::clone(bundle), scorer))
             }

@@ -1,44 +1,47 @@
 //! Parts on this node: composed, kept on disk until their commit is answered, put to storage, and found again after a crash.
 //!
-//! A part is on disk, synced, before it goes anywhere, so that what was computed survives this process. Its file holds the
-//! part's own bytes and nothing else: the claim follows from them.
+//! What one flush made is one thing here, be it a terminal part, an escalation part or both: its objects are saved, put, claimed
+//! and forgotten together. It is on disk, synced, before it goes anywhere, so that what was computed survives this process; what
+//! a file holds is said in [`shelf`].
+
+mod shelf;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use agent_core::GrantKey;
-use bytes::Bytes;
-use storage::{EncodedPart, PartFooter, PartKind, StageSpan, Storage, StorageError, parts, paths};
+use storage::{EncodedPart, PartFooter, PartKind, StageSpan, Storage, StorageError};
 use types::{
-    Code, Digest, Epoch, Generation, JobSpec, Ledger, NodeId, Ordinal, Problem, Stage, TrackRow,
-    TrackSet, UnixMillis,
+    Digest, Epoch, Generation, JobSpec, Ledger, NodeId, Ordinal, Stage, TrackRow, TrackSet,
+    UnixMillis,
 };
 
 use crate::claim::Claim;
+use crate::residual;
 use crate::rows::MadeRow;
+pub(crate) use shelf::Shelf;
 
-/// Parts taken over from an earlier life at most: as many as a core lets wait. Others are left to be swept by hand.
-const FOUND_MAX: usize = 64;
-/// How a part's file is called: the digest of its bytes and this.
-const SUFFIX: &str = ".part";
-
-/// A part that is on disk.
+/// What one flush made, on disk.
 #[derive(Debug)]
 pub(crate) struct Saved {
     pub(crate) claim: Claim,
-    encoded: EncodedPart,
+    /// In the order of the claim's parts.
+    objects: Vec<EncodedPart>,
     file: PathBuf,
 }
 
-/// What a part states beside its rows.
+/// What parts state beside their rows.
 #[derive(Clone, Debug)]
 pub(crate) struct Circumstances {
     pub(crate) grant: GrantKey,
     pub(crate) spec: JobSpec,
     pub(crate) epoch: Epoch,
     pub(crate) generation: Generation,
+    /// The escalation part that the grant's shard is made of, where it is of one.
+    pub(crate) escalation: Option<Digest>,
     pub(crate) node: NodeId,
     /// The device that scored, where one did.
     pub(crate) device: Option<String>,
@@ -46,12 +49,54 @@ pub(crate) struct Circumstances {
     pub(crate) wait_us: u64,
 }
 
-/// Footer and rows of a part of these tracks.
+/// The tracks of one flush by what becomes of their rows.
+#[derive(Clone, Debug)]
+pub(crate) struct Flushed {
+    /// All of them.
+    pub(crate) tracks: TrackSet,
+    /// Those that go on to the residual.
+    pub(crate) onward: TrackSet,
+    /// Those that would, and for which the job's budget has no room.
+    pub(crate) withheld: TrackSet,
+}
+
+/// Footer and rows of an object.
+pub(crate) type Composed = (PartFooter, Vec<TrackRow>);
+
+/// Footers and rows of what a flush makes: the terminal part, then the escalation part, each where it has tracks.
 pub(crate) fn compose(
     about: &Circumstances,
-    tracks: &TrackSet,
+    flushed: &Flushed,
     made: &BTreeMap<Ordinal, MadeRow>,
-) -> (PartFooter, Vec<TrackRow>) {
+) -> Vec<Composed> {
+    let terminal = flushed.tracks.difference(&flushed.onward);
+    let kinds = [
+        (PartKind::Terminal, terminal),
+        (PartKind::Escalation, flushed.onward.clone()),
+    ];
+    let mut objects: Vec<Composed> = Vec::new();
+    for (kind, tracks) in kinds {
+        if tracks.is_empty() {
+            continue;
+        }
+        // The device waited once for all of them.
+        let wait_us = if objects.is_empty() { about.wait_us } else { 0 };
+        objects.push(object(about, kind, tracks, wait_us, made));
+    }
+    let rows = objects.iter_mut().flat_map(|(_, rows)| rows);
+    for row in rows.filter(|row| flushed.withheld.contains(row.ordinal)) {
+        residual::withhold(row);
+    }
+    objects
+}
+
+fn object(
+    about: &Circumstances,
+    kind: PartKind,
+    tracks: TrackSet,
+    wait_us: u64,
+    made: &BTreeMap<Ordinal, MadeRow>,
+) -> Composed {
     let chosen: Vec<&MadeRow> = tracks
         .iter()
         .filter_map(|ordinal| made.get(&ordinal))
@@ -60,18 +105,18 @@ pub(crate) fn compose(
         .iter()
         .fold(Ledger::default(), |sum, made| sum.plus(made.ledger));
     if about.device.is_some() {
-        ledger.screen.wait_us = about.wait_us;
+        ledger.stage_mut(about.grant.stage()).wait_us = wait_us;
     }
     let footer = PartFooter {
-        kind: PartKind::Terminal,
+        kind,
         tenant: about.spec.tenant.clone(),
         generation: about.generation,
         job: about.grant.job.clone(),
         list: about.spec.list,
         shard: about.grant.shard,
         attempt: about.grant.attempt,
-        tracks: tracks.clone(),
-        escalation: None,
+        tracks,
+        escalation: about.escalation,
         bundle: about.spec.bundle,
         policy: about.spec.policy.clone(),
         epoch: about.epoch,
@@ -97,157 +142,32 @@ fn spans(about: &Circumstances, made: &[&MadeRow]) -> Vec<StageSpan> {
         })
     };
     let decoded = made.iter().map(|made| (made.from, made.to)).collect();
-    let screened = made
+    let scored = made
         .iter()
-        .filter_map(|made| Some((made.screened_from?, made.to)))
+        .filter_map(|made| Some((made.scored_from?, made.to)))
         .collect();
     let decode = span(Stage::Decode, DECODE_DEVICE, decoded);
-    let screen = about
+    let scored = about
         .device
         .as_ref()
-        .and_then(|device| span(Stage::Screen, device, screened));
-    decode.into_iter().chain(screen).collect()
+        .and_then(|device| span(about.grant.stage(), device, scored));
+    decode.into_iter().chain(scored).collect()
 }
 
 /// Where decoding runs.
 const DECODE_DEVICE: &str = "cpu:0";
 
-/// The folder of parts.
-#[derive(Clone, Debug)]
-pub(crate) struct Shelf {
-    folder: PathBuf,
-}
-
-impl Shelf {
-    /// Opens the folder, made where it does not exist.
-    ///
-    /// # Errors
-    /// The system's.
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        fs::create_dir_all(folder)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
-    }
-
-    /// Encodes a part, reads it back, and writes it to disk, synced. Blocks.
-    ///
-    /// # Errors
-    /// When rows and footer make no part (an error of this program), or the disk refuses.
-    pub(crate) fn save(&self, footer: &PartFooter, rows: &[TrackRow]) -> Result<Saved, Problem> {
-        let encoded = parts::encode(footer, rows)
-            .map_err(|error| Problem::new(Code::Internal, format!("encode a part: {error}")))?;
-        let claim = Claim::of(footer, rows, &encoded);
-        let file = self.folder.join(format!("{}{SUFFIX}", encoded.sha256));
-        write_synced(&file, &encoded.bytes).map_err(|error| unwritten(&file, error))?;
-        Ok(Saved {
-            claim,
-            encoded,
-            file,
-        })
-    }
-
-    /// Parts of an earlier life, in the order of their names. What is no whole part is removed: it never left this node.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub(crate) fn find(&self) -> io::Result<Vec<Saved>> {
-        let mut files: Vec<PathBuf> = fs::read_dir(&self.folder)?
-            .map(|entry| entry.map(|entry| entry.path()))
-            .collect::<io::Result<_>>()?;
-        files.sort();
-        files.retain(|file| file.is_file());
-        Ok(files
-            .into_iter()
-            .filter_map(Self::read)
-            .take(FOUND_MAX)
-            .collect())
-    }
-
-    fn read(file: PathBuf) -> Option<Saved> {
-        let bytes = match fs::read(&file) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(error) => {
-                tracing::warn!(file = %file.display(), %error, "a part that cannot be read stays for the next start");
-                return None;
-            }
-        };
-        match whole(&file, bytes) {
-            Ok(saved) => Some(saved),
-            Err(cause) => {
-                tracing::warn!(file = %file.display(), cause, "removing what is no whole part");
-                let _left_for_the_next_start = fs::remove_file(&file);
-                None
-            }
-        }
-    }
-}
-
-/// The part that a file's bytes are.
-fn whole(file: &Path, bytes: Bytes) -> Result<Saved, String> {
-    let sha256 = Digest::of(&bytes);
-    let name = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    if name != format!("{sha256}{SUFFIX}") {
-        return Err("its name is not the digest of its bytes".to_owned());
-    }
-    let part = parts::decode(&bytes).map_err(|error| error.to_string())?;
-    let PartFooter {
-        tenant,
-        generation,
-        job,
-        shard,
-        attempt,
-        tracks,
-        ..
-    } = &part.footer;
-    let first = tracks.first().ok_or("it has no tracks")?;
-    let path = paths::part(tenant, *generation, job, *shard, *attempt, first, sha256);
-    let rows = u32::try_from(part.rows.len()).map_err(|error| error.to_string())?;
-    let encoded = EncodedPart {
-        path,
-        bytes,
-        sha256,
-        rows,
-    };
-    let claim = Claim::of(&part.footer, &part.rows, &encoded);
-    Ok(Saved {
-        claim,
-        encoded,
-        file: file.to_owned(),
-    })
-}
-
-/// The file appears whole, under its name, and survives a power cut; or it does not appear.
-fn write_synced(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let unfinished = file.with_extension("unfinished");
-    let mut out = File::create(&unfinished)?;
-    out.write_all(bytes)?;
-    out.sync_all()?;
-    fs::rename(&unfinished, file)?;
-    file.parent()
-        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
-}
-
-/// Why a part's file was not written: no room, or what else the disk says.
-fn unwritten(file: &Path, error: io::Error) -> Problem {
-    let error = StorageError::from_io("write", &file.display().to_string(), error);
-    Problem::of(error.code(), &error)
-}
-
 impl Saved {
-    /// Puts the part to storage and reads it back: digest, footer and rows. Repeating it is a success.
+    /// Puts the objects to storage and reads them back: digest, footer and rows. Repeating it is a success.
     ///
     /// # Errors
     /// See [`StorageError`].
     pub(crate) async fn put(&self, storage: &Storage) -> Result<(), StorageError> {
-        storage.put_part(&self.encoded).await?;
-        storage
-            .get_part(&self.encoded.path, self.encoded.sha256)
-            .await
-            .map(|_checked| ())
+        for object in &self.objects {
+            storage.put_part(object).await?;
+            let _checked = storage.get_part(&object.path, object.sha256).await?;
+        }
+        Ok(())
     }
 
     /// Removes the copy on disk.

@@ -1,11 +1,11 @@
 //! From what decoder, hash and worker said of a track to its row. Pure: what is said of a track is the bundle's rule, what
 //! goes into the row is the policy's.
 
-use bundle::{Bundle, Evidence, Rules, TrackWindow, decide};
-use engine::TrackScore;
+use bundle::{Bundle, Decision, Evidence, Rules, TrackWindow, decide};
+use engine::{LoadedResidual, TrackScore};
 use types::{
-    CatalogRow, Code, Digest, Dtype, Embedding, JobSpec, Ledger, StageUse, TimelinePoint, TrackRow,
-    UnixMillis, Verdict, Warning,
+    CatalogRow, Code, Digest, Dtype, Embedding, JobSpec, Ledger, StageUse, Stages, TimelinePoint,
+    TrackRow, UnixMillis, Verdict, Warning,
 };
 
 use crate::news::{Reading, Refusal};
@@ -20,7 +20,16 @@ pub(crate) struct MadeRow {
     pub(crate) from: UnixMillis,
     pub(crate) to: UnixMillis,
     /// When the device began with it, if it did.
-    pub(crate) screened_from: Option<UnixMillis>,
+    pub(crate) scored_from: Option<UnixMillis>,
+}
+
+/// What the screen gave of a track.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Screened {
+    pub(crate) row: TrackRow,
+    pub(crate) ledger: Ledger,
+    /// Where the gate sends the track on: its distance from what the gate takes first, ordered like the distance itself.
+    pub(crate) onward: Option<u64>,
 }
 
 /// The device that scored, as rows and rules need it.
@@ -34,6 +43,8 @@ pub(crate) struct Scorer {
     pub(crate) rate_hz: u32,
     /// Samples from one frame to the next.
     pub(crate) hop: u32,
+    /// How it hears tracks for the residual, where it does.
+    pub(crate) residual: Option<LoadedResidual>,
 }
 
 /// The row of a track that was scored.
@@ -44,7 +55,7 @@ pub(crate) fn scored(
     scorer: &Scorer,
     (summary, reading, sha256): (&Summary, &Reading, Digest),
     score: TrackScore,
-) -> (TrackRow, Ledger) {
+) -> Screened {
     let windows: Vec<TrackWindow> = score
         .timeline
         .iter()
@@ -58,7 +69,9 @@ pub(crate) fn scored(
         dtype: scorer.dtype,
     };
     let decision = decide(&bundle.manifest, &evidence, Rules::from(&spec.policy));
-    let told = !matches!(decision.verdict, Verdict::NoEvidence);
+    let onward = onward(spec.policy.stages, &decision);
+    // What goes on may yet come to any verdict.
+    let told = !matches!(decision.verdict, Verdict::NoEvidence) || onward.is_some();
     let embedding = Some(score.embedding).filter(|bits| spec.policy.embeddings && !bits.is_empty());
     let mut row = blank(track, spec.bundle);
     row.verdict = decision.verdict;
@@ -83,15 +96,48 @@ pub(crate) fn scored(
     row.device = scorer.device.clone();
     row.decode_us = summary.cpu_us;
     row.screen_us = (score.device_seconds * 1e6) as u64;
-    let mut ledger = ledger(&row, reading);
-    ledger.screen = StageUse {
+    let screen = StageUse {
         device_us: row.screen_us,
         cpu_us: (score.cpu_seconds * 1e6) as u64,
         tracks: 1,
         audio_ms: summary.duration_ms,
         ..StageUse::default()
     };
-    (row, ledger)
+    let ledger = Ledger {
+        screen,
+        ..decoding(row.decode_us, summary.duration_ms, reading)
+    };
+    let mut made = Screened {
+        row,
+        ledger,
+        onward,
+    };
+    made.keep_in_scale();
+    made
+}
+
+impl Screened {
+    /// A track goes on only where its mean and deviation are numbers that bring its segments to scale; no music's are none.
+    fn keep_in_scale(&mut self) {
+        let scale = [self.row.mean, self.row.deviation];
+        let boundless = !scale.iter().flatten().all(|value| value.is_finite());
+        if boundless && self.onward.take().is_some() {
+            self.row.verdict = Verdict::Unscannable;
+            self.row.reason = None;
+            self.row.code = Some(Code::ScoreNotFinite);
+        }
+    }
+}
+
+/// How far a track that goes on lies from what the gate takes first: the bits of a number that is not negative order like it.
+fn onward(stages: Stages, decision: &Decision) -> Option<u64> {
+    match stages {
+        Stages::Screen => None,
+        Stages::Both => decision
+            .distance
+            .filter(|_| decision.escalate)
+            .map(|distance| distance.abs().to_bits()),
+    }
 }
 
 /// The row of a track that was not scored, with what is known of it.
@@ -106,7 +152,7 @@ pub(crate) fn unscannable(
     row.provenance = refusal.provenance;
     row.decode_us = refusal.cpu_us;
     row.content_sha256 = refusal.sha256;
-    let ledger = ledger(&row, reading);
+    let ledger = decoding(row.decode_us, 0, reading);
     (row, ledger)
 }
 
@@ -125,21 +171,21 @@ pub(crate) fn rejected(
 }
 
 fn timeline(points: &[engine::WindowPoint], scorer: &Scorer) -> Vec<TimelinePoint> {
-    let start_ms = |frame: u64| {
-        let ms = frame
-            .saturating_mul(scorer.hop.into())
-            .saturating_mul(1_000)
-            / u64::from(scorer.rate_hz.max(1));
-        u32::try_from(ms).unwrap_or(u32::MAX)
-    };
+    let start = |frame: u64| frame.saturating_mul(scorer.hop.into());
     points
         .iter()
         .map(|point| TimelinePoint {
-            start_ms: start_ms(point.start),
+            start_ms: millis(start(point.start), scorer.rate_hz),
             logit: point.logit,
             rms_db: Some(point.rms_db).filter(|level| level.is_finite()),
         })
         .collect()
+}
+
+/// Where a sample lies, in milliseconds from the start of the track.
+pub(crate) fn millis(sample: u64, rate_hz: u32) -> u32 {
+    let ms = sample.saturating_mul(1_000) / u64::from(rate_hz.max(1));
+    u32::try_from(ms).unwrap_or(u32::MAX)
 }
 
 fn sorted<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
@@ -149,13 +195,13 @@ fn sorted<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
     all
 }
 
-fn ledger(row: &TrackRow, reading: &Reading) -> Ledger {
+/// What reading and decoding a track cost; the decoder's processor time and the track's length are told apart.
+pub(crate) fn decoding(cpu_us: u64, audio_ms: u64, reading: &Reading) -> Ledger {
     let mut ledger = Ledger::default();
-    let audio_ms = row.duration_ms.unwrap_or(0);
     // What a decoder says is believed within what it can be.
     let room_us = reading.room_us.min(reading.wall_us);
     ledger.decode.device_us = reading.wall_us - room_us;
-    ledger.decode.cpu_us = row.decode_us;
+    ledger.decode.cpu_us = cpu_us;
     ledger.decode.wait_us = room_us.saturating_add(reading.drain_us);
     ledger.decode.bytes = reading.served;
     ledger.decode.tracks = 1;

@@ -9,7 +9,7 @@ use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use serde::Deserialize;
-use types::{Code, DeviceKind, Millis, NodeId, Problem, SourceName};
+use types::{Code, DeviceKind, Millis, NodeId, Problem, SourceName, Stage};
 
 /// The agent's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
@@ -41,6 +41,11 @@ pub const PROGRAM: Program = Program {
             key: "device",
             kind: Kind::Text(Some("auto")),
             help: "auto (GPUs where there are any), cpu or cuda",
+        },
+        Setting {
+            key: "stages",
+            kind: Kind::Text(Some("both")),
+            help: "Whose tracks this node takes: those of the screen, of the residual, or of both",
         },
         Setting {
             key: "decoders",
@@ -134,6 +139,7 @@ pub struct Raw {
     storage: Option<String>,
     node: String,
     device: Choice,
+    stages: Serves,
     decoders: u32,
     tracks_per_decoder: u32,
     source: Vec<String>,
@@ -164,6 +170,30 @@ pub enum Choice {
     Cuda,
 }
 
+/// Which stages' tracks a node takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Serves {
+    /// Those of the screen alone: a node whose devices are too small for a separator.
+    Screen,
+    /// Those of the residual alone.
+    Residual,
+    /// Both.
+    Both,
+}
+
+impl Serves {
+    /// The stages that run here; decoding goes with either.
+    #[must_use]
+    pub fn stages(self) -> Vec<Stage> {
+        match self {
+            Self::Screen => vec![Stage::Decode, Stage::Screen],
+            Self::Residual => vec![Stage::Decode, Stage::Residual],
+            Self::Both => vec![Stage::Decode, Stage::Screen, Stage::Residual],
+        }
+    }
+}
+
 /// Settings as they hold together.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -190,6 +220,8 @@ pub struct NodeSettings {
     pub name: NodeId,
     /// Folder for unfinished parts and bundles.
     pub data: PathBuf,
+    /// Whose tracks it takes.
+    pub stages: Serves,
     /// Decoders at once, at least 1.
     pub decoders: u32,
     /// Tracks after which a decoder is replaced, at least 1.
@@ -255,6 +287,7 @@ fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
     Ok(NodeSettings {
         name,
         data,
+        stages: raw.stages,
         decoders: decoders(raw.decoders),
         tracks_per_decoder: raw.tracks_per_decoder.max(1),
         sources: sources(&raw.source)?,
@@ -381,6 +414,22 @@ mod tests {
         assert!(settings.node.decoders >= 1);
         check_refused(&["--storage", "file:///s"], "setting `data` has no value");
         check_refused(&["--data", "/d"], "setting `storage` has no value");
+    }
+
+    #[test]
+    fn a_node_takes_tracks_of_both_stages_unless_it_is_told_otherwise() {
+        let (decode, screen, residual) = (Stage::Decode, Stage::Screen, Stage::Residual);
+        for (asked, expected) in [
+            (None, vec![decode, screen, residual]),
+            (Some("both"), vec![decode, screen, residual]),
+            (Some("screen"), vec![decode, screen]),
+            (Some("residual"), vec![decode, residual]),
+        ] {
+            let flags = asked.map_or(Vec::new(), |asked| vec!["--stages", asked]);
+            let all = [&["--data", "/d", "--storage", "file:///s"], &flags[..]].concat();
+            let settings = check(&all).unwrap();
+            assert_eq!(settings.node.stages.stages(), expected, "{asked:?}");
+        }
     }
 
     #[test]

@@ -4,20 +4,23 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use agent_core::{DeviceNo, GrantKey, SlotNo, TrackOutcome};
-use engine::TrackScore;
+use engine::{TrackResidual, TrackScore};
 use types::{CatalogRow, Code, Digest, Ordinal, UnixMillis};
 
 use crate::coordinator::GrantInfo;
 use crate::news::{Decoded, Reading, Refusal};
+use crate::residual::ScreenRow;
 use crate::rows::MadeRow;
 use crate::slot::talk::micros;
 use audio::protocol::Summary;
 
-/// A grant's rows: of its list, and those made.
+/// A grant's rows: of its list, those that its escalation part has of them, and those made.
 #[derive(Debug)]
 pub(crate) struct Book {
     pub(crate) info: GrantInfo,
     pub(crate) list: BTreeMap<Ordinal, CatalogRow>,
+    /// Of a grant of an escalation shard only.
+    pub(crate) screened: BTreeMap<Ordinal, ScreenRow>,
     pub(crate) made: BTreeMap<Ordinal, MadeRow>,
 }
 
@@ -26,6 +29,7 @@ impl Book {
         Self {
             info,
             list: BTreeMap::new(),
+            screened: BTreeMap::new(),
             made: BTreeMap::new(),
         }
     }
@@ -42,16 +46,23 @@ pub(crate) struct Flight {
     decoded: Option<(Summary, Reading)>,
     decoded_at: Option<Instant>,
     hashed: Option<Digest>,
-    score: Option<TrackScore>,
+    measured: Option<Measured>,
     /// Why the worker gave the track up.
     refused: Option<(Code, String)>,
+}
+
+/// What the worker measured of a track, by the pass that it was there for.
+#[derive(Debug)]
+pub(crate) enum Measured {
+    Screen(TrackScore),
+    Residual(TrackResidual),
 }
 
 /// What a flight has come to.
 #[derive(Debug)]
 pub(crate) enum Landing {
     /// All that makes a scored row is there.
-    Scored(Box<(Summary, Reading, Digest, TrackScore)>),
+    Scored(Box<(Summary, Reading, Digest, Measured)>),
     /// The track has no score, and this is why.
     Unscannable(Refusal, Reading),
     /// Nothing is said of the track; the core decides what becomes of it.
@@ -73,7 +84,7 @@ impl Flight {
             decoded: None,
             decoded_at: None,
             hashed: None,
-            score: None,
+            measured: None,
             refused: None,
         }
     }
@@ -114,9 +125,9 @@ impl Flight {
         }
     }
 
-    /// Takes the worker's score.
-    pub(crate) fn scored(&mut self, score: TrackScore) -> Option<Landing> {
-        self.score = Some(score);
+    /// Takes what the worker measured.
+    pub(crate) fn measured(&mut self, measured: Measured) -> Option<Landing> {
+        self.measured = Some(measured);
         self.land()
     }
 
@@ -148,12 +159,12 @@ impl Flight {
         if let Some((code, detail)) = self.refused.take_if(|_| all_there) {
             return Some(self.refuse(code, detail));
         }
-        match (self.decoded.take(), self.hashed, self.score.take()) {
-            (Some((summary, reading)), Some(digest), Some(score)) => {
-                Some(Landing::Scored(Box::new((summary, reading, digest, score))))
-            }
-            (decoded, _, score) => {
-                (self.decoded, self.score) = (decoded, score);
+        match (self.decoded.take(), self.hashed, self.measured.take()) {
+            (Some((summary, reading)), Some(digest), Some(measured)) => Some(Landing::Scored(
+                Box::new((summary, reading, digest, measured)),
+            )),
+            (decoded, _, measured) => {
+                (self.decoded, self.measured) = (decoded, measured);
                 None
             }
         }

@@ -7,7 +7,7 @@ use scheduler::record::{JobState, ManifestName};
 use storage::{Manifest, StorageError};
 use types::{Code, JobId, JobSpec, Problem, RetryOf, ShardPlan};
 
-use super::submit::{check_request_id, hand_over, job_of, left_over};
+use super::submit::{Specified, check_request_id, hand_over, job_of, left_over, submitted};
 use crate::app::{App, manifest_path, storage_problem};
 use crate::bundles::check_trusted;
 use crate::wire::jobs::JobSeen;
@@ -25,7 +25,7 @@ pub(super) async fn retry(
     let outcome = retry_as(app, &caller, job.clone(), wire).await;
     audit::refusal(&caller, "RetryJob", job.as_str(), &outcome);
     let existing = outcome?;
-    let seen = app.find_job(caller.tenant, job.into()).await?;
+    let seen = submitted(app, &caller, &job).await?;
     Ok(v1::RetryJobResponse {
         job: Some(app.job_out(&seen)),
         existing,
@@ -46,7 +46,8 @@ async fn retry_as(
         spec.actor == caller.actor && retry.is_some_and(|retry| retry.job == *of)
     };
     let spec = match left_over(app, caller, &job, is_same).await? {
-        Some(spec) => spec,
+        Some(Specified::Closed) => return Ok(true),
+        Some(Specified::Open(spec)) => *spec,
         None => specify(app, caller, job, &base).await?,
     };
     hand_over(app, caller, spec, rank, base.record.requires).await

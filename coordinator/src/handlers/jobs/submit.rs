@@ -18,6 +18,8 @@ use types::{
 
 use crate::app::{App, core_caller, storage_problem, unexpected};
 use crate::bundles::check_trusted;
+use crate::shelf::BundleRecord;
+use crate::wire::jobs::JobSeen;
 use crate::wire::rank::{Rank, rank, requirements};
 use crate::{audit, clock};
 
@@ -35,10 +37,19 @@ pub(super) async fn submit(
     let outcome = submit_as(app, &caller, job.clone(), wire).await;
     audit::refusal(&caller, "SubmitJob", job.as_str(), &outcome);
     let existing = outcome?;
-    let seen = app.find_job(caller.tenant, job.into()).await?;
+    let seen = submitted(app, &caller, &job).await?;
     Ok(v1::SubmitJobResponse {
         job: Some(app.job_out(&seen)),
         existing,
+    })
+}
+
+/// The job as it stands once it was submitted, be it long ago.
+pub(super) async fn submitted(app: &App, caller: &Caller, job: &JobId) -> Result<JobSeen, Problem> {
+    let seen = app.find_job(caller.tenant.clone(), job.to_string()).await;
+    seen.map_err(|problem| match problem.code {
+        Code::NotFound => gone(job),
+        _ => problem,
     })
 }
 
@@ -49,8 +60,19 @@ async fn submit_as(
     wire: v1::SubmitJobRequest,
 ) -> Result<bool, Problem> {
     let asked = Asked::check(wire)?;
-    let spec = specify(app, caller, job, &asked).await?;
-    hand_over(app, caller, spec, asked.rank, asked.requires).await
+    match specify(app, caller, job, &asked).await? {
+        Specified::Closed => Ok(true),
+        Specified::Open(spec) => hand_over(app, caller, *spec, asked.rank, asked.requires).await,
+    }
+}
+
+/// What storage has of a job that is submitted.
+pub(super) enum Specified {
+    /// Its specification; the core may know the job or not.
+    Open(Box<JobSpec>),
+    /// It has ended, and the core knows it. It is not handed over again: its record may be going just now, and a new one would
+    /// count attempts from one, over objects that its result names.
+    Closed,
 }
 
 /// Hands a specification that storage holds to the core; whether it had it before.
@@ -93,7 +115,7 @@ struct Asked {
 impl Asked {
     fn check(wire: v1::SubmitJobRequest) -> Result<Self, Problem> {
         let policy: Policy = nested("policy", wire.policy)?;
-        check_stages(policy.stages)?;
+        check_policy(&policy)?;
         Ok(Self {
             catalog: parsed("catalog", &wire.catalog)?,
             snapshot: wire.snapshot,
@@ -118,6 +140,7 @@ impl Asked {
             .await?;
         let bundle = app.bundles.find(&self.bundle)?;
         check_trusted(&app.trust, &bundle)?;
+        check_stages(self.policy.stages, &bundle)?;
         Ok(JobSpec {
             tenant: caller.tenant.clone(),
             actor: caller.actor.clone(),
@@ -159,13 +182,13 @@ async fn specify(
     caller: &Caller,
     job: JobId,
     asked: &Asked,
-) -> Result<JobSpec, Problem> {
+) -> Result<Specified, Problem> {
     if let Some(found) = specified(app, caller, &job, asked).await? {
         return Ok(found);
     }
     let spec = asked.specification(app, caller, job.clone()).await?;
     match app.storage.put_spec(&spec).await {
-        Ok(_) => Ok(spec),
+        Ok(_) => Ok(Specified::Open(Box::new(spec))),
         // The same request came twice at once, and the other one was first.
         Err(StorageError::Corrupt { path, cause }) => {
             let found = specified(app, caller, &job, asked).await?;
@@ -186,27 +209,27 @@ async fn specified(
     caller: &Caller,
     job: &JobId,
     asked: &Asked,
-) -> Result<Option<JobSpec>, Problem> {
+) -> Result<Option<Specified>, Problem> {
     left_over(app, caller, job, |spec| asked.made(app, caller, spec)).await
 }
 
-/// The specification that storage has under this job's name, where it is of the same request. A job that has closed and whose
-/// record is gone does not begin again: its attempts would count from one, over objects that its result names.
+/// The specification that storage has under this job's name, where it is of the same request. A job that has closed does not begin
+/// again, whether its record is still there or gone.
 pub(super) async fn left_over(
     app: &App,
     caller: &Caller,
     job: &JobId,
     is_same: impl FnOnce(&JobSpec) -> bool,
-) -> Result<Option<JobSpec>, Problem> {
+) -> Result<Option<Specified>, Problem> {
     let found = app
         .storage
         .get_spec(&caller.tenant, app.shelf.generation(), job)
         .await;
     match found {
-        Ok(spec) if is_same(&spec) => {
-            check_not_gone(app, caller, job).await?;
-            Ok(Some(spec))
-        }
+        Ok(spec) if is_same(&spec) => match has_closed(app, caller, job).await? {
+            true => Ok(Some(Specified::Closed)),
+            false => Ok(Some(Specified::Open(Box::new(spec)))),
+        },
         Ok(_) => {
             let message =
                 format!("submit job `{job}`: its `request_id` was used with other content");
@@ -217,17 +240,24 @@ pub(super) async fn left_over(
     }
 }
 
-async fn check_not_gone(app: &App, caller: &Caller, job: &JobId) -> Result<(), Problem> {
+/// Whether the job has ended, as storage says and the core too. One that storage alone knows has ended long ago.
+async fn has_closed(app: &App, caller: &Caller, job: &JobId) -> Result<bool, Problem> {
     let (tenant, generation) = (&caller.tenant, app.shelf.generation());
     let closed = app.storage.has_closed(tenant, generation, job).await;
     let closed = closed.map_err(|error| storage_problem(&format!("submit job `{job}`"), &error))?;
-    if !closed || app.find_job(tenant.clone(), job.to_string()).await.is_ok() {
-        return Ok(());
+    if !closed {
+        return Ok(false);
     }
+    let seen = submitted(app, caller, job).await?;
+    // A manifest and a mark are written before the record says so: until then the core answers for the job.
+    Ok(seen.record.state.is_closed())
+}
+
+fn gone(job: &JobId) -> Problem {
     let said = format!(
         "submit job `{job}`: a job of this `request_id` has ended, so long ago that its record is gone"
     );
-    Err(Problem::new(Code::JobClosed, said))
+    Problem::new(Code::JobClosed, said)
 }
 
 /// The job's name: a digest of tenant and request id, so that it can be found again without a record.
@@ -248,13 +278,31 @@ pub(super) fn check_request_id(id: &str) -> Result<(), Problem> {
     Err(Problem::new(Code::InvalidRequest, cause))
 }
 
-fn check_stages(stages: Stages) -> Result<(), Problem> {
-    match stages {
-        Stages::Screen => Ok(()),
-        Stages::Both => Err(Problem::new(
-            Code::StagesUnavailable,
-            "submit a job with the residual stage",
+/// What rules the way to the residual means nothing where no track goes there.
+fn check_policy(policy: &Policy) -> Result<(), Problem> {
+    let ruled = [
+        ("policy.gate", policy.gate.is_some()),
+        ("policy.max_escalation_ppm", policy.max_escalation.is_some()),
+    ];
+    match (policy.stages, ruled.iter().find(|(_, given)| *given)) {
+        (Stages::Screen, Some((field, _))) => Err(Problem::new(
+            Code::InvalidRequest,
+            format!("field `{field}` is for jobs that run both stages"),
         )),
+        (Stages::Screen, None) | (Stages::Both, _) => Ok(()),
+    }
+}
+
+fn check_stages(stages: Stages, bundle: &BundleRecord) -> Result<(), Problem> {
+    match stages {
+        Stages::Both if !bundle.residual => Err(Problem::new(
+            Code::StagesUnavailable,
+            format!(
+                "submit a job of both stages with bundle `{}` version {}",
+                bundle.name, bundle.version
+            ),
+        )),
+        Stages::Screen | Stages::Both => Ok(()),
     }
 }
 
@@ -302,11 +350,40 @@ mod tests {
     }
 
     #[test]
-    fn the_residual_stage_is_refused_by_its_own_code() {
-        assert_eq!(
-            check_stages(Stages::Both).unwrap_err().code,
-            Code::StagesUnavailable
-        );
+    fn both_stages_need_a_bundle_that_has_both() {
+        let bundle = |residual| BundleRecord {
+            digest: Digest::of(b"bundle"),
+            name: "some".to_owned(),
+            version: 1,
+            purpose: types::Purpose::Production,
+            signed_by: String::new(),
+            files: Vec::new(),
+            bytes: 0,
+            registered_at: types::UnixMillis(0),
+            residual,
+        };
+        let refused = check_stages(Stages::Both, &bundle(false)).unwrap_err();
+        assert_eq!(refused.code, Code::StagesUnavailable);
+        assert!(check_stages(Stages::Both, &bundle(true)).is_ok());
+        assert!(check_stages(Stages::Screen, &bundle(false)).is_ok());
+    }
+
+    #[test]
+    fn gate_and_budget_are_refused_by_name_where_the_residual_does_not_run() {
+        let policy = |stages, gate, max_escalation| Policy {
+            stages,
+            accept_demonstration: false,
+            thumbnails: true,
+            embeddings: false,
+            max_escalation,
+            gate,
+        };
+        let (gate, share) = (Some(types::GateChoice::All), types::Share::new(1).ok());
+        let refused = |policy: Policy| check_policy(&policy).unwrap_err().message;
+        assert!(refused(policy(Stages::Screen, gate, None)).contains("policy.gate"));
+        assert!(refused(policy(Stages::Screen, None, share)).contains("max_escalation_ppm"));
+        assert!(check_policy(&policy(Stages::Both, gate, share)).is_ok());
+        assert!(check_policy(&policy(Stages::Screen, None, None)).is_ok());
     }
 
     #[test]

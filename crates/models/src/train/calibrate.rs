@@ -12,14 +12,14 @@ use bundle::{
 };
 use corpus::dice::derive;
 use corpus::manifest::{Entry, Label, Manifest, Split};
+use evaluation::platt::{self, Flat, Line};
+use evaluation::tiers::{self, Fitted};
 use types::{Digest, Purpose};
 
-use super::auc::upper_bound_95;
 use super::card;
 use super::decoder::{Decoder, TRAINED};
-use super::engines::Line;
+use super::engines;
 use super::fusion::FusionError;
-use super::logistic::Logistic;
 use super::positives;
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
@@ -31,8 +31,8 @@ use crate::canary::{CanaryError, known_scores};
 /// Training tracks that the guards and the coarse baseline are fitted on, from the start of the train split: as many as they are scored on.
 pub const GUARD_FIT_TRACKS: usize = 2 * GUARD_PIECES;
 
-/// Operating points: name and the share of human tracks of the calibrate split that reach them.
-const TIERS: [(&str, f64); 3] = [("fpr_1e-1", 0.10), ("fpr_3e-2", 0.03), ("fpr_1e-2", 0.01)];
+/// Name of the operating point from which on a track is `likely_ai`; the calibrate split has human tracks enough for it.
+const LIKELY_AI_TIER: &str = "fpr_1e-2";
 
 /// Weights, canary clip, card, table and recipe in the bundle's folder.
 const WEIGHTS: &str = "screen.safetensors";
@@ -66,8 +66,17 @@ pub enum CalibrateError {
         label: Label,
     },
     /// A higher score does not mean a higher chance: there is nothing to calibrate.
-    #[error("calibrating: the slope is {0:.3}, so the screen tells nothing on the calibrate split")]
-    Slope(f64),
+    #[error("calibrating the screen on the calibrate split")]
+    Flat(#[from] Flat),
+    /// The calibrate split has too few human tracks for the operating point that verdicts rest on.
+    #[error(
+        "calibrating: the Calibrate split has {found} human tracks; {}",
+        evaluation::tiers::needs()
+    )]
+    TooFew {
+        /// How many it has.
+        found: usize,
+    },
     /// The data let a shortcut tell the classes apart.
     #[error(
         "the bundle is refused: a guard lies further than {GUARD_LIMIT} from one half, or fewer than {GUARD_PIECES} pieces a class were held out\n{table}"
@@ -126,7 +135,7 @@ pub struct Judgement {
     /// The screen's table and the guards.
     pub report: Report,
     /// Both engines on the test split; none without a second one.
-    pub engines: Vec<Line>,
+    pub engines: Vec<engines::Line>,
 }
 
 /// Calibrates, judges and writes the bundle to `out`, which is replaced whole; returns its digest and what it achieves.
@@ -153,17 +162,26 @@ pub fn calibrate(
     for (tracks, split) in [(&known, Split::Calibrate), (&test, Split::Test)] {
         require_both(tracks, split)?;
     }
-    let (slope, intercept) = platt(&known)?;
+    let line = platt::fit(
+        &scores(&known, Label::Ai),
+        &scores(&known, Label::Human),
+        making.prior,
+    )?;
+    let Line {
+        slope,
+        intercept,
+        prior,
+    } = line;
     bundle.screen.calibration = Calibration {
         slope,
-        intercept: intercept + odds(making.prior),
-        prior: making.prior,
+        intercept,
+        prior,
     };
     set_thresholds(
         &mut bundle,
         &scores(&known, Label::Human),
         &scores(&test, Label::Human),
-    );
+    )?;
     let likely_ai = bundle.likely_ai().map_or(f64::INFINITY, |tier| tier.score);
     let report = report(
         &train,
@@ -171,7 +189,7 @@ pub fn calibrate(
         Rule {
             likely_ai,
             slope,
-            intercept,
+            intercept: line.at(0.5).intercept,
         },
     );
     if !report.may_be_believed() {
@@ -215,7 +233,7 @@ pub fn guard_fit(
 /// A manifest that says how tracks are scored and nothing yet of what scores mean.
 pub fn draft(recipe: &Recipe, purpose: Purpose) -> BundleManifest {
     let undecided = Tier {
-        name: TIERS[0].0.to_owned(),
+        name: LIKELY_AI_TIER.to_owned(),
         score: 0.0,
         humans: 1,
         false_positives: 1,
@@ -292,84 +310,55 @@ fn scores(tracks: &[Scored], label: Label) -> Vec<f64> {
         .collect()
 }
 
-fn platt(known: &[Scored]) -> Result<(f64, f64), CalibrateError> {
-    let pairs: Vec<(f64, bool)> = known
-        .iter()
-        .map(|track| (track.score, track.entry.label == Label::Ai))
+/// Thresholds from the human tracks of the calibrate split; their rates are counted on those of the test split, which set nothing.
+fn set_thresholds(
+    bundle: &mut BundleManifest,
+    calibrate: &[f64],
+    test: &[f64],
+) -> Result<(), CalibrateError> {
+    bundle.verdicts = verdicts(calibrate, test).ok_or(CalibrateError::TooFew {
+        found: calibrate.len(),
+    })?;
+    let band = bundle
+        .verdicts
+        .tiers
+        .first()
+        .zip(bundle.verdicts.tiers.last())
+        .map(|(loosest, likely)| Band {
+            low: loosest.score,
+            high: likely.score,
+        });
+    bundle.gate.unsure = band.filter(|band| band.low < band.high);
+    Ok(())
+}
+
+/// The operating points up to that of `likely_ai`; none where human tracks are too few for it.
+pub(super) fn verdicts(calibrate: &[f64], test: &[f64]) -> Option<Verdicts> {
+    let strictest = tiers::rate_of(LIKELY_AI_TIER);
+    let wanted = |fitted: &Fitted| tiers::rate_of(fitted.name) >= strictest;
+    let fitted: Vec<Tier> = tiers::fit(calibrate, test)
+        .into_iter()
+        .filter(wanted)
+        .map(tier)
         .collect();
-    let (slope, intercept) = line_of(&pairs);
-    if slope > 0.0 && slope.is_finite() {
-        Ok((slope, intercept))
-    } else {
-        Err(CalibrateError::Slope(slope))
-    }
+    let has_likely = fitted
+        .last()
+        .is_some_and(|tier| tier.name == LIKELY_AI_TIER);
+    let low = fitted.first()?.score;
+    has_likely.then(|| Verdicts {
+        likely_ai_tier: LIKELY_AI_TIER.to_owned(),
+        tiers: fitted,
+        no_evidence_below: Some(low),
+    })
 }
 
-/// Platt's fit with his smoothed targets to scores and whether each is a positive's: slope and intercept at a prior of one half, whatever
-/// their own share is.
-pub(super) fn line_of(scores: &[(f64, bool)]) -> (f64, f64) {
-    let positives = scores.iter().filter(|(_, positive)| *positive).count() as f64;
-    let humans = scores.len() as f64 - positives;
-    let high = (positives + 1.0) / (positives + 2.0);
-    let low = 1.0 / (humans + 2.0);
-    let rows: Vec<Vec<f64>> = scores.iter().map(|(score, _)| vec![*score]).collect();
-    let targets: Vec<f64> = scores
-        .iter()
-        .map(|(_, positive)| if *positive { high } else { low })
-        .collect();
-    let (slope, intercept) = Logistic::fit(&rows, &targets, 0.0).line();
-    (slope, intercept - (positives / humans).ln())
-}
-
-pub(super) fn odds(prior: f64) -> f64 {
-    (prior / (1.0 - prior)).ln()
-}
-
-fn set_thresholds(bundle: &mut BundleManifest, calibrate: &[f64], test: &[f64]) {
-    (bundle.verdicts, bundle.gate.unsure) = verdicts(calibrate, test);
-}
-
-/// Thresholds from the scores of the calibrate split's human tracks, and the band between the loosest and the strictest; their rates are
-/// counted on the human tracks of the test split, which set nothing.
-pub(super) fn verdicts(calibrate: &[f64], test: &[f64]) -> (Verdicts, Option<Band>) {
-    let tiers: Vec<Tier> = TIERS
-        .iter()
-        .map(|&(name, rate)| tier(name, threshold(calibrate, rate), test))
-        .collect();
-    let (loosest, strictest) = (tiers[0].score, tiers[tiers.len() - 1].score);
-    let between = (loosest < strictest).then_some(Band {
-        low: loosest,
-        high: strictest,
-    });
-    let verdicts = Verdicts {
-        likely_ai_tier: TIERS[TIERS.len() - 1].0.to_owned(),
-        tiers,
-        no_evidence_below: Some(loosest),
-    };
-    (verdicts, between)
-}
-
-fn tier(name: &str, score: f64, humans: &[f64]) -> Tier {
-    let false_positives = humans.iter().filter(|&&human| human >= score).count() as u64;
-    let trials = humans.len() as u64;
+fn tier(fitted: Fitted) -> Tier {
     Tier {
-        name: name.to_owned(),
-        score,
-        humans: trials,
-        false_positives,
-        fpr_bound_95: upper_bound_95(false_positives, trials),
-    }
-}
-
-/// The lowest edge that at most `rate` of `humans` reach: half way to the next human below, or a tenth above all of them.
-fn threshold(humans: &[f64], rate: f64) -> f64 {
-    let mut falling = humans.to_vec();
-    falling.sort_by(|a, b| b.total_cmp(a));
-    let allowed = ((rate * falling.len() as f64) as usize).min(falling.len() - 1);
-    if allowed == 0 {
-        falling[0] + 0.1
-    } else {
-        f64::midpoint(falling[allowed - 1], falling[allowed])
+        name: fitted.name.to_owned(),
+        score: fitted.score,
+        humans: fitted.counted.trials,
+        false_positives: fitted.counted.hits,
+        fpr_bound_95: fitted.counted.bound_95,
     }
 }
 
@@ -480,23 +469,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_most_the_allowed_share_of_humans_reaches_a_threshold() {
-        let humans: Vec<f64> = (0..200).map(f64::from).collect();
-        for rate in [0.0, 0.004, 0.01, 0.1, 1.0] {
-            let edge = threshold(&humans, rate);
-            let reached = humans.iter().filter(|&&score| score >= edge).count();
-            assert!(reached as f64 <= rate * 200.0, "{rate}: {reached}");
-            assert!(reached as f64 >= rate * 200.0 - 1.0, "{rate}: {reached}");
-        }
-    }
-
-    #[test]
     fn tiers_rise_and_their_bounds_hold_the_manifests_rules() {
         let recipe = Recipe::default();
         let mut bundle = draft(&recipe, Purpose::Demonstration);
         let calibrate: Vec<f64> = (0..240).map(|i| f64::from(i) * 0.01).collect();
         let test: Vec<f64> = (0..420).map(|i| f64::from(i) * 0.006).collect();
-        set_thresholds(&mut bundle, &calibrate, &test);
+        set_thresholds(&mut bundle, &calibrate, &test).unwrap();
         let tiers = &bundle.verdicts.tiers;
         assert!(tiers.windows(2).all(|pair| pair[0].score <= pair[1].score
             && pair[0].false_positives >= pair[1].false_positives));

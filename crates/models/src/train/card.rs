@@ -167,8 +167,8 @@ const LIMITS: &str = "- Thresholds come from the lengths of the tracks above. Sc
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::auc::Auc;
     use crate::train::engines::{Interval, Measured};
+    use evaluation::auc::Auc;
 
     #[test]
     fn an_interval_that_holds_zero_is_said_to() {

@@ -5,17 +5,11 @@
 //! from the test split, so that nothing is counted where it was fitted.
 
 use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION};
-use bundle::{Calibration, Fusion, FusionV1, ResidualCalibration, Spread, Term, Verdicts};
+use bundle::{Calibration, Fusion, FusionV1, ResidualCalibration, Spread, Term};
+use evaluation::platt::{self, Flat};
+use evaluation::{fusion, terms};
 
-use super::calibrate::{line_of, odds, verdicts};
-use super::logistic::Logistic;
-
-/// Ridge of the features' weights, per row: twenty features of which many say the same.
-const RIDGE: f64 = 1e-2;
-/// A feature that varies less over all tracks than this share of its span is left out.
-const STILL: f64 = 1e-6;
-/// Shares of human tracks that lie below the low and above the high value of a spread.
-const TAIL: f64 = 0.05;
+use super::calibrate::verdicts;
 
 /// A track with both engines' evidence.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,180 +39,139 @@ pub enum FusionError {
     /// A split lacks a class.
     #[error("calibrating the residual: a split lacks a class")]
     Empty,
-    /// A higher score does not mean a higher chance.
+    /// Too few human tracks for the operating point that verdicts rest on.
     #[error(
-        "calibrating the residual: the slope is {0:.3}, so it tells nothing on the calibrate split"
+        "calibrating the residual: the calibrate split has {found} separated human tracks; {}",
+        evaluation::tiers::needs()
     )]
-    Slope(f64),
+    TooFew {
+        /// How many it has.
+        found: usize,
+    },
+    /// A higher score does not mean a higher chance.
+    #[error("calibrating the residual on the calibrate split")]
+    Flat(#[from] Flat),
 }
 
 /// Fits the calibration, at a share of `prior` of AI tracks.
 ///
 /// # Errors
-/// Where a split lacks a class, or the residual tells nothing.
+/// Where a split lacks a class, has too few human tracks, or neither engine tells anything.
 pub fn fit(splits: Splits<'_>, prior: f64) -> Result<ResidualCalibration, FusionError> {
     for split in [splits.train, splits.calibrate, splits.test] {
-        let positives = split.iter().filter(|track| track.positive).count();
+        let positives = labels(split).iter().filter(|ai| **ai).count();
         if positives == 0 || positives == split.len() {
             return Err(FusionError::Empty);
         }
     }
-    let mut calibration = ResidualCalibration {
-        features: RESIDUAL_VERSION.to_owned(),
-        terms: terms(splits.train),
-        probability: Calibration {
-            slope: 1.0,
-            intercept: 0.0,
-            prior,
-        },
-        fusion: Fusion::ResidualAlone,
-        verdicts: Verdicts {
-            likely_ai_tier: String::new(),
-            tiers: Vec::new(),
-            no_evidence_below: None,
-        },
-        humans: spreads(splits.calibrate),
-    };
-    let scores: Vec<(f64, bool)> = splits
-        .calibrate
-        .iter()
-        .map(|track| (calibration.score(&track.features), track.positive))
-        .collect();
-    let (slope, intercept) = line_of(&scores);
-    if !(slope > 0.0 && slope.is_finite()) {
-        return Err(FusionError::Slope(slope));
-    }
-    calibration.probability.slope = slope;
-    calibration.probability.intercept = intercept + odds(prior);
-    let rule = fusion(splits.calibrate, &calibration, prior);
-    let humans = |split: &[Known]| -> Vec<f64> {
-        let humans = split.iter().filter(|track| !track.positive);
-        humans
-            .map(|track| fused(&rule, track.screen, calibration.score(&track.features)))
-            .collect()
-    };
-    let (verdicts, _) = verdicts(&humans(splits.calibrate), &humans(splits.test));
+    let weights = weights(splits.train);
+    let [known, test] = [splits.calibrate, splits.test].map(|split| scores(&weights, split));
+    let line = platt::fit(&known.residual(true), &known.residual(false), prior)?;
+    let rule = fusion::fit(&known.screen, &known.residual, &known.ai, prior)?;
+    let humans = known.fused_humans(&rule);
+    let found = humans.len();
     Ok(ResidualCalibration {
-        fusion: Fusion::V1(rule),
-        verdicts,
-        ..calibration
+        features: RESIDUAL_VERSION.to_owned(),
+        terms: weights.iter().map(term).collect(),
+        probability: Calibration {
+            slope: line.slope,
+            intercept: line.intercept,
+            prior: line.prior,
+        },
+        fusion: Fusion::V1(FusionV1 {
+            screen: rule.screen,
+            residual: rule.residual,
+            intercept: rule.intercept,
+            prior: rule.prior,
+        }),
+        verdicts: verdicts(&humans, &test.fused_humans(&rule))
+            .ok_or(FusionError::TooFew { found })?,
+        humans: spreads(splits.calibrate),
     })
 }
 
-/// The fused score by a rule.
+fn labels(split: &[Known]) -> Vec<bool> {
+    split.iter().map(|track| track.positive).collect()
+}
+
+fn wide(features: &[f32]) -> Vec<f64> {
+    features.iter().map(|value| f64::from(*value)).collect()
+}
+
+fn weights(train: &[Known]) -> Vec<terms::Term> {
+    let rows: Vec<Vec<f64>> = train.iter().map(|track| wide(&track.features)).collect();
+    let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
+    let usable = RESIDUAL_V1.iter().enumerate();
+    let places: Vec<usize> = usable
+        .filter(|(_, feature)| feature.calibrates)
+        .map(|(at, _)| at)
+        .collect();
+    terms::fit(&rows, &labels(train), &places)
+}
+
+fn term(fitted: &terms::Term) -> Term {
+    Term {
+        feature: RESIDUAL_V1[fitted.place].name.to_owned(),
+        weight: fitted.weight,
+        mean: fitted.mean,
+        scale: fitted.scale,
+    }
+}
+
+/// Both engines' scores of a split, track by track.
+struct Scores {
+    screen: Vec<f64>,
+    residual: Vec<f64>,
+    ai: Vec<bool>,
+}
+
+fn scores(weights: &[terms::Term], split: &[Known]) -> Scores {
+    let residual = |track: &Known| terms::score(weights, &wide(&track.features));
+    Scores {
+        screen: split.iter().map(|track| track.screen).collect(),
+        residual: split.iter().map(residual).collect(),
+        ai: labels(split),
+    }
+}
+
+impl Scores {
+    fn residual(&self, ai: bool) -> Vec<f64> {
+        let of_class = self
+            .residual
+            .iter()
+            .zip(&self.ai)
+            .filter(|(_, own)| **own == ai);
+        of_class.map(|(score, _)| *score).collect()
+    }
+
+    fn fused_humans(&self, rule: &fusion::Fusion) -> Vec<f64> {
+        let both = self.screen.iter().zip(&self.residual).zip(&self.ai);
+        let humans = both.filter(|(_, ai)| !**ai);
+        humans
+            .map(|((screen, residual), _)| rule.score(*screen, *residual))
+            .collect()
+    }
+}
+
+/// The fused score by a bundle's rule.
 #[must_use]
 pub fn fused(rule: &FusionV1, screen: f64, residual: f64) -> f64 {
     rule.screen * screen + rule.residual * residual + rule.intercept
 }
 
-/// Weights of the features that vary, each centred and scaled.
-fn terms(train: &[Known]) -> Vec<Term> {
-    let mut terms: Vec<Term> = (0..RESIDUAL_V1.len())
-        .filter(|&at| RESIDUAL_V1[at].calibrates)
-        .filter_map(|at| {
-            let values: Vec<f64> = train
-                .iter()
-                .map(|track| f64::from(track.features[at]))
-                .collect();
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-            let scale = (squares / values.len() as f64).sqrt();
-            (scale > STILL * RESIDUAL_V1[at].span).then(|| Term {
-                feature: RESIDUAL_V1[at].name.to_owned(),
-                weight: 0.0,
-                mean,
-                scale,
-            })
-        })
-        .collect();
-    let rows: Vec<Vec<f64>> = train.iter().map(|track| row(&terms, track)).collect();
-    let targets: Vec<f64> = train
-        .iter()
-        .map(|track| f64::from(u8::from(track.positive)))
-        .collect();
-    let weights = linear(&Logistic::fit(&rows, &targets, RIDGE), terms.len()).0;
-    for (term, weight) in terms.iter_mut().zip(weights) {
-        term.weight = weight;
-    }
-    terms
-}
-
-fn row(terms: &[Term], track: &Known) -> Vec<f64> {
-    let place = |term: &Term| bundle::features::place(&term.feature).unwrap_or(0);
-    terms
-        .iter()
-        .map(|term| (f64::from(track.features[place(term)]) - term.mean) / term.scale)
-        .collect()
-}
-
-/// Weights and intercept of a fit over so many features.
-fn linear(fit: &Logistic, width: usize) -> (Vec<f64>, f64) {
-    let zeros = vec![0.0; width];
-    let intercept = fit.score(&zeros);
-    let weights = (0..width).map(|at| {
-        let mut one = zeros.clone();
-        one[at] = 1.0;
-        fit.score(&one) - intercept
-    });
-    (weights.collect(), intercept)
-}
-
-/// Log odds linear in both scores. A score that would count against itself does not count.
-fn fusion(known: &[Known], calibration: &ResidualCalibration, prior: f64) -> FusionV1 {
-    let pairs: Vec<([f64; 2], bool)> = known
-        .iter()
-        .map(|track| {
-            let residual = calibration.score(&track.features);
-            ([track.screen, residual], track.positive)
-        })
-        .collect();
-    let positives = pairs.iter().filter(|(_, positive)| *positive).count() as f64;
-    let balance = (positives / (pairs.len() as f64 - positives)).ln();
-    let rows: Vec<Vec<f64>> = pairs.iter().map(|(scores, _)| scores.to_vec()).collect();
-    let targets: Vec<f64> = pairs
-        .iter()
-        .map(|(_, positive)| f64::from(u8::from(*positive)))
-        .collect();
-    let (weights, intercept) = linear(&Logistic::fit(&rows, &targets, 1e-6), 2);
-    let shifted = |intercept: f64| intercept + odds(prior);
-    let alone = |at: usize| {
-        let scores: Vec<(f64, bool)> = pairs.iter().map(|(both, is)| (both[at], *is)).collect();
-        let (slope, intercept) = line_of(&scores);
-        let mut weights = [0.0; 2];
-        // Neither alone need rise either; something must count.
-        weights[at] = slope.max(1e-3);
-        (weights, shifted(intercept))
-    };
-    let ([screen, residual], intercept) = if weights[1] <= 0.0 {
-        alone(0)
-    } else if weights[0] <= 0.0 {
-        alone(1)
-    } else {
-        ([weights[0], weights[1]], shifted(intercept - balance))
-    };
-    FusionV1 {
-        screen,
-        residual,
-        intercept,
-        prior,
-    }
-}
-
 /// What human tracks measure of each feature.
 fn spreads(known: &[Known]) -> Vec<Spread> {
-    let spread = |at: usize| {
+    let spread = |(at, feature): (usize, &bundle::features::Feature)| {
         let humans = known.iter().filter(|track| !track.positive);
-        let mut values: Vec<f64> = humans.map(|track| f64::from(track.features[at])).collect();
-        values.sort_by(f64::total_cmp);
-        let place = |share: f64| values[(share * (values.len() - 1) as f64).round() as usize];
-        Spread {
-            feature: RESIDUAL_V1[at].name.to_owned(),
-            low: place(TAIL),
-            middle: place(0.5),
-            high: place(1.0 - TAIL),
-        }
+        let values: Vec<f64> = humans.map(|track| f64::from(track.features[at])).collect();
+        terms::spread(&values).map(|spread| Spread {
+            feature: feature.name.to_owned(),
+            low: spread.low,
+            middle: spread.middle,
+            high: spread.high,
+        })
     };
-    (0..RESIDUAL_V1.len()).map(spread).collect()
+    RESIDUAL_V1.iter().enumerate().filter_map(spread).collect()
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@
 //! guards of [`report`], puts in the [`second`] engine by way of [`fusion`], and writes the signed folder with its model card. [`grid`] then
 //! measures what was claimed.
 
-pub mod auc;
 pub mod calibrate;
 mod card;
 pub mod checkpoint;
@@ -22,7 +21,6 @@ pub mod fitting;
 pub mod fusion;
 pub mod grid;
 pub mod labelled;
-pub mod logistic;
 pub mod optimiser;
 pub mod positives;
 pub mod recipe;

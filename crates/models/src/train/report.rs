@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use corpus::manifest::Label;
+use evaluation::auc::{Auc, auc};
+use evaluation::logistic::Logistic;
+use evaluation::platt::logistic;
 use serde::{Deserialize, Serialize};
 
-use super::auc::{Auc, auc};
 use super::facts::View;
-use super::logistic::Logistic;
 use super::score::Scored;
 
 /// Largest distance of a guard's area from one half.
@@ -21,8 +22,6 @@ pub const GUARD_PIECES: usize = 400;
 const RIDGE: f64 = 1e-3;
 /// Edges of the bands of error ratios in decibels.
 pub(super) const SNR_EDGES: [f32; 6] = [10.0, 15.0, 20.0, 25.0, 30.0, 35.01];
-/// Bins of the calibration error.
-const CALIBRATION_BINS: usize = 10;
 
 /// A check that a shortcut tells nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -353,26 +352,25 @@ impl Table<'_> {
     }
 }
 
+/// The calibration at a prior of one half; without error where a class is missing, of which a guard tells.
 fn reliability(test: &[Scored], rule: Rule) -> Reliability {
-    let mut bins = [(0.0, 0.0, 0.0); CALIBRATION_BINS];
-    let mut brier = 0.0;
-    for track in test {
-        let p = 1.0 / (1.0 + (-(rule.slope * track.score + rule.intercept)).exp());
-        let label = f64::from(u8::from(is_positive(track)));
-        let bin = &mut bins[((p * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)];
-        *bin = (bin.0 + 1.0, bin.1 + p, bin.2 + label);
-        brier += (p - label) * (p - label);
-    }
-    let count = test.len().max(1) as f64;
-    let ece = bins
-        .iter()
-        .map(|(_, p, label)| (p - label).abs())
-        .sum::<f64>()
-        / count;
-    Reliability {
-        ece,
-        brier: brier / count,
-    }
+    let of = |positive: bool| -> Vec<f64> {
+        test.iter()
+            .filter(|track| is_positive(track) == positive)
+            .map(|track| logistic(rule.slope * track.score + rule.intercept))
+            .collect()
+    };
+    let found = evaluation::reliability::reliability(&of(true), &of(false), 0.5);
+    found.map_or(
+        Reliability {
+            ece: 0.0,
+            brier: 0.0,
+        },
+        |found| Reliability {
+            ece: found.ece,
+            brier: found.brier,
+        },
+    )
 }
 
 #[cfg(test)]

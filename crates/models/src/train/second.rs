@@ -11,8 +11,9 @@ use bundle::{
 };
 use corpus::codec::CODECS;
 use corpus::manifest::{Entry, Label};
+use evaluation::platt::odds;
 
-use super::calibrate::{CalibrateError, Making, odds};
+use super::calibrate::{CalibrateError, Making};
 use super::decoder;
 use super::engines::{self, Judged, Line};
 use super::facts::View;

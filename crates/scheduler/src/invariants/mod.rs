@@ -1,8 +1,8 @@
-//! What must hold of every change of a record, whoever makes it: one predicate for each invariant, shared by the
-//! core (which refuses to write what breaks one, and counts it), the tests and the simulator.
+//! What must hold, whoever acts: one predicate for each invariant. Those in [`Invariant::COUNTED`] the core asks itself: it
+//! refuses or counts what breaks one. The evidence of the others it never sees, or too late: tests and the simulator, which have
+//! it, ask those.
 //!
-//! The numbers are stable. Those whose evidence the core never sees have a predicate here that takes the evidence from
-//! whoever has it; [`Invariant::holder`] says where each is held.
+//! The numbers are stable; [`Invariant::holder`] says where each is held.
 
 mod evidence;
 #[cfg(test)]

@@ -2,8 +2,9 @@
 
 use crate::world::World;
 use crate::world::agent::{Agent, tracks};
+use scheduler::limits::PARTS_BEFORE_FLUSH_ONCE;
 use scheduler::record::{Care, FailureCause};
-use scheduler::{Beat, Cause, Config, Order, Released, Request, WorkerDeath};
+use scheduler::{Beat, Cause, Config, Flush, Order, Released, Request, WorkerDeath};
 use types::{Millis, ShardId, TrackSet};
 
 const ROOT: ShardId = ShardId::Root(0);
@@ -273,4 +274,24 @@ fn what_a_dead_node_holds_of_a_paused_job_fills_its_tenants_quota_no_longer() {
     alive.pull(&mut world, 8);
     assert!(world.store.shard(&paused, ROOT).unwrap().grants.is_empty());
     assert_eq!(alive.pull(&mut world, 8).grants[0].job, other);
+}
+
+#[test]
+fn from_48_parts_on_a_shards_grants_flush_once_at_their_end() {
+    let mut world = World::new();
+    let parts = u32::try_from(PARTS_BEFORE_FLUSH_ONCE).unwrap();
+    world.submit("j", parts + 2, parts + 2);
+    let mut first = Agent::joined(&mut world, "first");
+    let granted = first.pull(&mut world, parts + 1).grants[0].clone();
+    for part in 0..parts {
+        let told = first.beat(&mut world).unwrap().orders[0].flush;
+        assert_eq!(told, Flush::AsConfigured, "with {part} parts");
+        let one = tracks(part, part + 1);
+        first.commit(&mut world, &granted, &one).unwrap();
+    }
+    let told = first.beat(&mut world).unwrap().orders[0].flush;
+    assert_eq!(told, Flush::AtEnd);
+    let mut second = Agent::joined(&mut world, "second");
+    let granted = second.pull(&mut world, 1).grants[0].clone();
+    assert_eq!(granted.flush, Flush::AtEnd, "a grant begins so too");
 }

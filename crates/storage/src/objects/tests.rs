@@ -224,6 +224,38 @@ async fn a_local_folder_keeps_each_object_as_one_file_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn lengths_come_in_the_order_of_their_names_and_a_folder_has_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let on_disk = Storage::open_folder(folder.path()).unwrap();
+    for storage in [on_disk, Storage::on(Arc::new(InMemory::new()))] {
+        storage
+            .put(&path(), Bytes::from_static(b"ours"))
+            .await
+            .unwrap();
+        let names = ["t/1/none", "t/1/job/part", "t/1/job", "t/1/job/part"];
+        let names = names.map(|name| name.parse().unwrap()).to_vec();
+        let found = storage.lengths(names).await;
+        let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
+        assert_eq!(found, [None, Some(4), None, Some(4)]);
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_cannot_be_looked_up_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let storage = Storage::open_folder(folder.path()).unwrap();
+    storage
+        .put(&path(), Bytes::from_static(b"ours"))
+        .await
+        .unwrap();
+    std::os::unix::fs::symlink("loop", folder.path().join("loop")).unwrap();
+    let names = ["loop", "t/1/job/part"].map(|name| name.parse().unwrap());
+    let found = storage.lengths(names.to_vec()).await;
+    assert!(matches!(found[0], Err(StorageError::Unavailable { .. })));
+    assert!(matches!(found[1], Ok(Some(4))));
+}
+
+#[tokio::test]
 async fn a_file_larger_than_a_chunk_is_put_whole() {
     let folder = tempfile::tempdir().unwrap();
     let storage = Storage::open_folder(folder.path()).unwrap();

@@ -192,7 +192,7 @@ fn check_row(footer: &PartFooter, row: &TrackRow) -> Result<(), PartError> {
     let code = row.code.is_some() == (row.verdict == Verdict::Unscannable);
     let kind = match footer.kind {
         PartKind::Terminal => true,
-        PartKind::Escalation => row.verdict != Verdict::Unscannable && row.screen.is_some(),
+        PartKind::Escalation => goes_on(row),
     };
     let picture = row.thumbnail.as_ref().is_none_or(|picture| {
         let levels = usize::from(picture.bands) * usize::from(picture.columns);
@@ -201,7 +201,10 @@ fn check_row(footer: &PartFooter, row: &TrackRow) -> Result<(), PartError> {
     let rules = [
         (reason, "a reason exactly where the verdict is inconclusive"),
         (code, "a code exactly where the verdict is unscannable"),
-        (kind, "a screen score in each row of an escalation part"),
+        (
+            kind,
+            "a screen score, mean and deviation in each row of an escalation part",
+        ),
         (
             row.bundle == footer.bundle,
             "the bundle of its footer in each row",
@@ -220,6 +223,16 @@ fn check_row(footer: &PartFooter, row: &TrackRow) -> Result<(), PartError> {
     }
 }
 
+/// Whether a row has all that the residual needs of it.
+fn goes_on(row: &TrackRow) -> bool {
+    let scale = |value: Option<f32>| value.is_some_and(f32::is_finite);
+    let scaled = scale(row.mean) && scale(row.deviation) && row.deviation >= Some(0.0);
+    row.verdict != Verdict::Unscannable && row.screen.is_some() && scaled
+}
+
+/// The length in bytes of a part, none where no object has its name, or what kept it from being known.
+pub type PartLength = Result<Option<u64>, StorageError>;
+
 impl Storage {
     /// Puts a part. Repeating it is a success; the object under its name never changes.
     ///
@@ -229,16 +242,10 @@ impl Storage {
         self.put(&part.path, part.bytes.clone()).await
     }
 
-    /// The length in bytes of the part at `path`; none where no object has this name.
-    ///
-    /// # Errors
-    /// See [`StorageError`].
-    pub async fn part_bytes(&self, path: &ObjectPath) -> Result<Option<u64>, StorageError> {
-        match self.len(path).await {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(StorageError::NotFound { .. }) => Ok(None),
-            Err(other) => Err(other),
-        }
+    /// The length in bytes of the part at each path, in their order; none where no object has this name. On a folder all of them
+    /// are one blocking piece of work; elsewhere a few are asked for at once. What keeps one from being known is told for that one.
+    pub async fn part_lengths(&self, paths: Vec<ObjectPath>) -> Vec<PartLength> {
+        self.lengths(paths).await
     }
 
     /// Gets and checks the part at `path`, whose bytes must have this digest and whose footer must lead to this path.

@@ -114,6 +114,29 @@ fn rows_that_do_not_fit_their_footer_make_no_part() {
 }
 
 #[test]
+fn a_row_of_an_escalation_part_has_what_the_residual_needs_of_it() {
+    let (mut footer, _) = made(&[7]);
+    footer.kind = PartKind::Escalation;
+    let sound = TrackRow {
+        deviation: Some(0.25),
+        ..full_row(7)
+    };
+    let check = |change: fn(&mut TrackRow), expected: bool| {
+        let mut row = sound.clone();
+        change(&mut row);
+        assert_eq!(encode(&footer, &[row.clone()]).is_ok(), expected, "{row:?}");
+    };
+    check(|_| (), true);
+    check(|row| row.deviation = Some(0.0), true);
+    check(|row| row.screen = None, false);
+    check(|row| row.mean = None, false);
+    check(|row| row.mean = Some(f32::INFINITY), false);
+    check(|row| row.deviation = None, false);
+    check(|row| row.deviation = Some(f32::NAN), false);
+    check(|row| row.deviation = Some(-0.5), false);
+}
+
+#[test]
 fn a_part_of_the_largest_shard_can_be_made_and_one_row_more_cannot() {
     let all: Vec<Ordinal> = (0..=PART_ROWS_MAX as u32).collect();
     let (footer, rows) = made(&all[1..]);

@@ -62,7 +62,9 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The state is damaged or gone. It is not repaired.
-    #[error("store file `{path}` is damaged at {damage}; restore the folder from a copy")]
+    #[error(
+        "store file `{path}` is damaged at {damage}; restore the folder from a copy, and the storage from the copy of the same time"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

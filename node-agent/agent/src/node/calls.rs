@@ -52,7 +52,7 @@ impl Node {
             let answer = coordinator.commit(session, &saved.claim).await;
             let claim = &saved.claim;
             tracing::info!(job = %claim.grant.job, shard = %claim.grant.shard, attempt = claim.grant.attempt.0,
-                rows = claim.rows, ?answer, "commit");
+                rows = claim.rows(), ?answer, "commit");
             News::Core(Event::Committed { part, answer })
         });
     }
@@ -122,14 +122,9 @@ impl Node {
                 rows: Err(Unready::Never),
             });
         };
-        let (spec, range, tracks) = (
-            book.info.spec.clone(),
-            book.info.granted.range,
-            book.info.granted.tracks.clone(),
-        );
-        let fetcher = Arc::clone(&self.fetcher);
+        let (fetcher, info) = (Arc::clone(&self.fetcher), book.info.clone());
         self.spawn_news(async move {
-            let rows = fetcher.rows(&spec, range, &tracks).await;
+            let rows = fetcher.rows(&info).await;
             News::Listed { grant, rows }
         });
     }
@@ -138,14 +133,10 @@ impl Node {
         self.spawn_news(async move { news });
     }
 
-    pub(super) fn listed(
-        &mut self,
-        grant: GrantKey,
-        rows: Result<BTreeMap<Ordinal, CatalogRow>, Unready>,
-    ) {
+    pub(super) fn listed(&mut self, grant: GrantKey, rows: Result<Rows, Unready>) {
         let outcome = match (rows, self.books.get_mut(&grant)) {
             (Ok(rows), Some(book)) => {
-                book.list = rows;
+                (book.list, book.screened) = (rows.list, rows.screened);
                 Ok(())
             }
             (Ok(_), None) => Err(Unready::Never),

@@ -1,6 +1,11 @@
 //! Tracks between grant and row: beginning, aborting, landing, and the rows they end in. Called by the node's loop only.
 
+use agent_core::Escalation;
+use audio::protocol::Summary;
+use types::{Ledger, Ordinal, TrackRow};
+
 use super::*;
+use crate::news::{Reading, Refusal};
 
 impl Node {
     pub(super) fn begin(
@@ -12,34 +17,49 @@ impl Node {
     ) {
         let flight = Flight::new((grant.clone(), ordinal), (device, slot), self.clock.now());
         self.flights.insert(token, flight);
-        let track = self
-            .books
-            .get(&grant)
-            .and_then(|book| book.list.get(&ordinal))
-            .cloned();
-        let rate_hz = self.devices.get(device.0 as usize).and_then(Seat::rate_hz);
-        let (Some(track), Some(rate_hz)) = (track, rate_hz) else {
+        let Some(work) = self.work_for(token, device, &grant, ordinal) else {
             return self.end_unbegun(token, device, slot);
         };
-        match self.sources.get(&track.source) {
-            Ok(source) => {
-                let work = slot::Work {
-                    token: token.0,
-                    source,
-                    key: track.key,
-                    bytes: track.bytes,
-                    rate_hz,
-                    residual: None,
-                };
-                if let Some((_, slot)) = self.slots.get(&slot) {
-                    slot.work(work);
-                }
-            }
-            Err(error) => {
-                tracing::warn!(source = %track.source, %error, "no such source here");
-                self.end_unbegun(token, device, slot);
-            }
+        if let Some((_, slot)) = self.slots.get(&slot) {
+            slot.work(work);
         }
+    }
+
+    /// What a slot is to do for a track; none where something of it is not to be had here at the moment.
+    fn work_for(
+        &self,
+        token: Token,
+        device: DeviceNo,
+        grant: &GrantKey,
+        ordinal: Ordinal,
+    ) -> Option<slot::Work> {
+        let seat = self.devices.get(device.0 as usize)?;
+        let book = self.books.get(grant)?;
+        let track = book.list.get(&ordinal)?;
+        let (bytes, residual) = match grant.stage() {
+            Stage::Decode | Stage::Screen => (track.bytes, None),
+            Stage::Residual => {
+                let screened = book.screened.get(&ordinal)?;
+                let Some((residual, loaded)) = seat.residual() else {
+                    tracing::error!(bundle = %book.info.spec.bundle, "the bundle's residual is not served on this device");
+                    return None;
+                };
+                let pass = screened.pass(residual, loaded);
+                (track.bytes.or(screened.row.bytes), Some((loaded, pass)))
+            }
+        };
+        let source = self.sources.get(&track.source);
+        let source = source.inspect_err(
+            |error| tracing::warn!(source = %track.source, %error, "no such source here"),
+        );
+        Some(slot::Work {
+            token: token.0,
+            source: source.ok()?,
+            key: track.key.clone(),
+            bytes,
+            rate_hz: seat.rate_hz()?,
+            residual,
+        })
     }
 
     /// Ends a try of which its slot was never told: the slot is ready as it was.
@@ -76,10 +96,10 @@ impl Node {
         let now = self.clock.now();
         let made = MadeRow {
             row,
-            ledger: types::Ledger::default(),
+            ledger: Ledger::default(),
             from: now,
             to: now,
-            screened_from: None,
+            scored_from: None,
         };
         book.made.insert(ordinal, made);
     }
@@ -102,15 +122,11 @@ impl Node {
         self.tell_core(Event::TrackEnded { token, outcome });
     }
 
-    pub(super) fn make_scored(
+    /// Makes the row of a track that the worker has measured, by whichever pass.
+    fn make_scored(
         &mut self,
         flight: &Flight,
-        (summary, reading, digest, score): (
-            audio::protocol::Summary,
-            crate::news::Reading,
-            Digest,
-            engine::TrackScore,
-        ),
+        (summary, reading, digest, measured): (Summary, Reading, Digest, Measured),
     ) -> TrackOutcome {
         let Some((bundle, scorer)) = self
             .devices
@@ -119,60 +135,76 @@ impl Node {
         else {
             return TrackOutcome::Unreachable;
         };
-        let Some(book) = self.books.get_mut(&flight.grant) else {
+        let Some(book) = self.books.get(&flight.grant) else {
             return TrackOutcome::Unreachable;
         };
-        let Some(track) = book.list.get(&flight.ordinal) else {
-            return TrackOutcome::Unreachable;
-        };
-        let (row, ledger) = rows::scored(
-            track,
-            &book.info.spec,
-            &bundle,
-            &scorer,
-            (&summary, &reading, digest),
-            score,
+        let (track, screened) = (
+            book.list.get(&flight.ordinal),
+            book.screened.get(&flight.ordinal),
         );
-        let device = scorer.device;
-        metrics::counter!("trackscan_tracks", "device" => device, "verdict" => row.verdict.as_str()).increment(1);
-        metrics::counter!("trackscan_stage_wait_microseconds", "stage" => "source")
-            .increment(reading.wait_us);
-        metrics::counter!("trackscan_stage_wait_microseconds", "stage" => "room")
-            .increment(reading.room_us);
+        let (spec, told) = (&book.info.spec, (&summary, &reading, digest));
+        let made = match (measured, screened) {
+            (Measured::Screen(score), None) => {
+                let Some(track) = track else {
+                    return TrackOutcome::Unreachable;
+                };
+                let made = rows::scored(track, spec, &bundle, &scorer, told, score);
+                Ok((made.row, made.ledger, made.onward))
+            }
+            (Measured::Residual(residual), Some(screened)) => screened
+                .separated(spec, &bundle, &scorer, told, residual)
+                .map(|(row, ledger)| (row, ledger, None)),
+            (Measured::Screen(_), Some(_)) | (Measured::Residual(_), None) => {
+                tracing::error!(device = scorer.device, "an answer of the other stage");
+                return TrackOutcome::Unreachable;
+            }
+        };
+        let (row, ledger, onward) = match made {
+            Ok(made) => made,
+            Err(refusal) => return self.make_unscannable(flight, refusal, &reading),
+        };
+        count(&scorer.device, &row, onward.is_some(), &reading);
+        let track = row.track_id.clone();
+        self.keep(flight, row, ledger, true);
+        onward.map_or(TrackOutcome::Scored, |distance| {
+            TrackOutcome::Escalated(Escalation { distance, track })
+        })
+    }
+
+    /// Keeps a row until a part takes it.
+    fn keep(&mut self, flight: &Flight, row: TrackRow, ledger: Ledger, scored: bool) {
         let made = MadeRow {
             row,
             ledger,
             from: flight.begun,
             to: self.clock.now().max(flight.begun),
-            screened_from: Some(flight.begun),
+            scored_from: scored.then_some(flight.begun),
         };
-        book.made.insert(flight.ordinal, made);
-        TrackOutcome::Scored
+        if let Some(book) = self.books.get_mut(&flight.grant) {
+            book.made.insert(flight.ordinal, made);
+        }
     }
 
-    pub(super) fn make_unscannable(
+    fn make_unscannable(
         &mut self,
         flight: &Flight,
-        refusal: crate::news::Refusal,
-        reading: &crate::news::Reading,
+        refusal: Refusal,
+        reading: &Reading,
     ) -> TrackOutcome {
-        let Some(book) = self.books.get_mut(&flight.grant) else {
+        let Some(book) = self.books.get(&flight.grant) else {
             return TrackOutcome::Unreachable;
         };
         let Some(track) = book.list.get(&flight.ordinal) else {
             return TrackOutcome::Unreachable;
+        };
+        let refusal = match book.screened.get(&flight.ordinal) {
+            Some(screened) => screened.refused(refusal),
+            None => refusal,
         };
         tracing::info!(source = %track.source, key = track.key, code = %refusal.code, detail = refusal.detail, "unscannable");
         metrics::counter!("trackscan_unscannable", "code" => refusal.code.as_str()).increment(1);
         let (row, ledger) = rows::unscannable(track, &book.info.spec, refusal, reading);
-        let made = MadeRow {
-            row,
-            ledger,
-            from: flight.begun,
-            to: self.clock.now().max(flight.begun),
-            screened_from: None,
-        };
-        book.made.insert(flight.ordinal, made);
+        self.keep(flight, row, ledger, false);
         TrackOutcome::Unscannable
     }
 
@@ -193,5 +225,19 @@ impl Node {
             slot.interrupt(token);
         }
         self.land(Token(token), |flight| flight.failed(code, detail));
+    }
+}
+
+/// Counts a track that a device has scored, and what held it up. One that goes on is counted by its verdict when it has one.
+fn count(device: &str, row: &TrackRow, goes_on: bool, reading: &Reading) {
+    let device = device.to_owned();
+    if goes_on {
+        metrics::counter!("trackscan_escalated", "device" => device).increment(1);
+    } else {
+        metrics::counter!("trackscan_tracks", "device" => device, "verdict" => row.verdict.as_str())
+            .increment(1);
+    }
+    for (stage, micros) in [("source", reading.wait_us), ("room", reading.room_us)] {
+        metrics::counter!("trackscan_stage_wait_microseconds", "stage" => stage).increment(micros);
     }
 }

@@ -20,6 +20,15 @@ impl Node {
         }
     }
 
+    /// Asks for a canary of a stage.
+    pub(super) fn sing(&self, device: DeviceNo, stage: Stage, nonce: u64) {
+        let message = match stage {
+            Stage::Decode | Stage::Screen => ToWorker::Canary { nonce },
+            Stage::Residual => ToWorker::ResidualCanary { nonce },
+        };
+        self.say(device, &message);
+    }
+
     /// Empties a seat: its worker is stopped, and the decoders are taken off what it will never hear.
     pub(super) fn vacate(&mut self, device: DeviceNo) {
         let Some(seat) = self.seat(device) else {
@@ -213,9 +222,12 @@ impl Node {
         match message {
             FromWorker::Loaded(loaded) => self.loaded(device, loaded),
             FromWorker::LoadFailed { detail, bundle } => self.load_failed(device, &detail, bundle),
-            FromWorker::Scored { token, score } => {
-                self.land(Token(token), |flight| flight.scored(score))
-            }
+            FromWorker::Scored { token, score } => self.land(Token(token), |flight| {
+                flight.measured(Measured::Screen(score))
+            }),
+            FromWorker::Separated { token, residual } => self.land(Token(token), |flight| {
+                flight.measured(Measured::Residual(residual))
+            }),
             FromWorker::TrackFailed {
                 token,
                 code,
@@ -242,10 +254,6 @@ impl Node {
                 if let Some(flight) = self.flights.get_mut(&Token(token)) {
                     flight.drained();
                 }
-            }
-            // Nobody here asks for a residual yet.
-            FromWorker::Separated { token, .. } => {
-                tracing::error!(device = device.0, token, "a residual that nobody asked for");
             }
             FromWorker::Ready { .. } | FromWorker::Aborted { .. } | FromWorker::RingLost { .. } => {
             }
@@ -294,6 +302,8 @@ impl Node {
         }
         metrics::gauge!("trackscan_worker_windows", "device" => name.clone())
             .set(stats.windows as f64);
+        metrics::gauge!("trackscan_worker_segments", "device" => name.clone())
+            .set(stats.segments as f64);
         metrics::gauge!("trackscan_worker_batches", "device" => name).set(stats.batches as f64);
     }
 

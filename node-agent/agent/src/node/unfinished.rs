@@ -9,7 +9,7 @@ impl Node {
         for (number, saved) in (0..).map(PartNo).zip(self.shelf.find()?) {
             let found = Found {
                 grant: saved.claim.grant.clone(),
-                tracks: saved.claim.tracks.clone(),
+                tracks: saved.claim.tracks(),
                 part: number,
             };
             tracing::info!(job = %found.grant.job, shard = %found.grant.shard, "a part of an earlier life");
@@ -23,7 +23,7 @@ impl Node {
         &mut self,
         part: PartNo,
         grant: GrantKey,
-        tracks: &TrackSet,
+        flushed: Flushed,
         device: Option<DeviceNo>,
     ) {
         if let Some(saved) = self.parts.get(&part).cloned() {
@@ -34,25 +34,25 @@ impl Node {
             self.settings.name.clone(),
             device.and_then(|device| self.name_of(device)),
         );
-        let wait_us = device.map_or(0, |device| self.take_wait(device));
+        let wait_us = self.wait_of(part, device);
         let Some(book) = self.books.get(&grant) else {
             return;
         };
         let info = &book.info;
-        let (spec, epoch, generation) = (info.spec.clone(), info.epoch, info.generation);
         let about = Circumstances {
             grant,
-            spec,
-            epoch,
-            generation,
+            spec: info.spec.clone(),
+            epoch: info.epoch,
+            generation: info.generation,
+            escalation: info.escalation,
             node,
             device: name,
             wait_us,
         };
-        let (footer, rows) = compose(&about, tracks, &book.made);
+        let composed = compose(&about, &flushed, &book.made);
         let (shelf, storage) = (self.shelf.clone(), self.storage.clone());
         self.spawn_news(async move {
-            let saved = tokio::task::spawn_blocking(move || shelf.save(&footer, &rows)).await;
+            let saved = tokio::task::spawn_blocking(move || shelf.save(&composed)).await;
             match saved {
                 Ok(Ok(saved)) => put(part, Arc::new(saved), &storage).await,
                 Ok(Err(problem)) => News::Part {
@@ -67,6 +67,16 @@ impl Node {
         });
     }
 
+    /// What a part's device waited for it: the same however often the part is written.
+    fn wait_of(&mut self, part: PartNo, device: Option<DeviceNo>) -> u64 {
+        if let Some(told) = self.waits.get(&part) {
+            return *told;
+        }
+        let wait_us = device.map_or(0, |device| self.take_wait(device));
+        self.waits.insert(part, wait_us);
+        wait_us
+    }
+
     pub(super) fn part_written(
         &mut self,
         part: PartNo,
@@ -74,10 +84,11 @@ impl Node {
     ) {
         let outcome = match outcome {
             Ok((saved, stored)) => {
+                self.waits.remove(&part);
                 // Its rows are on disk now; they need not stay in memory too.
                 if let Some(book) = self.books.get_mut(&saved.claim.grant) {
-                    book.made
-                        .retain(|ordinal, _| !saved.claim.tracks.contains(*ordinal));
+                    let tracks = saved.claim.tracks();
+                    book.made.retain(|ordinal, _| !tracks.contains(*ordinal));
                 }
                 if !self.core.has_part(part) {
                     return saved.remove();
@@ -94,6 +105,7 @@ impl Node {
     }
 
     pub(super) fn forget_part(&mut self, part: PartNo) {
+        self.waits.remove(&part);
         if let Some(saved) = self.parts.remove(&part) {
             saved.remove();
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::*;
 use bundle::{Trust, sample};
 use engine::WindowPoint;
-use types::{Policy, Thumbnail, TrackId, UnixMillis};
+use types::{InconclusiveReason, Policy, Thumbnail, TrackId, UnixMillis};
 
 /// A signed bundle whose zero weights do not matter here: scores are made up.
 fn bundle(folder: &Path) -> Bundle {
@@ -105,7 +105,7 @@ fn score(logit: f32) -> TrackScore {
     }
 }
 
-fn make(policy: Policy, reading: &Reading, score: TrackScore) -> (TrackRow, Ledger) {
+fn make(policy: Policy, reading: &Reading, score: TrackScore) -> Screened {
     let folder = tempfile::tempdir().unwrap();
     let bundle = bundle(folder.path());
     let scorer = Scorer {
@@ -113,6 +113,7 @@ fn make(policy: Policy, reading: &Reading, score: TrackScore) -> (TrackRow, Ledg
         dtype: Dtype::F32,
         rate_hz: 16_000,
         hop: 256,
+        residual: None,
     };
     let told = (&summary(), reading, Digest::of(b"content"));
     scored(
@@ -142,7 +143,7 @@ fn pictures_and_features_go_with_every_verdict_but_no_evidence_and_the_policy_sw
                 embeddings,
                 ..Policy::default()
             };
-            let (row, _) = make(policy, &Reading::default(), score(logit));
+            let row = make(policy, &Reading::default(), score(logit)).row;
             let what = format!("{verdict:?}, thumbnails {thumbnails}, embeddings {embeddings}");
             assert_eq!(row.verdict, verdict, "{what}");
             assert_eq!(row.features.is_empty(), !told, "{what}");
@@ -155,6 +156,58 @@ fn pictures_and_features_go_with_every_verdict_but_no_evidence_and_the_policy_sw
     }
 }
 
+/// A job of these stages.
+fn stages(stages: Stages) -> Policy {
+    Policy {
+        stages,
+        ..Policy::default()
+    }
+}
+
+#[test]
+fn a_job_of_both_stages_sends_on_what_the_gate_takes_with_all_of_its_row_and_nearest_first() {
+    // The sample's gate takes -1 to 1; what it takes first lies in the middle.
+    let onward = |logit| make(stages(Stages::Both), &Reading::default(), score(logit)).onward;
+    for logit in [-3.0, -1.25, 1.0, 3.0] {
+        assert_eq!(onward(logit), None, "{logit}");
+    }
+    let by_distance = [0.0, 0.25, -0.5, 0.75, -1.0].map(onward);
+    assert!(by_distance.iter().all(Option::is_some), "{by_distance:?}");
+    assert!(by_distance.is_sorted_by(|a, b| a < b), "{by_distance:?}");
+    assert_eq!(onward(-0.25), onward(0.25));
+    let made = make(stages(Stages::Both), &Reading::default(), score(0.25));
+    assert_eq!(
+        made.row.verdict,
+        Verdict::NoEvidence,
+        "as the screen has it"
+    );
+    assert_eq!((made.row.reason, made.row.code), (None, None));
+    assert!(made.row.thumbnail.is_some() && !made.row.features.is_empty());
+    assert_eq!(made.row.deviation, Some(0.1));
+    assert_eq!(made.row.timeline[2].rms_db, Some(-20.0));
+    assert_eq!(made.ledger.screen.tracks, 1);
+}
+
+#[test]
+fn a_job_of_the_screen_alone_sends_nothing_on_and_says_what_did_not_run() {
+    let made = make(stages(Stages::Screen), &Reading::default(), score(0.25));
+    assert_eq!(made.onward, None);
+    assert_eq!(made.row.reason, Some(InconclusiveReason::ResidualNotRun));
+}
+
+#[test]
+fn a_track_that_nothing_brings_to_scale_goes_nowhere() {
+    let loud = || TrackScore {
+        deviation: 1e300,
+        ..score(0.25)
+    };
+    let made = make(stages(Stages::Both), &Reading::default(), loud());
+    assert_eq!((made.onward, made.row.reason), (None, None));
+    assert_eq!(made.row.code, Some(Code::ScoreNotFinite));
+    let alone = make(stages(Stages::Screen), &Reading::default(), loud());
+    assert_eq!(alone.row.code, None, "the screen needs no scale");
+}
+
 #[test]
 fn a_bundle_without_embeddings_leaves_them_out_whatever_the_policy_asks() {
     let asked = Policy {
@@ -165,8 +218,8 @@ fn a_bundle_without_embeddings_leaves_them_out_whatever_the_policy_asks() {
         embedding: Vec::new(),
         ..score(3.0)
     };
-    let (row, _) = make(asked, &Reading::default(), without);
-    assert_eq!(row.embedding, None);
+    let made = make(asked, &Reading::default(), without);
+    assert_eq!(made.row.embedding, None);
 }
 
 #[test]
@@ -179,7 +232,7 @@ fn decoding_worked_while_it_read_and_decoded_and_was_held_up_while_its_ring_was_
             drain_us: drain,
             ..Reading::default()
         };
-        let (_, ledger) = make(Policy::default(), &reading, score(3.0));
+        let ledger = make(Policy::default(), &reading, score(3.0)).ledger;
         let found = (ledger.decode.device_us, ledger.decode.wait_us);
         assert_eq!(found, (worked, held_up), "{reading:?}");
     };

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use bundle::{Fusion, Gated, Manifest, ResidualCalibration};
+use evaluation::logistic::Logistic;
+use evaluation::platt::odds;
 use serde::{Deserialize, Serialize};
 
 use super::slice::{Clip, Kind, Slice};
 use super::{CONDITIONS, Condition, Subject};
-use crate::train::calibrate::odds;
 use crate::train::engines::{self, Judged, Line};
 use crate::train::facts::View;
 use crate::train::fusion::fused;
-use crate::train::logistic::Logistic;
 
 /// Ridge of the coarse baseline, per row, as in the report.
 const RIDGE: f64 = 1e-3;

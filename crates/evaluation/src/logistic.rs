@@ -1,4 +1,5 @@
-//! Logistic regression on a few features, by Newton's method: the fits of the guards, the coarse baseline and Platt's calibration.
+//! Logistic regression on a few features, by Newton's method: Platt's calibration, the residual's terms, the fusion, and the guards and the
+//! coarse baseline of training.
 //!
 //! Pure arithmetic in double precision; the same rows give the same fit.
 
@@ -21,6 +22,7 @@ impl Logistic {
     /// Fits `rows` to targets between 0 and 1, with a ridge of `ridge` per row on all weights but the intercept.
     ///
     /// A feature that never varies gets weight zero. Without rows the fit answers zero for everything.
+    #[must_use]
     pub fn fit(rows: &[Vec<f64>], targets: &[f64], ridge: f64) -> Self {
         let width = rows.first().map_or(0, Vec::len);
         let (mean, scale) = moments(rows, width);
@@ -47,14 +49,36 @@ impl Logistic {
     }
 
     /// Natural-log odds of a row.
+    #[must_use]
     pub fn score(&self, row: &[f64]) -> f64 {
         dot(&standardised(row, &self.mean, &self.scale), &self.weights)
     }
 
     /// Slope and intercept on the raw feature of a fit of one feature.
+    #[must_use]
     pub fn line(&self) -> (f64, f64) {
         let slope = self.weights[0] / self.scale[0];
         (slope, self.weights[1] - slope * self.mean[0])
+    }
+
+    /// Each feature's weight, mean and deviation: the row's score is the sum of `weight * (value - mean) / deviation`, and the
+    /// intercept.
+    pub fn terms(&self) -> impl Iterator<Item = (f64, f64, f64)> {
+        let moments = self.mean.iter().zip(&self.scale);
+        moments
+            .zip(&self.weights)
+            .map(|((mean, scale), weight)| (*weight, *mean, *scale))
+    }
+
+    /// The weights on the raw features, then the intercept.
+    #[must_use]
+    pub fn raw(&self) -> (Vec<f64>, f64) {
+        let weights: Vec<f64> = self
+            .terms()
+            .map(|(weight, _, scale)| weight / scale)
+            .collect();
+        let shift: f64 = dot(&weights, &self.mean);
+        (weights, self.weights.last().map_or(0.0, |own| own - shift))
     }
 }
 
@@ -140,28 +164,35 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use corpus::dice::Dice;
+    use crate::dice::Dice;
+
+    /// A number between 0 and 1.
+    fn uniform(dice: &mut Dice) -> f64 {
+        dice.below(1 << 24) as f64 / f64::from(1 << 24)
+    }
 
     #[test]
     fn the_fit_finds_the_line_that_made_the_labels() {
-        let mut dice = Dice::new(1);
+        let mut dice = Dice::new(1, "line");
         let rows: Vec<Vec<f64>> = (0..20_000)
-            .map(|_| vec![f64::from(3.0 + 2.0 * dice.normal())])
+            .map(|_| vec![8.0 * uniform(&mut dice) - 1.0])
             .collect();
         let odds = |x: f64| 1.5 * x - 4.0;
         let targets: Vec<f64> = rows
             .iter()
             .map(|row| {
-                f64::from(u8::from(
-                    f64::from(dice.uniform(0.0, 1.0)) < 1.0 / (1.0 + (-odds(row[0])).exp()),
-                ))
+                let chance = 1.0 / (1.0 + (-odds(row[0])).exp());
+                f64::from(u8::from(uniform(&mut dice) < chance))
             })
             .collect();
-        let (slope, intercept) = Logistic::fit(&rows, &targets, 0.0).line();
+        let fit = Logistic::fit(&rows, &targets, 0.0);
+        let (slope, intercept) = fit.line();
         assert!(
             (slope - 1.5).abs() < 0.1 && (intercept + 4.0).abs() < 0.3,
             "{slope} {intercept}"
         );
+        let (weights, raw) = fit.raw();
+        assert!((weights[0] - slope).abs() < 1e-9 && (raw - intercept).abs() < 1e-9);
     }
 
     #[test]

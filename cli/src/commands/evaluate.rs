@@ -1,0 +1,201 @@
+//! `evaluate`: reads a finished job's rows by the labels, and says what its bundle is worth on them. Reads no audio.
+
+use crate::args::{Evaluate, Global, Known};
+use crate::client::{Client, PAGE_ROWS};
+use crate::commands::interruptible;
+use crate::failure::{Failure, problem};
+use crate::labelled::{self, Joined, Joiner, Judge, Page, enough, split, stated_bound, tables};
+use crate::output::print;
+use crate::sink::Sink;
+use crate::view::{Evaluated, Flags, Named, Tracks};
+use bundle::Manifest;
+use evaluation::split::Side;
+use proto::v1;
+use serde::Serialize;
+use types::Code;
+
+/// Seed of the bootstrap where none is given: any number does, and the same one gives the same intervals.
+pub(super) const SEED: u64 = 1;
+
+/// Runs the command.
+pub(super) async fn run(global: &Global, flags: Evaluate) -> Result<(), Failure> {
+    let labels = labelled::read(&flags.known.labels)?;
+    let client = Client::connect(global).await?;
+    interruptible(async {
+        let job = Scanned::fetch(&client, &flags.known.job).await?;
+        let manifest = manifest(&client, &job.bundle).await?;
+        let judge = Judge::new(&manifest, flags.known.prior);
+        let mut joiner = Joiner::new(labels, job.bundle.clone());
+        let mut counts = Counts::default();
+        job.rows(&client, |row| {
+            counts.take(row, &judge);
+            joiner.take(row)
+        })
+        .await?;
+        let view = view(&job, &judge, joiner.finish()?, &counts, &flags.known)?;
+        write(&flags.known, &view, view.page()).await?;
+        print(global, &view)
+    })
+    .await
+}
+
+fn view(
+    job: &Scanned,
+    judge: &Judge<'_>,
+    joined: Joined,
+    counts: &Counts,
+    known: &Known,
+) -> Result<Evaluated, Failure> {
+    let manifest = judge.manifest;
+    let (counted, bound) = stated_bound(manifest);
+    let tracks = Tracks::of(&joined, counts.rows, counts.screened);
+    let mut notes = Vec::new();
+    let judged = held(joined, known.split_seed, &mut notes)?;
+    enough(&judged, "the labels")?;
+    say_of_residual(judge, &judged, &mut notes);
+    let seed = known.split_seed.unwrap_or(SEED);
+    let (report, verdicts) = tables(judge, &judged, seed)
+        .ok_or_else(|| problem(Code::Internal, "no table of tracks of both classes"))?;
+    Ok(Evaluated {
+        job: job.job.clone(),
+        bundle: Named::of(manifest, job.bundle.clone()),
+        prior: judge.prior,
+        tracks,
+        flags: Flags::new(counts.flagged, counts.screened, bound, counted),
+        verdicts,
+        report,
+        notes,
+    })
+}
+
+/// The tracks that a calibration sets nothing on, where the labels or a seed say which these are; else all.
+fn held(joined: Joined, seed: Option<u64>, notes: &mut Vec<String>) -> Result<Joined, Failure> {
+    let told = joined.tracks.iter().any(|track| track.side.is_some());
+    if !told && seed.is_none() {
+        notes.push(
+            "all labelled tracks were judged: of a bundle that was calibrated on them, give the seed of that calibration as --split-seed"
+                .to_owned(),
+        );
+        return Ok(joined);
+    }
+    let sides = split(&joined, seed.unwrap_or(SEED))?;
+    notes.push("only tracks of the side `test` were judged".to_owned());
+    Ok(joined.only(&sides, Side::Test))
+}
+
+fn say_of_residual(judge: &Judge<'_>, judged: &Joined, notes: &mut Vec<String>) {
+    let (separated, all) = (judged.separated(), judged.tracks.len());
+    if judge.fuses() && separated < all {
+        notes.push(format!(
+            "residual and both engines are not judged: {separated} of {all} tracks were separated; scan with --stages both --gate all"
+        ));
+    } else if !judge.fuses() && separated > 0 {
+        notes.push(format!(
+            "{separated} tracks were separated, and the bundle calibrates no residual: `scanctl calibrate` fits one"
+        ));
+    }
+}
+
+/// A job whose rows are read.
+pub(super) struct Scanned {
+    pub(super) job: String,
+    /// Digest of its bundle.
+    pub(super) bundle: String,
+}
+
+impl Scanned {
+    /// Looks a job up.
+    pub(super) async fn fetch(client: &Client, job: &str) -> Result<Self, Failure> {
+        let request = v1::GetJobRequest {
+            caller: client.caller(),
+            job: job.to_owned(),
+        };
+        let answer = client.call(client.jobs().get_job(request)).await?;
+        let spec = answer.job.and_then(|job| job.spec);
+        let spec =
+            spec.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
+        Ok(Self {
+            job: spec.job,
+            bundle: spec.bundle,
+        })
+    }
+
+    /// Hands each row of the published result on, a page at a time.
+    pub(super) async fn rows(
+        &self,
+        client: &Client,
+        mut take: impl FnMut(&v1::Row) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let mut page = String::new();
+        loop {
+            let request = v1::ListRowsRequest {
+                caller: client.caller(),
+                job: self.job.clone(),
+                page_size: PAGE_ROWS,
+                page,
+                verdicts: Vec::new(),
+                timeline: false,
+            };
+            let answer = client.call(client.results().list_rows(request)).await?;
+            answer.rows.iter().try_for_each(&mut take)?;
+            page = answer.next_page;
+            if page.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The manifest of a registered bundle.
+pub(super) async fn manifest(client: &Client, digest: &str) -> Result<Manifest, Failure> {
+    let request = v1::GetBundleRequest {
+        caller: client.caller(),
+        bundle: digest.to_owned(),
+    };
+    let answer = client.call(client.bundles().get_bundle(request)).await?;
+    Manifest::parse(answer.manifest.as_bytes()).map_err(|refused| refused.problem().into())
+}
+
+/// Counts over all rows of a job, by a bundle's rules.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) rows: u64,
+    pub(super) screened: u64,
+    pub(super) flagged: u64,
+}
+
+impl Counts {
+    /// Counts a row; says whether it is flagged.
+    pub(super) fn take(&mut self, row: &v1::Row, judge: &Judge<'_>) -> bool {
+        self.rows += 1;
+        let Some(flagged) = flagged(row, judge) else {
+            return false;
+        };
+        self.screened += 1;
+        self.flagged += u64::from(flagged);
+        flagged
+    }
+}
+
+/// Whether a row is flagged by a bundle's rules; `None` of one that no verdict can rest on.
+fn flagged(row: &v1::Row, judge: &Judge<'_>) -> Option<bool> {
+    let score = labelled::score(row).ok()?;
+    Some(judge.ended(score, &row.residual_features).flagged)
+}
+
+/// Writes the files that were asked for.
+pub(super) async fn write(known: &Known, view: &impl Serialize, page: Page) -> Result<(), Failure> {
+    if let Some(path) = &known.json {
+        let text = serde_json::to_string_pretty(view)
+            .map_err(|why| problem(Code::Internal, format!("could not write JSON: {why}")))?;
+        let mut sink = Sink::open(Some(path)).await?;
+        sink.write(format!("{text}\n").into_bytes()).await?;
+        sink.finish()?;
+    }
+    if let Some(path) = &known.html {
+        let mut sink = Sink::open(Some(path)).await?;
+        sink.write(labelled::page(&page).into_bytes()).await?;
+        sink.finish()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! What a bundle says of tracks, by its own rules: the screen alone, the residual alone, both, and the verdict that its gate
+//! leads to. Pure; the rules are those of `bundle`.
+
+use super::join::{Joined, Known};
+use bundle::{Fused, Fusion, Gated, Manifest, Rules, Screened, Separated, fuse};
+use evaluation::bound::Counted;
+use evaluation::platt::Line;
+use evaluation::{Flagged, Heard, Labelled, Options, Report, report};
+use types::{Dtype, Score, Stages, Verdict};
+
+/// Names of the systems that tables show.
+const SCREEN: &str = "screen";
+const RESIDUAL: &str = "residual";
+const BOTH: &str = "both";
+
+/// A bundle's rules, with probabilities at a prior of the operator's.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Judge<'a> {
+    pub(crate) manifest: &'a Manifest,
+    pub(crate) prior: f64,
+}
+
+/// What a track ends as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// Whether it is `likely_ai`.
+    pub(crate) flagged: bool,
+    /// Whether its verdict rests on both engines.
+    pub(crate) fused: bool,
+}
+
+impl<'a> Judge<'a> {
+    /// The rules at a prior, or at the bundle's own.
+    pub(crate) fn new(manifest: &'a Manifest, prior: Option<f64>) -> Self {
+        let own = manifest.screen.calibration.prior;
+        Self {
+            manifest,
+            prior: prior.unwrap_or(own),
+        }
+    }
+
+    /// Whether verdicts of separated tracks rest on both engines.
+    pub(crate) fn fuses(&self) -> bool {
+        let residual = self.manifest.residual.as_ref();
+        residual.is_some_and(|residual| residual.calibration.is_some())
+    }
+
+    /// What a track ends as, by the bundle's own gate, whatever the gate of the job was.
+    pub(crate) fn ended(&self, screen: f64, features: &[f32]) -> Ended {
+        let sent_on = Gated::of(self.manifest, None).takes(screen);
+        let alone = Ended {
+            flagged: self.reaches(screen),
+            fused: false,
+        };
+        match (sent_on, features.is_empty()) {
+            (false, _) => alone,
+            // It waits for a stage that did not run: no verdict.
+            (true, true) => Ended {
+                flagged: false,
+                fused: false,
+            },
+            (true, false) => Ended {
+                flagged: self.fused(screen, features).verdict == Verdict::LikelyAi,
+                fused: self.fuses(),
+            },
+        }
+    }
+
+    fn reaches(&self, screen: f64) -> bool {
+        let likely = self.manifest.likely_ai().map(|tier| tier.score);
+        likely.is_some_and(|edge| screen >= edge)
+    }
+
+    fn fused(&self, screen: f64, features: &[f32]) -> Fused {
+        let calibration = &self.manifest.screen.calibration;
+        let screened = Screened {
+            score: Score {
+                logit: screen as f32,
+                probability: calibration.probability(screen) as f32,
+                prior: calibration.prior as f32,
+                windows: 1,
+            },
+            dtype: Dtype::F32,
+        };
+        let separated = Separated {
+            features,
+            segments: 1,
+            dtype: Dtype::F32,
+        };
+        let rules = Rules {
+            stages: Stages::Both,
+            accept_demonstration: true,
+            gate: None,
+        };
+        fuse(self.manifest, screened, separated, rules)
+    }
+
+    fn screen(&self, screen: f64) -> Heard {
+        let own = &self.manifest.screen.calibration;
+        let line = Line {
+            slope: own.slope,
+            intercept: own.intercept,
+            prior: own.prior,
+        };
+        Heard {
+            score: screen,
+            probability: line.at(self.prior).probability(screen),
+            flagged: Some(self.reaches(screen)),
+        }
+    }
+
+    /// Residual alone, and both; `None` without a calibration of the residual.
+    fn separated(&self, track: &Known) -> Option<[Heard; 2]> {
+        let calibration = self.manifest.residual.as_ref()?.calibration.as_ref()?;
+        let own = &calibration.probability;
+        let line = Line {
+            slope: own.slope,
+            intercept: own.intercept,
+            prior: own.prior,
+        };
+        let residual = calibration.score(&track.features);
+        let fused = self.fused(track.screen, &track.features);
+        let score = f64::from(fused.score?.logit);
+        let both = match &calibration.fusion {
+            Fusion::ResidualAlone => line,
+            Fusion::V1(rule) => Line {
+                slope: 1.0,
+                intercept: 0.0,
+                prior: rule.prior,
+            },
+        };
+        Some([
+            Heard {
+                score: residual,
+                probability: line.at(self.prior).probability(residual),
+                flagged: None,
+            },
+            Heard {
+                score,
+                probability: both.at(self.prior).probability(score),
+                flagged: Some(fused.verdict == Verdict::LikelyAi),
+            },
+        ])
+    }
+}
+
+/// The tables over known tracks, and what the verdicts by the gate come to. The residual stands in them where the bundle calibrates
+/// it and each track was separated. `None` where a class is missing.
+pub(crate) fn tables(judge: &Judge<'_>, known: &Joined, seed: u64) -> Option<(Report, Flagged)> {
+    let both = judge.fuses() && known.separated() == known.tracks.len();
+    let labelled = |(track, cluster): (&Known, &u32)| {
+        let separated = both.then(|| judge.separated(track)).flatten();
+        let screen = judge.screen(track.screen);
+        Labelled {
+            ai: track.ai,
+            cluster: *cluster,
+            bucket: track.bucket.clone(),
+            label: track.label.clone(),
+            genre: track.genre.clone(),
+            heard: std::iter::once(screen)
+                .chain(separated.into_iter().flatten())
+                .collect(),
+        }
+    };
+    let pairs = known.tracks.iter().zip(&known.clusters);
+    let tracks: Vec<Labelled> = pairs.map(labelled).collect();
+    let systems: &[&str] = match both {
+        true => &[SCREEN, RESIDUAL, BOTH],
+        false => &[SCREEN],
+    };
+    let options = Options {
+        systems,
+        prior: judge.prior,
+        seed,
+    };
+    Some((report(&tracks, &options)?, verdicts(judge, &known.tracks)))
+}
+
+/// What the verdicts by the bundle's own gate come to on known tracks.
+fn verdicts(judge: &Judge<'_>, tracks: &[Known]) -> Flagged {
+    let of = |ai: bool| -> Vec<bool> {
+        let own = tracks.iter().filter(|track| track.ai == ai);
+        own.map(|track| judge.ended(track.screen, &track.features).flagged)
+            .collect()
+    };
+    Flagged::of(&of(true), &of(false))
+}
+
+/// The bound on false positives that a bundle states for its verdicts: that of the tier of `likely_ai`; where some verdicts rest on both
+/// engines, the sum of both tiers' bounds, since a track may be flagged by either.
+pub(crate) fn stated_bound(manifest: &Manifest) -> (String, f64) {
+    let text = |tier: &bundle::Tier| {
+        let counted = Counted {
+            hits: tier.false_positives,
+            trials: tier.humans,
+            bound_95: tier.fpr_bound_95,
+        };
+        (
+            format!("{}: {}", tier.name, counted.text()),
+            tier.fpr_bound_95,
+        )
+    };
+    let screen = manifest.likely_ai().map(text);
+    let calibration = manifest
+        .residual
+        .as_ref()
+        .and_then(|residual| residual.calibration.as_ref());
+    let both = calibration
+        .and_then(|calibration| calibration.verdicts.likely_ai())
+        .map(text);
+    match (screen, both) {
+        (Some(screen), None) => screen,
+        (Some((screen, a)), Some((both, b))) => {
+            (format!("screen {screen}; both {both}"), (a + b).min(1.0))
+        }
+        (None, _) => (String::new(), 1.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundle::sample;
+
+    #[test]
+    fn a_track_that_the_gate_sends_on_and_nobody_separated_has_no_verdict() {
+        let manifest = sample::manifest();
+        let judge = Judge::new(&manifest, None);
+        let ended = |screen| judge.ended(screen, &[]).flagged;
+        // The sample sends on from -1 to 1 and flags from 2 on.
+        assert_eq!(
+            [-2.0, 0.0, 1.5, 2.0].map(ended),
+            [false, false, false, true]
+        );
+        assert!(!judge.fuses());
+    }
+
+    #[test]
+    fn a_probability_is_told_at_the_prior_that_was_asked_for() {
+        let manifest = sample::manifest();
+        let own = Judge::new(&manifest, None).screen(1.0).probability;
+        assert!((own - manifest.screen.calibration.probability(1.0)).abs() < 1e-12);
+        let rare = Judge::new(&manifest, Some(0.01)).screen(1.0).probability;
+        let odds = |p: f64| (p / (1.0 - p)).ln();
+        assert!((odds(own) - odds(rare) - odds(0.5) + odds(0.01)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_bound_that_a_bundle_states_is_that_of_its_tier() {
+        let (text, bound) = stated_bound(&sample::manifest());
+        assert_eq!(text, "fpr_1e-2: 10 of 1,000: FPR < 1.70 % at 95 %");
+        assert!((bound - 0.017).abs() < 1e-12);
+    }
+}

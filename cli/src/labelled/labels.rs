@@ -1,0 +1,268 @@
+//! The operator's CSV: which track is human, which is not, and what else is known of it.
+
+use crate::failure::{Failure, problem};
+use evaluation::split::Side;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use types::Code;
+
+/// Most labelled tracks: what is kept of each, with a residual's features, is about half a kilobyte.
+const LABELS_MAX: usize = 1_000_000;
+/// Largest file: a quarter of a kilobyte for each of the most labels.
+const BYTES_MAX: u64 = 256 << 20;
+
+/// How the file names its tracks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// By `track_id`.
+    TrackId,
+    /// By `key`.
+    Key,
+}
+
+impl By {
+    const fn column(self) -> &'static str {
+        match self {
+            Self::TrackId => "track_id",
+            Self::Key => "key",
+        }
+    }
+}
+
+/// What is known of a track. Texts are empty where nothing is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Label {
+    /// Line of the file.
+    pub(crate) line: u64,
+    /// Whether a machine made it.
+    pub(crate) ai: bool,
+    pub(crate) artist: String,
+    pub(crate) label: String,
+    pub(crate) genre: String,
+    pub(crate) isrc: String,
+    /// The side that it is to stand on, where the file says so of each.
+    pub(crate) side: Option<Side>,
+}
+
+/// The file, by the tracks' names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Labels {
+    pub(crate) by: By,
+    pub(crate) rows: BTreeMap<String, Label>,
+}
+
+/// Reads the file.
+pub(crate) fn read(path: &Path) -> Result<Labels, Failure> {
+    let shown = path.display().to_string();
+    let refuse = |why: String| {
+        problem(
+            Code::InvalidRequest,
+            format!("could not read `{shown}`: {why}"),
+        )
+    };
+    let file = File::open(path).map_err(|why| refuse(why.to_string()))?;
+    let bytes = file
+        .metadata()
+        .map_err(|why| refuse(why.to_string()))?
+        .len();
+    if bytes > BYTES_MAX {
+        return Err(refuse(format!("it has more than {BYTES_MAX} bytes")));
+    }
+    parse(file.take(BYTES_MAX), &shown)
+}
+
+/// Reads the bytes of a file named so.
+fn parse(bytes: impl Read, file: &str) -> Result<Labels, Failure> {
+    let mut reader = csv::Reader::from_reader(bytes);
+    let malformed = |why: csv::Error| problem(Code::RowMalformed, format!("read `{file}`: {why}"));
+    let columns = Columns::of(reader.headers().map_err(malformed)?, file)?;
+    let mut rows = BTreeMap::new();
+    for record in reader.records() {
+        let record = record.map_err(malformed)?;
+        if rows.len() == LABELS_MAX {
+            let said = format!("read `{file}`: it has more than {LABELS_MAX} tracks");
+            return Err(problem(Code::InvalidRequest, said));
+        }
+        let (name, label) = columns.row(&record, file)?;
+        let line = label.line;
+        if let Some(other) = rows.insert(name, label) {
+            let code = match columns.by {
+                By::TrackId => Code::DuplicateTrackId,
+                By::Key => Code::DuplicateKey,
+            };
+            let said = format!(
+                "read `{file}`: lines {} and {line} name the same track",
+                other.line
+            );
+            return Err(problem(code, said));
+        }
+    }
+    one_way(&rows, file)?;
+    Ok(Labels {
+        by: columns.by,
+        rows,
+    })
+}
+
+/// Either each track has its side, or none has.
+fn one_way(rows: &BTreeMap<String, Label>, file: &str) -> Result<(), Failure> {
+    let told = rows.values().filter(|label| label.side.is_some()).count();
+    let untold = rows.values().find(|label| label.side.is_none());
+    match untold {
+        Some(label) if told > 0 => Err(field(
+            file,
+            label.line,
+            "split is empty, though other lines have one: give it to each track or to none",
+        )),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn field(file: &str, line: u64, what: &str) -> Failure {
+    problem(
+        Code::FieldInvalid,
+        format!("read `{file}`: line {line}: {what}"),
+    )
+}
+
+/// Where each column stands.
+struct Columns {
+    by: By,
+    name: usize,
+    class: usize,
+    artist: Option<usize>,
+    label: Option<usize>,
+    genre: Option<usize>,
+    isrc: Option<usize>,
+    split: Option<usize>,
+}
+
+impl Columns {
+    fn of(header: &csv::StringRecord, file: &str) -> Result<Self, Failure> {
+        let place = |name: &str| header.iter().position(|title| title.trim() == name);
+        let missing = |what: &str| {
+            problem(
+                Code::ColumnMissing,
+                format!("read `{file}`: it has no column {what}"),
+            )
+        };
+        let by_id = place(By::TrackId.column()).map(|at| (By::TrackId, at));
+        let by_key = || place(By::Key.column()).map(|at| (By::Key, at));
+        let (by, name) = by_id
+            .or_else(by_key)
+            .ok_or_else(|| missing("`track_id` and none `key`"))?;
+        Ok(Self {
+            by,
+            name,
+            class: place("label").ok_or_else(|| missing("`label`"))?,
+            artist: place("artist"),
+            label: place("label_name"),
+            genre: place("genre"),
+            isrc: place("isrc"),
+            split: place("split"),
+        })
+    }
+
+    fn row(&self, record: &csv::StringRecord, file: &str) -> Result<(String, Label), Failure> {
+        let line = record.position().map_or(0, csv::Position::line);
+        let cell = |at: usize| record.get(at).unwrap_or_default().trim();
+        let any = |at: Option<usize>| at.map_or_else(String::new, |at| cell(at).to_owned());
+        // A key may begin or end with a blank; an id may not.
+        let name = match self.by {
+            By::TrackId => cell(self.name),
+            By::Key => record.get(self.name).unwrap_or_default(),
+        };
+        if name.is_empty() {
+            return Err(field(file, line, &format!("{} is empty", self.by.column())));
+        }
+        let ai = match cell(self.class) {
+            "human" => false,
+            "ai" => true,
+            _ => return Err(field(file, line, "label is neither `human` nor `ai`")),
+        };
+        let side = match any(self.split).as_str() {
+            "" => None,
+            "calibrate" => Some(Side::Calibrate),
+            "test" => Some(Side::Test),
+            _ => return Err(field(file, line, "split is neither `calibrate` nor `test`")),
+        };
+        let label = Label {
+            line,
+            ai,
+            artist: any(self.artist),
+            label: any(self.label),
+            genre: any(self.genre),
+            isrc: any(self.isrc),
+            side,
+        };
+        Ok((name.to_owned(), label))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_found_by_name_in_any_order_and_others_are_left_alone() {
+        let text = "note,label,track_id,genre,artist,split\nx,human,t1,folk, A ,calibrate\ny,ai,t2,,,test\n";
+        let read = parse(text.as_bytes(), "f").unwrap();
+        assert_eq!((read.by, read.rows.len()), (By::TrackId, 2));
+        let first = &read.rows["t1"];
+        assert_eq!(
+            (
+                first.ai,
+                first.artist.as_str(),
+                first.genre.as_str(),
+                first.side
+            ),
+            (false, "A", "folk", Some(Side::Calibrate))
+        );
+        assert_eq!((read.rows["t2"].ai, read.rows["t2"].line), (true, 3));
+        let keyed = parse("key,label\n a/b.mp3 ,ai\n".as_bytes(), "f").unwrap();
+        assert!(keyed.by == By::Key && keyed.rows.contains_key(" a/b.mp3 "));
+    }
+
+    #[test]
+    fn a_file_that_is_no_table_of_labels_is_refused_by_code_and_line() {
+        for (text, code, said) in [
+            ("track,label\n", "COLUMN_MISSING", "`track_id`"),
+            ("key\na\n", "COLUMN_MISSING", "`label`"),
+            ("key,label\na,human\nb,robot\n", "FIELD_INVALID", "line 3"),
+            ("key,label\n,human\n", "FIELD_INVALID", "key is empty"),
+            (
+                "key,label,split\na,human,train\n",
+                "FIELD_INVALID",
+                "`calibrate`",
+            ),
+            (
+                "key,label,split\na,human,test\nb,ai,\n",
+                "FIELD_INVALID",
+                "line 3",
+            ),
+            (
+                "key,label\na,human\na,ai\n",
+                "DUPLICATE_KEY",
+                "lines 2 and 3",
+            ),
+            (
+                "track_id,label\na,ai\na,ai\n",
+                "DUPLICATE_TRACK_ID",
+                "lines 2",
+            ),
+            ("key,label\na,human,more\n", "ROW_MALFORMED", "`f`"),
+        ] {
+            let refused = parse(text.as_bytes(), "f").unwrap_err();
+            let Failure::Problem {
+                code: found, cause, ..
+            } = &refused
+            else {
+                panic!("{text:?}: {refused:?}");
+            };
+            assert_eq!(found, code, "{text:?}: {cause}");
+            assert!(cause.contains(said), "{text:?}: {cause}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Both engines on real processes: a small separator, converted from a published kind of file, takes apart what the screen's gate
+//! sends on. It is not calibrated, so that verdicts rest on the screen; what is shown is the way of the tracks.
+
+use rustix::process::Signal;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tests::cluster::{Cluster, Options, PATIENCE};
+use tests::music;
+use tests::process::{self, wait_for};
+
+use crate::world::text;
+
+/// Length of a residual's feature vector.
+const FEATURES: usize = 21;
+
+/// A bundle with the demonstration's screen and a separator of a few thousand weights, and the key that it is signed with.
+fn bundle_of_both(folder: &Path) -> (PathBuf, String) {
+    let (out, signer) = (folder.join("both"), folder.join("signer.key"));
+    fs::write(&signer, "2a".repeat(32)).unwrap();
+    let base = tests::tree().join("bundles/demo");
+    let trusted = fs::read_to_string(tests::tree().join("bundles/demo.pub")).unwrap();
+    let from = tests::tree().join("crates/checkpoint/golden/newer/7e57da7a.safetensors");
+    let made = Command::new(tests::binaries().join("trackscan-worker"))
+        .args(["bundle", "convert", "--from", text(&from)])
+        .args(["--out", text(&out), "--base", text(&base)])
+        .args(["--trusted-key", trusted.trim(), "--key", text(&signer)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&made.stderr);
+    assert!(made.status.success(), "{said}");
+    (out, bundle::sample::key().public().to_string())
+}
+
+/// A cluster with that bundle, and a catalogue of so many short tracks.
+fn cluster(folder: &Path, tracks: usize) -> Cluster {
+    let (bundle, key) = bundle_of_both(folder);
+    let music = folder.join("tracks");
+    music::folder(&music, tracks, 4.0);
+    let arguments = [
+        "--device",
+        "cpu",
+        "--default-bundle",
+        text(&bundle),
+        "--trusted-key",
+        &key,
+        "--flush-secs",
+        "1",
+    ];
+    let options = Options {
+        arguments: arguments.map(str::to_owned).into(),
+        ..Options::default()
+    };
+    let cluster = Cluster::start(&folder.join("data"), &options);
+    let imported = cluster.import("music", &music);
+    assert_eq!(imported["snapshot"]["rows"], tracks, "{imported:#}");
+    cluster
+}
+
+fn submit(cluster: &Cluster, more: &[&str]) -> Value {
+    let submit = ["scan", "submit", "--catalog", "music", "--stages", "both"];
+    let all = ["--gate", "all", "--accept-demonstration"];
+    cluster.json(&[&submit[..], &all, more].concat())
+}
+
+fn rows(cluster: &Cluster, job: &str) -> Vec<Value> {
+    let verified = cluster.json(&["result", "verify", job]);
+    assert_eq!(verified["ok"], true, "{verified:#}");
+    let rows = cluster.json(&["result", "get", job]);
+    rows["rows"].as_array().unwrap().clone()
+}
+
+fn is_separated(row: &Value) -> bool {
+    let length = |field: &str| row[field].as_array().unwrap().len();
+    let separated = length("segments") > 0;
+    assert_eq!(
+        length("residual_features"),
+        if separated { FEATURES } else { 0 }
+    );
+    assert_eq!(row["fused"].is_object(), separated, "{row:#}");
+    assert_eq!(
+        row["residual_us"].as_u64().unwrap() > 0,
+        separated,
+        "{row:#}"
+    );
+    assert!(row["screen"].is_object(), "{row:#}");
+    separated
+}
+
+#[test]
+fn a_budget_of_half_the_list_separates_half_of_it_and_says_of_the_rest_why_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = cluster(folder.path(), 12);
+    let wait = ["--max-escalation", "0.5", "--wait", "--timeout", "5m"];
+    let submitted = submit(&cluster, &wait);
+    let rows = rows(&cluster, submitted["job"].as_str().unwrap());
+    assert_eq!(rows.len(), 12);
+    let (separated, ended): (Vec<&Value>, Vec<&Value>) =
+        rows.iter().partition(|row| is_separated(row));
+    assert_eq!((separated.len(), ended.len()), (6, 6));
+    for row in ended {
+        assert_eq!(row["verdict"], "inconclusive", "{row:#}");
+        assert_eq!(row["reason"], "ESCALATION_BUDGET", "{row:#}");
+    }
+}
+
+#[test]
+fn an_agent_that_is_killed_while_tracks_go_on_loses_none_of_them() {
+    const TRACKS: usize = 40;
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = cluster(folder.path(), TRACKS);
+    let submitted = submit(&cluster, &[]);
+    let job = submitted["job"].as_str().unwrap();
+    // What goes on is done only once it is separated.
+    wait_for("rows of the second pass", PATIENCE, || {
+        let seen = cluster.json(&["scan", "get", job]);
+        (seen["tracks_done"].as_u64()? > 0).then_some(())
+    });
+    for agent in cluster.processes("node-agent") {
+        process::signal(agent.pid, Signal::KILL);
+    }
+    let waited = cluster.scanctl(&["scan", "wait", job, "--timeout", "5m"]);
+    let said = String::from_utf8_lossy(&waited.stderr);
+    assert!(waited.status.success(), "{said}\n{}", cluster.log());
+    let rows = rows(&cluster, job);
+    assert_eq!(rows.len(), TRACKS);
+    assert!(rows.iter().all(is_separated));
+}
