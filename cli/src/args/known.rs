@@ -1,6 +1,6 @@
 //! The commands on tracks of which the truth is known. A part of the command tree; performs nothing.
 
-use super::values::share;
+use super::values::prior;
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub(crate) struct Known {
     #[arg(long, value_name = "FILE")]
     pub(crate) labels: PathBuf,
     /// Share of ai tracks that probabilities suppose, between 0 and 1; that of the bundle unless given.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = prior)]
     pub(crate) prior: Option<f64>,
     /// Seed by which tracks are split in two sides, by artist, else label, else content. `calibrate` fits on one side and counts on
     /// the other; its seed is 1 unless given. `evaluate` looks at the side that such a `calibrate` counts on, or at all tracks.

@@ -92,7 +92,7 @@ pub(super) fn memory(text: &str) -> Result<u64, String> {
 }
 
 /// Reads a share strictly between 0 and 1.
-pub(super) fn share(text: &str) -> Result<f64, String> {
+pub(super) fn prior(text: &str) -> Result<f64, String> {
     let share = text
         .parse()
         .ok()
@@ -169,7 +169,7 @@ mod tests {
             assert_eq!(share(text).map(Share::ppm), Ok(ppm), "{text}");
         }
         for bad in ["", "%", "-1%", "101%", "1.1", "5 %", "0.00001%", "five"] {
-            assert!(share(bad).is_err(), "{bad}");
+            assert!(prior(bad).is_err(), "{bad}");
         }
     }
 
@@ -185,10 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn a_share_lies_between_none_and_all() {
-        assert_eq!(share("0.05"), Ok(0.05));
+    fn a_prior_lies_between_none_and_all() {
+        assert_eq!(prior("0.05"), Ok(0.05));
         for bad in ["", "0", "1", "5%", "nan", "inf", "-0.5"] {
-            assert!(share(bad).is_err(), "{bad}");
+            assert!(prior(bad).is_err(), "{bad}");
         }
     }
 
