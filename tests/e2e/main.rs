@@ -6,8 +6,8 @@
     reason = "a suite's helpers fail loudly, as its tests do"
 )]
 
-mod escalation;
 mod calibrating;
+mod escalation;
 mod life;
 mod long;
 mod path;

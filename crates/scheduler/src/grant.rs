@@ -266,6 +266,7 @@ mod tests {
             };
             let taker = Taker {
                 node: &node,
+                able: &self.able,
                 others: &self.others,
                 suspects: self.suspects,
             };

@@ -6,13 +6,13 @@ use crate::limits::{BACK_OFF_FIRST, BACK_OFF_SPENT, OTHER_NODE_WAIT, SHUNNED_PER
 use crate::mutants::{self, Mutant};
 use crate::pull::stage_of;
 use crate::quota::Stock;
-use crate::record::JobRecord;
+use crate::record::{JobRecord, NodeRecord};
 use crate::reign::Reign;
 use crate::settle::doubled;
 use crate::state::{Job, JobNo, Node, Shunned};
 use crate::{JobKey, NodeKey};
 use alloc::vec::Vec;
-use types::{Device, Millis, NodeId, ShardId, Stage, TenantId};
+use types::{Device, Millis, NodeId, ShardId, Stage, Stages, TenantId};
 
 /// Nodes of the default tenant are the operator's fleet and work for everybody; a tenant's own nodes work for it alone.
 pub(crate) fn works_for(node: &NodeKey, job: &JobKey) -> bool {
@@ -133,6 +133,11 @@ impl Node {
     pub(crate) fn meets(&self, record: &JobRecord) -> Result<(), Blocked> {
         if mutants::on(Mutant::RequirementsIgnored) {
             return Ok(());
+        }
+        let both = record.spec.policy.stages == Stages::Both;
+        if both && !self.record().is_some_and(NodeRecord::knows_both_stages) {
+            let stage = Stage::Screen;
+            return Err(Blocked::NoNodeForStage { stage });
         }
         let requires = &record.requires;
         let bundle = record.spec.bundle;

@@ -9,6 +9,7 @@ use scheduler::{
 use types::{Device, Ledger, Session, ShardId, Stage, StageUse};
 
 use crate::agent::Agent;
+use crate::before;
 use crate::depot::Object;
 use crate::parts::Saved;
 use crate::truth::{self, GENERATION, Row};
@@ -36,7 +37,7 @@ pub(crate) fn introduction(agent: &Agent) -> AgentInfo {
     AgentInfo {
         node: agent.node.clone(),
         nonce: agent.nonce,
-        version: String::from("0.1.0"),
+        version: String::from(before::version(agent.older)),
         devices: devices.collect(),
         stages: agent.stages.clone(),
         sources: Vec::new(),

@@ -6,8 +6,10 @@ use scheduler::{Answer, BeatAnswer, Order, PullAnswer, Request};
 use crate::agenda::{Message, Who};
 use crate::world::World;
 
-/// What the version before says it is.
-const VERSION: &str = "0.0.9";
+/// What an agent says its version is.
+pub(crate) const fn version(older: bool) -> &'static str {
+    if older { "0.1.0" } else { "0.1.1" }
+}
 
 impl World {
     /// Whether a process is of the version before.
@@ -35,7 +37,6 @@ pub(crate) fn known(message: &mut Message) {
 /// Neither how fast a node is, nor what it has loaded, nor that it yields.
 fn asked(request: &mut Request) {
     match request {
-        Request::Join(info) => VERSION.clone_into(&mut info.version),
         Request::Pull(pull) => {
             pull.tracks_per_1000_s = None;
             pull.bundles.clear();
@@ -51,6 +52,7 @@ fn asked(request: &mut Request) {
         | Request::Resume { .. }
         | Request::SetRank { .. }
         | Request::Revoke(_)
+        | Request::Join(_)
         | Request::SetDuty { .. }
         | Request::Commit(_)
         | Request::Leave { .. } => {}

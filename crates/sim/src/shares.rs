@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use scheduler::record::{Grant, JobState};
 use scheduler::{JobKey, invariants};
-use types::{NodeId, PullNo, Session, ShardId, Stage, TenantId, TrackSet};
+use types::{NodeId, PullNo, Session, ShardId, Stage, Stages, TenantId, TrackSet};
 
 use crate::asks::TRACK_US;
 use crate::world::World;
@@ -70,6 +70,7 @@ impl World {
             return;
         };
         let (requires, bundle) = (record.requires, record.spec.bundle);
+        let both = record.spec.policy.stages == Stages::Both;
         let stage = match shard {
             ShardId::Root(_) => Stage::Screen,
             ShardId::Escalation { .. } => Stage::Residual,
@@ -81,6 +82,7 @@ impl World {
             kind && loads
                 && one.memory_bytes >= requires.memory_bytes
                 && one.stages.contains(&stage)
+                && !(both && one.older)
         });
         self.hold(meets, "R", || {
             format!(

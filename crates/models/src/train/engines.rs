@@ -2,7 +2,7 @@
 //!
 //! Called by calibration and by the evaluation grid. Pure: scored tracks in, tables out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use evaluation::auc::{Auc, auc};
@@ -177,12 +177,12 @@ fn gains(tracks: &[&Judged], screen: &Measured, both: &Measured) -> Option<(Inte
 
 /// A number for the piece of each track.
 fn pieces(tracks: &[&Judged]) -> Vec<u32> {
-    let mut known: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut number = |track: &&Judged| -> u32 {
-        let next = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        *known.entry(&track.piece).or_insert(next)
-    };
-    tracks.iter().map(|track| number(track)).collect()
+    let names: BTreeSet<&str> = tracks.iter().map(|track| track.piece.as_str()).collect();
+    let number: BTreeMap<&str, u32> = names.into_iter().zip(0..).collect();
+    tracks
+        .iter()
+        .map(|track| number[track.piece.as_str()])
+        .collect()
 }
 
 /// The lines as a table for people, in plain text of fixed columns.

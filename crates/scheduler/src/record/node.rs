@@ -70,3 +70,17 @@ pub struct NodeRecord {
     #[n(10)]
     pub joined_at: UnixMillis,
 }
+
+/// The first version whose agents know jobs of both stages.
+const BOTH_STAGES_SINCE: [u32; 3] = [0, 1, 1];
+
+impl NodeRecord {
+    /// Whether its agent writes down which tracks of a job of both stages go on, and takes them in as escalation parts. An older
+    /// one would screen such a job as one of the screen alone.
+    #[must_use]
+    pub fn knows_both_stages(&self) -> bool {
+        let mut numbers = self.version.split('.').map(str::parse);
+        let version: [Option<u32>; 3] = core::array::from_fn(|_| numbers.next()?.ok());
+        version >= BOTH_STAGES_SINCE.map(Some)
+    }
+}

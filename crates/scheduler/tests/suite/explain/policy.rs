@@ -5,7 +5,7 @@ use crate::world::World;
 use crate::world::agent::{Agent, revoke};
 use scheduler::record::PartKind;
 use scheduler::{Blocked, Config, Quota, Request};
-use types::{DeviceKind, Requirements, ShardId, Stage};
+use types::{DeviceKind, Requirements, ShardId, Stage, Stages};
 
 /// A world with such a quota for everybody, a job of 32 tracks in shards of 8, and a node.
 fn under(quota: Quota) -> (World, scheduler::JobKey, Agent) {
@@ -241,4 +241,26 @@ fn a_job_whose_source_no_node_reaches_waits_until_one_may_try_again() {
     });
     let until = world.now + scheduler::limits::BACK_OFF_FIRST;
     check(&world, &name, &Blocked::BackOff { until });
+}
+
+#[test]
+fn an_agent_that_is_older_than_jobs_of_both_stages_gets_none_of_one() {
+    let mut world = World::new();
+    let job = world.submit("j", 8, 8);
+    let mut agent = Agent::new("n", crate::world::agent::BOTH);
+    let Request::Join(mut info) = agent.join_request() else {
+        unreachable!("it asks to join");
+    };
+    info.version = "0.1.0".into();
+    let answer = world.ask(Request::Join(info)).unwrap();
+    agent.take_join(&answer);
+    assert!(agent.pull(&mut world, 8).grants.is_empty());
+    let stage = Stage::Screen;
+    check(&world, &job, &Blocked::NoNodeForStage { stage });
+    let screens = world.submit_as("default", "s", 8, |submission| {
+        submission.spec.policy.stages = Stages::Screen;
+    });
+    let granted = agent.pull(&mut world, 8).grants;
+    assert!(granted.iter().all(|grant| grant.job == screens.job));
+    assert_eq!(granted.len(), 1);
 }

@@ -340,7 +340,7 @@ pub(crate) fn agent_info(name: &str, nonce: u64, stages: &[Stage]) -> AgentInfo 
     AgentInfo {
         node: node(name),
         nonce,
-        version: "0.1.0".into(),
+        version: "0.1.1".into(),
         devices: vec![Device {
             kind: DeviceKind::Cpu,
             index: 0,
