@@ -261,6 +261,6 @@ fn an_agent_that_is_older_than_jobs_of_both_stages_gets_none_of_one() {
         submission.spec.policy.stages = Stages::Screen;
     });
     let granted = agent.pull(&mut world, 8).grants;
-    assert!(granted.iter().all(|grant| grant.job == screens.job));
+    assert!(granted.iter().all(|grant| grant.job == screens));
     assert_eq!(granted.len(), 1);
 }
