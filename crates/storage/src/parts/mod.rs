@@ -7,6 +7,7 @@
 mod footer;
 mod rows;
 mod text;
+mod written;
 
 use std::sync::Arc;
 
@@ -22,8 +23,9 @@ use thiserror::Error;
 use types::{Digest, TrackRow, TrackSet, Verdict};
 
 pub use footer::{PartFooter, PartKind, StageSpan};
-pub(crate) use rows::{from_batch, to_batch};
+pub(crate) use rows::from_batch;
 pub(crate) use text::tracks as tracks_text;
+pub(crate) use written::to_batch;
 
 use crate::{ObjectPath, Put, Storage, StorageError, paths};
 
