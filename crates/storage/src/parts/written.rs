@@ -8,7 +8,7 @@ use arrow_array::{
     ListArray, RecordBatch, UInt16Array, UInt32Array, UInt64Array,
 };
 use half::f16;
-use types::{Digest, Score, Thumbnail, TrackRow};
+use types::{DeclaredAi, Digest, Score, Thumbnail, TrackRow};
 
 use crate::columns::{Writing, lists, structs, texts};
 
