@@ -226,6 +226,10 @@ fn record(bundle: &Bundle, signature: &str) -> BundleRecord {
         files: files.iter().map(|file| file.name.clone()).collect(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         registered_at: clock::wall(),
-        residual: bundle.manifest.residual.is_some(),
+        residual: bundle
+            .manifest
+            .residual
+            .as_ref()
+            .is_some_and(|residual| residual.canary.is_some()),
     }
 }

@@ -48,7 +48,8 @@ pub(crate) struct BundleRecord {
     /// When it was registered.
     #[n(7)]
     pub(crate) registered_at: UnixMillis,
-    /// Whether it has a residual. What the first version wrote says nothing, and had none.
+    /// Whether it has a residual with a known result, so that workers may be asked for it. What the first version wrote says nothing, and
+    /// had none.
     #[n(8)]
     #[cbor(default)]
     pub(crate) residual: bool,
