@@ -5,7 +5,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 
 /// Flags that mean something else in another command: their variables carry the command's name.
-const PER_COMMAND: [(&str, &str); 9] = [
+const PER_COMMAND: [(&str, &str); 10] = [
     ("up", "source"),
     ("import", "source"),
     ("import", "format"),
@@ -15,6 +15,7 @@ const PER_COMMAND: [(&str, &str); 9] = [
     ("revoke", "request-id"),
     ("calibrate", "bundle"),
     ("calibrate", "out"),
+    ("report", "out"),
 ];
 
 /// The command tree with a `SCANCTL_*` variable for each long flag.

@@ -31,7 +31,7 @@ impl View for RowList {
 
     fn records(&self) -> Records {
         let row = |r: &RowView| {
-            let score = r.screen.as_ref();
+            let score = r.score();
             vec![
                 r.ordinal.to_string(),
                 r.track_id.clone(),
@@ -73,36 +73,37 @@ impl View for RowList {
 
     fn table(&self, _: Paint) -> String {
         let told = self.rows.iter().any(|r| r.truth.is_some());
+        let separated = self.rows.iter().any(|r| r.residual.is_some());
         let row = |r: &RowView| {
             let drawn = timeline::draw(&r.timeline, TIMELINE_COLUMNS, Paint::plain());
             let truth = told.then(|| r.truth.clone().unwrap_or_default());
             let head = [r.key.clone(), r.verdict_text()].into_iter().chain(truth);
-            head.chain([
-                r.probability(),
-                drawn,
-                r.length(),
-                r.codec.clone(),
-                r.notes(),
-            ])
-            .collect()
+            let engines = separated.then(|| r.by_engine()).into_iter().flatten();
+            let scores = head.chain([r.probability()]).chain(engines);
+            scores
+                .chain([drawn, r.length(), r.codec.clone(), r.notes()])
+                .collect()
         };
         let truth = told.then_some("TRUTH");
-        let header = ["KEY", "VERDICT"].into_iter().chain(truth);
+        let engines = separated.then_some(["SCREEN", "RESIDUAL"]);
+        let header = ["KEY", "VERDICT"].into_iter().chain(truth).chain(["P"]);
+        let header = header.chain(engines.into_iter().flatten());
         let header = header
-            .chain(["P", "TIMELINE", "LENGTH", "CODEC", "NOTES"])
+            .chain(["TIMELINE", "LENGTH", "CODEC", "NOTES"])
             .collect();
         let rows = table(Records {
             header,
             rows: self.rows.iter().map(row).collect(),
         });
-        let prior = self
-            .rows
-            .iter()
-            .find_map(|r| r.screen.as_ref())
-            .map(|s| s.prior);
+        let prior = self.rows.iter().find_map(|r| r.score()).map(|s| s.prior);
         let prior = prior.map_or_else(String::new, |p| {
+            let engines = if separated {
+                ", by both engines where both ran; SCREEN, RESIDUAL: by one alone"
+            } else {
+                ""
+            };
             format!(
-                "\nP: calibrated probability of machine generation at a prior of {p:.2}; {}",
+                "\nP: calibrated probability of machine generation at a prior of {p:.2}{engines}; {}",
                 timeline::LEGEND
             )
         });
@@ -315,5 +316,52 @@ impl View for Verified {
             .map(|f| format!("\n  {f}"))
             .collect::<String>();
         format!("{head}\n{detail}{findings}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proto::v1;
+
+    fn row(screen: f32, second: Option<(f32, f32)>) -> RowView {
+        let score = |probability| v1::Score {
+            probability,
+            prior: 0.5,
+            ..v1::Score::default()
+        };
+        RowView::from(v1::Row {
+            screen: Some(score(screen)),
+            residual: second.map(|(residual, _)| score(residual)),
+            fused: second.map(|(_, fused)| score(fused)),
+            ..v1::Row::default()
+        })
+    }
+
+    fn shown(rows: Vec<RowView>) -> String {
+        let list = RowList {
+            job: "j".to_owned(),
+            purpose: "production".to_owned(),
+            truncated: false,
+            rows,
+        };
+        list.table(Paint::plain())
+    }
+
+    #[test]
+    fn the_probability_is_what_the_verdict_rests_on_and_each_engine_s_stands_beside_it() {
+        let both = shown(vec![row(0.2, None), row(0.6, Some((0.9, 0.8)))]);
+        let lines: Vec<&str> = both.lines().collect();
+        assert!(lines[0].contains("SCREEN") && lines[0].contains("RESIDUAL"));
+        let numbers = |line: &str| -> Vec<String> {
+            let words = line.split_whitespace();
+            let numbers = words.filter(|word| word.starts_with("0."));
+            numbers.map(str::to_owned).collect()
+        };
+        assert_eq!(numbers(lines[1]), ["0.200", "0.200"]);
+        assert_eq!(numbers(lines[2]), ["0.800", "0.600", "0.900"]);
+        assert!(both.contains("prior of 0.50, by both engines"));
+        let alone = shown(vec![row(0.2, None)]);
+        assert!(!alone.contains("RESIDUAL"), "{alone}");
     }
 }

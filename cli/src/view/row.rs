@@ -215,10 +215,18 @@ impl RowView {
             .join(",")
     }
 
+    /// The score that the verdict rests on: that of both engines where both ran, else the screen's.
+    pub(super) fn score(&self) -> Option<&ScoreView> {
+        self.fused.as_ref().or(self.screen.as_ref())
+    }
+
+    /// The probabilities of the screen and of the residual, each by itself.
+    pub(super) fn by_engine(&self) -> [String; 2] {
+        [&self.screen, &self.residual].map(|score| probability(score.as_ref()))
+    }
+
     pub(super) fn probability(&self) -> String {
-        self.screen
-            .as_ref()
-            .map_or_else(String::new, |s| format!("{:.3}", s.probability))
+        probability(self.score())
     }
 
     pub(super) fn length(&self) -> String {
@@ -226,4 +234,8 @@ impl RowView {
             format!("{}:{:02}", ms / 60_000, ms / 1_000 % 60)
         })
     }
+}
+
+fn probability(score: Option<&ScoreView>) -> String {
+    score.map_or_else(String::new, |score| format!("{:.3}", score.probability))
 }
