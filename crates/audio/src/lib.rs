@@ -13,6 +13,7 @@ pub mod limits;
 pub mod protocol;
 pub mod ring;
 pub mod source;
+mod text;
 pub mod turns;
 
 #[cfg(feature = "decode")]

@@ -13,7 +13,7 @@ use minicbor::{Decode as CborDecode, Encode as CborEncode};
 use types::{Code, Provenance, Warning};
 
 use crate::limits::Limits;
-use crate::tags;
+use crate::text;
 
 /// Raised when an older side would misread a newer one.
 pub const VERSION: u32 = 2;
@@ -205,8 +205,8 @@ impl Summary {
     /// The same with its texts as they may be stored, whatever the decoder did to them: a file may have taken it over.
     #[must_use]
     pub fn cleaned(mut self) -> Self {
-        self.codec = tags::clean(&self.codec, CODEC_CHARS_MAX);
-        self.provenance = tags::cleaned(&self.provenance);
+        self.codec = text::clean(&self.codec, CODEC_CHARS_MAX);
+        self.provenance = text::cleaned(&self.provenance);
         self.warnings.sort_unstable();
         self.warnings.dedup();
         self
@@ -217,10 +217,10 @@ impl Failure {
     /// As [`Summary::cleaned`].
     #[must_use]
     pub fn cleaned(mut self) -> Self {
-        self.detail = tags::clean(&self.detail, DETAIL_BYTES_MAX);
+        self.detail = text::clean(&self.detail, DETAIL_BYTES_MAX);
         self.detail
             .truncate(self.detail.floor_char_boundary(DETAIL_BYTES_MAX));
-        self.provenance = tags::cleaned(&self.provenance);
+        self.provenance = text::cleaned(&self.provenance);
         self
     }
 }

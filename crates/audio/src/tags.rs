@@ -1,16 +1,12 @@
-//! Which tags claim where a recording comes from, and how their text is made safe to store.
+//! Which tags claim where a recording comes from; `text` makes what they say safe to store.
 //!
 //! Tags are attacker-controlled: a claim is worth noting, its absence means nothing. Kept are the tags that name a
 //! piece of software, and any tag whose name or text speaks of machine generation. Bounded in number and length.
 
 use types::Provenance;
 
-/// Most tags kept of one file: the tools seen in practice write one to four.
-const KEPT_MAX: usize = 24;
-/// Longest tag name kept, characters.
-const NAME_CHARS_MAX: usize = 64;
-/// Longest text kept, characters: a sentence with an address fits.
-const TEXT_CHARS_MAX: usize = 256;
+use crate::text::{KEPT_MAX, NAME_CHARS_MAX, TEXT_CHARS_MAX, clean};
+
 /// How much of a text is searched for claims, bytes: lyrics and base64 pictures are longer, and claim nothing.
 const SEARCH_BYTES_MAX: usize = 16 * 1024;
 
@@ -147,29 +143,6 @@ fn stands_alone(text: &str, start: usize, end: usize) -> bool {
     !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
 }
 
-/// One line of at most `limit` characters without control characters, or those that reorder or hide text.
-pub(crate) fn clean(text: &str, limit: usize) -> String {
-    let visible = text
-        .chars()
-        .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !is_hidden(*c));
-    visible.take(limit).collect::<String>().trim().to_owned()
-}
-
-/// Claims as they may be stored, from whom they may come.
-pub(crate) fn cleaned(claims: &[Provenance]) -> Vec<Provenance> {
-    let clean = |claim: &Provenance| Provenance {
-        tag: clean(&claim.tag, NAME_CHARS_MAX),
-        value: clean(&claim.value, TEXT_CHARS_MAX),
-    };
-    claims.iter().take(KEPT_MAX).map(clean).collect()
-}
-
-fn is_hidden(c: char) -> bool {
-    let reorders = matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
-    c.is_control() || reorders || matches!(c, '\u{feff}' | '\u{fff0}'..='\u{ffff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,12 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn kept_text_is_one_bounded_line_without_hidden_characters() {
-        assert_eq!(
-            clean("a\u{0}\u{1b}[31m\nb\u{202e}c\u{feff}", 10),
-            "a[31m bc"
-        );
-        assert_eq!(clean(&"x".repeat(1000), 256).len(), 256);
+    fn claims_of_one_file_are_bounded_in_number_and_length() {
         let mut claims = Claims::default();
         for i in 0..1000 {
             claims.look_at("ID3", "TXXX", &format!("suno {i} {}", "y".repeat(100_000)));
