@@ -31,6 +31,7 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
         (Planted::Scheduler(Scheduler::ShareIgnored), "I14"),
         (Planted::Scheduler(Scheduler::UnknownIsRefused), "I17"),
         (Planted::Scheduler(Scheduler::RestoreUnmatched), "I5"),
+        (Planted::Shell(ShellMutant::RevisionKept), "I12"),
     ] {
         assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");
     }
