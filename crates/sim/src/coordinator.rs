@@ -257,6 +257,21 @@ impl World {
         }
     }
 
+    /// A leadership that a store made is told to whoever asked for it, on the way since before that store was lost.
+    pub(crate) fn hears_of(&mut self, who: usize, epoch: Epoch) {
+        let one = &self.coordinators[who];
+        let (asked, life) = (one.clock.show(self.now), one.life);
+        let no = self.wait(who, Wait::Lead { asked });
+        let (back, at) = (StoreBack::Led(Some(epoch)), self.now + self.latency());
+        let back = Happening::StoreBack {
+            who,
+            life,
+            no,
+            back,
+        };
+        self.agenda.plan(at, back);
+    }
+
     fn led(&mut self, who: usize, epoch: Epoch, asked: Millis) {
         let one = &mut self.coordinators[who];
         if one.reign.is_some() {

@@ -18,6 +18,8 @@ use crate::asks;
 use crate::depot::{Object, PartPath};
 use crate::mutants::{self, ShellMutant};
 use crate::oracle::Oracle;
+use crate::shelf::{LEADER, LEADER_LIVES};
+use crate::struck;
 use crate::truth::JobTruth;
 use crate::world::World;
 
@@ -33,6 +35,8 @@ const CUT_MAX: u64 = 30_000;
 const CUT_OFF: u32 = 4_000;
 /// Chance in ten thousand that what was on its way to the old store never lands on the restored one.
 const LATE_GONE: u32 = 4_000;
+/// Chance in ten thousand that a forgotten coordinator that does not lead is made a leader by the lost store as its last act.
+const LED_LAST: u32 = 5_000;
 /// Chance in ten thousand that a restore finds the store lost, and not as it was.
 const LOST: u32 = 5_000;
 
@@ -50,10 +54,10 @@ impl World {
             return false;
         }
         self.tally.restores += 1;
-        self.stop_coordinators();
+        let forgotten = self.stop_coordinators();
+        let late = forgotten.and_then(|who| self.maybe_led_last(who));
         let lost = self.dice.happens(LOST);
         let backup = self.shelf.backup.clone().filter(|_| !lost);
-        self.replace_store(backup.unwrap_or_default());
         let old = self.generation;
         let kept = mutants::on(ShellMutant::GenerationKept);
         let new = if kept { old } else { Generation(old.0 + 1) };
@@ -61,6 +65,11 @@ impl World {
         let jobs = self.found_jobs(old);
         let revocations: Vec<RevocationRecord> = self.depot.revocations().cloned().collect();
         let rebuilt = rebuild((old, new), &jobs, &revocations, at);
+        let mut store = backup.unwrap_or_default();
+        if let Some(epoch) = late {
+            numbers_meet(&mut store, epoch, rebuilt.records.len());
+        }
+        self.replace_store(store);
         self.generation = new;
         for object in self.depot.parts_of(old) {
             let named = |name: &scheduler::PartName| {
@@ -92,7 +101,8 @@ impl World {
     }
 
     /// All coordinators stop but perhaps one, which nobody thinks of.
-    fn stop_coordinators(&mut self) {
+    fn stop_coordinators(&mut self) -> Option<usize> {
+        let mut runs_on = None;
         let forgotten = self.dice.index(2 * self.coordinators.len());
         for who in 0..self.coordinators.len() {
             if who == forgotten && self.coordinators[who].up {
@@ -106,10 +116,30 @@ impl World {
                 self.links.cut(from, to, until);
                 self.links.cut(to, from, until);
                 self.mix.stubborn = true;
+                runs_on = Some(who);
             } else {
                 self.crash_coordinator(who, TAKES);
             }
         }
+        runs_on
+    }
+
+    /// The last thing that the lost store does may be to make the forgotten coordinator its leader: it hears of it when another
+    /// store stands there.
+    fn maybe_led_last(&mut self, who: usize) -> Option<Epoch> {
+        let leads = self.coordinators[who].reign.is_some();
+        if leads || !self.strikes(LED_LAST, struck::LED_LAST) {
+            return None;
+        }
+        if let Some(Epoch(held)) = self.shelf.epoch() {
+            let held = store_model::Revision(held);
+            self.shelf.model.resign(self.now, LEADER, held);
+        }
+        let name = format!("c{who}");
+        let led = self.shelf.model.lead(self.now, LEADER, &name, LEADER_LIVES);
+        let epoch = Epoch(led.ok()?.epoch.0);
+        self.hears_of(who, epoch);
+        Some(epoch)
     }
 
     /// Once faults stop, no coordinator of an older generation goes on.
@@ -281,6 +311,13 @@ impl World {
         let mut older = (0..self.generation.0).map(Generation);
         older.any(|generation| RecordKey::parse(generation, key).is_ok())
     }
+}
+
+/// Whoever restored wrote and tried so much before that the next leadership of this store gets the number of that one, unless the
+/// store is told to go on above what the lost one had.
+fn numbers_meet(store: &mut Model, epoch: Epoch, to_write: usize) {
+    let before = epoch.0.saturating_sub(1 + to_write as u64);
+    store.go_on_above(store_model::Revision(before));
 }
 
 fn found_part(object: &Object) -> FoundPart {

@@ -34,6 +34,8 @@ pub(crate) const PUT_LATE: &str = "put late";
 pub(crate) const PUT_FLIPPED: &str = "put flipped";
 /// Storage writes over what stands there.
 pub(crate) const PUT_OVER: &str = "put over what stands";
+/// A store that is lost makes a leader as its last act.
+pub(crate) const LED_LAST: &str = "led by a lost store";
 /// A node makes again what counts.
 pub(crate) const MADE_AGAIN: &str = "made again";
 
@@ -54,6 +56,7 @@ const SINGLE: &[&str] = &[
     PUT_LATE,
     PUT_FLIPPED,
     PUT_OVER,
+    LED_LAST,
     MADE_AGAIN,
 ];
 

@@ -34,6 +34,7 @@ fn each_planted_bug_is_found_by_the_promise_that_it_breaks() {
         (Planted::Scheduler(Scheduler::BudgetTwice), "B"),
         (Planted::Agent(Agent::BudgetByArrival), "B"),
         (Planted::Agent(Agent::EscalationRowLost), "I15"),
+        (Planted::Shell(ShellMutant::RevisionKept), "I12"),
     ] {
         assert_eq!(found(planted).as_deref(), Some(expected), "{planted:?}");
     }
