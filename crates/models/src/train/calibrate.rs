@@ -6,27 +6,24 @@
 use std::path::{Path, PathBuf};
 
 use bundle::{
-    Architecture, Band, Calibration, Canary, CanaryScore, Clip, Contents, Embedding, Epsilon,
-    FORMAT, Gate, Manifest as BundleManifest, Screen, SecretKey, Tensors, Tier, Verdicts,
-    WindowSpec, WriteError,
+    Architecture, Band, Calibration, Canary, Embedding, Epsilon, FORMAT, Gate,
+    Manifest as BundleManifest, Screen, SecretKey, Tensors, Tier, Verdicts, WriteError,
 };
-use corpus::dice::derive;
 use corpus::manifest::{Entry, Label, Manifest, Split};
 use evaluation::platt::{self, Flat, Line};
 use evaluation::tiers::{self, Fitted};
 use types::{Digest, Purpose};
 
-use super::card;
-use super::decoder::{Decoder, TRAINED};
+use super::contents::{CARD, CLIP, WEIGHTS, contents, replace};
 use super::engines;
 use super::fusion::FusionError;
-use super::positives;
+use super::grid::{self, Grid, GridError, Subject};
 use super::recipe::Recipe;
 use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, Scored, score_all};
 use super::second::{self, Separator};
 use super::separated::SeparateError;
-use crate::canary::{CanaryError, known_scores};
+use crate::canary::CanaryError;
 
 /// Training tracks that the guards and the coarse baseline are fitted on, from the start of the train split: as many as they are scored on.
 pub const GUARD_FIT_TRACKS: usize = 2 * GUARD_PIECES;
@@ -34,22 +31,9 @@ pub const GUARD_FIT_TRACKS: usize = 2 * GUARD_PIECES;
 /// Name of the operating point from which on a track is `likely_ai`; the calibrate split has human tracks enough for it.
 const LIKELY_AI_TIER: &str = "fpr_1e-2";
 
-/// Weights, canary clip, card, table and recipe in the bundle's folder.
-const WEIGHTS: &str = "screen.safetensors";
-const CLIP: &str = "canary.pcm";
-const CARD: &str = "model-card.md";
-const TABLE: &str = "evaluation.json";
-const RECIPE: &str = "recipe.json";
-/// The second engine's table and recipe.
-const ENGINES: &str = "engines.json";
-const SEPARATOR_RECIPE: &str = "separator-recipe.json";
-
 /// Largest difference of a logit that counts as the same in single precision. On one processor none was seen between batches of one and of
 /// three windows or between one thread and two; other processors and devices add in another order and get room for it.
 const EPSILON_F32: f64 = 5e-3;
-
-/// Error ratio of the canary's second half in decibels.
-const CANARY_SNR_DB: f32 = 12.0;
 
 /// A bundle could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +81,9 @@ pub enum CalibrateError {
     /// The residual could not be calibrated.
     #[error(transparent)]
     Fusion(#[from] FusionError),
+    /// What was measured of the grid could not be read.
+    #[error(transparent)]
+    Grid(#[from] GridError),
     /// The bundle could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -127,6 +114,8 @@ pub struct Making<'a> {
     pub purpose: Purpose,
     /// The second engine, where the bundle is to have one.
     pub separator: Option<Separator<'a>>,
+    /// Cache of the evaluation grid of both engines, for the card.
+    pub grid: Option<&'a Path>,
 }
 
 /// What a bundle achieves.
@@ -136,6 +125,8 @@ pub struct Judgement {
     pub report: Report,
     /// Both engines on the test split; none without a second one.
     pub engines: Vec<engines::Line>,
+    /// What has been measured of the grid.
+    pub grid: Option<Grid>,
 }
 
 /// Calibrates, judges and writes the bundle to `out`, which is replaced whole; returns its digest and what it achieves.
@@ -204,10 +195,32 @@ pub fn calibrate(
         }
         None => Vec::new(),
     };
-    let judgement = Judgement { report, engines };
+    let grid = measured_grid(making, &bundle)?;
+    let judgement = Judgement {
+        report,
+        engines,
+        grid,
+    };
     let contents = contents(making, &mut bundle, &judgement)?;
     let digest = replace(out, bundle, &contents, key)?;
     Ok((digest, judgement))
+}
+
+/// The grid of the engines as the bundle now calibrates them, as far as it has been measured.
+fn measured_grid(
+    making: &Making<'_>,
+    bundle: &BundleManifest,
+) -> Result<Option<Grid>, CalibrateError> {
+    let (Some(separator), Some(cache)) = (&making.separator, making.grid) else {
+        return Ok(None);
+    };
+    let subject = Subject::new(
+        bundle.clone(),
+        making.weights.clone(),
+        separator.weights.clone(),
+    )?;
+    let slices = grid::kept(&subject, cache, grid::PIECES)?;
+    Ok(Some(grid::grid(&subject, &slices)))
 }
 
 /// Scores the tracks that guards and baseline are fitted on: the first of each label, in the manifest's order, however that
@@ -360,108 +373,6 @@ fn tier(fitted: Fitted) -> Tier {
         false_positives: fitted.counted.hits,
         fpr_bound_95: fitted.counted.bound_95,
     }
-}
-
-fn contents(
-    making: &Making<'_>,
-    bundle: &mut BundleManifest,
-    judgement: &Judgement,
-) -> Result<Contents, CalibrateError> {
-    let clip = canary_clip(making)?;
-    bundle.canary.scores = canary_scores(bundle, making.weights, &clip)?;
-    let mut files = vec![
-        (WEIGHTS, making.weights.to_bytes()),
-        (CLIP, Clip::bytes_of(&clip.0)),
-        (CARD, card::card(making, bundle, judgement).into_bytes()),
-        (TABLE, pretty(&judgement.report)),
-        (RECIPE, making.recipe.to_json().into_bytes()),
-    ];
-    if let (Some(separator), Some(residual)) = (&making.separator, &mut bundle.residual) {
-        residual.canary = Some(second::canary(residual, separator.weights, &clip)?);
-        files.extend([
-            (second::WEIGHTS, separator.weights.to_bytes()),
-            (ENGINES, pretty(&judgement.engines)),
-            (SEPARATOR_RECIPE, separator.recipe.to_json().into_bytes()),
-        ]);
-    }
-    Ok(files
-        .into_iter()
-        .map(|(name, bytes)| (name.to_owned(), bytes))
-        .collect())
-}
-
-fn pretty(table: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec_pretty(table).expect("a table has no map keys that JSON cannot hold")
-}
-
-/// Two windows of sound: a piece, then its positive. Rounded to 16 bits, as the bundle keeps it.
-fn canary_clip(making: &Making<'_>) -> Result<Clip, CalibrateError> {
-    let spec = WindowSpec {
-        rate_hz: making.recipe.preprocessing.rate_hz,
-        n_fft: making.recipe.preprocessing.n_fft,
-        hop: making.recipe.preprocessing.hop,
-        frames: making.recipe.windows.frames,
-        stride: making.recipe.windows.stride,
-    };
-    let half = spec.frames as usize * spec.hop as usize;
-    let piece = corpus::piece::compose(
-        derive(making.recipe.fitting.seed, "canary"),
-        half as f32 / corpus::RATE_HZ as f32 + 0.1,
-    )
-    .audio;
-    let pair = positives::pair(
-        &piece,
-        &Decoder::open(TRAINED[0], making.decoders)?,
-        CANARY_SNR_DB,
-    );
-    let mono = |audio: &corpus::Stereo| -> Vec<f32> {
-        audio
-            .left
-            .iter()
-            .zip(&audio.right)
-            .take(half)
-            .map(|(l, r)| 0.5 * (l + r))
-            .collect()
-    };
-    let samples = [mono(&pair.human), mono(&pair.positive)].concat();
-    let clip = Clip::parse(&Clip::bytes_of(&samples)).expect("the clip is whole samples");
-    Ok(clip)
-}
-
-fn canary_scores(
-    bundle: &BundleManifest,
-    weights: &Tensors,
-    clip: &Clip,
-) -> Result<Vec<CanaryScore>, CanaryError> {
-    known_scores(&bundle.screen, weights, clip)
-}
-
-/// Writes the bundle beside `out` and puts it in its place, so that no file of an older one stays.
-fn replace(
-    out: &Path,
-    bundle: BundleManifest,
-    contents: &Contents,
-    key: &SecretKey,
-) -> Result<Digest, CalibrateError> {
-    let fresh = beside(out, "new");
-    let at = |path: &Path| {
-        let path = path.display().to_string();
-        move |source| CalibrateError::Replace { path, source }
-    };
-    if fresh.exists() {
-        std::fs::remove_dir_all(&fresh).map_err(at(&fresh))?;
-    }
-    let digest = bundle::write(&fresh, bundle, contents, key)?;
-    if out.exists() {
-        std::fs::remove_dir_all(out).map_err(at(out))?;
-    }
-    std::fs::rename(&fresh, out).map_err(at(out))?;
-    Ok(digest)
-}
-
-fn beside(out: &Path, ending: &str) -> PathBuf {
-    let name = out.file_name().unwrap_or_default().to_string_lossy();
-    out.with_file_name(format!(".{name}.{ending}"))
 }
 
 #[cfg(test)]

@@ -150,6 +150,9 @@ pub struct Calibrate {
     /// Folder for the feature vectors of labelled tracks, from which a stopped run goes on.
     #[arg(long)]
     vectors: Option<PathBuf>,
+    /// Cache of `evaluate-grid` over the same weights: what it holds goes into the card, with what becomes of the claim.
+    #[arg(long, requires = "separator")]
+    grid: Option<PathBuf>,
     /// Folder of the decoders' weights, for the canary clip.
     #[arg(long)]
     decoders: PathBuf,
@@ -355,6 +358,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
         prior: flags.prior,
         purpose,
         separator,
+        grid: flags.grid.as_deref(),
     };
     let (digest, judgement) = calibrate::calibrate(&making, &key, &flags.out)?;
     std::fs::write(&flags.public_key, format!("{}\n", key.public()))

@@ -12,6 +12,7 @@ pub mod calibrate;
 mod card;
 pub mod checkpoint;
 pub mod command;
+mod contents;
 pub mod decoder;
 pub mod demo;
 pub mod engines;

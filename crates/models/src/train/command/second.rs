@@ -45,8 +45,8 @@ pub struct EvaluateGrid {
     /// Folder for clips and slices.
     #[arg(long)]
     cache: PathBuf,
-    /// Pieces of each class.
-    #[arg(long, default_value_t = GRID_PIECES)]
+    /// Pieces of each class in the conditions of the claim; a quarter of them in others.
+    #[arg(long, default_value_t = grid::PIECES)]
     pieces: usize,
     /// Begin no slice after so many minutes; the same command goes on later. Without it, every slice is measured.
     #[arg(long)]
@@ -55,9 +55,6 @@ pub struct EvaluateGrid {
     #[arg(long)]
     json: Option<PathBuf>,
 }
-
-/// Pieces of each class in the grid: those of the claim and some to spare.
-const GRID_PIECES: usize = 420;
 
 pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError> {
     crate::device::set_threads(Some(flags.threads));

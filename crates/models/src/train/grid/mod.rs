@@ -3,14 +3,15 @@
 //!
 //! Called by `trackscan-worker evaluate-grid`. The claim that it serves was fixed before it was measured (`docs/reference/claim.md`). A slice
 //! is one condition of one kind of tracks; each is written whole, so that a stopped run, started again, goes on with the next. One segment
-//! per clip.
+//! per clip. What is kept is what the engines measure, by the weights that measured it: a bundle calibrated again, or one whose card tells of
+//! the grid, reads the same slices.
 
 mod condition;
 mod slice;
 mod table;
 
 pub use condition::{CONDITIONS, Condition};
-pub use slice::{Kind, measure};
+pub use slice::{Kind, kept, measure};
 pub use table::{Drift, Grid, Operating, Slices, grid};
 
 use std::path::Path;
@@ -68,6 +69,9 @@ pub enum GridError {
     },
 }
 
+/// Pieces of each class where the claim is decided: those of the claim and some to spare.
+pub const PIECES: usize = 420;
+
 /// What is measured.
 #[derive(Debug)]
 pub struct Subject {
@@ -75,7 +79,6 @@ pub struct Subject {
     manifest: bundle::Manifest,
     screen: Tensors,
     separator: Tensors,
-    digest: Digest,
 }
 
 impl Subject {
@@ -84,20 +87,34 @@ impl Subject {
     /// # Errors
     /// Where it has no calibrated residual.
     pub fn of(bundle: &Bundle) -> Result<Self, GridError> {
-        let mut manifest = bundle.manifest.clone();
-        let separator = bundle.residual_weights()?;
+        let separator = bundle.residual_weights()?.ok_or(GridError::OneEngine)?;
+        Self::new(bundle.manifest.clone(), bundle.screen.clone(), separator)
+    }
+
+    /// The same of a bundle that is being made.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn new(
+        mut manifest: bundle::Manifest,
+        screen: Tensors,
+        separator: Tensors,
+    ) -> Result<Self, GridError> {
         let residual = manifest.residual.as_mut();
         let residual = residual.filter(|residual| residual.calibration.is_some());
-        let (Some(residual), Some(separator)) = (residual, separator) else {
-            return Err(GridError::OneEngine);
-        };
-        residual.segments = Segments::Spread { count: 1 };
+        residual.ok_or(GridError::OneEngine)?.segments = Segments::Spread { count: 1 };
         Ok(Self {
             manifest,
-            screen: bundle.screen.clone(),
+            screen,
             separator,
-            digest: bundle.digest,
         })
+    }
+
+    /// Names what clips are measured with: both engines' weights.
+    fn engines(&self) -> Digest {
+        let [screen, separator] =
+            [&self.screen, &self.separator].map(|weights| Digest::of(&weights.to_bytes()));
+        Digest::of(format!("grid 1\n{screen}\n{separator}").as_bytes())
     }
 }
 

@@ -72,7 +72,61 @@ pub(super) struct Slice {
     pub(super) clips: Vec<Clip>,
 }
 
-/// Measures every slice that `cache` does not hold yet, of `pieces` pieces, for as long as `more` says yes; returns all that it holds then.
+/// Slices of conditions and decoders that no claim is about are of so many times fewer pieces.
+const FEWER: usize = 4;
+
+fn pieces_of(kind: Kind, condition: Condition, pieces: usize) -> usize {
+    match kind {
+        Kind::Human | Kind::HeldOut if condition.is_claimed() => pieces,
+        Kind::Human | Kind::HeldOut | Kind::Met => pieces.div_ceil(FEWER),
+    }
+}
+
+/// Slices in the order in which they are measured: human and held-out clips of a condition together, so that a run that ends early has
+/// whole lines of the claim.
+fn order() -> Vec<(Kind, Condition)> {
+    let all = KINDS.into_iter().flat_map(|kind| {
+        CONDITIONS
+            .into_iter()
+            .map(move |condition| (kind, condition))
+    });
+    let mut order: Vec<(Kind, Condition)> = all.collect();
+    order.sort_by_key(|(kind, condition)| {
+        let place = CONDITIONS.iter().position(|one| one == condition);
+        let claimed = condition.is_claimed();
+        (*kind == Kind::Met, !claimed, place, *kind)
+    });
+    order
+}
+
+fn folder(subject: &Subject, cache: &Path, pieces: usize) -> PathBuf {
+    cache.join(format!("{}-{pieces}", subject.engines().short()))
+}
+
+/// The slices that `cache` holds of the subject's engines.
+///
+/// # Errors
+/// Where one cannot be read.
+pub fn kept(subject: &Subject, cache: &Path, pieces: usize) -> Result<Slices, GridError> {
+    let folder = folder(subject, cache, pieces);
+    let mut slices = Vec::new();
+    for (kind, condition) in order() {
+        let clips = read(&folder.join(name(kind, condition)))?;
+        slices.extend(clips.map(|clips| Slice {
+            condition,
+            kind,
+            clips,
+        }));
+    }
+    Ok(Slices(slices))
+}
+
+fn name(kind: Kind, condition: Condition) -> String {
+    format!("{}-{condition}.json", kind.name())
+}
+
+/// Measures every slice that `cache` does not hold yet, of `pieces` pieces where the claim is decided and of a quarter elsewhere, for as long
+/// as `more` says yes; returns all that it holds then.
 ///
 /// # Errors
 /// [`GridError`]; whole slices stay in the cache.
@@ -83,40 +137,18 @@ pub fn measure(
     pieces: usize,
     more: &dyn Fn() -> bool,
 ) -> Result<Slices, GridError> {
-    let folder = cache.join(format!("{}-{pieces}", subject.digest.short()));
+    let folder = folder(subject, cache, pieces);
     std::fs::create_dir_all(&folder).map_err(at(&folder))?;
-    let order = KINDS.into_iter().flat_map(|kind| {
-        CONDITIONS
-            .into_iter()
-            .map(move |condition| (kind, condition))
-    });
-    // Human and held-out clips of a condition together, so that a run that ends early has whole lines of the claim.
-    let mut order: Vec<(Kind, Condition)> = order.collect();
-    order.sort_by_key(|(kind, condition)| {
-        let place = CONDITIONS.iter().position(|one| one == condition);
-        (*kind == Kind::Met, place, *kind)
-    });
-    let mut slices = Vec::with_capacity(order.len());
-    for (kind, condition) in order {
-        let path = folder.join(format!("{}-{condition}.json", kind.name()));
-        let kept = read(&path)?;
-        let clips = match kept {
-            Some(clips) => clips,
-            None if more() => {
-                tracing::info!(%condition, kind = kind.name(), "measuring slice");
-                let clips = clips(subject, decoders, cache, pieces, (kind, condition))?;
-                write(&path, &clips)?;
-                clips
-            }
-            None => continue,
-        };
-        slices.push(Slice {
-            condition,
-            kind,
-            clips,
-        });
+    for (kind, condition) in order() {
+        let path = folder.join(name(kind, condition));
+        if read(&path)?.is_none() && more() {
+            tracing::info!(%condition, kind = kind.name(), "measuring slice");
+            let pieces = pieces_of(kind, condition, pieces);
+            let clips = clips(subject, decoders, cache, pieces, (kind, condition))?;
+            write(&path, &clips)?;
+        }
     }
-    Ok(Slices(slices))
+    kept(subject, cache, pieces)
 }
 
 fn read(path: &Path) -> Result<Option<Vec<Clip>>, GridError> {

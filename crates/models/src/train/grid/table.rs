@@ -72,8 +72,8 @@ pub struct Operating {
 /// All tables.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Grid {
-    /// Bundle that was measured.
-    pub bundle: String,
+    /// Digest of the weights of both engines that were measured.
+    pub engines: String,
     /// The claimed conditions, then all of them together: held-out decoder.
     pub claim: Vec<Line>,
     /// Every condition: held-out decoder.
@@ -124,7 +124,7 @@ pub fn grid(subject: &Subject, slices: &Slices) -> Grid {
         !kinds.iter().all(there)
     });
     Grid {
-        bundle: subject.digest.to_string(),
+        engines: subject.engines().to_string(),
         claim,
         met: lines(&met, |_| true),
         bands: bands.collect(),

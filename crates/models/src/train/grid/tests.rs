@@ -3,7 +3,7 @@
 use bundle::features::RESIDUAL_V1;
 use bundle::{Tensors, Verdicts};
 use corpus::dice::Dice;
-use types::{Digest, Purpose};
+use types::Purpose;
 
 use super::slice::{Clip, Slice};
 use super::{CONDITIONS, Condition, Grid, Kind, Slices, Subject, grid};
@@ -67,7 +67,6 @@ fn subject() -> Subject {
         manifest,
         screen: Tensors::default(),
         separator: Tensors::default(),
-        digest: Digest::of(b"bundle"),
     }
 }
 
