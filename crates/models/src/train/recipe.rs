@@ -57,7 +57,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             name: "demo".to_owned(),
-            version: 1,
+            version: 2,
             preprocessing: Preprocessing {
                 rate_hz: 44_100,
                 n_fft: 2_048,
