@@ -84,6 +84,21 @@ impl ScreenRow {
         }
     }
 
+    /// The row of a track whose second pass failed: what the screen found stands beside the code, and what decoding took now is
+    /// added. None where the bytes are not those that were screened, of which the screen says nothing.
+    pub(crate) fn failed(&self, code: Code, detail: &str, cpu_us: u64) -> Option<TrackRow> {
+        if code == Code::SourceChanged {
+            return None;
+        }
+        let mut row = self.row.clone();
+        row.verdict = Verdict::Unscannable;
+        row.reason = None;
+        row.code = Some(code);
+        row.detail = Some(detail.to_owned()).filter(|text| !text.is_empty());
+        row.decode_us = row.decode_us.saturating_add(cpu_us);
+        Some(row)
+    }
+
     /// The row of a track of which segments were separated; or the refusal where its bytes are not those that were screened.
     pub(crate) fn separated(
         &self,

@@ -286,6 +286,29 @@ fn a_source_that_was_changed_after_its_screen_says_so_whatever_else_became_of_it
 }
 
 #[test]
+fn a_second_pass_that_fails_takes_nothing_of_what_the_screen_found() {
+    let screened = screen_row([true; 4]);
+    let row = screened
+        .failed(Code::DeviceOutOfMemory, "no room", 9)
+        .unwrap();
+    let expected = TrackRow {
+        verdict: Verdict::Unscannable,
+        code: Some(Code::DeviceOutOfMemory),
+        detail: Some("no room".to_owned()),
+        decode_us: 49,
+        ..screened.row.clone()
+    };
+    assert_eq!(row, expected);
+    let told = screened.failed(Code::WorkerDied, "", 0).unwrap();
+    assert_eq!(
+        (told.detail, told.screen, told.decode_us),
+        (None, screened.row.screen, 40)
+    );
+    let other_bytes = screened.failed(Code::SourceChanged, "not what was screened", 9);
+    assert_eq!(other_bytes, None, "the screen says nothing of these bytes");
+}
+
+#[test]
 fn what_is_withheld_ends_inconclusive_for_the_budget() {
     let mut row = screen_row([true; 4]).row;
     withhold(&mut row);
