@@ -202,6 +202,7 @@ impl Core {
             } => self.canary_sung(now, device, nonce, good, actions),
             Event::PartWritten { part, outcome } => self.part_written(now, part, outcome),
             Event::Drain => self.drain(),
+            Event::DrainOver => self.end_drain(actions),
             Event::Tick => {}
         }
     }

@@ -101,6 +101,8 @@ pub enum Event {
     },
     /// Finish what is in hand, take nothing new, leave.
     Drain,
+    /// The time for that is over: give up what is in hand, and leave with all that is held.
+    DrainOver,
     /// The time of `next_deadline` has come. May also come early or twice.
     Tick,
 }

@@ -41,6 +41,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// never answers would take more with every try. Beyond that a slot waits until its own thread is answered.
 const ABANDONED_MAX: usize = 64;
 
+/// How long a farewell may take once a drain's time is over: one call on a good day, and within what a supervisor that allowed
+/// the drain allows beyond it.
+const FAREWELL: Duration = Duration::from_secs(3);
+
 /// What a node works with.
 pub struct Equipment {
     /// Its settings.
@@ -203,14 +207,15 @@ impl Node {
         Ok(node)
     }
 
-    /// Works until the end is asked for and what is in hand is done, or the drain's time is over.
+    /// Works until the end is asked for and what is in hand is done. Where the drain's time is over before, what is in hand is given
+    /// up and all that is held given back, so that nobody takes the tracks for what ended the node.
     ///
     /// # Errors
     /// When the node cannot work at all.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<Ended, Problem> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut asked = false;
-        let mut patience = None;
+        let (mut patience, mut farewell) = (None, None);
         self.tell_core(Event::Tick);
         while !self.exit && self.fatal.is_none() {
             let wake = self.wake_at();
@@ -224,8 +229,13 @@ impl Node {
                     self.tell_core(Event::Drain);
                 }
             }
-            if patience.is_some_and(|until| Instant::now() >= until) {
-                tracing::warn!("the drain's time is over; what is not committed stays on disk");
+            let is_over = |time: Option<Instant>| time.is_some_and(|until| Instant::now() >= until);
+            if farewell.is_none() && is_over(patience) {
+                tracing::warn!("the drain's time is over; what is in hand is given up");
+                farewell = Some(Instant::now() + FAREWELL);
+                self.tell_core(Event::DrainOver);
+            } else if is_over(farewell) {
+                tracing::warn!("the farewell has no answer; what is not committed stays on disk");
                 break;
             }
         }
