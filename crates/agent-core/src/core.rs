@@ -200,6 +200,7 @@ impl Core {
                 nonce,
                 good,
             } => self.canary_sung(now, device, nonce, good, actions),
+            Event::NoRoom { device } => self.no_room(device, actions),
             Event::PartWritten { part, outcome } => self.part_written(now, part, outcome),
             Event::Drain => self.drain(),
             Event::DrainOver => self.end_drain(actions),

@@ -92,6 +92,11 @@ pub enum Event {
         /// Whether the scores were the known ones.
         good: bool,
     },
+    /// The device has no room for the residual's network: what it had in hand for it, a canary included, has no answer. It screens on.
+    NoRoom {
+        /// The device.
+        device: DeviceNo,
+    },
     /// Answer to `WritePart`: the part is in storage and checked, or not.
     PartWritten {
         /// The part.

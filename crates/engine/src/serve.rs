@@ -357,17 +357,23 @@ impl<E: Engine> Worker<E> {
 
     /// Gives a track up; whatever of it is still in its ring is read past. A track that already failed stays as it is.
     fn fail(&mut self, token: u64, code: Code, detail: String) -> Result<(), ServeError> {
-        if self.tracks.remove(&token).is_none() {
+        if !self.forget(token) {
             return Ok(());
-        }
-        for slot in &mut self.slots {
-            slot.discard(token);
         }
         self.say(&FromWorker::TrackFailed {
             token,
             code,
             detail,
         })
+    }
+
+    /// Forgets a track and reads past the rest of it. False where nothing was known of it any more.
+    fn forget(&mut self, token: u64) -> bool {
+        let known = self.tracks.remove(&token).is_some();
+        for slot in self.slots.iter_mut().filter(|_| known) {
+            slot.discard(token);
+        }
+        known
     }
 
     fn screen(&mut self) -> Result<(), ServeError> {
@@ -425,6 +431,9 @@ impl<E: Engine> Worker<E> {
             Stage::Screen | Stage::Decode => sing(&mut self.engine),
         };
         self.stats.engine_seconds += begun.elapsed().as_secs_f64();
+        if let Err(EngineError::NoRoom { detail }) = outcome {
+            return self.forget_residuals(detail);
+        }
         let (worst, reason) = self.survive(outcome)?;
         let ok = reason.is_empty();
         // What is asked for a canary makes a part next, whose waiting time must be known to its end.

@@ -425,7 +425,7 @@ fn row(
 ) -> Result<Row, BenchError> {
     match times {
         Ok(times) => Ok(Row::of(stage, Some(batch), seconds, times)),
-        Err(BenchError::Engine(EngineError::OutOfMemory { .. })) => {
+        Err(BenchError::Engine(EngineError::OutOfMemory { .. } | EngineError::NoRoom { .. })) => {
             Ok(Row::too_large(stage, batch))
         }
         Err(error) => Err(error),

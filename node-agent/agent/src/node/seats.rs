@@ -247,6 +247,14 @@ impl Node {
                 });
             }
             FromWorker::Beat(stats) => self.note_stats(device, stats),
+            FromWorker::NoRoom { detail } => {
+                tracing::error!(
+                    device = device.0,
+                    detail,
+                    "the residual's network has no room on the device; its tracks go back"
+                );
+                self.tell_core(Event::NoRoom { device });
+            }
             FromWorker::DeviceFailed { detail } => {
                 tracing::error!(device = device.0, detail, "the device failed")
             }

@@ -214,6 +214,35 @@ fn a_segment_that_fails_takes_its_own_track_and_no_other() {
 }
 
 #[test]
+fn a_device_without_room_for_the_residual_says_so_of_no_track_and_goes_on_screening() {
+    let full = tempfile::NamedTempFile::new().unwrap();
+    let mut world = World::new(StubOptions {
+        no_room_if: Some(full.path().to_owned()),
+        ..StubOptions::default()
+    });
+    let mut ring = world.ring(0);
+    let pcm = stereo(40_000, 5);
+    let starts = [0, 8_192];
+    play_for_residual(&mut world, &mut ring, (0, 1), &pcm, &starts);
+    let (mut told, mut drained) = (false, false);
+    while !(told && drained) {
+        match world.hear() {
+            FromWorker::NoRoom { .. } => told = true,
+            FromWorker::Drained { slot: 0, token: 1 } => drained = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    world.say(ToWorker::ResidualCanary { nonce: 5 });
+    assert!(matches!(world.hear(), FromWorker::NoRoom { .. }));
+    let sound = tone(40_000, 9);
+    play(&mut world, &mut ring, 0, 2, &sound);
+    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&sound));
+    drop(full);
+    play_for_residual(&mut world, &mut ring, (0, 3), &pcm, &starts);
+    check(&residual_of(&mut world, 3).unwrap(), &pcm, &starts);
+}
+
+#[test]
 fn an_odd_number_of_values_is_a_lie_about_a_track_of_two_channels() {
     let mut world = World::new(StubOptions::default());
     let mut ring = world.ring(0);
