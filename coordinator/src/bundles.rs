@@ -152,6 +152,7 @@ mod tests {
             bytes: 0,
             registered_at: UnixMillis(at),
             residual: false,
+            gates: None,
         }
     }
 

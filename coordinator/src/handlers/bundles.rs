@@ -3,14 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bundle::{Bundle, SIGNATURE_FILE};
+use bundle::{Bundle, Gated, Manifest, SIGNATURE_FILE};
 use proto::v1;
 use proto::v1::bundles_server::Bundles;
 use tonic::{Request as Call, Response, Status};
-use types::{Code, Problem, TenantId};
+use types::{Code, GateChoice, Problem, TenantId};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
-use crate::shelf::BundleRecord;
+use crate::shelf::{BundleRecord, Gates};
 use crate::{clock, rpc};
 
 /// The service.
@@ -231,5 +231,15 @@ fn record(bundle: &Bundle, signature: &str) -> BundleRecord {
             .residual
             .as_ref()
             .is_some_and(|residual| residual.canary.is_some()),
+        gates: Some(gates(&bundle.manifest)),
+    }
+}
+
+fn gates(manifest: &Manifest) -> Gates {
+    let takes = |choice| !Gated::of(manifest, choice).takes_none();
+    Gates {
+        own: takes(None),
+        unsure: takes(Some(GateChoice::Unsure)),
+        positives: takes(Some(GateChoice::Positives)),
     }
 }
