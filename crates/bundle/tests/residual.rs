@@ -281,7 +281,9 @@ fn a_section_that_breaks_a_rule_is_refused_by_its_field() {
     of_architecture("/sources", json!(["a", "b\u{1b}"]));
     of_architecture("/sources", json!(vec!["x"; 17]));
     of_architecture("/audio_channels", json!(0));
+    of_architecture("/audio_channels", json!(3));
     of_architecture("/rate_hz", json!(-1));
+    of_architecture("/rate_hz", json!(31_999));
     of_architecture("/segment", json!(i64::MAX));
     of_architecture("/nfft", json!(1_000_000));
     of_architecture("/depth", json!(7));
@@ -304,6 +306,14 @@ fn a_section_that_breaks_a_rule_is_refused_by_its_field() {
     of_architecture("/transformer/max_period", json!(0.0));
     of_architecture("/transformer/position_weight", json!(1e4));
     of_architecture("/transformer/norm", json!({"group": 0}));
+}
+
+#[test]
+fn a_separator_whose_rate_just_holds_the_bands_is_taken() {
+    let lowest = parsed(|json| {
+        *json.pointer_mut("/residual/architecture/rate_hz").unwrap() = json!(32_000);
+    });
+    assert!(lowest.is_ok(), "{lowest:?}");
 }
 
 #[test]
@@ -330,7 +340,9 @@ fn a_calibration_that_breaks_a_rule_is_refused_by_its_field() {
         json!("deviation_20_60"),
         terms,
     );
-    check("calibration/terms/1/scale", json!(0.0), terms);
+    for scale in [0.0, -1.0, 1e-300, 1e300] {
+        check("calibration/terms/1/scale", json!(scale), terms);
+    }
     let probability = "residual.calibration.probability";
     check("calibration/probability/slope", json!(0.0), probability);
     check("calibration/probability/prior", json!(1.0), probability);
