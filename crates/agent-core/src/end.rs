@@ -308,16 +308,17 @@ impl Core {
         }
     }
 
-    /// A device has no room for the residual's network. Its residual grants, and those that it might take up, go to whoever has
-    /// room; what it measured for them and no canary proved is measured again there. Its other work goes on.
+    /// A device has no room for the network of its bundle's residual. Its grants for it, and those that it might take up, go to
+    /// whoever has room; what it measured for them and no canary proved is measured again there. Its other work goes on.
     pub(crate) fn no_room(&mut self, number: DeviceNo, actions: &mut Actions) {
+        let Some(bundle) = self.device(number).and_then(|device| device.loaded()) else {
+            return;
+        };
         let separates = |key: &GrantKey| key.stage() == types::Stage::Residual;
         let mine = |grant: &Grant| grant.device.is_none_or(|device| device == number);
-        self.give_back_if(
-            Cause::NoRoom,
-            |grant| separates(&grant.key) && mine(grant),
-            actions,
-        );
+        let wanted =
+            |grant: &Grant| separates(&grant.key) && grant.bundle == Some(bundle) && mine(grant);
+        self.give_back_if(Cause::NoRoom, wanted, actions);
         let Some(device) = self.device(number) else {
             return;
         };
