@@ -240,9 +240,9 @@ pub struct NodeSettings {
     pub flush_every: Millis,
     /// A worker silent for so long is replaced.
     pub silence: Duration,
-    /// A decoder that has a track and says nothing for so long, or takes nothing that it asked for, is replaced. A
-    /// megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear. So is one that in
-    /// all leaves its device without sound for so long, what its source takes and a fifth of what it decodes not counted.
+    /// A decoder that has a track and says nothing for so long while its ring has room and nothing comes into it, or takes nothing
+    /// that it asked for, is replaced. So is one that in all leaves its device without sound for so long, what its source takes
+    /// and a fifth of what it decodes not counted.
     pub decoder_silence: Duration,
     /// A track whose source gives no bytes for so long is tried again later.
     pub source_silence: Duration,
