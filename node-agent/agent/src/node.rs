@@ -215,7 +215,7 @@ impl Node {
     pub async fn run(mut self, shutdown: Shutdown) -> Result<Ended, Problem> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut asked = false;
-        let (mut patience, mut farewell) = (None, None);
+        let (mut patience, mut farewell) = (None::<Instant>, None::<Instant>);
         self.tell_core(Event::Tick);
         while !self.exit && self.fatal.is_none() {
             let wake = self.wake_at();
