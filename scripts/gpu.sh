@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that is to be shown on one GPU, in a run of under ten minutes that needs no network; `make gpu` calls it. Parity in each number
 # format against committed values and, where it can be imported, against the package demucs on the same device; seconds of sound per second beside
-# the package's; memory by batch. A table, and JSON in JSON=file. Ends with 1 where parity is broken or could not be shown, with 2 where nothing ran.
+# the package's; memory by batch. A table, and JSON in JSON=file. Ends with 0 only where parity holds in all that was compared, and all committed values were.
 #
 #     scripts/gpu.sh         DEVICE=cuda|cpu (a processor: smaller), BOUND=seconds of the whole run, BINARIES=folder, PYTHON=program
 #     scripts/gpu.sh pack    the binaries, stripped, and the package's Python files into target/gpu, for a machine that gets this repository with
@@ -68,7 +68,10 @@ python=${PYTHON:-$yardstick}
 binaries=${BINARIES:-$release}
 # A machine that this was packed for has built nothing.
 [ -n "${BINARIES:-}" ] || [ -x "$release/trackscan-worker" ] || [ ! -d "$packed" ] || binaries=$packed
-[ ! -d "$binaries/site" ] || export PYTHONPATH="$PWD/$binaries/site${PYTHONPATH:+:$PYTHONPATH}"
+if [ -d "$binaries/site" ]; then
+    site=$(cd "$binaries/site" && pwd)
+    export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}
+fi
 export PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 libtorch=$(libraries)
 exec timeout --kill-after=10 "$((bound + grace))" \

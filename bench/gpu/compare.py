@@ -136,8 +136,8 @@ def full_rows_of(stand: Stand, folder: Path, count: int, dtype: str, what: str, 
         return [absent(what, dtype, against, reason, required=True)]
     mix = np.fromfile(folder / "track.f32", dtype="<f4").reshape(2, -1).astype(np.float64)
     share, feature = feature_row(mix, ours, reference)
-    package = None if dtype == "f32" else package_difference(stand, folder, dtype, reference)
-    stated = {"package_difference": package, "features_share": share, "features_worst": feature}
+    package, reason = (None, None) if dtype == "f32" else package_difference(stand, folder, dtype, reference)
+    stated = {"package_difference": package, "package_reason": reason, "features_share": share, "features_worst": feature}
     # Nobody is asked to be nearer to single precision than the package is in the same format.
     rows = [row(what, dtype, against, difference(ours, reference), max(BOUNDS[dtype], package or 0.0), **stated)]
     if dtype == "f32":
@@ -145,13 +145,13 @@ def full_rows_of(stand: Stand, folder: Path, count: int, dtype: str, what: str, 
     return rows
 
 
-def package_difference(stand: Stand, folder: Path, dtype: str, reference: np.ndarray) -> float | None:
-    """How far the package in this format is from itself in single precision; none where it does not run so."""
+def package_difference(stand: Stand, folder: Path, dtype: str, reference: np.ndarray) -> tuple[float | None, str | None]:
+    """How far the package in this format is from itself in single precision; or why that is not known."""
     try:
         stand.theirs("stems", folder, stand.device, dtype, stand.threads, most=FULL_SECONDS)
-        return difference(values_of(folder / f"theirs-{dtype}.f32", reference.shape), reference)
-    except NotDone:
-        return None
+        return difference(values_of(folder / f"theirs-{dtype}.f32", reference.shape), reference), None
+    except NotDone as reason:
+        return None, str(reason)
 
 
 # The screen.

@@ -26,7 +26,7 @@ CHUNKS = {"cuda": 8, "cpu": 1}
 MEMORY = {"cuda": [1, 8, 32], "cpu": [1, 2]}
 """Batches whose memory is told apart: three, since two say nothing of how straight the line between them is."""
 SOUND_SECONDS = 30
-PAIR_SECONDS = 60
+PAIR_SECONDS = 90
 """Most that one side of a pair may take."""
 MEMORY_SECONDS = 40
 """Most that one batch's memory may take to find."""

@@ -27,8 +27,9 @@ def parity(rows: list[dict]) -> None:
         if row["holds"] is None:
             print(f"{head} NOT COMPARED: {row['reason']}")
             continue
-        package = row.get("package_difference")
+        package, reason = row.get("package_difference"), row.get("package_reason")
         beside = "" if package is None else f", demucs in {row['dtype']} {package:.1e}"
+        beside += "" if reason is None else f", demucs in {row['dtype']} NOT COMPARED: {reason}"
         print(f"{head} {row['difference']:10.1e} {row['bound']:8.1e}  {'holds' if row['holds'] else 'BROKEN'}{beside}")
 
 
