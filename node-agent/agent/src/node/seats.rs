@@ -92,7 +92,7 @@ impl Node {
     pub(super) fn start_worker(&mut self, device: DeviceNo, bundle: &Arc<Bundle>) {
         self.lives += 1;
         let (binary, life) = (self.settings.worker.clone(), self.lives);
-        let slots = self.settings.decoders;
+        let (slots, dtype) = (self.settings.decoders, self.settings.dtype);
         let started = Link::start(
             &self.spawner,
             &binary,
@@ -112,7 +112,7 @@ impl Node {
                     bundle: bundle.digest,
                     device: seat.device.kind,
                     index: seat.device.index,
-                    dtype: None,
+                    dtype: Some(dtype),
                     slots,
                     max_batch: None,
                 }));
