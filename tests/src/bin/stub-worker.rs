@@ -21,7 +21,7 @@ fn serve() -> anyhow::Result<()> {
 
 fn devices() -> anyhow::Result<()> {
     let name = "stub".to_owned();
-    let kind = match std::env::var("TRACKSCAN_STUB_DEVICE") {
+    let kind: DeviceKind = match std::env::var("TRACKSCAN_STUB_DEVICE") {
         Ok(kind) => kind.parse()?,
         Err(_) => DeviceKind::Cpu,
     };
