@@ -279,8 +279,7 @@ fn a_source_that_changes_between_the_passes_is_told_as_changed_and_costs_nothing
 }
 
 #[test]
-fn a_residual_without_an_epsilon_for_the_node_s_number_format_goes_back_for_its_bundle()
-{
+fn a_residual_without_an_epsilon_for_the_node_s_number_format_goes_back_for_its_bundle() {
     let tracks = tracks(2);
     // The sample screens in this format and does not separate in it.
     let options = Options {
