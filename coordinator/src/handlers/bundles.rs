@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bundle::{Bundle, SIGNATURE_FILE};
+use bundle::{Bundle, SIGNATURE_FILE, Trust};
 use proto::v1;
 use proto::v1::bundles_server::Bundles;
 use tonic::{Request as Call, Response, Status};
@@ -146,7 +146,7 @@ async fn verify(app: &App, record: &BundleRecord) -> Result<(), Problem> {
     let folder = fetch(app, record).await?;
     let (trust, digest) = (app.trust.clone(), record.digest);
     blocking("verify a bundle", move || {
-        let bundle = Bundle::open(folder.path(), &trust).map_err(|error| error.problem())?;
+        let bundle = checked(folder.path(), &trust)?;
         if bundle.digest == digest {
             return Ok(());
         }
@@ -190,11 +190,18 @@ pub(crate) async fn register_shipped(app: &App, folder: &Path) -> Result<(), Pro
 async fn open(app: &App, folder: &Path) -> Result<BundleRecord, Problem> {
     let (trust, owned) = (app.trust.clone(), folder.to_owned());
     blocking("open a configured bundle", move || {
-        let bundle = Bundle::open(&owned, &trust).map_err(|error| error.problem())?;
+        let bundle = checked(&owned, &trust)?;
         let signature = std::fs::read_to_string(owned.join(SIGNATURE_FILE)).unwrap_or_default();
         Ok(record(&bundle, &signature))
     })
     .await
+}
+
+/// A bundle that passes every check that needs no device.
+fn checked(folder: &Path, trust: &Trust) -> Result<Bundle, Problem> {
+    let opened = Bundle::open(folder, trust);
+    let fitting = opened.and_then(|bundle| bundle.check_residual().map(|()| bundle));
+    fitting.map_err(|error| error.problem())
 }
 
 async fn register(app: &App, folder: &Path, record: BundleRecord) -> Result<(), Problem> {
