@@ -2,7 +2,7 @@
 //! calibrated at, and rows of a demonstration bundle say so.
 
 use super::row::{RowView, ScoreView};
-use super::{Verdicts, aligned, fields, short, size};
+use super::{Flags, Verdicts, aligned, fields, short, size};
 use crate::output::{Paint, Records, View, plain, table};
 use crate::timeline;
 use schemars::JsonSchema;
@@ -231,6 +231,11 @@ pub(crate) struct Verified {
     pub(crate) bytes_hashed: u64,
     /// Rows by verdict.
     pub(crate) verdicts: Verdicts,
+    /// Rows with a score of the screen.
+    pub(crate) rows_screened: u64,
+    /// Flags, and how many wrong ones the bundle's bound allows; absent where the bundle could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flags: Option<Flags>,
     /// Digest over (ordinal, track, verdict, reason) of all rows: equal for two runs with equal verdicts.
     pub(crate) verdicts_sha256: String,
     /// What is not as it must be, as `CODE subject: cause`; at most a thousand are kept.
@@ -306,6 +311,10 @@ impl View for Verified {
                     self.verdicts.inconclusive,
                     self.verdicts.unscannable
                 ),
+            ),
+            (
+                "  likely_ai",
+                self.flags.as_ref().map_or_else(String::new, Flags::beside),
             ),
             ("  verdicts_sha256", self.verdicts_sha256.clone()),
             ("  bundle's purpose", self.purpose.clone()),

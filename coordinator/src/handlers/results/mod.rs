@@ -368,5 +368,6 @@ fn verified(report: &VerifyReport, purpose: Purpose) -> v1::VerifyDone {
             .map(|digest| digest.to_string())
             .unwrap_or_default(),
         purpose: v1::Purpose::from(purpose).into(),
+        rows_screened: report.screened,
     }
 }
