@@ -124,7 +124,7 @@ impl Scanned {
         })
     }
 
-    /// Hands each row of the published result on, a page at a time.
+    /// Hands each row of the published result on with its credits, a page at a time.
     pub(super) async fn rows(
         &self,
         client: &Client,
@@ -139,6 +139,7 @@ impl Scanned {
                 page,
                 verdicts: Vec::new(),
                 timeline: false,
+                credits: true,
             };
             let answer = client.call(client.results().list_rows(request)).await?;
             answer.rows.iter().try_for_each(&mut take)?;

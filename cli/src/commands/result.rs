@@ -53,6 +53,7 @@ pub(super) async fn get(
             page,
             verdicts: verdicts.clone(),
             timeline: true,
+            credits: false,
         };
         let answer = client.call(client.results().list_rows(request)).await?;
         rows.extend(answer.rows.into_iter().map(RowView::from));
