@@ -348,3 +348,49 @@ impl View for Submitted {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(likely_ai: u64, tracks_screened: u64) -> v1::Job {
+        v1::Job {
+            verdicts: Some(v1::VerdictCounts {
+                likely_ai,
+                ..v1::VerdictCounts::default()
+            }),
+            tracks_screened,
+            ..v1::Job::default()
+        }
+    }
+
+    fn flags(view: &JobView) -> Option<(u64, u64, u64)> {
+        let flags = view.flags.as_ref()?;
+        Some((flags.likely_ai, flags.screened, flags.wrong_at_most))
+    }
+
+    #[test]
+    fn a_bound_that_was_asked_for_once_stands_beside_the_flags_of_each_later_look() {
+        // The sample's is 0.017.
+        let bound = Bound::of(&bundle::sample::manifest());
+        let mut view = JobView::from(job(0, 0)).bounded(Some(bound));
+        assert_eq!(flags(&view), Some((0, 0, 0)));
+        for _ in 0..2 {
+            view.renewed(job(3, 100));
+            assert_eq!(flags(&view), Some((3, 100, 2)));
+        }
+        let shown = view.table(Paint::plain());
+        let line = "3 of 100 tracks screened; the bound of 1.70 % allows 2 wrong ones";
+        assert!(shown.contains(line), "{shown}");
+    }
+
+    #[test]
+    fn a_job_whose_bound_is_not_known_shows_its_flags_all_the_same() {
+        let mut view = JobView::from(job(3, 100)).bounded(None);
+        view.renewed(job(4, 100));
+        assert_eq!(flags(&view), None);
+        let shown = view.table(Paint::plain());
+        let line = shown.lines().find(|line| line.starts_with("likely_ai"));
+        assert_eq!(line.map(|line| line.ends_with(" 4")), Some(true), "{shown}");
+    }
+}
