@@ -10,6 +10,7 @@ use tonic::{Request as Call, Response, Status};
 use types::{Code, Problem, TenantId};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
+use crate::bundles::Texts;
 use crate::shelf::BundleRecord;
 use crate::{clock, rpc};
 
@@ -53,30 +54,17 @@ impl BundlesService {
     async fn get(&self, wire: v1::GetBundleRequest) -> Result<v1::GetBundleResponse, Problem> {
         proto::caller(wire.caller)?;
         let record = self.0.bundles.find(&wire.bundle)?;
-        let opened = fetch(&self.0, &record).await?;
-        let texts = blocking("read a bundle", move || {
-            let bundle = Bundle::open_pinned(opened.path(), record.digest)
-                .map_err(|error| error.problem())?;
-            let read = |name: &str| {
-                let text = std::fs::read_to_string(opened.path().join(name));
-                text.map_err(|error| {
-                    Problem::new(
-                        Code::BundleInvalid,
-                        format!("read `{name}` of the bundle: {error}"),
-                    )
-                })
-            };
-            Ok((
-                record,
-                read(&bundle.manifest.model_card)?,
-                read(bundle::MANIFEST_FILE)?,
-            ))
-        });
-        let (record, card, manifest) = texts.await?;
+        let texts = match self.0.bundles.texts(record.digest) {
+            Some(texts) => texts,
+            None => {
+                let read = texts(&self.0, &record).await?;
+                self.0.bundles.keep_texts(record.digest, read)
+            }
+        };
         Ok(v1::GetBundleResponse {
             bundle: Some(self.out(record)),
-            card,
-            manifest,
+            card: texts.card.clone(),
+            manifest: texts.manifest.clone(),
         })
     }
 
@@ -139,6 +127,24 @@ async fn fetch(app: &App, record: &BundleRecord) -> Result<tempfile::TempDir, Pr
     );
     fetched.map_err(|error| storage_problem(&what, &error))?;
     Ok(folder)
+}
+
+/// Reads what a bundle says of itself.
+async fn texts(app: &App, record: &BundleRecord) -> Result<Texts, Problem> {
+    let (folder, digest) = (fetch(app, record).await?, record.digest);
+    blocking("read a bundle", move || {
+        let bundle = Bundle::open_pinned(folder.path(), digest).map_err(|error| error.problem())?;
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(folder.path().join(name));
+            let why = |error: std::io::Error| format!("read `{name}` of the bundle: {error}");
+            text.map_err(|error| Problem::new(Code::BundleInvalid, why(error)))
+        };
+        Ok(Texts {
+            card: read(&bundle.manifest.model_card)?,
+            manifest: read(bundle::MANIFEST_FILE)?,
+        })
+    })
+    .await
 }
 
 /// Checks a bundle as an agent would before it loads it.
