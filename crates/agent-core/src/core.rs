@@ -187,6 +187,11 @@ impl Core {
             Event::Found(found) => self.found(now, &found),
             Event::Prepared { grant, outcome } => self.prepared(now, &grant, outcome, actions),
             Event::DeviceReady { device, bundle } => self.device_ready(device, bundle),
+            Event::StageUnserved {
+                device,
+                bundle,
+                stage,
+            } => self.stage_unserved(device, bundle, stage),
             Event::BundleUnready {
                 device,
                 bundle,
@@ -211,6 +216,7 @@ impl Core {
     fn advance(&mut self, now: Millis, actions: &mut Actions) {
         self.join(now, actions);
         self.take_up(now);
+        self.give_back_unserved(actions);
         self.release_undone(actions);
         self.prepare(now, actions);
         self.load(now, actions);

@@ -1,7 +1,7 @@
 //! What the shell tells the core. Each call that an action asked for is answered by exactly one event, be it only that no
 //! answer came; events about tokens, parts or devices that the core has forgotten are ignored.
 
-use types::{Code, Digest, Millis, Ordinal, PullNo, Range, Session, TrackId, TrackSet};
+use types::{Code, Digest, Millis, Ordinal, PullNo, Range, Session, Stage, TrackId, TrackSet};
 
 use crate::{DeviceNo, GrantKey, PartNo, SlotNo, Token};
 
@@ -53,7 +53,18 @@ pub enum Event {
         /// What is loaded.
         bundle: Digest,
     },
-    /// Answer to `Load`: the bundle is not to be had on this node. Not a fault of the device.
+    /// The device's worker does not serve a stage with its bundle, and no other device of this node would. Told before the worker is
+    /// ready; it serves the other stages.
+    StageUnserved {
+        /// The device.
+        device: DeviceNo,
+        /// What it loads.
+        bundle: Digest,
+        /// The stage.
+        stage: Stage,
+    },
+    /// Answer to `Load`: the bundle is not to be had on this node. Not a fault of the device. With [`Unready::Never`] also of a loaded
+    /// one whose files are not what they were: all that the worker had in hand is lost.
     BundleUnready {
         /// The device.
         device: DeviceNo,

@@ -87,7 +87,7 @@ fn manifest() -> Manifest {
     }
 }
 
-/// Weights of no network; whether they fit one is seen where one is built.
+/// Weights of no network; whether they fit one is asked beside opening.
 fn weights(value: f32) -> Vec<u8> {
     Tensors(vec![TensorData {
         name: "encoder.0.conv.weight".to_owned(),
@@ -131,6 +131,47 @@ fn a_bundle_with_a_residual_opens_and_gives_its_weights() {
     .unwrap();
     let opened = Bundle::open(without.path(), &trust()).unwrap();
     assert_eq!(opened.residual_weights().unwrap(), None);
+}
+
+/// Zeros in the shapes of the section's network.
+fn fitting() -> Tensors {
+    let shapes = config().shapes().into_iter();
+    let zeros = shapes.map(|(name, shape)| TensorData {
+        name,
+        values: vec![0.0; shape.iter().product()],
+        shape,
+    });
+    Tensors(zeros.collect())
+}
+
+#[test]
+fn weights_of_another_network_are_told_by_name_before_one_is_built() {
+    let check = |weights: Vec<u8>, expected: Option<&str>| {
+        let dir = folder(weights);
+        let opened = Bundle::open(dir.path(), &trust()).unwrap();
+        let found = opened.check_residual().map_err(|error| error.problem());
+        let code = found.as_ref().err().map(|problem| problem.code);
+        assert_eq!(code, expected.map(|_| Code::BundleInvalid));
+        let message = found.map_or_else(|problem| problem.message, |()| String::new());
+        assert!(message.contains(expected.unwrap_or("")), "{message}");
+    };
+    let sound = fitting();
+    check(sound.to_bytes(), None);
+    let first = "have no tensor `channel_downsampler.bias`";
+    check(weights(0.5), Some(first));
+    let mut other = sound.clone();
+    other.0[0].shape.push(1);
+    let of_shape = format!("tensor `{}` has shape", sound.0[0].name);
+    check(other.to_bytes(), Some(&of_shape));
+    let mut lacking = sound;
+    let last = lacking.0.pop().unwrap().name;
+    let missing = format!("have no tensor `{last}`");
+    check(lacking.to_bytes(), Some(&missing));
+    let plain = tempfile::tempdir().unwrap();
+    let contents = sample::contents();
+    bundle::write(plain.path(), sample::manifest(), &contents, &sample::key()).unwrap();
+    let opened = Bundle::open(plain.path(), &trust()).unwrap();
+    assert!(opened.check_residual().is_ok());
 }
 
 #[test]

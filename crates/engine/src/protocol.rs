@@ -170,7 +170,8 @@ pub enum FromWorker {
     /// The bundle is loaded. Tracks may follow.
     #[n(0)]
     Loaded(#[n(0)] Loaded),
-    /// The bundle could not be loaded; the worker ends.
+    /// The bundle could not be loaded; the worker ends. Comes for `Load`, and at any time after it where files of the bundle that are
+    /// read when they are first needed are not what they were.
     #[n(1)]
     LoadFailed {
         /// Why, in words.

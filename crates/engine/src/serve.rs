@@ -2,7 +2,7 @@
 //!
 //! Each round takes what messages are there, goes round the slots until the batch is full or no slot has anything
 //! ready, and runs the batch. It sleeps only with an empty batch, so it never waits for luck. A lie in a ring ends one
-//! track; an error of the device ends the worker, after saying so.
+//! track; an error of the device or of the bundle ends the worker, after saying which.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -414,11 +414,18 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Passes a result on; an error of the device is told to the agent first.
+    /// Passes a result on; what failed is told to the agent first: the device, or a bundle whose files are not what they were.
     fn survive<T>(&mut self, result: Result<T, EngineError>) -> Result<T, ServeError> {
         if let Err(error) = &result {
-            self.say(&FromWorker::DeviceFailed {
-                detail: error.to_string(),
+            let detail = error.to_string();
+            self.say(&match error {
+                EngineError::Bundle { .. } => FromWorker::LoadFailed {
+                    detail,
+                    bundle: true,
+                },
+                EngineError::Device { .. } | EngineError::OutOfMemory { .. } => {
+                    FromWorker::DeviceFailed { detail }
+                }
             })?;
         }
         Ok(result?)

@@ -247,7 +247,7 @@ impl Reign {
         let (Some(node), Some(job)) = (self.nodes.get(&node), self.jobs.get(&job)) else {
             return Vec::new();
         };
-        let runs = |shard: &ShardId| node.runs(stage_of(*shard));
+        let runs = |shard: &ShardId| node.runs_of(job, stage_of(*shard));
         let ready = job.ready.iter().copied();
         let fresh = job.fresh.iter().map(ShardId::Root);
         let shards = ready.filter(runs).chain(fresh.filter(runs));

@@ -206,7 +206,7 @@ impl Reign {
             job.record()
                 .is_some_and(|record| record.state == JobState::Running)
         };
-        let able = node.may_take_now(now, job) && node.runs(stage_of(id.shard));
+        let able = node.may_take_now(now, job) && node.runs_of(job, stage_of(id.shard));
         running(job) && able
     }
 }

@@ -29,6 +29,7 @@ use crate::coordinator::{Coordinator, Introduction, Work};
 use crate::fetch::{Fetcher, Rows};
 use crate::news::{Decoded, News, Teller, queue};
 use crate::parts::{Circumstances, Flushed, Saved, Shelf, compose};
+use crate::residual;
 use crate::rows::{self, MadeRow, Scorer};
 use crate::settings::NodeSettings;
 use crate::slot::{self, Shared, Slot, SlotOptions};
@@ -431,17 +432,11 @@ impl Seat {
         }
     }
 
-    /// How its worker hears tracks for the residual, and the bundle's rules of it; none before the bundle is loaded, and where
-    /// nothing could prove what the device makes of it.
-    fn residual(&self) -> Option<(&Residual, LoadedResidual)> {
+    /// As [`residual::served`]; not before the bundle is loaded.
+    fn residual(&self) -> Result<(&Residual, LoadedResidual), &'static str> {
         match &self.state {
-            State::Ready(_, bundle, loaded) => {
-                let residual = bundle.manifest.residual.as_ref()?;
-                let known = residual.canary.as_ref()?;
-                known.epsilon.of(loaded.dtype)?;
-                Some((residual, loaded.residual?))
-            }
-            State::Empty | State::Fetching(_) | State::Loading(..) => None,
+            State::Ready(_, bundle, loaded) => residual::served(&bundle.manifest, loaded),
+            State::Empty | State::Fetching(_) | State::Loading(..) => Err("no bundle is loaded"),
         }
     }
 

@@ -40,10 +40,10 @@ impl Node {
             Stage::Decode | Stage::Screen => (track.bytes, None),
             Stage::Residual => {
                 let screened = book.screened.get(&ordinal)?;
-                let Some((residual, loaded)) = seat.residual() else {
-                    tracing::error!(bundle = %book.info.spec.bundle, "the bundle's residual is not served on this device");
-                    return None;
-                };
+                let served = seat.residual().inspect_err(
+                    |why| tracing::error!(bundle = %book.info.spec.bundle, why, "the core was told that this is not served here"),
+                );
+                let (residual, loaded) = served.ok()?;
                 let pass = screened.pass(residual, loaded);
                 (track.bytes.or(screened.row.bytes), Some((loaded, pass)))
             }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::protocol::{ResidualPass, TrackResidual};
-use crate::seam::ResidualInfo;
+use crate::seam::{
+    Canary, EngineInfo, ResidualCanary, ResidualInfo, Segment, SegmentScore, WindowScore,
+};
 
 fn info() -> ResidualInfo {
     StubEngine::plain().info().residual.clone().unwrap()
@@ -279,6 +281,46 @@ fn each_stage_has_a_canary_of_its_own() {
             ..
         }
     ));
+}
+
+/// An engine whose separator's file has changed since it was loaded.
+struct Spoilt(StubEngine);
+
+impl Engine for Spoilt {
+    fn info(&self) -> &EngineInfo {
+        self.0.info()
+    }
+
+    fn canary(&self) -> &Canary {
+        self.0.canary()
+    }
+
+    fn screen(&mut self, pcm: &[f32], batch: usize) -> Result<Vec<WindowScore>, EngineError> {
+        self.0.screen(pcm, batch)
+    }
+
+    fn residual_canary(&self) -> Option<&ResidualCanary> {
+        self.0.residual_canary()
+    }
+
+    fn residual(&mut self, _: &[f32], _: &[Segment]) -> Result<Vec<SegmentScore>, EngineError> {
+        Err(EngineError::Bundle {
+            path: "/nowhere".to_owned(),
+            detail: "its digest is another".to_owned(),
+        })
+    }
+}
+
+#[test]
+fn a_bundle_that_changed_is_told_as_that_and_not_as_a_device_that_failed() {
+    let mut world = World::over(|load| Spoilt(StubEngine::new(StubOptions::default(), load)));
+    world.say(ToWorker::ResidualCanary { nonce: 1 });
+    let told = world.hear();
+    assert!(
+        matches!(told, FromWorker::LoadFailed { bundle: true, .. }),
+        "{told:?}"
+    );
+    assert!(matches!(world.end(), Err(ServeError::Engine(_))));
 }
 
 #[test]

@@ -72,7 +72,7 @@ impl Default for SeparatorRecipe {
                 seed: 1,
                 pieces: 160,
                 seconds: 8.0,
-                rounds: 60,
+                rounds: 240,
                 steps_per_round: 20,
                 batch: 3,
                 learning_rate: 2e-3,
