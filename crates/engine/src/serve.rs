@@ -423,9 +423,9 @@ impl<E: Engine> Worker<E> {
                     detail,
                     bundle: true,
                 },
-                EngineError::Device { .. } | EngineError::OutOfMemory { .. } => {
-                    FromWorker::DeviceFailed { detail }
-                }
+                EngineError::Device { .. }
+                | EngineError::OutOfMemory { .. }
+                | EngineError::NoRoom { .. } => FromWorker::DeviceFailed { detail },
             })?;
         }
         Ok(result?)
