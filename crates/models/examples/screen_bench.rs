@@ -73,7 +73,11 @@ fn wanted(folder: &str, batch: u32, how: &[&str]) -> Result<Load, Box<dyn Error>
     Ok(Load {
         bundle_dir: folder.to_owned(),
         bundle: Digest::of(&manifest),
-        device: how.first().copied().unwrap_or("cpu").parse::<DeviceKind>()?,
+        device: how
+            .first()
+            .copied()
+            .unwrap_or("cpu")
+            .parse::<DeviceKind>()?,
         index: 0,
         dtype: Some(how.get(1).copied().unwrap_or("f32").parse::<Dtype>()?),
         slots: 0,
