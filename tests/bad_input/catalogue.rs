@@ -161,6 +161,15 @@ fn one_catalogue_of_hostile_files_costs_no_good_neighbour_its_row_and_no_worker_
         good.len()
     );
     tags_are_shown_without_harm(&rows);
+    both_stages_need_a_bundle_that_has_both(&cluster);
+}
+
+/// The sample bundle has no residual.
+fn both_stages_need_a_bundle_that_has_both(cluster: &Cluster) {
+    let refused = cluster.scanctl(&["scan", "submit", "--catalog", "bad", "--stages", "both"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("error STAGES_UNAVAILABLE: "), "{said}");
 }
 
 /// Writes the catalogue; gives the names of the good tracks.

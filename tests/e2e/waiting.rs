@@ -181,11 +181,11 @@ fn parquet_below(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn what_is_not_in_this_version_or_not_given_right_ends_with_2() {
+fn what_is_not_given_right_ends_with_2() {
     for (arguments, said) in [
         (
-            vec!["scan", "submit", "--catalog", "music", "--stages", "both"],
-            "STAGES_UNAVAILABLE",
+            vec!["scan", "submit", "--catalog", "music", "--gate", "all"],
+            "INVALID_REQUEST",
         ),
         (vec!["scan", "submit"], "INVALID_REQUEST"),
         (
