@@ -11,7 +11,7 @@ JSON ?=
 export DEVICE CATALOG JSON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test parity bench bench-scheduler crash bad-input sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo test parity bench bench-scheduler gpu crash bad-input sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -41,6 +41,11 @@ bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 
 
 bench-scheduler: ## the scheduler's targets: core alone, pairs over gRPC, restart after kill -9; a table, and JSON in JSON=file
 	@scripts/bench-scheduler.sh
+
+# On a GPU unless the command line says otherwise.
+gpu: DEVICE = cuda
+gpu: ## parity, speed and memory on one GPU in under ten minutes, of binaries that are built; DEVICE=cpu tries it on a processor; JSON=file
+	@scripts/gpu.sh
 
 crash: setup ## kill -9 every process in turn during RUNS=20 scans and recount the results; CRASH_SEED=n makes the same moments again
 	cargo build --release --locked --workspace --all-targets

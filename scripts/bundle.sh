@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the demonstration bundle and catalogue again from seeds: labelled music, training of screen and separator, calibration, guards, tracks
-# with their truth; with DECODERS=remake the small neural decoders first. About a hundred minutes on two idle cores, at most sixty of them for
-# the separator, 3 GB in the user's cache, needs ffmpeg; stopped and started again it goes on where it was. The bundle is signed with KEY=file, or with a key that is forgotten at once; the public half goes to
+# with their truth; with DECODERS=remake the small neural decoders first. Up to three hours on two idle cores, at most sixty minutes of them
+# for the separator and as many for the grid; 3 GB in the user's cache, needs ffmpeg; stopped and started again it goes on where it was. The bundle is signed with KEY=file, or with a key that is forgotten at once; the public half goes to
 # bundles/demo.pub. Nothing is written to bundles/demo unless the guards pass.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,8 +17,14 @@ fi
 work=$(scripts/corpus-folder.sh)
 "$worker" corpus --out "$work/corpus" --decoders "$decoders"
 "$worker" train --manifest "$work/corpus/labels.csv" --cache "$work/cache" --out "$work/weights.safetensors"
-"$worker" train-separator --cache "$work/separator" --out "$work/separator.safetensors"
-"$worker" calibrate --manifest "$work/corpus/labels.csv" --weights "$work/weights.safetensors" --decoders "$decoders" \
-    --separator "$work/separator.safetensors" --vectors "$work/vectors" \
-    --out bundles/demo --public-key bundles/demo.pub ${KEY:+--key "$KEY"}
+"$worker" train-separator --decoders "$decoders" --cache "$work/separator" --out "$work/separator.safetensors"
+calibrate() {
+    "$worker" calibrate --manifest "$work/corpus/labels.csv" --weights "$work/weights.safetensors" --decoders "$decoders" \
+        --separator "$work/separator.safetensors" --vectors "$work/vectors" \
+        --out bundles/demo --public-key bundles/demo.pub ${KEY:+--key "$KEY"} "$@"
+}
+# The grid hears a whole bundle; its tables go into the card, which is signed, so the bundle is made again around them.
+calibrate
+"$worker" evaluate-grid --bundle bundles/demo --public-key bundles/demo.pub --decoders "$decoders" --cache "$work/grid"
+calibrate --grid "$work/grid"
 "$worker" demo-tracks --out demo --decoders "$decoders"

@@ -57,7 +57,7 @@ if [ -n "$music" ]; then
     say "== import $music"
     import folder "$(realpath "$music")"
     say "== scan"
-    job=$(scan folder)
+    job=$(scan folder --stages both)
     say "== verdicts"
     "$scanctl" result get "$job"
     say "This bundle has never heard real music: read the scores and timelines as what the machinery does, not as what your tracks are."
@@ -65,7 +65,7 @@ else
     say "== import the demonstration catalogue"
     import demo demo/tracks
     say "== scan"
-    job=$(scan demo --accept-demonstration)
+    job=$(scan demo --stages both --accept-demonstration)
     say "== verdicts beside the truth"
     "$scanctl" result get "$job" --truth demo/truth.csv
 fi
@@ -73,4 +73,7 @@ say "== throughput"
 "$scanctl" result summary "$job"
 say "== recount"
 "$scanctl" result verify "$job"
+say "Next: a bundle calibrated on music whose truth you know. Scan it with --stages both --gate all, write labels.csv (key,label), then
+  ${scanctl%/*}/trackscan-worker bundle key my.key
+  $scanctl calibrate JOB --labels labels.csv --bundle bundles/demo --key my.key --out my-bundle    (docs/reference/calibration.md)"
 say "The cluster's data stays in $data. To look around: $scanctl up --data $data ${own[*]}, and in another terminal $scanctl result get $job"

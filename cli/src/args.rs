@@ -185,6 +185,9 @@ pub(crate) struct Up {
     /// Seconds between two flushes of finished tracks.
     #[arg(long, value_name = "SECONDS")]
     pub(crate) flush_secs: Option<u32>,
+    /// Number format of the devices: f32, tf32, bf16 or f16; a processor has f32 alone.
+    #[arg(long, value_name = "DTYPE", default_value = "f32")]
+    pub(crate) dtype: types::Dtype,
 }
 
 /// Which compute device.

@@ -2,17 +2,28 @@
 //! checked whole before it is put into storage, and again by every agent before a worker loads it.
 
 use std::collections::BTreeMap;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use bundle::Trust;
 use types::{Code, Digest, Problem};
 
 use crate::shelf::{BundleRecord, check_digest_prefix};
 
+/// What a bundle says of itself.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Texts {
+    /// The model card.
+    pub(crate) card: String,
+    /// The manifest.
+    pub(crate) manifest: String,
+}
+
 /// Registered bundles by digest.
 #[derive(Debug, Default)]
 pub(crate) struct Bundles {
     known: RwLock<BTreeMap<Digest, BundleRecord>>,
+    /// The texts of those that were asked for: a bundle's digest says what they are, and every look at a job asks for its manifest.
+    texts: RwLock<BTreeMap<Digest, Arc<Texts>>>,
     /// The one that the configuration names as the default.
     configured: OnceLock<Digest>,
 }
@@ -25,6 +36,7 @@ impl Bundles {
             .collect();
         Self {
             known: RwLock::new(known),
+            texts: RwLock::default(),
             configured: OnceLock::new(),
         }
     }
@@ -69,6 +81,22 @@ impl Bundles {
             .unwrap_or_else(PoisonError::into_inner)
             .get(&digest)
             .cloned()
+    }
+
+    /// The texts of a bundle, where they were read before.
+    pub(crate) fn texts(&self, digest: Digest) -> Option<Arc<Texts>> {
+        let texts = self.texts.read().unwrap_or_else(PoisonError::into_inner);
+        texts.get(&digest).cloned()
+    }
+
+    /// Keeps the texts of a registered bundle, of which an installation has a few.
+    pub(crate) fn keep_texts(&self, digest: Digest, texts: Texts) -> Arc<Texts> {
+        let texts = Arc::new(texts);
+        self.texts
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(digest, Arc::clone(&texts));
+        texts
     }
 
     /// Notes which bundle the configuration names as the default; the first word holds.
@@ -152,6 +180,7 @@ mod tests {
             bytes: 0,
             registered_at: UnixMillis(at),
             residual: false,
+            gates: None,
         }
     }
 
@@ -192,6 +221,19 @@ mod tests {
                 "{said}"
             );
         }
+    }
+
+    #[test]
+    fn texts_that_were_read_are_those_of_their_bundle_alone() {
+        let bundles = Bundles::default();
+        let [one, other] = ["one", "other"].map(|name| Digest::of(name.as_bytes()));
+        let texts = Texts {
+            card: "# One".to_owned(),
+            manifest: "{}".to_owned(),
+        };
+        let kept = bundles.keep_texts(one, texts);
+        assert_eq!(bundles.texts(one), Some(kept));
+        assert_eq!(bundles.texts(other), None);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! A track's row on the wire and back. Absent and empty texts are one on the wire, since no text of a row is empty by
-//! rule. Embeddings do not travel this way: exports carry them.
+//! rule. Embeddings do not travel this way: exports carry them. Credits are the snapshot's and no part of a row: whoever
+//! lists rows puts them beside it.
 
 use types::{
-    Code, InconclusiveReason, Provenance, ResidualSegment, Score, Thumbnail, TimelinePoint,
-    TrackId, TrackRow, Verdict, Warning,
+    CatalogRow, Code, InconclusiveReason, Provenance, ResidualSegment, Score, Thumbnail,
+    TimelinePoint, TrackId, TrackRow, Verdict, Warning,
 };
 
 use crate::field::{FieldError, enumerated, parsed, parsed_if_any};
@@ -56,6 +57,17 @@ impl From<TrackRow> for v1::Row {
             decode_us: row.decode_us,
             screen_us: row.screen_us,
             residual_us: row.residual_us,
+            credits: None,
+        }
+    }
+}
+
+impl From<CatalogRow> for v1::Credits {
+    fn from(row: CatalogRow) -> Self {
+        Self {
+            artist: row.artist.unwrap_or_default(),
+            label: row.label.unwrap_or_default(),
+            genre: row.genre.unwrap_or_default(),
         }
     }
 }

@@ -60,11 +60,16 @@ pub(crate) struct Scan {
 
 /// Scans a folder as the catalog `bad`, with an eye on the processes.
 pub(crate) fn scanned(cluster: &Cluster, tracks: &Path) -> Scan {
+    scanned_as(cluster, tracks, &[])
+}
+
+/// The same, submitted with more flags.
+pub(crate) fn scanned_as(cluster: &Cluster, tracks: &Path, flags: &[&str]) -> Scan {
     cluster.import("bad", tracks);
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let watch = scope.spawn(|| watch(cluster, &ended));
-        let rows = rows_of_a_scan(cluster);
+        let rows = rows_of_a_scan(cluster, flags);
         ended.store(true, Ordering::Relaxed);
         let (workers, decoder_peak) = watch.join().expect("the watch does not panic");
         Scan {
@@ -75,8 +80,9 @@ pub(crate) fn scanned(cluster: &Cluster, tracks: &Path) -> Scan {
     })
 }
 
-fn rows_of_a_scan(cluster: &Cluster) -> BTreeMap<String, TrackRow> {
-    let submitted = cluster.json(&["scan", "submit", "--catalog", "bad"]);
+fn rows_of_a_scan(cluster: &Cluster, flags: &[&str]) -> BTreeMap<String, TrackRow> {
+    let submit = ["scan", "submit", "--catalog", "bad"];
+    let submitted = cluster.json(&[&submit[..], flags].concat());
     let job = submitted["job"]
         .as_str()
         .unwrap_or_else(|| panic!("{submitted:#}\n{}", cluster.log()));
@@ -184,7 +190,7 @@ fn placed(at: usize, name: &str) -> String {
 }
 
 /// What is wrong with a hostile file's row, if anything is.
-fn misjudged(file: &corpus::hostile::Hostile, row: &TrackRow) -> Option<String> {
+pub(crate) fn misjudged(file: &corpus::hostile::Hostile, row: &TrackRow) -> Option<String> {
     let warnings: Vec<Warning> = row
         .warnings
         .iter()

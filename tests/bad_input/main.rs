@@ -15,6 +15,7 @@ mod catalogue;
 mod document;
 mod expected;
 mod keys;
+mod second_pass;
 mod straight;
 mod unguarded;
 

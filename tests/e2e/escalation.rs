@@ -3,9 +3,7 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use tests::cluster::{Cluster, Options, PATIENCE};
 use tests::music;
 use tests::process::{self, wait_for};
@@ -15,27 +13,9 @@ use crate::world::text;
 /// Length of a residual's feature vector.
 const FEATURES: usize = 21;
 
-/// A bundle with the demonstration's screen and a separator of a few thousand weights, and the key that it is signed with.
-fn bundle_of_both(folder: &Path) -> (PathBuf, String) {
-    let (out, signer) = (folder.join("both"), folder.join("signer.key"));
-    fs::write(&signer, "2a".repeat(32)).unwrap();
-    let base = tests::tree().join("bundles/demo");
-    let trusted = fs::read_to_string(tests::tree().join("bundles/demo.pub")).unwrap();
-    let from = tests::tree().join("crates/checkpoint/golden/newer/7e57da7a.safetensors");
-    let made = Command::new(tests::binaries().join("trackscan-worker"))
-        .args(["bundle", "convert", "--from", text(&from)])
-        .args(["--out", text(&out), "--base", text(&base)])
-        .args(["--trusted-key", trusted.trim(), "--key", text(&signer)])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&made.stderr);
-    assert!(made.status.success(), "{said}");
-    (out, bundle::sample::key().public().to_string())
-}
-
 /// A cluster with that bundle, and a catalogue of so many short tracks.
 fn cluster(folder: &Path, tracks: usize) -> Cluster {
-    let (bundle, key) = bundle_of_both(folder);
+    let (bundle, key) = tests::both::bundle(folder);
     let music = folder.join("tracks");
     music::folder(&music, tracks, 4.0);
     let arguments = [

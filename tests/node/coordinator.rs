@@ -65,11 +65,7 @@ impl Books {
             let shard = name_of(&part);
             let alone = tracks.iter().flat_map(|range| range.first..range.end);
             let open = alone.filter(|ordinal| !self.covers(&shard, *ordinal));
-            let open = open.map(|first| v1::OrdinalRange {
-                first,
-                end: first + 1,
-            });
-            (part, open.collect::<Vec<_>>())
+            (part, joined(open))
         });
         self.onward = onward.filter(|(_, open)| !open.is_empty()).collect();
     }
@@ -366,4 +362,19 @@ fn grant(
         escalations_max: None,
         apart: Vec::new(),
     }
+}
+
+/// Rising ordinals as the ranges of a track set, which never touch.
+fn joined(ordinals: impl Iterator<Item = u32>) -> Vec<v1::OrdinalRange> {
+    let mut ranges: Vec<v1::OrdinalRange> = Vec::new();
+    for ordinal in ordinals {
+        match ranges.last_mut().filter(|last| last.end == ordinal) {
+            Some(last) => last.end += 1,
+            None => ranges.push(v1::OrdinalRange {
+                first: ordinal,
+                end: ordinal + 1,
+            }),
+        }
+    }
+    ranges
 }

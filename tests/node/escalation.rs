@@ -279,6 +279,61 @@ fn a_source_that_changes_between_the_passes_is_told_as_changed_and_costs_nothing
 }
 
 #[test]
+fn a_device_without_room_for_the_separator_gives_its_grants_back_and_no_track_ends_for_it() {
+    let full = tempfile::NamedTempFile::new().unwrap();
+    let tracks = tracks(3);
+    let options = Options {
+        variables: vec![(
+            "TRACKSCAN_STUB_NO_ROOM_IF",
+            full.path().display().to_string(),
+        )],
+        ..both(Some(GateChoice::All))
+    };
+    let mut world = start(&tracks, options);
+    let given_back = |beat: &v1::BeatRequest| {
+        let mut residual = beat.released.iter().filter(|of| of.shard.contains('.'));
+        residual.any(|of| of.cause() == v1::ReleaseCause::Storage)
+    };
+    world.wait("a grant given back", |world| {
+        world
+            .played
+            .look(|books| books.beats.iter().any(given_back))
+    });
+    drop(full);
+    world.played.look(crate::coordinator::Books::grant_again);
+    let rows = world.rows(3);
+    for (name, samples) in &tracks {
+        assert_separated(&rows[name], samples);
+    }
+}
+
+#[test]
+fn a_residual_without_an_epsilon_for_the_node_s_number_format_goes_back_for_its_bundle() {
+    let tracks = tracks(2);
+    // The sample screens in this format and does not separate in it.
+    let options = Options {
+        arguments: vec!["--dtype", "bf16"],
+        variables: vec![("TRACKSCAN_STUB_DEVICE", "cuda".to_owned())],
+        ..both(Some(GateChoice::All))
+    };
+    let mut world = start(&tracks, options);
+    world.wait("the second pass to go back", |world| {
+        world.played.look(|books| {
+            let mut released = books.beats.iter().flat_map(|beat| &beat.released);
+            released.any(|released| {
+                released.shard.contains('.') && released.cause() == v1::ReleaseCause::Bundle
+            })
+        })
+    });
+    let sent = kinds(&world);
+    assert!(sent.contains(&vec![v1::PartKind::Escalation]), "{sent:?}");
+    world.played.look(|books| {
+        assert_eq!(books.committed(), 0);
+        assert!(books.beats.iter().all(|beat| beat.devices_out.is_empty()));
+    });
+}
+
+#[test]
 fn a_node_says_which_stages_it_takes() {
     let (decode, screen) = (v1::Stage::Decode, v1::Stage::Screen);
     let residual = v1::Stage::Residual;

@@ -14,6 +14,7 @@ mod world;
 use std::collections::BTreeSet;
 
 use engine::stub::Trick;
+use proto::v1;
 use rustix::process::Signal;
 use tests::process::{self, wait_for};
 use types::{Code, Policy, Thumbnail, TrackRow, Verdict};
@@ -448,6 +449,26 @@ fn sigterm_commits_what_is_in_hand_and_leaves() {
         0,
         "nothing stays unanswered"
     );
+}
+
+#[test]
+fn sigterm_with_tracks_that_outlast_the_drain_gives_them_back_and_leaves() {
+    let options = Options {
+        arguments: vec!["--drain-secs", "1"],
+        variables: vec![("TRACKSCAN_STUB_WINDOW_MS", "600000".to_owned())],
+        ..Options::default()
+    };
+    let mut world = World::new(&[("slow.wav", tone(1))], options);
+    let in_hand = |beat: &v1::BeatRequest| beat.held.iter().any(|held| !held.in_hand.is_empty());
+    world.wait("a track in hand", |world| {
+        world.played.look(|books| books.beats.iter().any(in_hand))
+    });
+    world.signal(Signal::TERM);
+    let status = wait_for("the agent to end", PATIENCE, || {
+        world.agent.try_wait().unwrap()
+    });
+    assert!(status.success(), "{status:?}");
+    assert!(world.played.look(|books| books.left));
 }
 
 #[test]

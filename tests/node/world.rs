@@ -244,7 +244,7 @@ pub(crate) fn start(root: &Path, played: &Played, options: &Options) -> Child {
         "--node",
         "node",
         "--device",
-        "cpu",
+        "auto",
     ]);
     command.args([
         "--flush-secs",

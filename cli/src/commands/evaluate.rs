@@ -7,15 +7,19 @@ use crate::failure::{Failure, problem};
 use crate::labelled::{self, Joined, Joiner, Judge, Page, enough, split, stated_bound, tables};
 use crate::output::print;
 use crate::sink::Sink;
-use crate::view::{Evaluated, Flags, Named, Tracks};
+use crate::view::{Bound, Evaluated, Flags, Named, Tracks, is_screened};
 use bundle::Manifest;
 use evaluation::split::Side;
 use proto::v1;
 use serde::Serialize;
+use std::time::Duration;
 use types::Code;
 
 /// Seed of the bootstrap where none is given: any number does, and the same one gives the same intervals.
 pub(super) const SEED: u64 = 1;
+/// How long what is shown of a job waits for its bundle's bound: reading a manifest takes milliseconds, and a second where the
+/// coordinator has to fetch a large bundle.
+const BOUND_WAIT: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub(super) async fn run(global: &Global, flags: Evaluate) -> Result<(), Failure> {
@@ -120,7 +124,7 @@ impl Scanned {
         })
     }
 
-    /// Hands each row of the published result on, a page at a time.
+    /// Hands each row of the published result on with its credits, a page at a time.
     pub(super) async fn rows(
         &self,
         client: &Client,
@@ -135,6 +139,7 @@ impl Scanned {
                 page,
                 verdicts: Vec::new(),
                 timeline: false,
+                credits: true,
             };
             let answer = client.call(client.results().list_rows(request)).await?;
             answer.rows.iter().try_for_each(&mut take)?;
@@ -156,6 +161,16 @@ pub(super) async fn manifest(client: &Client, digest: &str) -> Result<Manifest, 
     Manifest::parse(answer.manifest.as_bytes()).map_err(|refused| refused.problem().into())
 }
 
+/// The bound that a job's bundle states for its flags; none where that cannot be read, since what is known of a job is shown all the same.
+pub(super) async fn bound(client: &Client, bundle: &str) -> Option<Bound> {
+    // No digest at all would mean the default bundle.
+    if bundle.is_empty() {
+        return None;
+    }
+    let read = tokio::time::timeout(BOUND_WAIT, manifest(client, bundle)).await;
+    read.ok()?.ok().map(|manifest| Bound::of(&manifest))
+}
+
 /// Counts over all rows of a job, by a bundle's rules.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
@@ -167,20 +182,17 @@ pub(super) struct Counts {
 impl Counts {
     /// Counts a row; says whether it is flagged.
     pub(super) fn take(&mut self, row: &v1::Row, judge: &Judge<'_>) -> bool {
+        let flagged = flagged(row, judge);
         self.rows += 1;
-        let Some(flagged) = flagged(row, judge) else {
-            return false;
-        };
-        self.screened += 1;
+        self.screened += u64::from(is_screened(row));
         self.flagged += u64::from(flagged);
         flagged
     }
 }
 
-/// Whether a row is flagged by a bundle's rules; `None` of one that no verdict can rest on.
-fn flagged(row: &v1::Row, judge: &Judge<'_>) -> Option<bool> {
-    let score = labelled::score(row).ok()?;
-    Some(judge.ended(score, &row.residual_features).flagged)
+/// Whether a row is flagged by a bundle's rules; one that no verdict can rest on is not.
+fn flagged(row: &v1::Row, judge: &Judge<'_>) -> bool {
+    labelled::score(row).is_ok_and(|score| judge.ended(score, &row.residual_features).flagged)
 }
 
 /// Writes the files that were asked for.

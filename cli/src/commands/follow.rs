@@ -132,7 +132,7 @@ async fn stream(
         show.say("the coordinator answers again");
     }
     while let Some(change) = changes.message().await? {
-        *last = JobView::from(change.job.unwrap_or_default());
+        last.renewed(change.job.unwrap_or_default());
         *revision = last.revision;
         show.one(global, last).await?;
         if last.ended() {

@@ -1,12 +1,12 @@
 //! `result ls|get|export|verify|summary`.
 
-use super::evaluate::manifest;
+use super::evaluate::{Scanned, bound, manifest};
 use crate::args::{ExportFormat, Global};
 use crate::client::{Client, PAGE_ROWS};
 use crate::failure::{Exit, Failure, after, problem};
 use crate::output::{print, say};
 use crate::sink;
-use crate::view::{self, JobList, JobView, RowDetail, RowList, RowView, Summary, Verified};
+use crate::view::{self, Bound, JobList, JobView, RowDetail, RowList, RowView, Summary, Verified};
 use proto::v1::{self, get_row_request::Track, verify_event::Event};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -53,6 +53,7 @@ pub(super) async fn get(
             page,
             verdicts: verdicts.clone(),
             timeline: true,
+            credits: false,
         };
         let answer = client.call(client.results().list_rows(request)).await?;
         rows.extend(answer.rows.into_iter().map(RowView::from));
@@ -146,6 +147,7 @@ const fn wire_format(format: ExportFormat) -> v1::ExportFormat {
 }
 
 pub(super) async fn verify(global: &Global, client: &Client, job: String) -> Result<(), Failure> {
+    let bound = stated(client, &job).await;
     let request = v1::VerifyRequest {
         caller: client.caller(),
         job: job.clone(),
@@ -167,7 +169,7 @@ pub(super) async fn verify(global: &Global, client: &Client, job: String) -> Res
             Some(Event::Finding(_) | Event::Progress(_)) | None => {}
             Some(Event::Verified(done)) => {
                 ended = true;
-                take(&mut view, done);
+                take(&mut view, done, bound.as_ref());
             }
         }
     }
@@ -185,12 +187,21 @@ pub(super) async fn verify(global: &Global, client: &Client, job: String) -> Res
     after(print(global, &view), outcome)
 }
 
-fn take(view: &mut Verified, done: v1::VerifyDone) {
+/// The bound of a job's bundle, where both can be looked up: what was verified is said all the same.
+async fn stated(client: &Client, job: &str) -> Option<Bound> {
+    let job = Scanned::fetch(client, job).await.ok()?;
+    bound(client, &job.bundle).await
+}
+
+fn take(view: &mut Verified, done: v1::VerifyDone, bound: Option<&Bound>) {
     view.rows_expected = done.rows_expected;
     view.rows_found = done.rows_found;
     view.parts = done.parts;
     view.bytes_hashed = done.bytes_hashed;
     view.verdicts = done.verdicts.into();
+    view.rows_screened = done.rows_screened;
+    let over = |bound: &Bound| bound.over(view.verdicts.likely_ai, view.rows_screened);
+    view.flags = bound.map(over);
     view.purpose = view::purpose(done.purpose);
     view.verdicts_sha256 = done.verdicts_sha256;
     view.findings_total = done.findings;
@@ -207,7 +218,7 @@ pub(super) async fn summary(global: &Global, client: &Client, job: String) -> Re
     let bundle = spec.map_or_else(String::new, |spec| spec.bundle.clone());
     let mut summary = Summary::from(answer);
     match manifest(client, &bundle).await {
-        Ok(manifest) => summary.bounded(&manifest),
+        Ok(manifest) => summary.bounded(&Bound::of(&manifest)),
         // A bundle that was taken off the shelf no longer says what its flags are worth.
         Err(Failure::Problem {
             exit: Exit::NotFound,

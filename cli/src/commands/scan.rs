@@ -1,6 +1,7 @@
 //! `scan submit|retry|ls|get|watch|wait|explain`; steering a job is in `steer`. Those that wait leave the waiting to `follow`; how the job ended becomes
 //! the exit code.
 
+use super::evaluate::bound;
 use super::follow::{Show, follow, reach};
 use super::interruptible;
 use super::steer::wire_rank;
@@ -66,6 +67,9 @@ async fn submitted(
     let job =
         job.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
     let mut status = JobView::from(job);
+    if wait || status.ended() {
+        status = beside_its_bound(client, status).await;
+    }
     let outcome = if wait {
         if !global.quiet {
             say(format_args!(
@@ -129,7 +133,14 @@ pub(super) async fn ls(global: &Global, client: &Client) -> Result<(), Failure> 
 }
 
 pub(super) async fn get(global: &Global, client: &Client, job: String) -> Result<(), Failure> {
-    print(global, &fetch(client, job).await?)
+    let job = fetch(client, job).await?;
+    print(global, &beside_its_bound(client, job).await)
+}
+
+/// The job with how many of its flags may be wrong, now and whenever it is seen again.
+async fn beside_its_bound(client: &Client, job: JobView) -> JobView {
+    let bound = bound(client, &job.bundle_digest).await;
+    job.bounded(bound)
 }
 
 async fn fetch(client: &Client, job: String) -> Result<JobView, Failure> {
@@ -163,6 +174,7 @@ async fn find(global: &Global, job: String) -> Result<(Client, JobView), Failure
     reach(global, async || {
         let client = Client::connect_to_wait(global).await?;
         let job = fetch(&client, job.clone()).await?;
+        let job = beside_its_bound(&client, job).await;
         Ok((client, job))
     })
     .await

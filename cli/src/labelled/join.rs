@@ -1,5 +1,6 @@
 //! Labels and the rows of a finished job, brought together: each label finds its row, each row that can be judged is kept
-//! with what judging takes, and what cannot is counted by its reason.
+//! with what judging takes, and what cannot is counted by its reason. What the labels leave open of artist, label, genre and ISRC
+//! is as the catalogue has it.
 
 use super::labels::{By, Label, Labels};
 use super::named;
@@ -10,6 +11,10 @@ use evaluation::split::{Identity, Side, clusters, distinct};
 use proto::v1;
 use std::collections::BTreeMap;
 use types::{Code, InconclusiveReason};
+
+/// Bytes that are kept of an artist, label or genre of the catalogue: no name comes near, and a field of a catalogue may have sixty
+/// times as many.
+const NAME_BYTES_MAX: usize = 1_024;
 
 /// A track of which the truth is known and that was screened.
 #[derive(Debug, Clone, PartialEq)]
@@ -195,27 +200,41 @@ fn known(label: &Label, row: &v1::Row, screen: f64) -> Result<Known, Failure> {
         );
         return Err(problem(Code::VersionMismatch, said));
     }
-    let isrc = if label.isrc.is_empty() {
-        &row.isrc
-    } else {
-        &label.isrc
-    };
+    let none = v1::Credits::default();
+    let catalog = row.credits.as_ref().unwrap_or(&none);
+    let (artist, isrc) = (
+        told(&label.artist, &catalog.artist),
+        told(&label.isrc, &row.isrc),
+    );
+    let (name, genre) = (
+        told(&label.label, &catalog.label),
+        told(&label.genre, &catalog.genre),
+    );
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Ok(Known {
         track_id: row.track_id.clone(),
         ai: label.ai,
-        identity: Identity::new(&label.artist, &label.label, &row.content_sha256, isrc),
+        identity: Identity::new(artist, name, &row.content_sha256, isrc),
         side: label.side,
-        label: some(&label.label),
-        genre: some(&label.genre),
+        label: some(name),
+        genre: some(genre),
         bucket: bucket(&row.codec, row.bytes, row.duration_ms),
         screen,
         features: features.clone(),
     })
 }
 
+/// What the labels say, or else the catalogue.
+fn told<'a>(label: &'a str, catalog: &'a str) -> &'a str {
+    match label {
+        "" => &catalog[..catalog.floor_char_boundary(NAME_BYTES_MAX)],
+        label => label,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::split;
     use super::*;
 
     fn label(line: u64, ai: bool, side: Option<Side>) -> Label {
@@ -346,6 +365,58 @@ mod tests {
         joiner.take(&keyed("a")).unwrap();
         let refused = joiner.take(&keyed("b")).unwrap_err();
         assert!(refused.to_string().contains("FIELD_INVALID"), "{refused}");
+    }
+
+    /// A row of which the catalogue knows something.
+    fn credited(name: &str, artist: &str, genre: &str) -> v1::Row {
+        v1::Row {
+            isrc: format!("isrc {name}"),
+            credits: Some(v1::Credits {
+                artist: artist.to_owned(),
+                label: "Blue".to_owned(),
+                genre: genre.to_owned(),
+            }),
+            ..row(name, name)
+        }
+    }
+
+    #[test]
+    fn what_the_labels_leave_open_is_as_the_catalogue_has_it_and_what_they_say_stands() {
+        let own = Label {
+            artist: "Own".to_owned(),
+            genre: "dance".to_owned(),
+            ..label(3, true, None)
+        };
+        let labels = [("a", label(2, false, None)), ("b", own)];
+        let long = "ü".repeat(NAME_BYTES_MAX);
+        let rows = [credited("a", "Ann", &long), credited("b", "Ben", "folk")];
+        let joined = join(&labels, &rows).unwrap();
+        let [a, b] = &joined.tracks[..] else {
+            panic!("{joined:?}");
+        };
+        let artist = |track: &Known| track.identity.artist.clone();
+        assert_eq!(artist(a).as_deref(), Some("ann"));
+        assert_eq!(a.identity.isrc.as_deref(), Some("ISRCA"));
+        assert_eq!(a.label.as_deref(), Some("Blue"));
+        assert_eq!(a.genre.as_ref().map(String::len), Some(NAME_BYTES_MAX));
+        assert_eq!(artist(b).as_deref(), Some("own"));
+        assert_eq!(b.genre.as_deref(), Some("dance"));
+    }
+
+    #[test]
+    fn tracks_that_only_the_catalogue_gives_one_artist_stay_on_one_side() {
+        let rows = [credited("a", "Ann", ""), credited("b", " ANN", "")];
+        let open = [("a", label(2, false, None)), ("b", label(3, false, None))];
+        let joined = join(&open, &rows).unwrap();
+        assert_eq!(joined.clusters, [0, 0]);
+        let apart = [
+            ("a", label(2, false, Some(Side::Calibrate))),
+            ("b", label(3, false, Some(Side::Test))),
+        ];
+        let joined = join(&apart, &rows).unwrap();
+        let refused = split(&joined, 1).unwrap_err().to_string();
+        assert!(refused.contains("LABELS_LEAK: "), "{refused}");
+        assert!(refused.contains("artist ann of "), "{refused}");
     }
 
     #[test]

@@ -31,6 +31,10 @@ const PLOT_BOTTOM: f64 = PLOT_TOP + PLOT_HEIGHT;
 const MARKS: f64 = PLOT_BOTTOM + 5.0;
 const AXIS: f64 = PLOT_BOTTOM + 26.0;
 const HEIGHT: f64 = AXIS + 6.0;
+/// From one line of text to the next: letters of 11 units with what hangs below them.
+const LINE: f64 = 13.0;
+/// How far below a threshold's line the name of its tier stands, so that it stands in the line's middle.
+const TIER: f64 = 3.0;
 
 /// What is drawn.
 #[derive(Debug, Clone)]
@@ -149,8 +153,8 @@ impl Figure {
             }
             @if let Some((likely, tier)) = &scale.likely {
                 (rule("likely", scale.y(*likely)))
-                (label("likely", RIGHT + 6.0, scale.y(*likely) - 8.0, &format!("likely_ai ≥ {}", score(*likely))))
-                (label("tick", RIGHT + 6.0, scale.y(*likely) + 3.0, tier))
+                (label("likely", RIGHT + 6.0, scale.y(*likely) + TIER - LINE, &format!("likely_ai ≥ {}", score(*likely))))
+                (label("tick", RIGHT + 6.0, scale.y(*likely) + TIER, tier))
             }
             @if let Some(low) = scale.no_evidence {
                 (rule("low", scale.y(low)))
@@ -220,12 +224,12 @@ impl Scale {
         PLOT_BOTTOM - share * PLOT_HEIGHT
     }
 
-    /// How far below its own line the lower threshold is named, so that it does not run into the upper one's name.
+    /// How far below its own line the lower threshold is named, so that it does not run into the upper one's tier.
     fn apart(&self, low: f64) -> f64 {
         let upper = self
             .likely
             .as_ref()
-            .map(|(likely, _)| self.y(*likely) + 15.0);
+            .map(|(likely, _)| self.y(*likely) + TIER + LINE);
         upper.map_or(4.0, |upper| (upper - self.y(low)).max(4.0))
     }
 
@@ -397,6 +401,20 @@ mod tests {
         ] {
             let drawn = figure(windows(scores)).draw().into_string();
             assert!(!drawn.contains("NaN") && !drawn.contains("inf"), "{drawn}");
+        }
+    }
+
+    #[test]
+    fn the_names_of_two_thresholds_stand_a_line_apart_however_near_they_are() {
+        for low in [2.0, 1.9, 0.5, -7.0] {
+            let scale = Scale {
+                low: -SCORE_FULL,
+                high: SCORE_FULL,
+                likely: Some((2.0, "fpr_1e-2".to_owned())),
+                no_evidence: Some(low),
+            };
+            let (tier, below) = (scale.y(2.0) + TIER, scale.y(low) + scale.apart(low));
+            assert!(below >= tier + LINE - 1e-9, "{low}: {tier}, {below}");
         }
     }
 

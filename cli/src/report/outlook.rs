@@ -131,11 +131,17 @@ fn engines(rules: &Rules, judge: Judge<'_>, score: f64, fused: bool) -> Option<S
 
 /// What stands in the way where the score alone would decide.
 fn withheld(judge: Judge<'_>, score: f64, standing: Standing<'_>) -> Option<String> {
-    if standing.verdict != Verdict::Inconclusive {
-        return None;
+    let (by_score, _) = judge.verdicts.of(score);
+    match standing.verdict {
+        Verdict::Unscannable => {
+            return Some(format!(
+                "It has no verdict, since the scan failed after this score was made; the score alone would say {by_score}."
+            ));
+        }
+        Verdict::LikelyAi | Verdict::NoEvidence => return None,
+        Verdict::Inconclusive => {}
     }
     let reason: InconclusiveReason = standing.reason.parse().ok()?;
-    let (by_score, _) = judge.verdicts.of(score);
     let said = match reason {
         InconclusiveReason::BetweenThresholds => return None,
         InconclusiveReason::DemonstrationBundle => {
@@ -259,5 +265,10 @@ mod tests {
         }
         let unscored = said(None, Verdict::Unscannable, "DAMAGED", None);
         assert!(unscored.starts_with("Nothing was scored"), "{unscored}");
+        let failed = said(None, Verdict::Unscannable, "DECODE_STALLED", Some(3.0));
+        assert!(
+            failed.contains("has no verdict, since the scan failed"),
+            "{failed}"
+        );
     }
 }

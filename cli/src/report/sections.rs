@@ -1,6 +1,7 @@
 //! The sections before and behind the tracks: what the scan found, how far its flags may be trusted, what stayed open, what it
 //! cost, which bundle decided, how to read the rest.
 
+use super::CARDS_MAX;
 use super::summary::{BundlePage, Kind, RuleTable, StageLine, Summary, WrongFlags};
 use super::text::{count, percent, score as number, share};
 use maud::{Markup, html};
@@ -219,6 +220,12 @@ fn thresholds(rule: &RuleTable) -> Markup {
     }
 }
 
+/// How many cards a longer report can have; none where this one has them all.
+fn more_cards(tracks: u64, cards: usize) -> Option<u64> {
+    let most = tracks.min(CARDS_MAX.into());
+    (most > cards as u64).then_some(most)
+}
+
 /// What stands behind the last card.
 pub(crate) fn the_rest(summary: &Summary, cards: usize) -> Markup {
     html! {
@@ -227,7 +234,9 @@ pub(crate) fn the_rest(summary: &Summary, cards: usize) -> Markup {
                 (count(cards as u64)) " cards of " (count(summary.tracks)) " tracks. The rest, and all rows as data:"
             }
             pre {
-                "scanctl result report " (summary.job) " --out report.html --cards N\n"
+                @if let Some(more) = more_cards(summary.tracks, cards) {
+                    "scanctl result report " (summary.job) " --out report.html --cards " (more) "\n"
+                }
                 "scanctl result get " (summary.job) " TRACK\n"
                 "scanctl result export " (summary.job) " --format csv --to rows.csv\n"
                 "scanctl result verify " (summary.job)

@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     pub(crate) tracks: u64,
     /// By verdict.
     pub(crate) verdicts: BTreeMap<Verdict, u64>,
-    /// Those with a score.
+    /// Those screened: with a score, as `view::Flags` counts them.
     pub(crate) scored: u64,
     /// Those that went on to the residual.
     pub(crate) separated: u64,

@@ -135,6 +135,7 @@ pub(super) fn agent(
         .flag("--data", text(&flags.data.join("node"))?)
         .flag("--node", &flags.node)
         .flag("--device", device)
+        .flag("--dtype", flags.dtype)
         .flag("--metrics", &flags.node_metrics)
         .flag("--drain-secs", AGENT_DRAIN_SECS)
         .switch("--accept-sources")
@@ -225,6 +226,21 @@ mod tests {
             let sources: Vec<&str> = sources.map(|pair| pair[1].as_str()).collect();
             assert_eq!(sources, ["a=/x", "b=/y"], "{}", plan.name);
         }
+    }
+
+    #[test]
+    fn the_agent_is_told_the_devices_and_their_number_format() {
+        let check = |arguments: &[&str], expected: [&str; 2]| {
+            let flags = up(arguments);
+            let trust = Trust::with(&flags, None);
+            let plan = agent(&flags, flags.listen, Path::new("/bin"), &trust).expect("a plan");
+            let pairs = plan.arguments.windows(2);
+            let told = pairs.filter(|pair| ["--device", "--dtype"].contains(&pair[0].as_str()));
+            let told: Vec<&str> = told.map(|pair| pair[1].as_str()).collect();
+            assert_eq!(told, expected);
+        };
+        check(&[], ["auto", "f32"]);
+        check(&["--device", "cuda", "--dtype", "bf16"], ["cuda", "bf16"]);
     }
 
     #[test]

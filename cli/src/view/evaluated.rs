@@ -2,7 +2,7 @@
 //! flags how many wrong ones the bound allows.
 
 use super::figures::{plots, sections, share, systems};
-use super::short;
+use super::{Flags, short};
 use crate::labelled::{Joined, Page};
 use crate::output::{Paint, Records, View, plain, table};
 use evaluation::bound::{Counted, grouped, percent};
@@ -49,7 +49,7 @@ impl Named {
 pub(crate) struct Tracks {
     /// Tracks of the job.
     pub(crate) job: u64,
-    /// Tracks that the screen scored, and of which enough was heard for a verdict.
+    /// Tracks that the screen gave a score.
     pub(crate) screened: u64,
     /// Tracks that the labels name.
     pub(crate) labelled: u64,
@@ -108,51 +108,6 @@ impl Tracks {
             ));
         }
         text
-    }
-}
-
-/// Flags over all tracks of the job, and how many of them may be wrong.
-#[derive(Debug, Clone, Serialize, JsonSchema)]
-pub(crate) struct Flags {
-    /// Tracks that the bundle makes `likely_ai`, by its own gate.
-    pub(crate) likely_ai: u64,
-    /// Tracks that the screen scored.
-    pub(crate) screened: u64,
-    /// Upper bound of the false positive rate at 95 % confidence that the count rests on.
-    pub(crate) fpr_bound_95: f64,
-    /// How it was counted.
-    pub(crate) counted: String,
-    /// Most wrong flags that the bound allows among the tracks screened.
-    pub(crate) wrong_at_most: u64,
-}
-
-impl Flags {
-    /// Flags under a bound.
-    pub(crate) fn new(likely_ai: u64, screened: u64, fpr_bound_95: f64, counted: String) -> Self {
-        let bound = Counted {
-            hits: 0,
-            trials: 0,
-            bound_95: fpr_bound_95,
-        };
-        Self {
-            likely_ai,
-            screened,
-            fpr_bound_95,
-            counted,
-            wrong_at_most: bound.allows(screened),
-        }
-    }
-
-    /// As people read it.
-    pub(super) fn text(&self) -> String {
-        format!(
-            "likely_ai: {} of {} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
-            grouped(self.likely_ai),
-            grouped(self.screened),
-            percent(self.fpr_bound_95),
-            grouped(self.wrong_at_most),
-            self.counted
-        )
     }
 }
 

@@ -1,6 +1,6 @@
 //! Views of jobs.
 
-use super::{Verdicts, age, fields, purpose, short, size, span, time};
+use super::{Bound, Flags, Verdicts, age, fields, purpose, short, size, span, time};
 use crate::output::{Paint, Records, View};
 use proto::v1;
 use schemars::JsonSchema;
@@ -31,6 +31,12 @@ pub(crate) struct JobView {
     pub(crate) tracks_granted: u64,
     /// Committed rows by verdict.
     pub(crate) verdicts: Verdicts,
+    /// Tracks that the screen gave a score; while the job runs, those that wait for their residual among them.
+    pub(crate) tracks_screened: u64,
+    /// Flags, and how many wrong ones the bundle's bound allows; absent where the bundle was not asked for it, as in listings, or could
+    /// not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flags: Option<Flags>,
     /// Root shards.
     pub(crate) shards: u32,
     /// Shards all of whose tracks are committed.
@@ -63,6 +69,9 @@ pub(crate) struct JobView {
     pub(crate) revision: u64,
     #[serde(skip)]
     submitted_at_ms: i64,
+    /// Where the flags' bound was asked for.
+    #[serde(skip)]
+    bound: Option<Bound>,
 }
 
 /// What a node must have to be given a job's tracks.
@@ -140,6 +149,8 @@ impl From<v1::Job> for JobView {
             tracks_done: wire.tracks_done,
             tracks_granted: wire.tracks_granted,
             verdicts: wire.verdicts.into(),
+            tracks_screened: wire.tracks_screened,
+            flags: None,
             shards: wire.shards,
             shards_done: wire.shards_done,
             audio_seconds: wire.audio_ms as f64 / 1_000.0,
@@ -156,11 +167,31 @@ impl From<v1::Job> for JobView {
             cancel_reason: wire.cancel_reason,
             revision: wire.revision,
             submitted_at_ms: spec.submitted_at_ms,
+            bound: None,
         }
     }
 }
 
 impl JobView {
+    /// Puts the bundle's bound beside the flags, where it is known.
+    pub(crate) fn bounded(mut self, bound: Option<Bound>) -> Self {
+        let over = |bound: &Bound| bound.over(self.verdicts.likely_ai, self.tracks_screened);
+        self.flags = bound.as_ref().map(over);
+        self.bound = bound;
+        self
+    }
+
+    /// The job as it stands now, beside the bound that was asked for before.
+    pub(crate) fn renewed(&mut self, job: v1::Job) {
+        *self = Self::from(job).bounded(self.bound.take());
+    }
+
+    /// The flags as a table of the job has them.
+    fn flagged(&self) -> String {
+        let likely_ai = self.verdicts.likely_ai.to_string();
+        self.flags.as_ref().map_or(likely_ai, Flags::beside)
+    }
+
     /// Whether nothing will change any more.
     pub(crate) fn ended(&self) -> bool {
         matches!(self.state.as_str(), "published" | "cancelled")
@@ -238,7 +269,7 @@ impl View for JobView {
                     self.tracks_done, self.tracks, self.tracks_granted
                 ),
             ),
-            ("likely_ai", v.likely_ai.to_string()),
+            ("likely_ai", self.flagged()),
             ("no_evidence", v.no_evidence.to_string()),
             ("inconclusive", v.inconclusive.to_string()),
             ("unscannable", v.unscannable.to_string()),
@@ -315,5 +346,51 @@ impl View for Submitted {
             "job/{} {verb}\n  {} tracks; scanctl scan wait {}",
             self.job, self.status.tracks, self.job
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(likely_ai: u64, tracks_screened: u64) -> v1::Job {
+        v1::Job {
+            verdicts: Some(v1::VerdictCounts {
+                likely_ai,
+                ..v1::VerdictCounts::default()
+            }),
+            tracks_screened,
+            ..v1::Job::default()
+        }
+    }
+
+    fn flags(view: &JobView) -> Option<(u64, u64, u64)> {
+        let flags = view.flags.as_ref()?;
+        Some((flags.likely_ai, flags.screened, flags.wrong_at_most))
+    }
+
+    #[test]
+    fn a_bound_that_was_asked_for_once_stands_beside_the_flags_of_each_later_look() {
+        // The sample's is 0.017.
+        let bound = Bound::of(&bundle::sample::manifest());
+        let mut view = JobView::from(job(0, 0)).bounded(Some(bound));
+        assert_eq!(flags(&view), Some((0, 0, 0)));
+        for _ in 0..2 {
+            view.renewed(job(3, 100));
+            assert_eq!(flags(&view), Some((3, 100, 2)));
+        }
+        let shown = view.table(Paint::plain());
+        let line = "3 of 100 tracks screened; the bound of 1.70 % allows 2 wrong ones";
+        assert!(shown.contains(line), "{shown}");
+    }
+
+    #[test]
+    fn a_job_whose_bound_is_not_known_shows_its_flags_all_the_same() {
+        let mut view = JobView::from(job(3, 100)).bounded(None);
+        view.renewed(job(4, 100));
+        assert_eq!(flags(&view), None);
+        let shown = view.table(Paint::plain());
+        let line = shown.lines().find(|line| line.starts_with("likely_ai"));
+        assert_eq!(line.map(|line| line.ends_with(" 4")), Some(true), "{shown}");
     }
 }

@@ -6,6 +6,7 @@ mod catalog;
 mod evaluated;
 mod explain;
 mod figures;
+mod flags;
 mod job;
 mod node;
 mod result;
@@ -16,8 +17,9 @@ mod throughput;
 
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
-pub(crate) use evaluated::{Calibrated, Evaluated, Flags, Named, SideView, TierView, Tracks};
+pub(crate) use evaluated::{Calibrated, Evaluated, Named, SideView, TierView, Tracks};
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
+pub(crate) use flags::{Bound, Flags, is_screened};
 pub(crate) use job::{JobList, JobView, Submitted};
 use node::NodeView;
 pub(crate) use node::{NodeDetail, NodeList};

@@ -2,7 +2,7 @@
 //! calibrated at, and rows of a demonstration bundle say so.
 
 use super::row::{RowView, ScoreView};
-use super::{Verdicts, aligned, fields, short, size};
+use super::{Flags, Verdicts, aligned, fields, short, size};
 use crate::output::{Paint, Records, View, plain, table};
 use crate::timeline;
 use schemars::JsonSchema;
@@ -151,11 +151,6 @@ impl View for RowDetail {
 
     fn table(&self, paint: Paint) -> String {
         let r = &self.row;
-        let score = |s: &Option<ScoreView>| {
-            s.as_ref().map_or_else(String::new, |s| {
-                format!("{} ({} windows, logit {:.3})", s.text(), s.windows, s.logit)
-            })
-        };
         let stream = [
             r.codec.clone(),
             r.sample_rate_hz
@@ -177,8 +172,9 @@ impl View for RowDetail {
             ("declared", r.declared_ai.clone()),
             ("verdict", r.verdict_text()),
             ("detail", r.detail.clone()),
-            ("screen", score(&r.screen)),
-            ("residual", score(&r.residual)),
+            ("screen", scored(r.screen.as_ref(), WINDOWS)),
+            ("residual", residual(r)),
+            ("fused", fused(r)),
             ("timeline", String::new()),
             ("notes", r.notes()),
             ("length", r.length()),
@@ -194,14 +190,7 @@ impl View for RowDetail {
             ("provenance", tags),
             ("bundle", short(&r.bundle)),
             ("device", r.device.clone()),
-            (
-                "cost",
-                format!(
-                    "decode {:.1} ms CPU, screen {:.1} ms device",
-                    r.decode_us as f64 / 1e3,
-                    r.screen_us as f64 / 1e3
-                ),
-            ),
+            ("cost", cost(r)),
         ];
         // The timeline is drawn in colours of ours; all else is from outside.
         let shown = told.map(|(name, value)| match name {
@@ -209,6 +198,44 @@ impl View for RowDetail {
             _ => (name, plain(&value)),
         });
         format!("{}{}", aligned(&shown), demonstration(&self.purpose))
+    }
+}
+
+/// What enters a score of the screen.
+const WINDOWS: &str = "windows";
+/// What enters a score of the residual.
+const SEGMENTS: &str = "segments";
+
+fn scored(score: Option<&ScoreView>, of: &str) -> String {
+    score.map_or_else(String::new, |s| {
+        format!("{} ({} {of}, logit {:.3})", s.text(), s.windows, s.logit)
+    })
+}
+
+fn residual(row: &RowView) -> String {
+    match (&row.residual, row.segments.len()) {
+        (None, 0) => String::new(),
+        (None, segments) => format!("{segments} {SEGMENTS}; the bundle gives no score of them"),
+        (Some(score), _) => scored(Some(score), SEGMENTS),
+    }
+}
+
+/// The score of both engines. Without one of the residual it is the screen's, over its windows.
+fn fused(row: &RowView) -> String {
+    let of = row.residual.as_ref().map_or(WINDOWS, |_| SEGMENTS);
+    scored(row.fused.as_ref(), of)
+}
+
+fn cost(row: &RowView) -> String {
+    let ms = |us: u64| us as f64 / 1e3;
+    let screen = format!(
+        "decode {:.1} ms CPU, screen {:.1} ms device",
+        ms(row.decode_us),
+        ms(row.screen_us)
+    );
+    match row.residual_us {
+        0 => screen,
+        us => format!("{screen}, residual {:.1} ms device", ms(us)),
     }
 }
 
@@ -231,6 +258,11 @@ pub(crate) struct Verified {
     pub(crate) bytes_hashed: u64,
     /// Rows by verdict.
     pub(crate) verdicts: Verdicts,
+    /// Rows with a score of the screen.
+    pub(crate) rows_screened: u64,
+    /// Flags, and how many wrong ones the bundle's bound allows; absent where the bundle could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) flags: Option<Flags>,
     /// Digest over (ordinal, track, verdict, reason) of all rows: equal for two runs with equal verdicts.
     pub(crate) verdicts_sha256: String,
     /// What is not as it must be, as `CODE subject: cause`; at most a thousand are kept.
@@ -307,6 +339,10 @@ impl View for Verified {
                     self.verdicts.unscannable
                 ),
             ),
+            (
+                "  likely_ai",
+                self.flags.as_ref().map_or_else(String::new, Flags::beside),
+            ),
             ("  verdicts_sha256", self.verdicts_sha256.clone()),
             ("  bundle's purpose", self.purpose.clone()),
         ]);
@@ -336,6 +372,78 @@ mod tests {
             fused: second.map(|(_, fused)| score(fused)),
             ..v1::Row::default()
         })
+    }
+
+    fn detail(row: RowView) -> String {
+        let purpose = "production".to_owned();
+        RowDetail { purpose, row }.table(Paint::plain())
+    }
+
+    #[test]
+    fn a_track_shows_each_score_by_what_entered_it_and_what_each_engine_cost() {
+        let score = |probability, windows| {
+            Some(v1::Score {
+                probability,
+                prior: 0.5,
+                windows,
+                logit: 1.0,
+            })
+        };
+        let screened = || v1::Row {
+            screen: score(0.2, 9),
+            decode_us: 1_500,
+            screen_us: 2_000,
+            ..v1::Row::default()
+        };
+        let line = |text: &str, name: &str| {
+            let mut lines = text.lines();
+            let line = lines.find_map(|line| line.strip_prefix(name));
+            line.map(|line| line.trim().to_owned())
+        };
+        let alone = detail(screened().into());
+        assert_eq!(
+            line(&alone, "screen").as_deref(),
+            Some("0.200 at prior 0.50 (9 windows, logit 1.000)")
+        );
+        assert_eq!(
+            (line(&alone, "residual"), line(&alone, "fused")),
+            (None, None)
+        );
+        assert_eq!(
+            line(&alone, "cost").as_deref(),
+            Some("decode 1.5 ms CPU, screen 2.0 ms device")
+        );
+
+        let separated = || v1::Row {
+            segments: vec![v1::ResidualSegment::default(); 3],
+            residual_us: 700_000,
+            ..screened()
+        };
+        let both = detail(RowView::from(v1::Row {
+            residual: score(0.9, 3),
+            fused: score(0.8, 3),
+            ..separated()
+        }));
+        assert_eq!(
+            line(&both, "residual").as_deref(),
+            Some("0.900 at prior 0.50 (3 segments, logit 1.000)")
+        );
+        assert_eq!(
+            line(&both, "fused").as_deref(),
+            Some("0.800 at prior 0.50 (3 segments, logit 1.000)")
+        );
+        assert!(both.contains("screen 2.0 ms device, residual 700.0 ms device"));
+
+        let uncalibrated = detail(RowView::from(v1::Row {
+            fused: score(0.2, 9),
+            ..separated()
+        }));
+        assert_eq!(
+            line(&uncalibrated, "residual").as_deref(),
+            Some("3 segments; the bundle gives no score of them")
+        );
+        let fused = line(&uncalibrated, "fused").unwrap_or_default();
+        assert!(fused.contains("9 windows"), "{fused}");
     }
 
     fn shown(rows: Vec<RowView>) -> String {

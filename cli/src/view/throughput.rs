@@ -1,7 +1,6 @@
 //! Views of what a job's stages used, and of the stage that binds.
 
-use super::{Flags, Verdicts, span};
-use crate::labelled::stated_bound;
+use super::{Bound, Flags, Verdicts, span};
 use crate::output::{Paint, Records, View, table};
 use proto::v1;
 use schemars::JsonSchema;
@@ -78,6 +77,8 @@ pub(crate) struct Summary {
     wall_seconds: f64,
     /// Its tracks by verdict.
     verdicts: Verdicts,
+    /// Tracks that the screen gave a score.
+    tracks_screened: u64,
     /// Flags, and how many wrong ones the bundle's bound allows; absent where the bundle is no longer known.
     #[serde(skip_serializing_if = "Option::is_none")]
     flags: Option<Flags>,
@@ -98,6 +99,7 @@ impl From<v1::SummarizeResponse> for Summary {
             audio_seconds: job.audio_ms as f64 / 1e3,
             wall_seconds: wire.wall_seconds,
             verdicts: job.verdicts.into(),
+            tracks_screened: job.tracks_screened,
             flags: None,
             stages: wire.stages.into_iter().map(Into::into).collect(),
             binding: stage(wire.binding).to_owned(),
@@ -108,11 +110,8 @@ impl From<v1::SummarizeResponse> for Summary {
 
 impl Summary {
     /// Puts the bundle's bound beside the flags.
-    pub(crate) fn bounded(&mut self, manifest: &bundle::Manifest) {
-        let (counted, bound) = stated_bound(manifest);
-        let verdicts = &self.verdicts;
-        let screened = verdicts.likely_ai + verdicts.no_evidence + verdicts.inconclusive;
-        self.flags = Some(Flags::new(verdicts.likely_ai, screened, bound, counted));
+    pub(crate) fn bounded(&mut self, bound: &Bound) {
+        self.flags = Some(bound.over(self.verdicts.likely_ai, self.tracks_screened));
     }
 }
 

@@ -198,6 +198,26 @@ fn rows_of_separated_tracks_become_a_bundle_whose_both_engines_find_more_than_it
 }
 
 #[test]
+fn a_job_is_shown_with_the_bound_of_its_bundle_and_without_it_where_nobody_knows_that() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let dir = folder.path().join("base");
+    let digest = base(&dir);
+    let known = fs::read_to_string(dir.join("manifest.json")).expect("a manifest");
+    let flags = |manifest: String| {
+        let played = Played::serve(Published {
+            bundle: digest.clone(),
+            manifest,
+            rows: rows(&digest),
+        });
+        document(&played.address, &["scan", "get", "last"])["flags"].clone()
+    };
+    let seen = flags(known);
+    assert_eq!(seen["screened"], HUMANS + POSITIVES, "{seen:#}");
+    assert_eq!(seen["wrong_at_most"], 11, "of 620 under a bound of 0.017");
+    assert_eq!(flags("no manifest".to_owned()), Value::Null);
+}
+
+#[test]
 fn the_same_rows_and_labels_give_the_same_bundle() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name).display().to_string();

@@ -173,9 +173,11 @@ impl Jobs for Service {
             bundle: self.0.bundle.clone(),
             ..v1::JobSpec::default()
         };
+        let screened = self.0.rows.iter().filter(|row| row.screen.is_some());
         let job = v1::Job {
             spec: Some(spec),
             state: v1::JobState::Published.into(),
+            tracks_screened: screened.count() as u64,
             ..v1::Job::default()
         };
         Ok(Response::new(v1::GetJobResponse { job: Some(job) }))

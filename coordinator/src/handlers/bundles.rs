@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bundle::{Bundle, SIGNATURE_FILE};
+use bundle::{Bundle, Gated, Manifest, SIGNATURE_FILE, Trust};
 use proto::v1;
 use proto::v1::bundles_server::Bundles;
 use tonic::{Request as Call, Response, Status};
-use types::{Code, Problem, TenantId};
+use types::{Code, GateChoice, Problem, TenantId};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
-use crate::shelf::BundleRecord;
+use crate::bundles::Texts;
+use crate::shelf::{BundleRecord, Gates};
 use crate::{clock, rpc};
 
 /// The service.
@@ -53,30 +54,17 @@ impl BundlesService {
     async fn get(&self, wire: v1::GetBundleRequest) -> Result<v1::GetBundleResponse, Problem> {
         proto::caller(wire.caller)?;
         let record = self.0.bundles.find(&wire.bundle)?;
-        let opened = fetch(&self.0, &record).await?;
-        let texts = blocking("read a bundle", move || {
-            let bundle = Bundle::open_pinned(opened.path(), record.digest)
-                .map_err(|error| error.problem())?;
-            let read = |name: &str| {
-                let text = std::fs::read_to_string(opened.path().join(name));
-                text.map_err(|error| {
-                    Problem::new(
-                        Code::BundleInvalid,
-                        format!("read `{name}` of the bundle: {error}"),
-                    )
-                })
-            };
-            Ok((
-                record,
-                read(&bundle.manifest.model_card)?,
-                read(bundle::MANIFEST_FILE)?,
-            ))
-        });
-        let (record, card, manifest) = texts.await?;
+        let texts = match self.0.bundles.texts(record.digest) {
+            Some(texts) => texts,
+            None => {
+                let read = texts(&self.0, &record).await?;
+                self.0.bundles.keep_texts(record.digest, read)
+            }
+        };
         Ok(v1::GetBundleResponse {
             bundle: Some(self.out(record)),
-            card,
-            manifest,
+            card: texts.card.clone(),
+            manifest: texts.manifest.clone(),
         })
     }
 
@@ -141,12 +129,30 @@ async fn fetch(app: &App, record: &BundleRecord) -> Result<tempfile::TempDir, Pr
     Ok(folder)
 }
 
+/// Reads what a bundle says of itself.
+async fn texts(app: &App, record: &BundleRecord) -> Result<Texts, Problem> {
+    let (folder, digest) = (fetch(app, record).await?, record.digest);
+    blocking("read a bundle", move || {
+        let bundle = Bundle::open_pinned(folder.path(), digest).map_err(|error| error.problem())?;
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(folder.path().join(name));
+            let why = |error: std::io::Error| format!("read `{name}` of the bundle: {error}");
+            text.map_err(|error| Problem::new(Code::BundleInvalid, why(error)))
+        };
+        Ok(Texts {
+            card: read(&bundle.manifest.model_card)?,
+            manifest: read(bundle::MANIFEST_FILE)?,
+        })
+    })
+    .await
+}
+
 /// Checks a bundle as an agent would before it loads it.
 async fn verify(app: &App, record: &BundleRecord) -> Result<(), Problem> {
     let folder = fetch(app, record).await?;
     let (trust, digest) = (app.trust.clone(), record.digest);
     blocking("verify a bundle", move || {
-        let bundle = Bundle::open(folder.path(), &trust).map_err(|error| error.problem())?;
+        let bundle = checked(folder.path(), &trust)?;
         if bundle.digest == digest {
             return Ok(());
         }
@@ -190,11 +196,18 @@ pub(crate) async fn register_shipped(app: &App, folder: &Path) -> Result<(), Pro
 async fn open(app: &App, folder: &Path) -> Result<BundleRecord, Problem> {
     let (trust, owned) = (app.trust.clone(), folder.to_owned());
     blocking("open a configured bundle", move || {
-        let bundle = Bundle::open(&owned, &trust).map_err(|error| error.problem())?;
+        let bundle = checked(&owned, &trust)?;
         let signature = std::fs::read_to_string(owned.join(SIGNATURE_FILE)).unwrap_or_default();
         Ok(record(&bundle, &signature))
     })
     .await
+}
+
+/// A bundle that passes every check that needs no device.
+fn checked(folder: &Path, trust: &Trust) -> Result<Bundle, Problem> {
+    let opened = Bundle::open(folder, trust);
+    let fitting = opened.and_then(|bundle| bundle.check_residual().map(|()| bundle));
+    fitting.map_err(|error| error.problem())
 }
 
 async fn register(app: &App, folder: &Path, record: BundleRecord) -> Result<(), Problem> {
@@ -231,5 +244,15 @@ fn record(bundle: &Bundle, signature: &str) -> BundleRecord {
             .residual
             .as_ref()
             .is_some_and(|residual| residual.canary.is_some()),
+        gates: Some(gates(&bundle.manifest)),
+    }
+}
+
+fn gates(manifest: &Manifest) -> Gates {
+    let takes = |choice| !Gated::of(manifest, choice).takes_none();
+    Gates {
+        own: takes(None),
+        unsure: takes(Some(GateChoice::Unsure)),
+        positives: takes(Some(GateChoice::Positives)),
     }
 }

@@ -15,7 +15,7 @@ use store::{Entry, KeyRange, NotAppliedCause, Outcome, ReadError, Refusal, Revis
 use types::{Code, Epoch, Generation, Problem};
 
 pub(crate) use catalogs::{CatalogRecord, RejectedCount, SnapshotRecord, check_digest_prefix};
-pub(crate) use registry::{BundleRecord, FolderRecord};
+pub(crate) use registry::{BundleRecord, FolderRecord, Gates};
 
 /// Times that one change is tried again because its record moved in between: people, not machines, change these.
 const TRIES_MAX: usize = 8;

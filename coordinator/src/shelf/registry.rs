@@ -1,6 +1,6 @@
 //! Folders that imports registered as sources, and bundles.
 
-use types::{ActorId, Digest, Problem, Purpose, SourceName, UnixMillis};
+use types::{ActorId, Digest, GateChoice, Problem, Purpose, SourceName, UnixMillis};
 
 use super::{Change, Shelf};
 
@@ -53,6 +53,36 @@ pub(crate) struct BundleRecord {
     #[n(8)]
     #[cbor(default)]
     pub(crate) residual: bool,
+    /// Which gates send any track on. What earlier versions wrote does not say.
+    #[n(9)]
+    pub(crate) gates: Option<Gates>,
+}
+
+/// Whether a gate sends any track on to the residual, by the job's choice of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+pub(crate) struct Gates {
+    /// The bundle's own, where a job chooses none.
+    #[n(0)]
+    pub(crate) own: bool,
+    /// That of the unsure ones.
+    #[n(1)]
+    pub(crate) unsure: bool,
+    /// That of the positives.
+    #[n(2)]
+    pub(crate) positives: bool,
+}
+
+impl Gates {
+    /// Whether the gate of this choice sends any track on.
+    pub(crate) const fn take_any(self, choice: Option<GateChoice>) -> bool {
+        match choice {
+            None => self.own,
+            Some(GateChoice::Unsure) => self.unsure,
+            Some(GateChoice::Positives) => self.positives,
+            Some(GateChoice::Both) => self.unsure || self.positives,
+            Some(GateChoice::All) => true,
+        }
+    }
 }
 
 impl Shelf {
@@ -88,5 +118,41 @@ impl Shelf {
             })
         };
         self.change(key, decide).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_s_record_of_an_earlier_version_says_nothing_of_its_gates() {
+        let record = BundleRecord {
+            digest: Digest::of(b"bundle"),
+            name: "some".to_owned(),
+            version: 1,
+            purpose: Purpose::Production,
+            signed_by: String::new(),
+            files: Vec::new(),
+            bytes: 0,
+            registered_at: UnixMillis(0),
+            residual: true,
+            gates: None,
+        };
+        // An absent last field is left out, so these are the bytes that the version before wrote.
+        let mut bytes = minicbor::to_vec(&record).unwrap();
+        assert_eq!(bytes[0], 0x89, "an array of nine");
+        assert_eq!(minicbor::decode::<BundleRecord>(&bytes).unwrap(), record);
+        let gates = Gates {
+            own: false,
+            unsure: true,
+            positives: false,
+        };
+        let told = BundleRecord {
+            gates: Some(gates),
+            ..record
+        };
+        bytes = minicbor::to_vec(&told).unwrap();
+        assert_eq!(minicbor::decode::<BundleRecord>(&bytes).unwrap(), told);
     }
 }

@@ -54,6 +54,7 @@ pub(crate) fn job(seen: &JobSeen, bundle: Option<&BundleRecord>) -> v1::Job {
         },
         // What is read a second time for its residual is not scanned twice.
         audio_ms: totals.ledger.screen.audio_ms,
+        tracks_screened: totals.ledger.screen.tracks,
         revision: revision.0,
         manifest: manifest(record),
         cancel_reason: match &record.state {

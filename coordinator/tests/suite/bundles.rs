@@ -63,6 +63,19 @@ async fn the_bundle_that_ships_is_the_default_of_an_empty_shelf_and_must_be_soun
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_with_weights_of_another_separator_is_not_registered() {
+    let world = World::new(0);
+    let folder = world.bundle().with_file_name("misfit");
+    let (manifest, contents) = bundle::sample::both();
+    bundle::write(&folder, manifest, &contents, &bundle::sample::key()).unwrap();
+    let flags = ["--default-bundle", folder.to_str().unwrap()];
+    let refused = world.try_start_bare(&flags).await.err().unwrap();
+    assert_eq!(refused.code, types::Code::BundleInvalid);
+    let message = refused.message;
+    assert!(message.contains("do not fit its separator"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_tenant_can_read_and_verify_the_installations_bundles() {
     let world = World::new(0);
     let coordinator = world.start(&[]).await;

@@ -350,9 +350,50 @@ async fn the_same_request_makes_one_job_even_after_another_import() {
     coordinator.stop().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_carry_the_credits_of_the_snapshot_where_they_are_asked_for() {
+    let world = World::new(2);
+    let list = world.music().join("list.csv");
+    let text = "key,artist,label,genre\ntrack-0000.wav,Ann,Blue,folk\ntrack-0001.wav,,,\n";
+    std::fs::write(&list, text).unwrap();
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    scan_list(&world, &coordinator, &mut people, &list).await;
+    let mut request = v1::ListRowsRequest {
+        caller: caller(),
+        job: "last".to_owned(),
+        credits: true,
+        ..v1::ListRowsRequest::default()
+    };
+    let asked = people.results.list_rows(request.clone()).await.unwrap();
+    let credits = |row: v1::Row| row.credits;
+    let asked: Vec<_> = asked.into_inner().rows.into_iter().map(credits).collect();
+    let known = v1::Credits {
+        artist: "Ann".to_owned(),
+        label: "Blue".to_owned(),
+        genre: "folk".to_owned(),
+    };
+    assert_eq!(asked, [Some(known), Some(v1::Credits::default())]);
+    request.credits = false;
+    let plain = people.results.list_rows(request).await.unwrap();
+    let plain = plain.into_inner().rows;
+    assert!(plain.iter().all(|row| row.credits.is_none()));
+    coordinator.stop().await.unwrap();
+}
+
 /// Imports, submits and scans to the end.
 async fn scan(world: &World, coordinator: &crate::world::Running, people: &mut People) -> String {
-    people.imported(&world.music()).await;
+    scan_list(world, coordinator, people, &world.music()).await
+}
+
+/// Imports a folder or a list, scans it and gives the published job.
+async fn scan_list(
+    world: &World,
+    coordinator: &crate::world::Running,
+    people: &mut People,
+    list: &std::path::Path,
+) -> String {
+    people.imported(list).await;
     let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
     let mut agent = Agent::new(coordinator.channel().await, world.storage(), "n1");
     agent.join().await.unwrap();

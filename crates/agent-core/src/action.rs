@@ -196,4 +196,6 @@ pub enum Cause {
     Bundle,
     /// A source or storage could not be reached.
     Storage,
+    /// A device has no room for the residual's network.
+    NoRoom,
 }

@@ -192,6 +192,11 @@ impl Core {
             Event::Found(found) => self.found(now, &found),
             Event::Prepared { grant, outcome } => self.prepared(now, &grant, outcome, actions),
             Event::DeviceReady { device, bundle } => self.device_ready(device, bundle),
+            Event::StageUnserved {
+                device,
+                bundle,
+                stage,
+            } => self.stage_unserved(device, bundle, stage),
             Event::BundleUnready {
                 device,
                 bundle,
@@ -205,8 +210,10 @@ impl Core {
                 nonce,
                 good,
             } => self.canary_sung(now, device, nonce, good, actions),
+            Event::NoRoom { device } => self.no_room(device, actions),
             Event::PartWritten { part, outcome } => self.part_written(now, part, outcome),
             Event::Drain => self.drain(),
+            Event::DrainOver => self.end_drain(actions),
             Event::Tick => {}
         }
     }
@@ -214,6 +221,7 @@ impl Core {
     fn advance(&mut self, now: Millis, actions: &mut Actions) {
         self.join(now, actions);
         self.take_up(now);
+        self.give_back_unserved(actions);
         self.release_undone(actions);
         self.prepare(now, actions);
         self.load(now, actions);

@@ -22,6 +22,8 @@ pub(crate) struct Device {
     pub(crate) song: Option<Song>,
     /// Stages of which the living worker has passed a canary.
     pub(crate) proven: BTreeSet<Stage>,
+    /// Stages that it does not serve with its bundle.
+    pub(crate) unserved: BTreeSet<Stage>,
     pub(crate) alone: Alone,
     pub(crate) screen: Rate,
     pub(crate) residual: Rate,
@@ -97,6 +99,7 @@ impl Device {
             in_hand: BTreeMap::new(),
             song: None,
             proven: BTreeSet::new(),
+            unserved: BTreeSet::new(),
             alone: Alone::No,
             screen: Rate::default(),
             residual: Rate::default(),
@@ -142,6 +145,7 @@ impl Device {
         self.slots.clear();
         self.song = None;
         self.proven.clear();
+        self.unserved.clear();
         self.alone = Alone::No;
         std::mem::take(&mut self.in_hand).into_values().collect()
     }

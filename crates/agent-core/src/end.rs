@@ -308,13 +308,49 @@ impl Core {
         }
     }
 
+    /// A device has no room for the network of its bundle's residual. Its grants for it, and those that it might take up, go to
+    /// whoever has room; what it measured for them and no canary proved is measured again there. Its other work goes on.
+    pub(crate) fn no_room(&mut self, number: DeviceNo, actions: &mut Actions) {
+        let Some(bundle) = self.device(number).and_then(|device| device.loaded()) else {
+            return;
+        };
+        let separates = |key: &GrantKey| key.stage() == types::Stage::Residual;
+        let mine = |grant: &Grant| grant.device.is_none_or(|device| device == number);
+        let wanted =
+            |grant: &Grant| separates(&grant.key) && grant.bundle == Some(bundle) && mine(grant);
+        self.give_back_if(Cause::NoRoom, wanted, actions);
+        let Some(device) = self.device(number) else {
+            return;
+        };
+        device
+            .song
+            .take_if(|song| song.stage == types::Stage::Residual);
+        let in_hand = device.in_hand.iter().filter(|(_, (key, _))| separates(key));
+        let tokens: Vec<Token> = in_hand.map(|(token, _)| *token).collect();
+        for token in tokens {
+            if let Some((_, key, ordinal)) = self.drop_token(token) {
+                self.again(&key, ordinal);
+            }
+            actions.push(Action::Abort { token });
+        }
+        self.unmake_where(number, separates);
+    }
+
     /// Runs again what a device scored and no canary proved; a draining node gives it back instead.
     pub(crate) fn unmake(&mut self, number: DeviceNo) {
-        let unproven = self.unsung(number);
+        self.unmake_where(number, |_| true);
+    }
+
+    fn unmake_where(&mut self, number: DeviceNo, wanted: impl Fn(&GrantKey) -> bool) {
+        let mut unproven = self.unsung(number);
+        unproven.retain(|part| {
+            let part = self.parts.get(part);
+            part.is_some_and(|part| wanted(&part.grant))
+        });
         for part in &unproven {
             self.parts.remove(part);
         }
-        let mine = |grant: &&mut Grant| grant.device == Some(number);
+        let mine = |grant: &&mut Grant| grant.device == Some(number) && wanted(&grant.key);
         for grant in self.grants.values_mut().filter(mine) {
             grant.unmake(&unproven);
             if self.draining || grant.giving_back.is_some() {

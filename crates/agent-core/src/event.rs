@@ -1,7 +1,7 @@
 //! What the shell tells the core. Each call that an action asked for is answered by exactly one event, be it only that no
 //! answer came; events about tokens, parts or devices that the core has forgotten are ignored.
 
-use types::{Code, Digest, Millis, Ordinal, PullNo, Range, Session, TrackId, TrackSet};
+use types::{Code, Digest, Millis, Ordinal, PullNo, Range, Session, Stage, TrackId, TrackSet};
 
 use crate::{DeviceNo, GrantKey, PartNo, SlotNo, Token};
 
@@ -53,7 +53,18 @@ pub enum Event {
         /// What is loaded.
         bundle: Digest,
     },
-    /// Answer to `Load`: the bundle is not to be had on this node. Not a fault of the device.
+    /// The device's worker does not serve a stage with its bundle, and no other device of this node would. Told before the worker is
+    /// ready; it serves the other stages.
+    StageUnserved {
+        /// The device.
+        device: DeviceNo,
+        /// What it loads.
+        bundle: Digest,
+        /// The stage.
+        stage: Stage,
+    },
+    /// Answer to `Load`: the bundle is not to be had on this node. Not a fault of the device. With [`Unready::Never`] also of a loaded
+    /// one whose files are not what they were: all that the worker had in hand is lost.
     BundleUnready {
         /// The device.
         device: DeviceNo,
@@ -92,6 +103,11 @@ pub enum Event {
         /// Whether the scores were the known ones.
         good: bool,
     },
+    /// The device has no room for the residual's network: what it had in hand for it, a canary included, has no answer. It screens on.
+    NoRoom {
+        /// The device.
+        device: DeviceNo,
+    },
     /// Answer to `WritePart`: the part is in storage and checked, or not.
     PartWritten {
         /// The part.
@@ -101,6 +117,8 @@ pub enum Event {
     },
     /// Finish what is in hand, take nothing new, leave.
     Drain,
+    /// The time for that is over: give up what is in hand, and leave with all that is held.
+    DrainOver,
     /// The time of `next_deadline` has come. May also come early or twice.
     Tick,
 }

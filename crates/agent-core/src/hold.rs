@@ -1,10 +1,10 @@
 //! Holding grants: reading their rows, letting go of them in one way or another.
 
-use types::{Digest, Millis};
+use types::{Digest, Millis, Stage};
 
 use crate::action::{Action, Actions, Cause, Released};
 use crate::core::Core;
-use crate::device::Worker;
+use crate::device::{Device, Worker};
 use crate::event::Unready;
 use crate::grant::{Grant, Rows};
 use crate::limits::{BUNDLE_LATERS_MAX, PREPARES_MAX, back_off};
@@ -186,7 +186,8 @@ impl Core {
         let Some(state) = self.devices.get_mut(device.0 as usize) else {
             return;
         };
-        if state.worker != Worker::Loading(bundle) {
+        let spoilt = state.worker == Worker::Ready(bundle) && why == Unready::Never;
+        if state.worker != Worker::Loading(bundle) && !spoilt {
             return;
         }
         let cause = match why {
@@ -203,11 +204,39 @@ impl Core {
                 Cause::Bundle
             }
         };
-        state.lose_worker();
+        let lost = state.lose_worker();
         state.worker = Worker::None;
         self.late_bundles.remove(&bundle);
+        for (key, ordinal) in lost {
+            self.again(&key, ordinal);
+        }
         // No worker comes whose canary could prove what this device scored.
         self.unmake(device);
         self.give_back_if(cause, |grant| grant.bundle == Some(bundle), actions);
+    }
+
+    pub(crate) fn stage_unserved(&mut self, number: DeviceNo, bundle: Digest, stage: Stage) {
+        if let Some(device) = self.device(number)
+            && [Worker::Loading(bundle), Worker::Ready(bundle)].contains(&device.worker)
+        {
+            device.unserved.insert(stage);
+        }
+    }
+
+    /// Gives back what no worker with the grant's bundle serves here, whenever it came: nothing of it would ever be run.
+    pub(crate) fn give_back_unserved(&mut self, actions: &mut Actions) {
+        let of_device = |device: &Device| {
+            let bundle = device.loaded()?;
+            let stages = device.unserved.iter();
+            Some(stages.map(|stage| (bundle, *stage)).collect::<Vec<_>>())
+        };
+        let unserved = self.devices.iter().filter_map(of_device).flatten();
+        for (bundle, stage) in unserved.collect::<Vec<_>>() {
+            let its = |grant: &Grant| {
+                let waits = grant.giving_back.is_none() && grant.key.stage() == stage;
+                waits && grant.bundle == Some(bundle)
+            };
+            self.give_back_if(Cause::Bundle, its, actions);
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use types::{Digest, Millis, PullNo, Session, Stage};
 
+use crate::Token;
 use crate::action::{Action, Actions, Cause, PullCall, Released};
 use crate::core::Core;
 use crate::device::Device;
@@ -86,6 +87,31 @@ impl Core {
         self.draining = true;
         for grant in self.grants.values_mut() {
             grant.drop_queued();
+        }
+    }
+
+    /// Gives up what is in hand and ends the session: who leaves gives back all that it holds, at no cost. Parts without an answer
+    /// stay on disk; where the farewell does not arrive, they may count in the next life.
+    pub(crate) fn end_drain(&mut self, actions: &mut Actions) {
+        self.drain();
+        let tokens: Vec<Token> = self.grants.values().flat_map(Grant::tokens).collect();
+        for token in tokens {
+            if let Some((_, key, ordinal)) = self.drop_token(token) {
+                self.again(&key, ordinal);
+            }
+            actions.push(Action::Abort { token });
+        }
+        match &self.link {
+            Link::Joined(live) => {
+                let session = live.session;
+                self.link = Link::Leaving { session, tries: 1 };
+                actions.push(Action::Leave { session });
+            }
+            Link::Apart { .. } | Link::Joining => {
+                self.link = Link::Gone;
+                actions.push(Action::Exit);
+            }
+            Link::Leaving { .. } | Link::Gone => {}
         }
     }
 

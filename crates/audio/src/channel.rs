@@ -3,8 +3,11 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use minicbor::{Decode, Encode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::protocol::{FrameError, frame, parse, payload_length};
 
@@ -44,6 +47,20 @@ impl Channel {
     ) -> Result<(), FrameError> {
         self.send(message)?;
         Ok(self.socket.write_all(bytes)?)
+    }
+
+    /// Waits until [`Channel::receive`] has something to begin with, be it the other side's end. False where nothing came in time;
+    /// it may also come early.
+    ///
+    /// # Errors
+    /// [`FrameError::Socket`] when the system refuses to wait.
+    pub fn await_word(&self, timeout: Duration) -> Result<bool, FrameError> {
+        let mut fds = [PollFd::new(&self.socket, PollFlags::IN)];
+        match poll(&mut fds, Timespec::try_from(timeout).ok().as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(FrameError::Socket(error.into())),
+        }
     }
 
     /// The next message; `None` once the other side has closed.

@@ -1,5 +1,6 @@
 //! Why a bundle is refused. Each refusal has a stable code; a refused bundle is never loaded, whoever asks.
 
+use crate::separator::Misfit;
 use crate::tensors::TensorsError;
 use types::{Code, Digest, Problem};
 
@@ -134,6 +135,14 @@ pub enum BundleError {
         /// Why.
         source: TensorsError,
     },
+    /// The weights are those of another network than the manifest describes.
+    #[error("the weights `{file}` of the bundle do not fit its separator")]
+    Misfit {
+        /// Its name.
+        file: String,
+        /// What does not fit.
+        source: Misfit,
+    },
     /// The canary clip does not fit the scores that the manifest lists.
     #[error("the canary clip has {found} windows, the manifest lists {listed} scores")]
     CanaryLength {
@@ -162,7 +171,9 @@ impl BundleError {
             Self::Digest { .. } => Code::BundleDigestMismatch,
             Self::Rollback { .. } => Code::BundleRollback,
             Self::Pickle { .. } | Self::TorchArchive { .. } => Code::BundleForbiddenFormat,
-            Self::Tensors { .. } | Self::CanaryLength { .. } => Code::BundleInvalid,
+            Self::Tensors { .. } | Self::Misfit { .. } | Self::CanaryLength { .. } => {
+                Code::BundleInvalid
+            }
         }
     }
 

@@ -65,6 +65,10 @@ pub fn fuse(bundle: &Manifest, screen: Screened, residual: Separated<'_>, rules:
         ),
         Some(calibration) => calibrated(bundle, calibration, screen, residual),
     };
+    let mut scores = [fused.residual, fused.score].into_iter().flatten();
+    if scores.any(|score| !score.logit.is_finite()) {
+        return Fused::unscannable(Code::ScoreNotFinite);
+    }
     match bundle.purpose {
         Purpose::Demonstration if !rules.accept_demonstration => {
             fused.verdict = Verdict::Inconclusive;

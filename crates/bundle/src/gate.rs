@@ -1,5 +1,6 @@
 //! The gate: which tracks the screen sends on to the residual, and how far a track's score lies from what the gate asks
-//! for. Called by the verdict's rule and by whoever spends an escalation budget. Pure; the bundle's edges are track scores.
+//! for. Called by the verdict's rule, by whoever spends an escalation budget, and by whoever takes a job. Pure; the bundle's edges
+//! are track scores.
 
 use crate::manifest::{Band, Manifest};
 use types::GateChoice;
@@ -52,6 +53,12 @@ impl Gated {
                 ..none
             },
         }
+    }
+
+    /// Whether it sends no track on, whatever its score.
+    #[must_use]
+    pub const fn takes_none(&self) -> bool {
+        self.unsure.is_none() && self.positives_from.is_none() && self.all_around.is_none()
     }
 
     /// Whether a track of this score is sent on.
@@ -127,6 +134,10 @@ mod tests {
         bundle.gate.unsure = None;
         assert!(!Gated::of(&bundle, None).takes(0.0));
         assert!(!Gated::of(&bundle, Some(GateChoice::Unsure)).takes(0.0));
+        let takes_none = |choice| Gated::of(&bundle, choice).takes_none();
+        assert!(takes_none(None) && takes_none(Some(GateChoice::Unsure)));
+        let some = [GateChoice::Positives, GateChoice::Both, GateChoice::All];
+        assert!(!some.into_iter().any(|choice| takes_none(Some(choice))));
         bundle.verdicts.no_evidence_below = Some(-3.0);
         let gated = Gated::of(&bundle, Some(GateChoice::Unsure));
         assert_eq!(gated.distance(-0.5), Some(0.0));

@@ -39,9 +39,10 @@ pub use gate::Gated;
 pub use manifest::{
     Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
     FORMAT, FORMAT_RESIDUAL, FileEntry, Fusion, FusionV1, Gate, LevelRule, Manifest, MelNorm,
-    Origin, OriginFormat, Picture, Pooling, Preprocessing, Residual, ResidualCalibration,
-    ResidualCanary, Screen, Segments, Separator, Spread, TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX,
-    Term, Tier, Verdicts, WindowFeature, Windows,
+    Origin, OriginFormat, Picture, Pooling, Preprocessing, RESIDUAL_CHANNELS_MAX,
+    RESIDUAL_RATE_HZ_LEAST, Residual, ResidualCalibration, ResidualCanary, Screen, Segments,
+    Separator, Spread, TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX, Term, Tier, Verdicts, WindowFeature,
+    Windows,
 };
 pub use open::{
     BUNDLE_BYTES_MAX, Bundle, FILES_MAX, MANIFEST_BYTES_MAX, MANIFEST_FILE, SIGNATURE_FILE,

@@ -10,8 +10,8 @@ mod residual;
 
 pub use check::{TRACK_SECONDS_MAX, TRACK_WINDOWS_MAX};
 pub use residual::{
-    Fusion, FusionV1, Origin, OriginFormat, Residual, ResidualCalibration, ResidualCanary,
-    Segments, Separator, Spread, Term,
+    Fusion, FusionV1, Origin, OriginFormat, RESIDUAL_CHANNELS_MAX, RESIDUAL_RATE_HZ_LEAST,
+    Residual, ResidualCalibration, ResidualCanary, Segments, Separator, Spread, Term,
 };
 
 /// The format of a manifest without a residual.

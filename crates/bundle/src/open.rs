@@ -6,6 +6,7 @@ use crate::canary::Clip;
 use crate::error::BundleError;
 use crate::features::RESIDUAL_VERSION;
 use crate::manifest::{Architecture, FORMAT_RESIDUAL, FileEntry, Fusion, Manifest, Separator};
+use crate::separator::Shapes;
 use crate::sign::{Signature, Trust};
 use crate::tensors::Tensors;
 use crate::weights;
@@ -44,6 +45,9 @@ pub struct Bundle {
     pub screen: Tensors,
     /// The canary clip.
     pub clip: Clip,
+    /// Names and shapes of the residual's weights; none where it has no residual. Whether they are those of its network is asked by
+    /// [`Bundle::check_residual`].
+    pub residual_shapes: Shapes,
 }
 
 impl Bundle {
@@ -96,9 +100,10 @@ impl Bundle {
     ) -> Result<Self, BundleError> {
         check_names(dir, names, &manifest)?;
         let (mut weights, mut clip) = (Vec::new(), Vec::new());
+        let mut residual_shapes = Shapes::new();
         for entry in &manifest.files {
             if is_residual(&manifest, entry) {
-                look_at(dir, entry)?;
+                residual_shapes = look_at(dir, entry)?;
                 continue;
             }
             let is_clip = entry.name == manifest.canary.clip;
@@ -117,6 +122,24 @@ impl Bundle {
             manifest,
             screen,
             clip,
+            residual_shapes,
+        })
+    }
+
+    /// Whether the residual's weights are those of its network, by name and shape: asked by whoever registers or runs the bundle,
+    /// since a worker builds the network only when it is first needed. True of a bundle without a residual.
+    ///
+    /// # Errors
+    /// [`BundleError::Misfit`].
+    pub fn check_residual(&self) -> Result<(), BundleError> {
+        let Some(residual) = &self.manifest.residual else {
+            return Ok(());
+        };
+        let Separator::HtDemucs(config) = &residual.architecture;
+        let fits = config.check_shapes(&self.residual_shapes);
+        fits.map_err(|source| BundleError::Misfit {
+            file: residual.weights.clone(),
+            source,
         })
     }
 
@@ -372,8 +395,8 @@ fn is_residual(manifest: &Manifest, entry: &FileEntry) -> bool {
     residual.is_some_and(|residual| residual.weights == entry.name)
 }
 
-/// Checks a listed file of weights without holding it.
-fn look_at(dir: &Path, entry: &FileEntry) -> Result<(), BundleError> {
+/// Checks a listed file of weights without holding it, and gives their names and shapes.
+fn look_at(dir: &Path, entry: &FileEntry) -> Result<Shapes, BundleError> {
     check_suffix("residual.weights", &entry.name)?;
     let path = dir.join(&entry.name);
     refuse_program(&path, &entry.name)?;

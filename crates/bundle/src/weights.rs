@@ -2,8 +2,9 @@
 //! value, in memory that does not grow with it. Called for the residual's weights by whoever opens a bundle; whoever runs
 //! them reads them whole.
 //!
-//! Refuses what [`Tensors::parse`](crate::Tensors::parse) refuses, and keeps nothing.
+//! Refuses what [`Tensors::parse`](crate::Tensors::parse) refuses, and keeps no value.
 
+use crate::separator::Shapes;
 use crate::tensors::{TENSORS_HEADER_BYTES_MAX, TensorsError};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -20,8 +21,8 @@ pub(crate) struct Looked {
     pub(crate) bytes: u64,
     /// Its digest.
     pub(crate) sha256: Digest,
-    /// Whether it holds weights.
-    pub(crate) weights: Result<(), TensorsError>,
+    /// The weights that it holds, by name and shape.
+    pub(crate) weights: Result<Shapes, TensorsError>,
 }
 
 /// Reads a file to its end.
@@ -35,13 +36,16 @@ pub(crate) fn look(file: impl Read) -> io::Result<Looked> {
         bytes: 0,
     };
     let weights = match walk(&mut reader) {
-        Ok(()) => Ok(()),
+        Ok(shapes) => Ok(shapes),
         Err(Fault::Weights(error)) => Err(error),
         Err(Fault::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(cut_off()),
         Err(Fault::Io(error)) => return Err(error),
     };
     let behind = io::copy(&mut reader, &mut io::sink())?;
-    let weights = weights.and_then(|()| if behind == 0 { Ok(()) } else { Err(cut_off()) });
+    let weights = weights.and_then(|shapes| match behind {
+        0 => Ok(shapes),
+        _ => Err(cut_off()),
+    });
     Ok(Looked {
         bytes: reader.bytes,
         sha256: Digest(reader.hash.finalize().into()),
@@ -88,17 +92,18 @@ fn cut_off() -> TensorsError {
     }
 }
 
-fn walk(reader: &mut impl Read) -> Result<(), Fault> {
+fn walk(reader: &mut impl Read) -> Result<Shapes, Fault> {
     let header = header(reader)?;
-    let mut next = 0;
+    let (mut next, mut shapes) = (0, Shapes::new());
     for name in header.offset_keys() {
         let info = header
             .info(&name)
             .expect("the header names its own tensors");
         check_place(&name, info, &mut next)?;
         check_values(&name, info, reader)?;
+        shapes.insert(name, info.shape.clone());
     }
-    Ok(())
+    Ok(shapes)
 }
 
 fn header(reader: &mut impl Read) -> Result<Metadata, Fault> {
@@ -175,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_pass_finds_what_reading_the_whole_file_finds() {
-        let check = |case: &str, bytes: &[u8], expected: fn(&Result<(), TensorsError>) -> bool| {
+        type Found = Result<Shapes, TensorsError>;
+        let check = |case: &str, bytes: &[u8], expected: fn(&Found) -> bool| {
             let looked = look(bytes).unwrap();
             assert_eq!(looked.sha256, Digest::of(bytes), "{case}");
             assert_eq!(looked.bytes, bytes.len() as u64, "{case}");
@@ -184,7 +190,11 @@ mod tests {
             assert_eq!(looked.weights.is_ok(), whole, "{case}");
         };
         let good = sound();
-        check("sound", &good, |found| found.is_ok());
+        check("sound", &good, |found| {
+            let shapes = [("a", 3), ("b", PIECE_BYTES / 4 + 1)];
+            let shapes = shapes.map(|(name, values)| (name.to_owned(), vec![values]));
+            *found == Ok(Shapes::from(shapes))
+        });
         let end = good.len();
         check("cut off", &good[..end - 4], |found| {
             matches!(found, Err(TensorsError::Offsets { .. }))

@@ -175,6 +175,37 @@ fn a_score_within_what_devices_may_differ_by_is_borderline() {
 }
 
 #[test]
+fn odds_that_are_no_number_are_no_verdict_whatever_the_bundle_is_for() {
+    fn with(change: fn(&mut ResidualCalibration)) -> Manifest {
+        let mut changed = calibration(both());
+        change(&mut changed);
+        manifest(Some(changed))
+    }
+    let bundles = [
+        // A score beyond all numbers, one beyond those of single precision, and weights that leave nothing of the odds.
+        with(|calibration| calibration.terms[0].weight = f64::MAX),
+        with(|calibration| calibration.terms[0].weight = 1e40),
+        with(|calibration| {
+            calibration.fusion = Fusion::V1(FusionV1 {
+                screen: f64::MAX,
+                residual: f64::MAX,
+                intercept: 0.0,
+                prior: 0.1,
+            });
+        }),
+    ];
+    for mut bundle in bundles {
+        for purpose in [Purpose::Production, Purpose::Demonstration] {
+            bundle.purpose = purpose;
+            let found = fused(&bundle, -9.0, 60.0);
+            assert_eq!(found.verdict, Verdict::Unscannable, "{found:?}");
+            assert_eq!(found.code, Some(Code::ScoreNotFinite));
+            assert_eq!((found.reason, found.score), (None, None));
+        }
+    }
+}
+
+#[test]
 fn odd_features_are_typed_and_demonstrations_say_nothing() {
     let mut bundle = manifest(Some(calibration(both())));
     let odd = fused(&bundle, 0.0, f32::NAN);

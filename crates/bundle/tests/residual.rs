@@ -87,7 +87,7 @@ fn manifest() -> Manifest {
     }
 }
 
-/// Weights of no network; whether they fit one is seen where one is built.
+/// Weights of no network; whether they fit one is asked beside opening.
 fn weights(value: f32) -> Vec<u8> {
     Tensors(vec![TensorData {
         name: "encoder.0.conv.weight".to_owned(),
@@ -131,6 +131,47 @@ fn a_bundle_with_a_residual_opens_and_gives_its_weights() {
     .unwrap();
     let opened = Bundle::open(without.path(), &trust()).unwrap();
     assert_eq!(opened.residual_weights().unwrap(), None);
+}
+
+/// Zeros in the shapes of the section's network.
+fn fitting() -> Tensors {
+    let shapes = config().shapes().into_iter();
+    let zeros = shapes.map(|(name, shape)| TensorData {
+        name,
+        values: vec![0.0; shape.iter().product()],
+        shape,
+    });
+    Tensors(zeros.collect())
+}
+
+#[test]
+fn weights_of_another_network_are_told_by_name_before_one_is_built() {
+    let check = |weights: Vec<u8>, expected: Option<&str>| {
+        let dir = folder(weights);
+        let opened = Bundle::open(dir.path(), &trust()).unwrap();
+        let found = opened.check_residual().map_err(|error| error.problem());
+        let code = found.as_ref().err().map(|problem| problem.code);
+        assert_eq!(code, expected.map(|_| Code::BundleInvalid));
+        let message = found.map_or_else(|problem| problem.message, |()| String::new());
+        assert!(message.contains(expected.unwrap_or("")), "{message}");
+    };
+    let sound = fitting();
+    check(sound.to_bytes(), None);
+    let first = "have no tensor `channel_downsampler.bias`";
+    check(weights(0.5), Some(first));
+    let mut other = sound.clone();
+    other.0[0].shape.push(1);
+    let of_shape = format!("tensor `{}` has shape", sound.0[0].name);
+    check(other.to_bytes(), Some(&of_shape));
+    let mut lacking = sound;
+    let last = lacking.0.pop().unwrap().name;
+    let missing = format!("have no tensor `{last}`");
+    check(lacking.to_bytes(), Some(&missing));
+    let plain = tempfile::tempdir().unwrap();
+    let contents = sample::contents();
+    bundle::write(plain.path(), sample::manifest(), &contents, &sample::key()).unwrap();
+    let opened = Bundle::open(plain.path(), &trust()).unwrap();
+    assert!(opened.check_residual().is_ok());
 }
 
 #[test]
@@ -281,7 +322,9 @@ fn a_section_that_breaks_a_rule_is_refused_by_its_field() {
     of_architecture("/sources", json!(["a", "b\u{1b}"]));
     of_architecture("/sources", json!(vec!["x"; 17]));
     of_architecture("/audio_channels", json!(0));
+    of_architecture("/audio_channels", json!(3));
     of_architecture("/rate_hz", json!(-1));
+    of_architecture("/rate_hz", json!(31_999));
     of_architecture("/segment", json!(i64::MAX));
     of_architecture("/nfft", json!(1_000_000));
     of_architecture("/depth", json!(7));
@@ -304,6 +347,14 @@ fn a_section_that_breaks_a_rule_is_refused_by_its_field() {
     of_architecture("/transformer/max_period", json!(0.0));
     of_architecture("/transformer/position_weight", json!(1e4));
     of_architecture("/transformer/norm", json!({"group": 0}));
+}
+
+#[test]
+fn a_separator_whose_rate_just_holds_the_bands_is_taken() {
+    let lowest = parsed(|json| {
+        *json.pointer_mut("/residual/architecture/rate_hz").unwrap() = json!(32_000);
+    });
+    assert!(lowest.is_ok(), "{lowest:?}");
 }
 
 #[test]
@@ -330,7 +381,9 @@ fn a_calibration_that_breaks_a_rule_is_refused_by_its_field() {
         json!("deviation_20_60"),
         terms,
     );
-    check("calibration/terms/1/scale", json!(0.0), terms);
+    for scale in [0.0, -1.0, 1e-300, 1e300] {
+        check("calibration/terms/1/scale", json!(scale), terms);
+    }
     let probability = "residual.calibration.probability";
     check("calibration/probability/slope", json!(0.0), probability);
     check("calibration/probability/prior", json!(1.0), probability);

@@ -1,5 +1,5 @@
 //! The canary: a clip whose scores are known, screened as any track to tell a sound device from a sick one. Called by the worker's
-//! loop; what follows from the outcome is the agent's.
+//! loop; what follows from the outcome is the agent's. A clip that finds no room has no score, so none that is wrong.
 
 use crate::batch::screen;
 use crate::seam::{Engine, EngineError};
@@ -7,6 +7,9 @@ use crate::segments::separate;
 use crate::windows::Cutter;
 
 /// Screens the canary clip. Returns the largest difference and what is wrong, empty if nothing is.
+///
+/// # Errors
+/// An error that ends the worker, no room for a single window among them.
 pub(crate) fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineError> {
     let canary = engine.canary().clone();
     let spec = engine.info().window;
@@ -19,11 +22,11 @@ pub(crate) fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineErro
     let mut logits = Vec::new();
     for piece in pcm.chunks(max * spec.samples()) {
         let (outcomes, _) = screen(engine, piece, piece.len() / spec.samples(), spec.samples())?;
-        logits.extend(
-            outcomes
-                .into_iter()
-                .map(|outcome| outcome.map_or(f32::NAN, |score| score.logit)),
-        );
+        for outcome in outcomes {
+            // A device without room for one window screens nothing: another worker may find it.
+            let score = outcome.map_err(|detail| EngineError::Device { detail })?;
+            logits.push(score.logit);
+        }
     }
     let spans = vec![1.0; canary.logits.len()];
     Ok(judge(&logits, &canary.logits, &spans, canary.epsilon))
@@ -31,17 +34,20 @@ pub(crate) fn sing(engine: &mut impl Engine) -> Result<(f32, String), EngineErro
 
 /// Separates the residual's canary. Returns the largest difference in shares of a feature's span and what is wrong, empty if nothing
 /// is.
+///
+/// # Errors
+/// [`EngineError::NoRoom`] also where the segment alone finds none; any other error ends the worker.
 pub(crate) fn sing_residual(engine: &mut impl Engine) -> Result<(f32, String), EngineError> {
     let Some(canary) = engine.residual_canary().cloned() else {
         let none = "the bundle brings no canary of its residual".to_owned();
         return Ok((f32::INFINITY, none));
     };
     let (outcomes, _) = separate(engine, &canary.pcm, &[canary.segment])?;
-    let features: Vec<f32> = outcomes
-        .into_iter()
-        .flatten()
-        .flat_map(|score| score.features)
-        .collect();
+    let mut features = Vec::new();
+    for outcome in outcomes {
+        let score = outcome.map_err(|detail| EngineError::NoRoom { detail })?;
+        features.extend(score.features);
+    }
     Ok(judge(
         &features,
         &canary.features,
@@ -97,6 +103,17 @@ mod tests {
     fn a_difference_counts_in_shares_of_its_span() {
         assert_eq!(judge(&[3.0], &[2.0], &[10.0], 0.1).0, 0.1);
         assert!(!judge(&[3.0], &[2.0], &[5.0], 0.1).1.is_empty());
+    }
+
+    #[test]
+    fn a_canary_that_finds_no_room_is_not_sung_wrong() {
+        let mut stub = crate::stub::StubEngine::plain();
+        stub.poison_canaries(crate::stub::Trick::OutOfMemory);
+        assert!(matches!(
+            sing_residual(&mut stub),
+            Err(EngineError::NoRoom { .. })
+        ));
+        assert!(matches!(sing(&mut stub), Err(EngineError::Device { .. })));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! - of the slot: [`FromWorker::Drained`] after `EndOfTrack`, [`FromWorker::Aborted`] after `AbortTrack`, or at any time
 //!   [`FromWorker::RingLost`];
 //! - of the track: [`FromWorker::Scored`] of a screen, [`FromWorker::Separated`] of a residual, or [`FromWorker::TrackFailed`],
-//!   none of them after `Aborted`.
+//!   none of them after `Aborted`, nor of tracks that [`FromWorker::NoRoom`] tells of.
 //!
 //! Messages about the residual go only to a worker whose [`Loaded`] says that it has one: an older one says so of none.
 
@@ -170,7 +170,8 @@ pub enum FromWorker {
     /// The bundle is loaded. Tracks may follow.
     #[n(0)]
     Loaded(#[n(0)] Loaded),
-    /// The bundle could not be loaded; the worker ends.
+    /// The bundle could not be loaded; the worker ends. Comes for `Load`, and at any time after it where files of the bundle that are
+    /// read when they are first needed are not what they were.
     #[n(1)]
     LoadFailed {
         /// Why, in words.
@@ -270,6 +271,15 @@ pub enum FromWorker {
     /// A sign of life from the loop itself, at least every [`BEAT_MS`] unless a batch is running.
     #[n(7)]
     Beat(#[n(0)] WorkerStats),
+    /// The residual's network finds no room on the device: tracks that were in hand for their residual are forgotten without an
+    /// answer, as is a canary of the residual that was asked for. The slots' answers come as ever, and tracks for their screen go
+    /// on. Each later question for a residual is tried anew.
+    #[n(12)]
+    NoRoom {
+        /// The device's own words.
+        #[n(0)]
+        detail: String,
+    },
     /// The device failed; the worker ends after this.
     #[n(8)]
     DeviceFailed {

@@ -121,6 +121,13 @@ pub enum EngineError {
         /// The device's own words.
         detail: String,
     },
+    /// The residual's network found no room beside what is loaded: nothing is known of what was asked, nor of any track for its
+    /// residual, until there is room.
+    #[error("the residual's network has no room on the device: {detail}")]
+    NoRoom {
+        /// The device's own words.
+        detail: String,
+    },
     /// The device or the process is beyond use (CUDA errors stick): the worker says so and ends.
     #[error("the device failed: {detail}")]
     Device {
@@ -159,7 +166,7 @@ pub trait Engine {
     /// with [`EngineInfo::residual`]. The first call may take as long as loading a network does.
     ///
     /// # Errors
-    /// [`EngineError::OutOfMemory`] leaves the engine usable; any other error ends the worker.
+    /// [`EngineError::OutOfMemory`] and [`EngineError::NoRoom`] leave the engine usable; any other error ends the worker.
     fn residual(
         &mut self,
         pcm: &[f32],

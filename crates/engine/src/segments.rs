@@ -182,10 +182,17 @@ impl SegmentBatch {
         true
     }
 
+    /// Forgets what is in it.
+    pub(crate) fn clear(&mut self) {
+        self.pcm.clear();
+        self.segments.clear();
+        self.places.clear();
+    }
+
     /// Separates and empties the batch. Segments come back in the order in which they were taken.
     ///
     /// # Errors
-    /// An error that ends the worker; out of memory is not one.
+    /// As [`halved`]; the batch is as it was.
     pub(crate) fn run(
         &mut self,
         engine: &mut impl Engine,
@@ -201,7 +208,7 @@ impl SegmentBatch {
 /// Has segments separated; on out of memory the same ones in two halves, down to one. Also returns how often it split.
 ///
 /// # Errors
-/// An error that ends the worker.
+/// As [`halved`].
 pub(crate) fn separate(
     engine: &mut impl Engine,
     pcm: &[f32],

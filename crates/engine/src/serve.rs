@@ -2,7 +2,7 @@
 //!
 //! Each round takes what messages are there, goes round the slots until the batch is full or no slot has anything
 //! ready, and runs the batch. It sleeps only with an empty batch, so it never waits for luck. A lie in a ring ends one
-//! track; an error of the device ends the worker, after saying so.
+//! track; an error of the device or of the bundle ends the worker, after saying which.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -357,17 +357,23 @@ impl<E: Engine> Worker<E> {
 
     /// Gives a track up; whatever of it is still in its ring is read past. A track that already failed stays as it is.
     fn fail(&mut self, token: u64, code: Code, detail: String) -> Result<(), ServeError> {
-        if self.tracks.remove(&token).is_none() {
+        if !self.forget(token) {
             return Ok(());
-        }
-        for slot in &mut self.slots {
-            slot.discard(token);
         }
         self.say(&FromWorker::TrackFailed {
             token,
             code,
             detail,
         })
+    }
+
+    /// Forgets a track and reads past the rest of it. False where nothing was known of it any more.
+    fn forget(&mut self, token: u64) -> bool {
+        let known = self.tracks.remove(&token).is_some();
+        for slot in self.slots.iter_mut().filter(|_| known) {
+            slot.discard(token);
+        }
+        known
     }
 
     fn screen(&mut self) -> Result<(), ServeError> {
@@ -408,11 +414,18 @@ impl<E: Engine> Worker<E> {
         }
     }
 
-    /// Passes a result on; an error of the device is told to the agent first.
+    /// Passes a result on; what failed is told to the agent first: the device, or a bundle whose files are not what they were.
     fn survive<T>(&mut self, result: Result<T, EngineError>) -> Result<T, ServeError> {
         if let Err(error) = &result {
-            self.say(&FromWorker::DeviceFailed {
-                detail: error.to_string(),
+            let detail = error.to_string();
+            self.say(&match error {
+                EngineError::Bundle { .. } => FromWorker::LoadFailed {
+                    detail,
+                    bundle: true,
+                },
+                EngineError::Device { .. }
+                | EngineError::OutOfMemory { .. }
+                | EngineError::NoRoom { .. } => FromWorker::DeviceFailed { detail },
             })?;
         }
         Ok(result?)
@@ -425,6 +438,9 @@ impl<E: Engine> Worker<E> {
             Stage::Screen | Stage::Decode => sing(&mut self.engine),
         };
         self.stats.engine_seconds += begun.elapsed().as_secs_f64();
+        if let Err(EngineError::NoRoom { detail }) = outcome {
+            return self.forget_residuals(detail);
+        }
         let (worst, reason) = self.survive(outcome)?;
         let ok = reason.is_empty();
         // What is asked for a canary makes a part next, whose waiting time must be known to its end.

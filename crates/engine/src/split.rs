@@ -18,7 +18,7 @@ pub(crate) type Ran<P, S> = (Vec<(P, Result<S, String>)>, u64);
 /// Runs items; on out of memory the same items in two halves, down to one. Also returns how often it split.
 ///
 /// # Errors
-/// An error that ends the worker; out of memory is not one.
+/// One that says nothing of single items, or ends the worker; out of memory is neither.
 pub(crate) fn halved<S, R>(
     items: Range<usize>,
     run: &mut R,
@@ -40,7 +40,11 @@ where
             outcomes.extend(rest);
             Ok((outcomes, 1 + left + right))
         }
-        Err(error @ (EngineError::Device { .. } | EngineError::Bundle { .. })) => Err(error),
+        Err(
+            error @ (EngineError::NoRoom { .. }
+            | EngineError::Device { .. }
+            | EngineError::Bundle { .. }),
+        ) => Err(error),
     }
 }
 

@@ -72,6 +72,8 @@ pub struct StubOptions {
     pub window_time: Duration,
     /// While a file of this path exists, canaries fail.
     pub canary_fails_if: Option<PathBuf>,
+    /// While a file of this path exists, the residual's network finds no room.
+    pub no_room_if: Option<PathBuf>,
     /// Most windows of one batch.
     pub max_batch: usize,
 }
@@ -82,14 +84,15 @@ impl Default for StubOptions {
             rate_hz: 16_000,
             window_time: Duration::ZERO,
             canary_fails_if: None,
+            no_room_if: None,
             max_batch: 16,
         }
     }
 }
 
 impl StubOptions {
-    /// Reads `TRACKSCAN_STUB_RATE_HZ`, `TRACKSCAN_STUB_WINDOW_MS`, `TRACKSCAN_STUB_CANARY_FAILS_IF` and
-    /// `TRACKSCAN_STUB_MAX_BATCH` by `get`; what is absent or no number keeps its default.
+    /// Reads `TRACKSCAN_STUB_RATE_HZ`, `TRACKSCAN_STUB_WINDOW_MS`, `TRACKSCAN_STUB_CANARY_FAILS_IF`, `TRACKSCAN_STUB_NO_ROOM_IF`
+    /// and `TRACKSCAN_STUB_MAX_BATCH` by `get`; what is absent or no number keeps its default.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Self {
         let number = |name: &str| get(name).and_then(|text| text.parse::<u32>().ok());
         let plain = Self::default();
@@ -98,6 +101,7 @@ impl StubOptions {
             window_time: number("TRACKSCAN_STUB_WINDOW_MS")
                 .map_or(plain.window_time, |ms| Duration::from_millis(ms.into())),
             canary_fails_if: get("TRACKSCAN_STUB_CANARY_FAILS_IF").map(PathBuf::from),
+            no_room_if: get("TRACKSCAN_STUB_NO_ROOM_IF").map(PathBuf::from),
             max_batch: number("TRACKSCAN_STUB_MAX_BATCH")
                 .map_or(plain.max_batch, |max| max.max(1) as usize),
         }
@@ -201,6 +205,26 @@ impl StubEngine {
         path.is_some_and(|path| path.exists())
     }
 
+    fn finds_room(&self) -> Result<(), EngineError> {
+        let path = self.options.no_room_if.as_ref();
+        match path.is_some_and(|path| path.exists()) {
+            true => Err(EngineError::NoRoom {
+                detail: "out of memory".to_owned(),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    /// Puts a trick into both canaries.
+    #[cfg(test)]
+    pub(crate) fn poison_canaries(&mut self, trick: Trick) {
+        let samples = trick.samples();
+        self.canary.pcm[..samples.len()].copy_from_slice(&samples);
+        for (at, sample) in samples.into_iter().enumerate() {
+            self.residual_canary.pcm[2 * at] = sample;
+        }
+    }
+
     fn work(&self, items: usize) {
         let time = self.options.window_time * u32::try_from(items).unwrap_or(u32::MAX);
         if !time.is_zero() {
@@ -261,6 +285,7 @@ impl Engine for StubEngine {
         segments: &[Segment],
     ) -> Result<Vec<SegmentScore>, EngineError> {
         debug_assert_eq!(pcm.len(), segments.len() * SEGMENT * 2);
+        self.finds_room()?;
         let pieces = pcm.chunks_exact(SEGMENT * 2).zip(segments);
         let scores = pieces.map(|(segment, scale)| {
             let trick = trick_in(&left_of(segment, scale));

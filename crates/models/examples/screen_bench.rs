@@ -1,8 +1,8 @@
 //! Measures the engine on windows of PCM from a file: processor seconds of all threads, and the logits for comparison
 //! with `bench/screen_torch.py` of this crate. Run by `bench/screen.py` at the root.
 //!
-//! `screen_bench BUNDLE PCM BATCH THREADS ROUNDS` prints one JSON object. `screen_bench sample FOLDER` writes a bundle of
-//! the usual size with random weights there, for measuring where no trained bundle is at hand.
+//! `screen_bench BUNDLE PCM BATCH THREADS ROUNDS [cpu|cuda [f32|tf32|bf16|f16]]` prints one JSON object. `screen_bench sample FOLDER`
+//! writes a bundle of the usual size with random weights there, for measuring where no trained bundle is at hand.
 
 use bundle::{Architecture, CnnV1, Manifest, Pooling, Tensors, sample};
 use engine::{Engine, Load};
@@ -11,9 +11,12 @@ use std::error::Error;
 use std::io::Write as _;
 use std::num::NonZeroU32;
 use std::path::Path;
-use types::{DeviceKind, Digest};
+use types::{DeviceKind, Digest, Dtype};
 
 type Done = Result<(), Box<dyn Error>>;
+
+const USAGE: &str =
+    "screen_bench BUNDLE PCM BATCH THREADS ROUNDS [DEVICE [DTYPE]], or screen_bench sample FOLDER";
 
 fn main() -> Done {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -24,20 +27,18 @@ fn main() -> Done {
         .as_slice()
     {
         ["sample", folder] => write_sample(Path::new(folder)),
-        [folder, pcm, batch, threads, rounds] => measure(
-            folder,
+        [folder, pcm, batch, threads, rounds, how @ ..] if how.len() <= 2 => measure(
+            &wanted(folder, batch.parse()?, how)?,
             pcm,
-            batch.parse()?,
             threads.parse()?,
             rounds.parse()?,
         ),
-        _ => Err(
-            "screen_bench BUNDLE PCM BATCH THREADS ROUNDS, or screen_bench sample FOLDER".into(),
-        ),
+        _ => Err(USAGE.into()),
     }
 }
 
-fn measure(folder: &str, pcm: &str, batch: usize, threads: NonZeroU32, rounds: u32) -> Done {
+fn measure(wanted: &Load, pcm: &str, threads: NonZeroU32, rounds: u32) -> Done {
+    let batch = wanted.max_batch.unwrap_or(1) as usize;
     let bytes = std::fs::read(pcm)?;
     let pcm: Vec<f32> = bytes
         .as_chunks::<4>()
@@ -45,7 +46,7 @@ fn measure(folder: &str, pcm: &str, batch: usize, threads: NonZeroU32, rounds: u
         .iter()
         .map(|sample| f32::from_le_bytes(*sample))
         .collect();
-    let mut engine = TorchEngine::load(&wanted(folder, batch)?, Some(threads))?;
+    let mut engine = TorchEngine::load(wanted, Some(threads))?;
     let size = engine.info().window.samples() * batch;
     let mut pass = || -> Result<Vec<f32>, Box<dyn Error>> {
         let mut logits = Vec::new();
@@ -66,16 +67,21 @@ fn measure(folder: &str, pcm: &str, batch: usize, threads: NonZeroU32, rounds: u
     Ok(())
 }
 
-fn wanted(folder: &str, batch: usize) -> Result<Load, Box<dyn Error>> {
+/// What is loaded: by `how` the kind of device and its number format, single precision on the processor where nothing is said.
+fn wanted(folder: &str, batch: u32, how: &[&str]) -> Result<Load, Box<dyn Error>> {
     let manifest = std::fs::read(Path::new(folder).join(bundle::MANIFEST_FILE))?;
     Ok(Load {
         bundle_dir: folder.to_owned(),
         bundle: Digest::of(&manifest),
-        device: DeviceKind::Cpu,
+        device: how
+            .first()
+            .copied()
+            .unwrap_or("cpu")
+            .parse::<DeviceKind>()?,
         index: 0,
-        dtype: None,
+        dtype: Some(how.get(1).copied().unwrap_or("f32").parse::<Dtype>()?),
         slots: 0,
-        max_batch: Some(u32::try_from(batch)?),
+        max_batch: Some(batch),
     })
 }
 

@@ -188,7 +188,7 @@ fn cuda(index: u32) -> Device {
         kind: DeviceKind::Cuda,
         index,
         name: name.unwrap_or_else(|| "NVIDIA GPU".to_owned()),
-        memory_bytes: cuda_memory(index).unwrap_or(0),
+        memory_bytes: cuda_memory(index).map_or(0, |memory| memory.total),
     }
 }
 
@@ -224,8 +224,14 @@ fn driver_name(address: &str) -> Option<String> {
     field(&text, "Model")
 }
 
-/// Device memory in bytes, as the driver counts it.
-fn cuda_memory(index: u32) -> Option<u64> {
+/// A GPU's memory in bytes, as the driver counts it.
+#[derive(Debug, Clone, Copy)]
+struct CudaMemory {
+    free: u64,
+    total: u64,
+}
+
+fn cuda_memory(index: u32) -> Option<CudaMemory> {
     let select = runtime_function(c"cudaSetDevice")?;
     let function = runtime_function(c"cudaMemGetInfo")?;
     // SAFETY: these are those functions' signatures in every version of the CUDA runtime.
@@ -236,19 +242,40 @@ fn cuda_memory(index: u32) -> Option<u64> {
     let (mut free, mut total) = (0, 0);
     let failed =
         select(c_int::try_from(index).ok()?) != 0 || ask(&raw mut free, &raw mut total) != 0;
-    (!failed).then_some(total as u64)
+    (!failed).then_some(CudaMemory {
+        free: free as u64,
+        total: total as u64,
+    })
+}
+
+/// Bytes of a device's memory that its work takes; none where the system does not say. Of a GPU what is taken now, by all that runs there:
+/// libtorch gives nothing back between passes, so that after a pass it is what its largest moment needed. Of the processor the most that
+/// this process ever held.
+#[must_use]
+pub fn held_bytes(kind: DeviceKind, index: u32) -> Option<u64> {
+    match kind {
+        DeviceKind::Cpu => kilobytes("/proc/self/status", "VmHWM"),
+        DeviceKind::Cuda => {
+            cuda_memory(index).map(|memory| memory.total.saturating_sub(memory.free))
+        }
+    }
 }
 
 fn cpu() -> Device {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let kilobytes = field(&read("/proc/meminfo"), "MemTotal")
-        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok());
+    let information = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Device {
         kind: DeviceKind::Cpu,
         index: 0,
-        name: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "CPU".to_owned()),
-        memory_bytes: kilobytes.unwrap_or(0).saturating_mul(1_024),
+        name: field(&information, "model name").unwrap_or_else(|| "CPU".to_owned()),
+        memory_bytes: kilobytes("/proc/meminfo", "MemTotal").unwrap_or(0),
     }
+}
+
+/// Bytes of a line `name: number kB` in a file of the kernel.
+fn kilobytes(path: &str, name: &str) -> Option<u64> {
+    let text = field(&fs::read_to_string(path).ok()?, name)?;
+    let number = text.split(' ').next()?.parse::<u64>().ok()?;
+    Some(number.saturating_mul(1_024))
 }
 
 /// The value of the first line `name : value`.
@@ -278,6 +305,21 @@ mod tests {
             open(DeviceKind::Cpu, 0, Dtype::Bf16),
             Err(DeviceError::Dtype { .. })
         ));
+    }
+
+    #[test]
+    fn what_a_process_held_is_no_less_than_what_it_touched_and_no_more_than_there_is() {
+        let touched = std::hint::black_box(vec![1u8; 64 << 20]);
+        let held = held_bytes(DeviceKind::Cpu, 0).unwrap();
+        let machine = cpu().memory_bytes;
+        assert!((touched.len() as u64..machine).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn a_number_of_the_kernel_that_is_not_there_is_none() {
+        assert_eq!(kilobytes("/proc/self/status", "VmNothing"), None);
+        assert_eq!(kilobytes("/proc/nowhere", "VmHWM"), None);
+        assert_eq!(kilobytes("/proc/self/status", "Name"), None);
     }
 
     #[test]

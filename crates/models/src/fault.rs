@@ -37,6 +37,19 @@ pub fn of_batch(error: &TchError, batch: usize) -> EngineError {
     }
 }
 
+/// What follows from an error while a network was loaded beside one that serves: where there is no room nothing is said of what it
+/// was loaded for, all else ends the worker.
+#[must_use]
+pub fn of_load(error: &TchError) -> EngineError {
+    let words = error.to_string();
+    let detail = first_words(&words);
+    if is_out_of_memory(&words) {
+        EngineError::NoRoom { detail }
+    } else {
+        EngineError::Device { detail }
+    }
+}
+
 /// The first line of what libtorch said, shortened.
 #[must_use]
 pub fn first_words(words: &str) -> String {
@@ -79,6 +92,15 @@ mod tests {
         for words in broken {
             assert!(matches!(kind(words), EngineError::Device { .. }), "{words}");
         }
+    }
+
+    #[test]
+    fn a_network_that_finds_no_room_says_nothing_of_the_batch_that_it_was_loaded_for() {
+        let kind = |words: &str| of_load(&TchError::Torch(words.to_owned()));
+        let full = "CUDA out of memory. Tried to allocate 20.00 MiB";
+        assert!(matches!(kind(full), EngineError::NoRoom { .. }));
+        let broken = "CUDA error: an illegal memory access was encountered";
+        assert!(matches!(kind(broken), EngineError::Device { .. }));
     }
 
     #[test]

@@ -195,6 +195,53 @@ fn is_read_by_nobody(case: &str, tensor: &str) -> bool {
     case == "norms_last" && tensor.contains(".norm3.")
 }
 
+/// The tensors of a network by name and shape.
+fn shapes_of(config: &Config) -> bundle::separator::Shapes {
+    let store = VarStore::new(Device::Cpu);
+    let _net = HtDemucs::new(&store.root(), config).unwrap();
+    let shape = |tensor: &Tensor| -> Vec<usize> {
+        let sizes = tensor.size().into_iter();
+        sizes.map(|size| size as usize).collect()
+    };
+    let places = store.variables().into_iter();
+    places.map(|(name, place)| (name, shape(&place))).collect()
+}
+
+#[test]
+fn a_network_has_the_tensors_that_its_description_lists() {
+    let check = |case: &str, change: &dyn Fn(&mut Config)| {
+        let mut config = Case::of("variant").config;
+        change(&mut config);
+        config.check().unwrap();
+        assert_eq!(shapes_of(&config), config.shapes(), "{case}");
+    };
+    for name in CASES {
+        check(name, &|config| *config = Case::of(name).config);
+    }
+    check("the sample", &|config| {
+        *config = bundle::sample::separator()
+    });
+    let sample = |change: &dyn Fn(&mut Config)| {
+        check("a changed sample", &|config| {
+            *config = bundle::sample::separator();
+            change(config);
+        });
+    };
+    sample(&|config| config.rewrite = false);
+    sample(&|config| config.norm_starts = 0);
+    sample(&|config| config.frequency_embedding = None);
+    sample(&|config| config.bottom_channels = None);
+    sample(&|config| config.dconv.encoders = false);
+    sample(&|config| config.dconv.decoders = false);
+    sample(&|config| config.context_encoder = 1);
+    let stored = bundle::separator::Positions::Stored(500);
+    sample(&|config| config.transformer.positions = stored);
+    sample(&|config| config.transformer.cross_first = true);
+    sample(&|config| config.transformer.norm_in = None);
+    sample(&|config| config.transformer.order = bundle::separator::Order::Last);
+    sample(&|config| config.transformer.layer_scale = false);
+}
+
 #[test]
 fn weights_that_do_not_fit_are_refused_by_name() {
     let case = Case::of("variant");

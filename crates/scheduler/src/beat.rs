@@ -8,13 +8,14 @@ use crate::limits::{
     DEVICE_NAME_BYTES_MAX, DEVICES_PER_NODE_MAX, GRANT_LIVES, GRANTS_PER_NODE_MAX,
 };
 use crate::mutants::{self, Mutant};
+use crate::pull::stage_of;
 use crate::record::{Duty, FailureCause, Grant, JobState};
 use crate::reign::{Reign, Step};
 use crate::state::{GrantId, Holding, Job, JobNo, Node, NodeNo};
 use crate::{Answer, BeatAnswer, Flush, GrantOrder, Order};
 use alloc::format;
 use alloc::vec::Vec;
-use types::{Attempt, Code, JobId, Millis, Session, ShardId, TrackSet};
+use types::{Attempt, Code, JobId, Millis, Session, ShardId, Stage, TrackSet};
 
 /// Beats in a row that a grant may be missing from before it returns to the queue.
 const MISSED_MAX: u8 = 2;
@@ -214,6 +215,7 @@ impl Reign {
         }
     }
 
+    /// What cannot be screened with cannot be loaded; what cannot be separated with may still screen.
     fn refuse_bundle(&mut self, no: NodeNo, id: GrantId) {
         let bundle = self
             .jobs
@@ -221,7 +223,8 @@ impl Reign {
             .and_then(Job::record)
             .map(|r| r.spec.bundle);
         if let (Some(bundle), Some(node)) = (bundle, self.nodes.get_mut(&no)) {
-            node.refused_bundles.insert(bundle);
+            node.refused_bundles.insert((bundle, stage_of(id.shard)));
+            node.refused_bundles.insert((bundle, Stage::Residual));
         }
     }
 

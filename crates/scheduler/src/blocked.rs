@@ -46,7 +46,7 @@ pub enum Blocked {
         /// The stage.
         stage: Stage,
     },
-    /// Every living node could not load the bundle.
+    /// Every living node could not load the bundle, or does not serve the stage with it.
     BundleRefused,
     /// No node in service has only devices of the kind that the job requires.
     NoNodeWithDevice {
@@ -251,7 +251,9 @@ impl fmt::Display for Blocked {
             Self::NodesSilent => f.write_str("every node has fallen silent or left"),
             Self::NodesNotServing => f.write_str("every living node is cordoned or drains"),
             Self::NoNodeForStage { stage } => write!(f, "no living node runs the {stage} stage"),
-            Self::BundleRefused => f.write_str("no living node could load the bundle"),
+            Self::BundleRefused => {
+                f.write_str("no living node could load the bundle and serve the stage with it")
+            }
             Self::NoNodeWithDevice { kind } => {
                 write!(f, "no node in service has only {kind} devices")
             }

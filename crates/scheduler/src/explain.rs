@@ -175,7 +175,7 @@ impl Reign {
             return Some(Blocked::DevicesOut);
         }
         let record = job.record()?;
-        let lacks = |node: &&Node| node.lacks(now, &job.key, record);
+        let lacks = |node: &&Node| node.lacks(now, (&job.key, record), stage);
         let lacking: Vec<Blocked> = sound.iter().filter_map(lacks).collect();
         // Where nodes lack different things, what the first one lacks is as good as any.
         let none = lacking.len() == sound.len();

@@ -6,7 +6,7 @@ use crate::event::Commit;
 use crate::limits::{RESIDUAL_LEAST, TRACKS_PER_PULL_MAX, TRACKS_UNMEASURED};
 use crate::pull::stage_of;
 use crate::reign::Reign;
-use crate::state::Node;
+use crate::state::{Job, Node};
 use types::{Millis, Stage, StageUse};
 
 impl Node {
@@ -55,8 +55,8 @@ impl Node {
 
 impl Reign {
     /// Whether a node runs a stage and has room for its tracks.
-    pub(crate) fn has_room_at(&self, node: &Node, stage: Stage) -> bool {
+    pub(crate) fn has_room_at(&self, node: &Node, job: &Job, stage: Stage) -> bool {
         let room = || node.residual_room(self.config.grant_work) > 0;
-        node.runs(stage) && (stage != Stage::Residual || room())
+        node.runs_of(job, stage) && (stage != Stage::Residual || room())
     }
 }

@@ -98,7 +98,7 @@ impl Reign {
         let takes = |place: &InLine, job: &Job| {
             let first = job.ready.first().copied().unwrap_or(ShardId::Root(0));
             self.is_able(now, node, job, first)
-                && self.has_room_at(node, stage_of(first))
+                && self.has_room_at(node, job, stage_of(first))
                 && !stock().is_beyond(&self.config, &job.key.tenant, place.no)
                 && self.has_room_without(stock(), (place.no, job), holder)
         };

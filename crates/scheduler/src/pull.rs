@@ -252,10 +252,10 @@ impl Reign {
         let (Some(node), Some(job)) = (self.nodes.get(&node), self.jobs.get(&job)) else {
             return Vec::new();
         };
-        let residual = self.has_room_at(node, Stage::Residual);
+        let residual = self.has_room_at(node, job, Stage::Residual);
         let runs = |shard: &ShardId| match stage_of(*shard) {
             Stage::Residual => residual,
-            stage @ (Stage::Decode | Stage::Screen) => node.runs(stage),
+            stage @ (Stage::Decode | Stage::Screen) => node.runs_of(job, stage),
         };
         let ready = job.ready.iter().copied();
         let fresh = job.fresh.iter().map(ShardId::Root);

@@ -62,7 +62,7 @@ impl Reign {
     /// Whether a node could take tracks of a shard if it asked.
     pub(crate) fn is_able(&self, now: Millis, node: &Node, job: &Job, shard: ShardId) -> bool {
         let free = node.serves(now) && !self.is_revoked(node) && node.all_out().is_none();
-        free && node.runs(stage_of(shard)) && node.may_take_now(now, job)
+        free && node.runs_of(job, stage_of(shard)) && node.may_take_now(now, job)
     }
 
     /// Whether a job has tracks waiting that a node could take now, within what its tenant may have.
@@ -73,7 +73,7 @@ impl Reign {
         (no, job): (JobNo, &Job),
         stock: &Stock,
     ) -> bool {
-        let waits = |stage| job.waits_for(stage) && self.has_room_at(node, stage);
+        let waits = |stage| job.waits_for(stage) && self.has_room_at(node, job, stage);
         let waits = waits(Stage::Screen) || waits(Stage::Residual);
         waits && node.may_take_now(now, job) && self.quota_reached(stock, no).is_none()
     }
@@ -89,6 +89,16 @@ impl Job {
 }
 
 impl Node {
+    /// Whether it runs a stage with the job's bundle.
+    pub(crate) fn runs_of(&self, job: &Job, stage: Stage) -> bool {
+        let refuses = |record: &JobRecord| self.refuses(record, stage);
+        self.runs(stage) && !job.record().is_some_and(refuses)
+    }
+
+    fn refuses(&self, record: &JobRecord, stage: Stage) -> bool {
+        self.refused_bundles.contains(&(record.spec.bundle, stage))
+    }
+
     /// Whether the job may be given to it at this time, whatever the shard.
     pub(crate) fn may_take_now(&self, now: Millis, job: &Job) -> bool {
         self.may_take(job) && self.shuns(now, &job.key).is_none()
@@ -122,10 +132,9 @@ impl Node {
 
     /// Whether the job may be given to it, whatever the shard.
     pub(crate) fn may_take(&self, job: &Job) -> bool {
-        works_for(&self.key, &job.key)
-            && job
-                .record()
-                .is_some_and(|record| self.meets(record).is_ok())
+        let runs = self.runs_of(job, Stage::Screen) || self.runs_of(job, Stage::Residual);
+        let meets = |record: &JobRecord| self.meets(record).is_ok();
+        runs && works_for(&self.key, &job.key) && job.record().is_some_and(meets)
     }
 
     /// Whether it has what a job requires, else what it lacks. Every device in service must have it, since a node gives
@@ -150,20 +159,24 @@ impl Node {
         if bytes > 0 && !self.each_device(|device| device.memory_bytes >= bytes) {
             return Err(Blocked::NoNodeWithMemory { bytes });
         }
-        if self.refused_bundles.contains(&bundle) {
-            return Err(Blocked::BundleRefused);
-        }
         if requires.bundle_loaded && !self.bundles.contains(&bundle) {
             return Err(Blocked::NoNodeWithBundle);
         }
         Ok(())
     }
 
-    /// The same, or why it gets none of a job that it could take at another time.
-    pub(crate) fn lacks(&self, now: Millis, job: &JobKey, record: &JobRecord) -> Option<Blocked> {
+    /// The same for a stage, or why it gets none of a job that it could take at another time.
+    pub(crate) fn lacks(
+        &self,
+        now: Millis,
+        (job, record): (&JobKey, &JobRecord),
+        stage: Stage,
+    ) -> Option<Blocked> {
+        let refused = self.refuses(record, stage);
         let until = self.shuns(now, job);
         let waits = until.map(|until| Blocked::BackOff { until });
-        self.meets(record).err().or(waits)
+        let refused = refused.then_some(Blocked::BundleRefused);
+        refused.or(self.meets(record).err()).or(waits)
     }
 
     fn each_device(&self, fits: impl Fn(&Device) -> bool) -> bool {

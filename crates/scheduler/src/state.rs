@@ -334,8 +334,8 @@ pub(crate) struct Node {
     /// Why it cannot store its parts, by its last beat.
     pub(crate) storage_trouble: Option<Code>,
     pub(crate) draining: bool,
-    /// Bundles that it could not load in this session.
-    pub(crate) refused_bundles: BTreeSet<Digest>,
+    /// Bundles that it could not load in this session, or with which it serves no residual, by the stage that it takes no tracks of.
+    pub(crate) refused_bundles: BTreeSet<(Digest, Stage)>,
     /// Jobs whose source or storage it could not reach in this session.
     pub(crate) shunned: BTreeMap<JobKey, Shunned>,
     /// Bundles that its workers had loaded at its last pull.

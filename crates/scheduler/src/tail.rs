@@ -220,7 +220,7 @@ impl Reign {
             job.record()
                 .is_some_and(|record| record.state == JobState::Running)
         };
-        let able = node.may_take_now(now, job) && self.has_room_at(node, stage_of(id.shard));
+        let able = node.may_take_now(now, job) && self.has_room_at(node, job, stage_of(id.shard));
         running(job) && able
     }
 }

@@ -103,7 +103,7 @@ fn released(released: &agent_core::Released) -> Released {
             agent_core::Cause::Drain => Cause::Drain,
             agent_core::Cause::DeviceOut => Cause::DeviceOut,
             agent_core::Cause::Bundle => Cause::Bundle,
-            agent_core::Cause::Storage => Cause::Storage,
+            agent_core::Cause::Storage | agent_core::Cause::NoRoom => Cause::Storage,
         },
     }
 }

@@ -95,6 +95,8 @@ pub struct VerifyReport {
     pub bytes: u64,
     /// Rows by verdict.
     pub verdicts: BTreeMap<Verdict, u64>,
+    /// Rows with a score of the screen, whatever their verdict.
+    pub screened: u64,
     /// Digest over what is said of each track, in the order of the list: equal for two results that say the same,
     /// however their parts were cut. `None` where a finding leaves something unsaid.
     pub verdicts_sha256: Option<Digest>,
@@ -216,6 +218,7 @@ impl Storage {
             };
             report.rows += 1;
             *report.verdicts.entry(row.verdict).or_default() += 1;
+            report.screened += u64::from(row.screen.is_some());
             if seen.contains(ordinal) {
                 report.add(Finding::Twice {
                     ordinal,

@@ -25,7 +25,7 @@ pub struct StageUse {
     /// Energy in millijoules where a counter was read; 0 where the device has none.
     #[n(1)]
     pub energy_mj: u64,
-    /// Tracks that passed the stage.
+    /// Tracks that passed the stage. The screen is passed by those that it gives a score: they are the tracks screened.
     #[n(2)]
     pub tracks: u64,
     /// Audio that passed the stage, in milliseconds.

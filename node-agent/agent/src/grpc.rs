@@ -392,7 +392,8 @@ fn released(released: &Released) -> v1::Released {
         Cause::Drain => v1::ReleaseCause::Drain,
         Cause::DeviceOut => v1::ReleaseCause::DeviceOut,
         Cause::Bundle => v1::ReleaseCause::Bundle,
-        Cause::Storage => v1::ReleaseCause::Storage,
+        // Both let the node rest from the job while others take it up.
+        Cause::Storage | Cause::NoRoom => v1::ReleaseCause::Storage,
     };
     v1::Released {
         job: released.key.job.to_string(),

@@ -26,7 +26,7 @@ fn run(loaded: &Loaded<Raw>) -> Result<(), Problem> {
     let _held_until_the_end = threads.block_on(locked)?;
     let devices = settings
         .device
-        .pick(agent::devices(&settings.node.worker)?)?;
+        .pick(settings.node.dtype, agent::devices(&settings.node.worker)?)?;
     let outcome = threads.block_on(work(settings, devices));
     // Slots wait for their decoders and nothing else; the process's end ends both.
     threads.shutdown_background();

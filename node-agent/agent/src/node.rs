@@ -29,6 +29,7 @@ use crate::coordinator::{Coordinator, Introduction, Work};
 use crate::fetch::{Fetcher, Rows};
 use crate::news::{Decoded, News, Teller, queue};
 use crate::parts::{Circumstances, Flushed, Saved, Shelf, compose};
+use crate::residual;
 use crate::rows::{self, MadeRow, Scorer};
 use crate::settings::NodeSettings;
 use crate::slot::{self, Shared, Slot, SlotOptions};
@@ -40,6 +41,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Threads that wait for sources beyond their tracks, at most: each holds an open file and its stack, and a source that
 /// never answers would take more with every try. Beyond that a slot waits until its own thread is answered.
 const ABANDONED_MAX: usize = 64;
+
+/// How long a farewell may take once a drain's time is over: one call on a good day, and within what a supervisor that allowed
+/// the drain allows beyond it.
+const FAREWELL: Duration = Duration::from_secs(3);
 
 /// What a node works with.
 pub struct Equipment {
@@ -203,14 +208,15 @@ impl Node {
         Ok(node)
     }
 
-    /// Works until the end is asked for and what is in hand is done, or the drain's time is over.
+    /// Works until the end is asked for and what is in hand is done. Where the drain's time is over before, what is in hand is given
+    /// up and all that is held given back, so that nobody takes the tracks for what ended the node.
     ///
     /// # Errors
     /// When the node cannot work at all.
     pub async fn run(mut self, shutdown: Shutdown) -> Result<Ended, Problem> {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut asked = false;
-        let mut patience = None;
+        let (mut patience, mut farewell) = (None::<Instant>, None::<Instant>);
         self.tell_core(Event::Tick);
         while !self.exit && self.fatal.is_none() {
             let wake = self.wake_at();
@@ -224,8 +230,13 @@ impl Node {
                     self.tell_core(Event::Drain);
                 }
             }
-            if patience.is_some_and(|until| Instant::now() >= until) {
-                tracing::warn!("the drain's time is over; what is not committed stays on disk");
+            let is_over = |time: Option<Instant>| time.is_some_and(|until| Instant::now() >= until);
+            if farewell.is_none() && is_over(patience) {
+                tracing::warn!("the drain's time is over; what is in hand is given up");
+                farewell = Some(Instant::now() + FAREWELL);
+                self.tell_core(Event::DrainOver);
+            } else if is_over(farewell) {
+                tracing::warn!("the farewell has no answer; what is not committed stays on disk");
                 break;
             }
         }
@@ -421,17 +432,11 @@ impl Seat {
         }
     }
 
-    /// How its worker hears tracks for the residual, and the bundle's rules of it; none before the bundle is loaded, and where
-    /// nothing could prove what the device makes of it.
-    fn residual(&self) -> Option<(&Residual, LoadedResidual)> {
+    /// As [`residual::served`]; not before the bundle is loaded.
+    fn residual(&self) -> Result<(&Residual, LoadedResidual), &'static str> {
         match &self.state {
-            State::Ready(_, bundle, loaded) => {
-                let residual = bundle.manifest.residual.as_ref()?;
-                let known = residual.canary.as_ref()?;
-                known.epsilon.of(loaded.dtype)?;
-                Some((residual, loaded.residual?))
-            }
-            State::Empty | State::Fetching(_) | State::Loading(..) => None,
+            State::Ready(_, bundle, loaded) => residual::served(&bundle.manifest, loaded),
+            State::Empty | State::Fetching(_) | State::Loading(..) => Err("no bundle is loaded"),
         }
     }
 

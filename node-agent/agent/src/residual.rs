@@ -1,8 +1,10 @@
 //! The second pass over a track: from its screen row to the segments that are separated, and from what they gave to its row.
 //! Pure: which segments and what is said of them is the bundle's rule.
 
-use bundle::{Bundle, Grid, Heard, Loudness, Residual, Rules, Screened, Separated, fuse};
-use engine::{LoadedResidual, ResidualPass, TrackResidual};
+use bundle::{
+    Bundle, Epsilon, Grid, Heard, Loudness, Manifest, Residual, Rules, Screened, Separated, fuse,
+};
+use engine::{Loaded, LoadedResidual, ResidualPass, TrackResidual};
 use types::{
     Code, Digest, InconclusiveReason, JobSpec, Ledger, ResidualSegment, Score, StageUse, TrackRow,
     Verdict,
@@ -13,6 +15,24 @@ use audio::protocol::Summary;
 
 use crate::news::{Reading, Refusal};
 use crate::rows::{Scorer, decoding, millis};
+
+/// A bundle's residual on a device that has loaded it; or why it is not served there, since nothing could prove what the device makes
+/// of it.
+pub(crate) fn served<'a>(
+    manifest: &'a Manifest,
+    loaded: &Loaded,
+) -> Result<(&'a Residual, LoadedResidual), &'static str> {
+    let residual = manifest.residual.as_ref();
+    let residual = residual.ok_or("the bundle has no residual")?;
+    let canary = residual.canary.as_ref();
+    let canary = canary.ok_or("the bundle's residual has no canary")?;
+    let of = |epsilon: &Epsilon| epsilon.of(loaded.dtype);
+    let known = of(&residual.epsilon).and(of(&canary.epsilon));
+    known.ok_or("the bundle's residual has no epsilon for this number format")?;
+    let loaded = loaded.residual;
+    let loaded = loaded.ok_or("the worker has no way to hear this separator's tracks")?;
+    Ok((residual, loaded))
+}
 
 /// Rows tell times in milliseconds: samples at this rate.
 const ROW_RATE_HZ: u32 = 1_000;
@@ -82,6 +102,21 @@ impl ScreenRow {
             },
             (Some(_) | None, Some(_) | None) => refusal,
         }
+    }
+
+    /// The row of a track whose second pass failed: what the screen found stands beside the code, and what decoding took now is
+    /// added. None where the bytes are not those that were screened, of which the screen says nothing.
+    pub(crate) fn failed(&self, code: Code, detail: &str, cpu_us: u64) -> Option<TrackRow> {
+        if code == Code::SourceChanged {
+            return None;
+        }
+        let mut row = self.row.clone();
+        row.verdict = Verdict::Unscannable;
+        row.reason = None;
+        row.code = Some(code);
+        row.detail = Some(detail.to_owned()).filter(|text| !text.is_empty());
+        row.decode_us = row.decode_us.saturating_add(cpu_us);
+        Some(row)
     }
 
     /// The row of a track of which segments were separated; or the refusal where its bytes are not those that were screened.

@@ -99,7 +99,7 @@ pub(crate) fn scored(
     let screen = StageUse {
         device_us: row.screen_us,
         cpu_us: (score.cpu_seconds * 1e6) as u64,
-        tracks: 1,
+        tracks: u64::from(row.screen.is_some()),
         audio_ms: summary.duration_ms,
         ..StageUse::default()
     };

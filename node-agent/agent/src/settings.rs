@@ -9,7 +9,11 @@ use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::sources;
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use serde::Deserialize;
-use types::{Code, DeviceKind, Millis, NodeId, Problem, SourceName, Stage};
+use types::{Code, Dtype, Millis, NodeId, Problem, SourceName, Stage};
+
+mod devices;
+
+pub use devices::Choice;
 
 /// The agent's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
@@ -41,6 +45,11 @@ pub const PROGRAM: Program = Program {
             key: "device",
             kind: Kind::Text(Some("auto")),
             help: "auto (GPUs where there are any), cpu or cuda",
+        },
+        Setting {
+            key: "dtype",
+            kind: Kind::Text(Some("f32")),
+            help: "Number format of the devices: f32, tf32, bf16 or f16; a processor has f32 alone",
         },
         Setting {
             key: "stages",
@@ -139,6 +148,7 @@ pub struct Raw {
     storage: Option<String>,
     node: String,
     device: Choice,
+    dtype: Dtype,
     stages: Serves,
     decoders: u32,
     tracks_per_decoder: u32,
@@ -156,18 +166,6 @@ pub struct Raw {
     metrics: MetricsAddress,
     log: String,
     log_format: LogFormat,
-}
-
-/// Which devices to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Choice {
-    /// Each GPU; without one the processor.
-    Auto,
-    /// The processor.
-    Cpu,
-    /// Each GPU; without one the agent refuses to start.
-    Cuda,
 }
 
 /// Which stages' tracks a node takes.
@@ -220,6 +218,8 @@ pub struct NodeSettings {
     pub name: NodeId,
     /// Folder for unfinished parts and bundles.
     pub data: PathBuf,
+    /// Number format that its devices compute in. A bundle without an epsilon for it is not run.
+    pub dtype: Dtype,
     /// Whose tracks it takes.
     pub stages: Serves,
     /// Decoders at once, at least 1.
@@ -240,9 +240,9 @@ pub struct NodeSettings {
     pub flush_every: Millis,
     /// A worker silent for so long is replaced.
     pub silence: Duration,
-    /// A decoder that has a track and says nothing for so long, or takes nothing that it asked for, is replaced. A
-    /// megabyte of the lowest bitrates is an hour of sound, which a slow device may take minutes to hear. So is one that in
-    /// all leaves its device without sound for so long, what its source takes and a fifth of what it decodes not counted.
+    /// A decoder that has a track and says nothing for so long while its ring has room and nothing comes into it, or takes nothing
+    /// that it asked for, is replaced. So is one that in all leaves its device without sound for so long, what its source takes
+    /// and a fifth of what it decodes not counted.
     pub decoder_silence: Duration,
     /// A track whose source gives no bytes for so long is tried again later.
     pub source_silence: Duration,
@@ -287,6 +287,7 @@ fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
     Ok(NodeSettings {
         name,
         data,
+        dtype: raw.dtype,
         stages: raw.stages,
         decoders: decoders(raw.decoders),
         tracks_per_decoder: raw.tracks_per_decoder.max(1),
@@ -350,36 +351,9 @@ fn invalid(message: impl Into<String>) -> Problem {
     Problem::new(Code::ConfigInvalid, message)
 }
 
-impl Choice {
-    /// The devices to use of those that the machine has.
-    ///
-    /// # Errors
-    /// `DEVICE_ABSENT` where none of the wanted kind is there.
-    pub fn pick(self, all: Vec<types::Device>) -> Result<Vec<types::Device>, Problem> {
-        let gpus = all.iter().any(|device| device.kind == DeviceKind::Cuda);
-        let kind = match self {
-            Self::Auto if gpus => DeviceKind::Cuda,
-            Self::Auto | Self::Cpu => DeviceKind::Cpu,
-            Self::Cuda => DeviceKind::Cuda,
-        };
-        let picked: Vec<types::Device> = all
-            .into_iter()
-            .filter(|device| device.kind == kind)
-            .collect();
-        if picked.is_empty() {
-            return Err(Problem::new(
-                Code::DeviceAbsent,
-                format!("find a device of kind {kind}"),
-            ));
-        }
-        Ok(picked)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use types::Device;
 
     fn check(args: &[&str]) -> Result<Settings, Problem> {
         let own = std::env::current_exe().unwrap().display().to_string();
@@ -433,6 +407,16 @@ mod tests {
     }
 
     #[test]
+    fn devices_compute_in_single_precision_unless_they_are_told_otherwise() {
+        let needed = ["--data", "/d", "--storage", "file:///s"];
+        assert_eq!(check(&needed).unwrap().node.dtype, Dtype::F32);
+        for dtype in Dtype::ALL {
+            let flags = [&needed[..], &["--dtype", dtype.as_str()]].concat();
+            assert_eq!(check(&flags).unwrap().node.dtype, *dtype);
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_by_name() {
         let with =
             |more: &[&'static str]| [&["--data", "/d", "--storage", "file:///s"], more].concat();
@@ -443,25 +427,6 @@ mod tests {
         check_refused(
             &with(&["--worker", "/nowhere/at/all"]),
             "find `/nowhere/at/all`",
-        );
-    }
-
-    #[test]
-    fn gpus_go_first_and_are_never_replaced_where_they_were_asked_for() {
-        let device = |kind, index| Device {
-            kind,
-            index,
-            name: String::new(),
-            memory_bytes: 0,
-        };
-        let (cpu, gpu) = (device(DeviceKind::Cpu, 0), device(DeviceKind::Cuda, 0));
-        let both = vec![gpu.clone(), cpu.clone()];
-        assert_eq!(Choice::Auto.pick(both.clone()), Ok(vec![gpu.clone()]));
-        assert_eq!(Choice::Cpu.pick(both), Ok(vec![cpu.clone()]));
-        assert_eq!(Choice::Auto.pick(vec![cpu.clone()]), Ok(vec![cpu.clone()]));
-        assert_eq!(
-            Choice::Cuda.pick(vec![cpu]).unwrap_err().code,
-            Code::DeviceAbsent
         );
     }
 }

@@ -7,6 +7,7 @@
 
 mod decoder;
 mod run;
+mod silence;
 pub(crate) mod talk;
 
 use std::net::Shutdown;
@@ -42,7 +43,8 @@ pub(crate) struct SlotOptions {
     pub(crate) tracks_per_decoder: u32,
     /// What one track may cost.
     pub(crate) limits: Limits,
-    /// Longest time for which a decoder may say nothing, or take nothing that it asked for.
+    /// Longest time for which a decoder may say nothing while its ring has room and nothing comes into it, or take nothing that it
+    /// asked for.
     pub(crate) silence: Duration,
     /// Longest time for which it may leave its ring empty, besides what sound and source excuse.
     pub(crate) patience: Duration,

@@ -283,6 +283,7 @@ impl Listener {
             | FromWorker::Loaded(_)
             | FromWorker::LoadFailed { .. }
             | FromWorker::CanaryResult { .. }
+            | FromWorker::NoRoom { .. }
             | FromWorker::Beat(_)
             | FromWorker::DeviceFailed { .. } => {}
         }

@@ -67,8 +67,30 @@ fn each_stage_has_a_row_for_each_batch_and_the_file_says_what_the_table_says() {
         assert!(row["seconds"].as_f64().unwrap() > 0.0, "{row}");
         assert!(row["speed"].as_f64().unwrap() > 0.0, "{row}");
         assert!(words.contains(row["stage"].as_str().unwrap()), "{words}");
+        // What decoding holds is no device's.
+        let decodes = row["stage"].as_str().unwrap().starts_with("decode");
+        assert_eq!(row["memory_bytes"].is_null(), decodes, "{row}");
     }
     assert_eq!(report["dtype"], "f32");
+}
+
+#[test]
+fn stages_that_are_named_are_measured_and_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    make_bundle(dir.path(), |_, _| ());
+    let json = tempfile::NamedTempFile::new().unwrap();
+    let more = [
+        "--stages",
+        "residual",
+        "--json",
+        json.path().to_str().unwrap(),
+    ];
+    let output = bench(dir.path(), &more);
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{complaints}");
+    let report: Value = serde_json::from_slice(&std::fs::read(json.path()).unwrap()).unwrap();
+    let expected = [1u64, 2].map(|batch| ("residual".to_owned(), Some(batch)));
+    assert_eq!(rows(&report), expected);
 }
 
 #[test]

@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const RATE_HZ: u32 = 44_100;
+/// Human tracks that a threshold of one in a hundred takes.
+const HUMANS_TO_CALIBRATE: usize = 100;
 /// For how many samples each value is held, in tracks of each class.
 const HELD: [u32; 2] = [6, 1];
 
@@ -43,16 +45,17 @@ fn wav(seed: u32, held: u32) -> Vec<u8> {
     file
 }
 
-/// Twelve short tracks and their labels: two of each class in each split, far too few to believe anything.
-fn labelled(folder: &Path) -> PathBuf {
+/// Twelve short tracks and their labels: two of each class in each split, far too few to believe anything. And so many more human ones
+/// to calibrate on.
+fn labelled(folder: &Path, more: usize) -> PathBuf {
     let mut labels = "path,label,piece,split\n".to_owned();
-    for number in 0..12 {
-        let label = ["human", "ai"][number % 2];
-        let split = ["train", "calibrate", "test"][number / 4];
+    let twelve = (0..12).map(|number| (number, number % 2, number / 4));
+    for (number, class, split) in twelve.chain((12..12 + more).map(|number| (number, 0, 1))) {
+        let label = ["human", "ai"][class];
+        let split = ["train", "calibrate", "test"][split];
         labels.push_str(&format!("{number}.wav,{label},piece-{number},{split}\n"));
         let file = folder.join(format!("{number}.wav"));
-        let held = HELD[number % 2];
-        std::fs::write(file, wav(u32::try_from(number).unwrap(), held)).unwrap();
+        std::fs::write(file, wav(u32::try_from(number).unwrap(), HELD[class])).unwrap();
     }
     let manifest = folder.join("labels.csv");
     std::fs::write(&manifest, labels).unwrap();
@@ -74,7 +77,7 @@ fn run(arguments: &[&Path]) -> (Option<i32>, String, String) {
 #[test]
 fn a_table_whose_guards_fail_is_printed_and_ends_as_a_failure() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = labelled(folder.path());
+    let manifest = labelled(folder.path(), 0);
     let (code, table, words) = run(&[
         "evaluate".as_ref(),
         "--bundle".as_ref(),
@@ -92,7 +95,7 @@ fn a_table_whose_guards_fail_is_printed_and_ends_as_a_failure() {
 #[test]
 fn a_bundle_whose_guards_fail_is_refused_and_what_stood_there_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let manifest = labelled(folder.path());
+    let manifest = labelled(folder.path(), HUMANS_TO_CALIBRATE);
     let (out, public_key) = (folder.path().join("bundle"), folder.path().join("key.pub"));
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("manifest.json"), "an earlier bundle").unwrap();

@@ -17,7 +17,7 @@ mod separator;
 
 use agent::Agent;
 use audio::ring::{RingFds, Writer};
-use bundle::{Bundle, Grid, Heard, Overlap, Segments, Separator, Trust, sample};
+use bundle::{Bundle, Grid, Heard, Overlap, Segments, Separator, Tensors, Trust, sample};
 use engine::frames::write;
 use engine::{FromWorker, LoadedResidual, ResidualPass, Segment, ToWorker, TrackResidual};
 use models::htdemucs::Checkpoint;
@@ -240,24 +240,52 @@ fn a_canary_with_other_features_or_none_fails_and_the_worker_lives_on() {
     assert_eq!(agent.separate(1, &track(500), &[0]).segments.len(), 1);
 }
 
+/// The bundle is to blame, in these words, and the worker ends.
+#[track_caller]
+fn assert_bundle_refused(agent: Agent, told: &FromWorker, words: &str) {
+    let blamed = matches!(
+        told,
+        FromWorker::LoadFailed { detail, bundle: true } if detail.contains(words)
+    );
+    assert!(blamed, "{told:?}");
+    assert!(!agent.ends());
+}
+
 #[test]
-fn weights_that_do_not_fit_are_told_when_they_are_first_needed() {
+fn weights_of_another_network_are_refused_as_the_bundle_is_loaded() {
+    let check = |change: fn(&mut Tensors), words: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let digest = make_bundle(dir.path(), |_, weights| change(weights));
+        let mut agent = Agent::start();
+        let told = agent.load(dir.path(), digest);
+        assert_bundle_refused(agent, &told, words);
+    };
+    check(|weights| drop(weights.0.pop()), "have no tensor");
+    check(|weights| weights.0[0].shape.push(1), "has shape");
+    check(
+        |weights| weights.0[0].name.push('x'),
+        "that the network does not know",
+    );
+}
+
+#[test]
+fn weights_that_change_under_a_worker_are_the_bundle_s_fault_and_not_its_device_s() {
     let dir = tempfile::tempdir().unwrap();
-    let digest = make_bundle(dir.path(), |_, weights| drop(weights.0.pop()));
+    let digest = make_bundle(dir.path(), |_, _| ());
     let (mut agent, residual) = Agent::loaded(dir.path(), digest);
     assert!(residual.is_some());
+    let weights = dir.path().join(separator::WEIGHTS);
+    let mut bytes = std::fs::read(&weights).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
     agent.send(1, &track(500), &[0]);
-    let failed = loop {
+    let told = loop {
         match agent.hear() {
             FromWorker::Drained { .. } => {}
             other => break other,
         }
     };
-    assert!(
-        matches!(&failed, FromWorker::DeviceFailed { detail } if detail.contains("have no tensor")),
-        "{failed:?}"
-    );
-    assert!(!agent.ends());
+    assert_bundle_refused(agent, &told, "has digest");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A worker without libtorch: the shipped loop around the deterministic stub engine. Suites start it in the place of
 //! `trackscan-worker`; `TRACKSCAN_STUB_*` gives it delays and a failing canary (see `engine::stub`).
 //!
-//! `stub-worker devices` prints one processor, as the shipped worker prints this machine's devices.
+//! `stub-worker devices` prints one device, as the shipped worker prints this machine's: a processor, or what
+//! `TRACKSCAN_STUB_DEVICE` says (`cpu`, `cuda`).
 
 use engine::stub::{StubEngine, StubOptions};
 use types::{Device, DeviceKind};
@@ -20,8 +21,12 @@ fn serve() -> anyhow::Result<()> {
 
 fn devices() -> anyhow::Result<()> {
     let name = "stub".to_owned();
+    let kind: DeviceKind = match std::env::var("TRACKSCAN_STUB_DEVICE") {
+        Ok(kind) => kind.parse()?,
+        Err(_) => DeviceKind::Cpu,
+    };
     let device = Device {
-        kind: DeviceKind::Cpu,
+        kind,
         index: 0,
         name,
         memory_bytes: 0,

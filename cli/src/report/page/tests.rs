@@ -236,6 +236,25 @@ fn a_report_is_bounded_whatever_its_tracks_are_called() {
 }
 
 #[test]
+fn the_command_for_the_rest_says_how_many_cards_there_can_be_and_is_left_out_where_there_are_no_more()
+ {
+    let rules = of(&calibrated(), policy());
+    let command = |tracks: u64, cards: usize| {
+        let summary = Summary {
+            tracks,
+            ..summary("x", &rules, 0)
+        };
+        let page = sections::the_rest(&summary, cards).into_string();
+        let (_, rest) = page.split_once("report.html --cards ")?;
+        rest.lines().next().map(str::to_owned)
+    };
+    assert_eq!(command(30, 2).as_deref(), Some("30"));
+    assert_eq!(command(9_000, 500).as_deref(), Some("2000"));
+    assert_eq!(command(30, 30), None);
+    assert_eq!(command(9_000, 2_000), None);
+}
+
+#[test]
 fn the_same_result_gives_the_same_bytes() {
     assert_eq!(report("x"), report("x"));
 }

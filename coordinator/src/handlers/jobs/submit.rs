@@ -18,7 +18,7 @@ use types::{
 
 use crate::app::{App, core_caller, storage_problem, unexpected};
 use crate::bundles::check_trusted;
-use crate::shelf::BundleRecord;
+use crate::shelf::{BundleRecord, Gates};
 use crate::wire::jobs::JobSeen;
 use crate::wire::rank::{Rank, rank, requirements};
 use crate::{audit, clock};
@@ -140,7 +140,7 @@ impl Asked {
             .await?;
         let bundle = app.bundles.find(&self.bundle)?;
         check_trusted(&app.trust, &bundle)?;
-        check_stages(self.policy.stages, &bundle)?;
+        check_stages(&self.policy, &bundle)?;
         Ok(JobSpec {
             tenant: caller.tenant.clone(),
             actor: caller.actor.clone(),
@@ -293,15 +293,23 @@ fn check_policy(policy: &Policy) -> Result<(), Problem> {
     }
 }
 
-fn check_stages(stages: Stages, bundle: &BundleRecord) -> Result<(), Problem> {
-    match stages {
+/// Both stages need a bundle with a residual, and a gate that sends any track there.
+fn check_stages(policy: &Policy, bundle: &BundleRecord) -> Result<(), Problem> {
+    let named = format!("bundle `{}` version {}", bundle.name, bundle.version);
+    let takes_any = |gates: Gates| gates.take_any(policy.gate);
+    match policy.stages {
         Stages::Both if !bundle.residual => Err(Problem::new(
             Code::StagesUnavailable,
-            format!(
-                "submit a job of both stages with bundle `{}` version {}",
-                bundle.name, bundle.version
-            ),
+            format!("submit a job of both stages with {named}"),
         )),
+        Stages::Both if !bundle.gates.is_none_or(takes_any) => {
+            let gate = match policy.gate {
+                Some(choice) => format!("is `{choice}`, of which {named} has no edge"),
+                None => format!("is not given, and {named} has no gate of its own"),
+            };
+            let said = format!("field `policy.gate` {gate}: no track would go on to the residual");
+            Err(Problem::new(Code::InvalidRequest, said))
+        }
         Stages::Screen | Stages::Both => Ok(()),
     }
 }
@@ -349,9 +357,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn both_stages_need_a_bundle_that_has_both() {
-        let bundle = |residual| BundleRecord {
+    fn bundle(residual: bool, gates: Option<Gates>) -> BundleRecord {
+        BundleRecord {
             digest: Digest::of(b"bundle"),
             name: "some".to_owned(),
             version: 1,
@@ -361,11 +368,55 @@ mod tests {
             bytes: 0,
             registered_at: types::UnixMillis(0),
             residual,
-        };
-        let refused = check_stages(Stages::Both, &bundle(false)).unwrap_err();
+            gates,
+        }
+    }
+
+    fn by(stages: Stages, gate: Option<types::GateChoice>) -> Policy {
+        Policy {
+            stages,
+            gate,
+            ..Policy::default()
+        }
+    }
+
+    #[test]
+    fn both_stages_need_a_bundle_that_has_both() {
+        let refused = check_stages(&by(Stages::Both, None), &bundle(false, None)).unwrap_err();
         assert_eq!(refused.code, Code::StagesUnavailable);
-        assert!(check_stages(Stages::Both, &bundle(true)).is_ok());
-        assert!(check_stages(Stages::Screen, &bundle(false)).is_ok());
+        assert!(check_stages(&by(Stages::Both, None), &bundle(true, None)).is_ok());
+        assert!(check_stages(&by(Stages::Screen, None), &bundle(false, None)).is_ok());
+    }
+
+    #[test]
+    fn a_gate_that_sends_no_track_on_is_refused_by_name() {
+        use types::GateChoice::{All, Both, Positives, Unsure};
+        let positives_alone = Gates {
+            own: false,
+            unsure: false,
+            positives: true,
+        };
+        let check = |gate, sound: bool| {
+            let outcome = check_stages(
+                &by(Stages::Both, gate),
+                &bundle(true, Some(positives_alone)),
+            );
+            assert_eq!(outcome.is_ok(), sound, "{gate:?}");
+            if let Err(problem) = outcome {
+                assert_eq!(problem.code, Code::InvalidRequest);
+                assert!(problem.message.contains("policy.gate"), "{problem}");
+            }
+        };
+        check(None, false);
+        check(Some(Unsure), false);
+        check(Some(Positives), true);
+        check(Some(Both), true);
+        check(Some(All), true);
+        let screened = check_stages(
+            &by(Stages::Screen, None),
+            &bundle(true, Some(positives_alone)),
+        );
+        assert!(screened.is_ok());
     }
 
     #[test]

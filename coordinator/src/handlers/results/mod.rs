@@ -100,6 +100,7 @@ impl ResultsService {
             size: pages::size(wire.page_size),
             verdicts: rows::verdicts(&wire.verdicts)?,
             timeline: wire.timeline,
+            credits: wire.credits,
         };
         let published = self.0.published(tenant, wire.job).await?;
         let (rows, next) = self.0.rows(&published).page(wanted).await?;
@@ -368,5 +369,6 @@ fn verified(report: &VerifyReport, purpose: Purpose) -> v1::VerifyDone {
             .map(|digest| digest.to_string())
             .unwrap_or_default(),
         purpose: v1::Purpose::from(purpose).into(),
+        rows_screened: report.screened,
     }
 }

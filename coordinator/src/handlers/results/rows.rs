@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use proto::v1;
-use storage::{Manifest, Storage, StorageError};
+use storage::{Manifest, Snapshot, Storage, StorageError};
 use types::{CatalogRow, Code, Ordinal, Problem, Range, TrackRow, Verdict};
 
 use super::pages;
@@ -35,6 +35,7 @@ pub(super) struct Wanted {
     pub(super) size: usize,
     pub(super) verdicts: Vec<Verdict>,
     pub(super) timeline: bool,
+    pub(super) credits: bool,
 }
 
 impl Rows {
@@ -45,6 +46,10 @@ impl Rows {
     ) -> Result<(Vec<v1::Row>, Option<Ordinal>), Problem> {
         let (mut rows, mut bytes) = (Vec::new(), 0);
         let mut from = wanted.from;
+        let snapshot = match wanted.credits {
+            true => Some(self.snapshot().await?),
+            false => None,
+        };
         for _ in 0..WINDOWS_MAX {
             if from >= self.manifest.rows {
                 return Ok((rows, None));
@@ -58,7 +63,10 @@ impl Rows {
                     return Ok((rows, Some(row.ordinal)));
                 }
                 if wanted.verdicts.is_empty() || wanted.verdicts.contains(&row.verdict) {
-                    let row = listed(row, wanted.timeline);
+                    let mut row = listed(row, wanted.timeline);
+                    if let Some(snapshot) = &snapshot {
+                        row.credits = self.credits(snapshot, row.ordinal).await?;
+                    }
                     bytes += prost::Message::encoded_len(&row);
                     rows.push(row);
                 }
@@ -87,17 +95,35 @@ impl Rows {
         Ok(row.into())
     }
 
+    /// The snapshot that the result is of.
+    async fn snapshot(&self) -> Result<Snapshot, Problem> {
+        let (tenant, list) = (&self.manifest.tenant, self.manifest.list);
+        let snapshot = self.storage.snapshot(tenant, list).await;
+        snapshot.map_err(|error| self.failed(&error))
+    }
+
+    /// What the snapshot says of whose a track is. It keeps the chunk that it read last, so that rows in order cost one reading.
+    async fn credits(
+        &self,
+        snapshot: &Snapshot,
+        ordinal: Ordinal,
+    ) -> Result<Option<v1::Credits>, Problem> {
+        let one = Range {
+            first: ordinal,
+            end: ordinal.saturating_add(1),
+        };
+        let listed = snapshot.read(one).await;
+        let listed = listed.map_err(|error| self.failed(&error))?;
+        Ok(listed.into_iter().next().map(Into::into))
+    }
+
     /// The ordinal of the first track that fits, found in the snapshot.
     pub(super) async fn search(
         &self,
         what: &str,
         fits: impl Fn(&CatalogRow) -> bool,
     ) -> Result<Ordinal, Problem> {
-        let snapshot = self
-            .storage
-            .snapshot(&self.manifest.tenant, self.manifest.list)
-            .await;
-        let snapshot = snapshot.map_err(|error| self.failed(&error))?;
+        let snapshot = self.snapshot().await?;
         let mut first = 0;
         while first < snapshot.rows() {
             let range = Range {

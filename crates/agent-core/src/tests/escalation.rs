@@ -334,6 +334,59 @@ fn parts_of_two_stages_wait_for_a_canary_each() {
     assert!(written(&node.sung(1, true)).is_some());
 }
 
+/// A grant of an escalation shard.
+fn of_residual(tracks: u32) -> Granted {
+    let shard = ShardId::Escalation {
+        root: 3,
+        attempt: Attempt(1),
+        first: 0,
+    };
+    Granted {
+        key: GrantKey { shard, ..key(1) },
+        ..granted(1, tracks)
+    }
+}
+
+#[test]
+fn a_device_without_room_for_the_residual_gives_back_what_is_to_be_separated() {
+    let grant = of_residual(5).key;
+    let mut node = at_work(of_residual(5), 2);
+    let expected = [
+        Action::Abort { token: Token(0) },
+        Action::Abort { token: Token(1) },
+        Action::Forget { grant },
+    ];
+    assert_eq!(node.told(Event::NoRoom { device: DEVICE }), expected);
+    assert_eq!(node.core.open_tracks(), 0);
+    let released = node.beat_call().released;
+    assert_eq!(released.len(), 1);
+    assert_eq!(released[0].cause, Cause::NoRoom);
+}
+
+#[test]
+fn what_no_canary_of_the_residual_can_prove_for_want_of_room_goes_back_too() {
+    let grant = of_residual(1).key;
+    let mut node = at_work(of_residual(1), 1);
+    let song = Action::Sing {
+        device: DEVICE,
+        stage: Stage::Residual,
+        nonce: 0,
+    };
+    assert_eq!(node.end(0, TrackOutcome::Scored), [song]);
+    let actions = node.told(Event::NoRoom { device: DEVICE });
+    assert_eq!(actions, [Action::Forget { grant }]);
+    assert!(!node.core.has_part(PartNo(0)));
+    assert_eq!(node.sung(0, false), [], "nobody asks any more");
+}
+
+#[test]
+fn a_device_without_room_for_the_residual_goes_on_screening() {
+    let mut node = at_work(granted(1, 3), 2);
+    assert_eq!(node.told(Event::NoRoom { device: DEVICE }), []);
+    assert_eq!(node.core.open_tracks(), 3);
+    assert_eq!(node.end(0, TrackOutcome::Scored), []);
+}
+
 #[test]
 fn an_escalation_part_that_stays_out_of_reach_gives_its_grant_back() {
     let shard = ShardId::Escalation {

@@ -7,6 +7,7 @@ mod faults;
 mod parts;
 mod session;
 mod turns;
+mod unserved;
 mod work;
 
 use super::*;

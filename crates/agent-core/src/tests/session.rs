@@ -193,6 +193,46 @@ fn a_drained_node_finishes_what_is_in_hand_commits_and_leaves() {
 }
 
 #[test]
+fn a_drain_whose_time_is_over_gives_up_what_is_in_hand_and_leaves_with_all_it_holds() {
+    let farewell = Action::Leave {
+        session: Session(1),
+    };
+    let mut node = Node::at_work(5, 2);
+    assert_eq!(node.told(Event::Drain), []);
+    let expected = [
+        Action::Abort { token: Token(0) },
+        Action::Abort { token: Token(1) },
+        farewell.clone(),
+        Action::Forget { grant: key(1) },
+    ];
+    assert_eq!(node.told(Event::DrainOver), expected);
+    assert_eq!(node.told(Event::DrainOver), [], "it is said once");
+    let unanswered = Event::Left(Err(CallError::Unanswered));
+    assert_eq!(node.told(unanswered), [farewell.clone()]);
+    assert_eq!(node.told(Event::Left(Ok(()))), [Action::Exit]);
+
+    let mut node = Node::at_work(2, 2);
+    node.end(0, TrackOutcome::Scored);
+    node.end(1, TrackOutcome::Scored);
+    node.sung(0, true);
+    assert_eq!(node.told(stored(0)), [commit(0)]);
+    assert_eq!(node.told(Event::Drain), []);
+    assert_eq!(node.told(Event::DrainOver), [farewell]);
+    assert_eq!(node.told(Event::Left(Ok(()))), [Action::Exit]);
+    assert!(node.core.has_part(PartNo(0)), "its copy stays on disk");
+}
+
+#[test]
+fn a_drain_whose_time_is_over_waits_for_no_session() {
+    let mut node = Node {
+        core: Core::new(Config::default()),
+        now: Millis(0),
+    };
+    assert_eq!(node.told(Event::Tick), [Action::Join]);
+    assert_eq!(node.told(Event::DrainOver), [Action::Exit]);
+}
+
+#[test]
 fn a_tick_that_comes_early_or_twice_asks_for_nothing_twice() {
     let mut node = Node::at_work(3, 2);
     assert_eq!(node.tell(Event::Tick), []);

@@ -13,10 +13,12 @@
 //! `fcntl`, so it cannot make the other side block.
 
 mod memory;
+mod onlooker;
 mod reader;
 mod writer;
 
 pub use memory::{RingError, RingFds, SAMPLES_DEFAULT, SAMPLES_MAX, SAMPLES_MIN};
+pub use onlooker::{Look, Onlooker};
 pub use reader::{Reader, Violation};
 pub use writer::{Writer, WriterError};
 

@@ -5,10 +5,11 @@
 
 use super::check::{Checked, require};
 use super::{Calibration, Epsilon, Verdicts};
-use crate::features::{RESIDUAL_V1, RESIDUAL_VERSION, place};
+use crate::features::{BAND_EDGES_HZ, BANDS, RESIDUAL_V1, RESIDUAL_VERSION, place};
 use crate::overlap::Overlap;
 use crate::separator::Config;
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use types::Digest;
 
 /// Most segments of a track that a bundle may ask for: at 7.8 seconds each they cover an hour and a half.
@@ -17,6 +18,13 @@ const SEGMENTS_MAX: u32 = 1_024;
 const OVERLAP_SHARE_MAX: f64 = 0.9;
 /// Sharpest weights: beyond this power all but a segment's middle counts for nothing.
 const OVERLAP_POWER_MAX: f64 = 16.0;
+
+/// Channels of a separator at most: those that a decoder's ring carries to a worker.
+pub const RESIDUAL_CHANNELS_MAX: i64 = 2;
+/// Lowest rate of a separator, Hz: below it half of the rate does not reach the highest edge of the bands.
+pub const RESIDUAL_RATE_HZ_LEAST: f64 = 2.0 * BAND_EDGES_HZ[BANDS];
+/// Deviations of a term: fitting takes a feature that varies by less for constant, and none varies by more.
+const TERM_SCALES: RangeInclusive<f64> = 1e-12..=1e12;
 
 /// The residual: from a track's samples to what its stems leave of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,7 +91,7 @@ pub struct Term {
     pub weight: f64,
     /// Its mean over the tracks that were fitted on.
     pub mean: f64,
-    /// Its deviation over them; above zero.
+    /// Its deviation over them: 1e-12 to 1e12.
     pub scale: f64,
 }
 
@@ -194,6 +202,7 @@ impl Residual {
         if let Err(unfit) = config.check() {
             require(false, "residual.architecture", format!("fits: {unfit}"))?;
         }
+        check_served(config)?;
         require(
             self.epsilon.is_sound(),
             "residual.epsilon",
@@ -206,6 +215,20 @@ impl Residual {
             .iter()
             .try_for_each(ResidualCalibration::check)
     }
+}
+
+/// Whether workers serve such a separator.
+fn check_served(config: &Config) -> Checked {
+    require(
+        (1..=RESIDUAL_CHANNELS_MAX).contains(&config.audio_channels),
+        "residual.architecture",
+        format!("hears at most {RESIDUAL_CHANNELS_MAX} channels, for which a ring has room"),
+    )?;
+    require(
+        config.rate_hz as f64 >= RESIDUAL_RATE_HZ_LEAST,
+        "residual.architecture",
+        format!("hears at {RESIDUAL_RATE_HZ_LEAST} Hz at least, which holds the bands"),
+    )
 }
 
 impl ResidualCanary {
@@ -250,15 +273,12 @@ impl ResidualCalibration {
             "name a feature once each",
         )?;
         let sound = |term: &Term| {
-            term.weight.is_finite()
-                && term.mean.is_finite()
-                && term.scale.is_finite()
-                && term.scale > 0.0
+            term.weight.is_finite() && term.mean.is_finite() && TERM_SCALES.contains(&term.scale)
         };
         require(
             self.terms.iter().all(sound),
             "residual.calibration.terms",
-            "are finite, with a scale above 0",
+            "are finite, with a scale from 1e-12 to 1e12",
         )?;
         let known = |spread: &Spread| {
             place(&spread.feature).is_some()

@@ -6,8 +6,10 @@
 
 pub mod bounds;
 mod fit;
+mod shapes;
 
 pub use fit::Unfit;
+pub use shapes::{Misfit, Shapes};
 
 use serde::{Deserialize, Serialize};
 
@@ -161,6 +163,20 @@ impl Config {
     /// [`Unfit`], with the first rule that is broken.
     pub fn check(&self) -> Result<(), Unfit> {
         fit::check(self)
+    }
+
+    /// The tensors of such a network.
+    #[must_use]
+    pub fn shapes(&self) -> Shapes {
+        shapes::of(self)
+    }
+
+    /// Whether these are the tensors of such a network: each of them, of its shape, and no other.
+    ///
+    /// # Errors
+    /// [`Misfit`], with the first one that is not so.
+    pub fn check_shapes(&self, found: &Shapes) -> Result<(), Misfit> {
+        shapes::check(self, found)
     }
 
     /// Samples from one frame of the transform to the next.

@@ -8,7 +8,7 @@ use types::Code;
 use super::{ServeError, Worker, cpu_seconds};
 use crate::feed::{Allowance, Pass};
 use crate::protocol::{FromWorker, LoadedResidual, ResidualPass};
-use crate::seam::{Engine, EngineInfo, SegmentScore};
+use crate::seam::{Engine, EngineError, EngineInfo, SegmentScore};
 use crate::segments::{Scale, SegmentCutter, SegmentPlace};
 use crate::separation::Separation;
 use crate::tally::{Sound, Tally, Used};
@@ -114,6 +114,9 @@ impl<E: Engine> Worker<E> {
             cpu_seconds: cpu_seconds() - cpu,
         };
         self.stats.engine_seconds += used.device_seconds;
+        if let Err(EngineError::NoRoom { detail }) = outcome {
+            return self.forget_residuals(detail);
+        }
         let (outcomes, splits) = self.survive(outcome)?;
         self.stats.segments += outcomes.len() as u64;
         self.stats.batches += 1;
@@ -125,6 +128,20 @@ impl<E: Engine> Worker<E> {
         }
         tokens.dedup();
         tokens.into_iter().try_for_each(|token| self.finish(token))
+    }
+
+    /// Nothing here can be separated for want of room: the tracks that are there for it are forgotten, and read past.
+    pub(super) fn forget_residuals(&mut self, detail: String) -> Result<(), ServeError> {
+        self.batches.segments.clear();
+        let tracks = self.tracks.iter();
+        let tokens: Vec<u64> = tracks
+            .filter(|(_, track)| matches!(track, Track::Separated(_)))
+            .map(|(token, _)| *token)
+            .collect();
+        for token in tokens {
+            self.forget(token);
+        }
+        self.say(&FromWorker::NoRoom { detail })
     }
 
     fn count_segment(

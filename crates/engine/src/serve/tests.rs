@@ -19,8 +19,13 @@ struct World {
 
 impl World {
     fn new(options: StubOptions) -> Self {
+        Self::over(move |load| StubEngine::new(options, load))
+    }
+
+    /// A worker over an engine.
+    fn over<E: Engine + 'static>(engine: impl FnOnce(&Load) -> E + Send + 'static) -> Self {
         let (here, there) = UnixStream::pair().unwrap();
-        let load = move |load: &Load| Ok(StubEngine::new(options, load));
+        let load = move |load: &Load| Ok(engine(load));
         let worker = std::thread::spawn(move || serve_on(there.into(), load));
         let mut world = Self {
             socket: FrameReader::new(here),

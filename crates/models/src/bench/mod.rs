@@ -6,6 +6,7 @@
 //! it once and for all; so it is one for each run.
 
 mod clock;
+mod plan;
 mod report;
 mod sound;
 
@@ -17,6 +18,7 @@ use ::engine::{Engine, EngineError, Load, Segment};
 use bundle::features::DEVIATION_LEAST;
 use bundle::{Bundle, BundleError, Grid, Heard, Residual, Segments};
 use clock::{Clock, Times};
+use plan::{Plan, Stage};
 use sound::{Sound, SoundError};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,9 @@ pub struct Bench {
     /// Number format.
     #[arg(long, default_value = "f32")]
     dtype: Dtype,
+    /// Stages to measure; all where nothing is said.
+    #[arg(long, value_enum, value_delimiter = ',', num_args = 1)]
+    stages: Vec<Stage>,
     /// Windows per batch; by default a few sizes that suit the device.
     #[arg(long, value_delimiter = ',', num_args = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(BATCH_MAX)))]
     batches: Vec<u32>,
@@ -113,7 +118,7 @@ pub fn run(flags: &Bench) -> Result<(), BenchError> {
         dtype: flags.dtype.to_string(),
         threads: device::threads(flags.threads),
         rounds: flags.rounds,
-        rows: stand.rows(flags)?,
+        rows: stand.rows(&Plan::of(flags))?,
     };
     report.print().map_err(BenchError::Write)?;
     match &flags.json {
@@ -166,31 +171,55 @@ impl Stand {
         })
     }
 
-    fn rows(&mut self, flags: &Bench) -> Result<Vec<Row>, BenchError> {
-        let (windows, segments) = match flags.device {
-            DeviceKind::Cpu => (vec![1, 4, 16], vec![1, 2]),
-            DeviceKind::Cuda => (vec![16, 64, 256, 1_024], vec![1, 4, 8, 16, 32]),
-        };
-        let or = |asked: &[u32], usual: Vec<u32>| {
-            if asked.is_empty() {
-                usual
-            } else {
-                asked.to_vec()
-            }
-        };
-        let mut rows = vec![self.decode_mono()?];
-        for batch in or(&flags.batches, windows) {
-            rows.push(self.mel(batch as usize)?);
-            rows.push(self.screen(batch as usize)?);
-        }
+    fn rows(&mut self, plan: &Plan) -> Result<Vec<Row>, BenchError> {
+        let mut rows = self.screen_rows(plan)?;
         if self.engine.info().residual.is_some() {
-            rows.push(self.decode_stereo()?);
-            for batch in or(&flags.segment_batches, segments) {
-                rows.push(self.residual(batch as usize)?);
+            rows.extend(self.residual_rows(plan)?);
+        }
+        if plan.asks(Stage::Path) {
+            let row = self.whole()?;
+            rows.push(self.holding(row));
+        }
+        Ok(rows)
+    }
+
+    /// What the first engine does.
+    fn screen_rows(&mut self, plan: &Plan) -> Result<Vec<Row>, BenchError> {
+        let mut rows = Vec::new();
+        if plan.asks(Stage::Decode) {
+            rows.push(self.decode_mono()?);
+        }
+        for batch in &plan.windows {
+            if plan.asks(Stage::Mel) {
+                rows.push(self.holding(self.mel(*batch)?));
+            }
+            if plan.asks(Stage::Screen) {
+                let row = self.screen(*batch)?;
+                rows.push(self.holding(row));
             }
         }
-        rows.push(self.whole()?);
         Ok(rows)
+    }
+
+    /// What the second engine does.
+    fn residual_rows(&mut self, plan: &Plan) -> Result<Vec<Row>, BenchError> {
+        let mut rows = Vec::new();
+        if plan.asks(Stage::Decode) {
+            rows.push(self.decode_stereo()?);
+        }
+        if plan.asks(Stage::Residual) {
+            for batch in &plan.segments {
+                let row = self.residual(*batch)?;
+                rows.push(self.holding(row));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The row with what the device's memory holds now.
+    fn holding(&self, row: Row) -> Row {
+        let info = self.engine.info();
+        row.holding(device::held_bytes(info.device.kind, info.device.index))
     }
 
     /// Seconds of the sound.
@@ -425,7 +454,7 @@ fn row(
 ) -> Result<Row, BenchError> {
     match times {
         Ok(times) => Ok(Row::of(stage, Some(batch), seconds, times)),
-        Err(BenchError::Engine(EngineError::OutOfMemory { .. })) => {
+        Err(BenchError::Engine(EngineError::OutOfMemory { .. } | EngineError::NoRoom { .. })) => {
             Ok(Row::too_large(stage, batch))
         }
         Err(error) => Err(error),

@@ -39,7 +39,13 @@ pub struct Row {
     pub cpu_seconds: Option<f64>,
     /// Seconds of sound per second.
     pub speed: Option<f64>,
+    /// Bytes of the device's memory that were taken after the passes, as [`crate::device::held_bytes`] counts them; absent where none were asked
+    /// for.
+    pub memory_bytes: Option<u64>,
 }
+
+/// Bytes of the unit in which the table states memory.
+const MEBIBYTE: u64 = 1 << 20;
 
 impl Row {
     pub(super) fn of(
@@ -55,6 +61,15 @@ impl Row {
             seconds: Some(times.wall),
             cpu_seconds: Some(times.cpu),
             speed: Some(audio_seconds / times.wall.max(f64::MIN_POSITIVE)),
+            memory_bytes: None,
+        }
+    }
+
+    /// The same with what the device's memory held after it. Of a batch that did not fit nothing is known.
+    pub(super) fn holding(self, memory_bytes: Option<u64>) -> Self {
+        Self {
+            memory_bytes: memory_bytes.filter(|_| self.seconds.is_some()),
+            ..self
         }
     }
 
@@ -75,6 +90,7 @@ impl Row {
             seconds: None,
             cpu_seconds: None,
             speed: None,
+            memory_bytes: None,
         }
     }
 
@@ -86,10 +102,14 @@ impl Row {
         else {
             return format!("{:<26}{batch:>6}  does not fit", self.stage);
         };
-        format!(
-            "{:<26}{batch:>6}{:>10.1}{seconds:>11.4}{cpu:>11.4}{speed:>11.1}",
+        let memory = self
+            .memory_bytes
+            .map_or_else(String::new, |bytes| (bytes / MEBIBYTE).to_string());
+        let line = format!(
+            "{:<26}{batch:>6}{:>10.1}{seconds:>11.4}{cpu:>11.4}{speed:>11.1}{memory:>9}",
             self.stage, self.audio_seconds
-        )
+        );
+        line.trim_end().to_owned()
     }
 }
 
@@ -104,8 +124,8 @@ impl Report {
         )?;
         writeln!(
             out,
-            "{:<26}{:>6}{:>10}{:>11}{:>11}{:>11}",
-            "stage", "batch", "audio s", "s", "cpu s", "audio s/s"
+            "{:<26}{:>6}{:>10}{:>11}{:>11}{:>11}{:>9}",
+            "stage", "batch", "audio s", "s", "cpu s", "audio s/s", "MiB"
         )?;
         self.rows
             .iter()
@@ -117,5 +137,34 @@ impl Report {
         let mut bytes = serde_json::to_vec_pretty(self)?;
         bytes.push(b'\n');
         std::fs::write(path, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ran() -> Row {
+        let times = Times {
+            wall: 0.5,
+            cpu: 0.25,
+        };
+        Row::of("residual", Some(4), 8.0, times)
+    }
+
+    #[test]
+    fn memory_stands_in_the_row_of_a_batch_that_ran_alone() {
+        assert_eq!(ran().holding(Some(7)).memory_bytes, Some(7));
+        assert_eq!(ran().holding(None).memory_bytes, None);
+        let too_large = Row::too_large("residual", 4).holding(Some(7));
+        assert_eq!(too_large.memory_bytes, None);
+        assert!(too_large.line().ends_with("does not fit"));
+    }
+
+    #[test]
+    fn a_line_states_memory_in_mebibytes_where_it_is_known() {
+        let line = ran().holding(Some(3 << 20)).line();
+        assert!(line.ends_with("       16.0        3"), "{line}");
+        assert!(ran().line().ends_with("16.0"));
     }
 }

@@ -13,21 +13,17 @@ pub(crate) use standby::Standby;
 use crate::htdemucs::{self, HtDemucs};
 use crate::params::ParamError;
 use ::engine::{ResidualInfo, Segment};
-use bundle::features::{BAND_EDGES_HZ, BANDS};
-use bundle::{Clip, Residual, Separator, Tensors};
+use bundle::{Clip, RESIDUAL_CHANNELS_MAX, RESIDUAL_RATE_HZ_LEAST, Residual, Separator, Tensors};
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError, Tensor};
 
-/// Channels that a ring carries at most.
-const CHANNELS_MAX: i64 = 2;
-
 /// How segments are cut for a bundle's residual, in batches of at most `max_batch`. None of a separator that no ring serves or whose
-/// rate does not hold the bands: more than two channels, or less than twice the highest edge.
+/// rate does not hold the bands, which no manifest may have.
 #[must_use]
 pub fn info(residual: &Residual, max_batch: usize) -> Option<ResidualInfo> {
     let Separator::HtDemucs(config) = &residual.architecture;
-    let served = (1..=CHANNELS_MAX).contains(&config.audio_channels)
-        && config.rate_hz as f64 >= 2.0 * BAND_EDGES_HZ[BANDS];
+    let served = (1..=RESIDUAL_CHANNELS_MAX).contains(&config.audio_channels)
+        && config.rate_hz as f64 >= RESIDUAL_RATE_HZ_LEAST;
     Some(ResidualInfo {
         rate_hz: u32::try_from(config.rate_hz).ok()?,
         channels: u32::try_from(config.audio_channels).ok()?,

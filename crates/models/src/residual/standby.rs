@@ -71,7 +71,7 @@ impl Standby {
             return Err(EngineError::Device { detail });
         }
         if self.net.is_none() {
-            self.net = Some(self.load(bundle, batch)?);
+            self.net = Some(self.load(bundle)?);
         }
         let net = self.net.as_ref().expect("it has just been loaded");
         let vectors = net
@@ -81,7 +81,7 @@ impl Standby {
         Ok(vectors.into_iter().map(score).collect())
     }
 
-    fn load(&self, bundle: &Bundle, batch: usize) -> Result<Measured, EngineError> {
+    fn load(&self, bundle: &Bundle) -> Result<Measured, EngineError> {
         let refuse = |detail: String| EngineError::Bundle {
             path: bundle.dir.display().to_string(),
             detail,
@@ -97,7 +97,7 @@ impl Standby {
         }
         let kind = device::kind(self.dtype);
         Measured::new(residual, &weights, self.torch, kind).map_err(|error| match error {
-            ParamError::Torch(error) => fault::of_batch(&error, batch),
+            ParamError::Torch(error) => fault::of_load(&error),
             ParamError::Missing(_)
             | ParamError::Unexpected(_)
             | ParamError::Shape { .. }

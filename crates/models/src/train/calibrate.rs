@@ -3,7 +3,7 @@
 //!
 //! A bundle whose guards fail is never written. Scores come from the code that serves.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use bundle::{
     Architecture, Band, Calibration, Canary, Embedding, Epsilon, FORMAT, Gate,

@@ -104,12 +104,13 @@ fn second_engine(out: &mut String, separator: &Separator<'_>, lines: &[Line]) {
     let (net, fitting) = (&separator.recipe.architecture, &separator.recipe.fitting);
     let _ = writeln!(
         out,
-        "\n## Second engine\n\nA small HTDemucs ({} channels in its first layer, {} channel of sound, segments of {:.1} s), trained on stems of {} pieces of the\nrepository's generator, half of them with the bleed of one room, under noise in {:.0} % of segments. It has heard neither music of people\nnor a decoder's error. Features, probability and fusion come from the splits above; each track was separated in the segments that the\nbundle takes.\n\n```\n{}```\n",
+        "\n## Second engine\n\nA small HTDemucs ({} channels in its first layer, {} channel of sound, segments of {:.1} s), trained on stems of {} pieces of the\nrepository's generator, half of them with the bleed of one room, under noise in {:.0} % of segments and under the error of a decoder that training may meet\nin {:.0} %. It has never heard music of people, nor the decoder that is held out. Features, probability and fusion come from the splits above; each track was separated in the segments that the\nbundle takes.\n\n```\n{}```\n",
         net.channels,
         net.audio_channels,
         net.segment as f64 / net.rate_hz as f64,
         fitting.pieces,
         100.0 * fitting.noise,
+        100.0 * fitting.error,
         engines::text(lines)
     );
     let _ = writeln!(out, "{}", worth(lines));

@@ -66,6 +66,7 @@ async fn a_sound_result_holds_and_is_counted() {
     assert_eq!((report.tracks, report.rows, report.parts), (6, 6, 3));
     assert_eq!(report.verdicts.values().sum::<u64>(), 6);
     assert_eq!(report.verdicts[&Verdict::Unscannable], 2);
+    assert_eq!(report.screened, 2, "those with a score");
     assert!(report.bytes > 0 && report.verdicts_sha256.is_some());
 }
 

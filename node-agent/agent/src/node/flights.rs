@@ -40,10 +40,10 @@ impl Node {
             Stage::Decode | Stage::Screen => (track.bytes, None),
             Stage::Residual => {
                 let screened = book.screened.get(&ordinal)?;
-                let Some((residual, loaded)) = seat.residual() else {
-                    tracing::error!(bundle = %book.info.spec.bundle, "the bundle's residual is not served on this device");
-                    return None;
-                };
+                let served = seat.residual().inspect_err(
+                    |why| tracing::error!(bundle = %book.info.spec.bundle, why, "the core was told that this is not served here"),
+                );
+                let (residual, loaded) = served.ok()?;
                 let pass = screened.pass(residual, loaded);
                 (track.bytes.or(screened.row.bytes), Some((loaded, pass)))
             }
@@ -92,7 +92,10 @@ impl Node {
         let Some(track) = book.list.get(&ordinal) else {
             return;
         };
-        let row = rows::rejected(track, &book.info.spec, code, None);
+        let screened = book.screened.get(&ordinal);
+        let row = screened
+            .and_then(|screened| screened.failed(code, "", 0))
+            .unwrap_or_else(|| rows::rejected(track, &book.info.spec, code, None));
         let now = self.clock.now();
         let made = MadeRow {
             row,
@@ -197,13 +200,19 @@ impl Node {
         let Some(track) = book.list.get(&flight.ordinal) else {
             return TrackOutcome::Unreachable;
         };
-        let refusal = match book.screened.get(&flight.ordinal) {
+        let screened = book.screened.get(&flight.ordinal);
+        let refusal = match screened {
             Some(screened) => screened.refused(refusal),
             None => refusal,
         };
         tracing::info!(source = %track.source, key = track.key, code = %refusal.code, detail = refusal.detail, "unscannable");
         metrics::counter!("trackscan_unscannable", "code" => refusal.code.as_str()).increment(1);
-        let (row, ledger) = rows::unscannable(track, &book.info.spec, refusal, reading);
+        let (code, cpu_us) = (refusal.code, refusal.cpu_us);
+        let kept = screened.and_then(|screened| screened.failed(code, &refusal.detail, cpu_us));
+        let (row, ledger) = match kept {
+            Some(row) => (row, rows::decoding(cpu_us, 0, reading)),
+            None => rows::unscannable(track, &book.info.spec, refusal, reading),
+        };
         self.keep(flight, row, ledger, false);
         TrackOutcome::Unscannable
     }

@@ -91,11 +91,8 @@ impl Node {
 
     pub(super) fn start_worker(&mut self, device: DeviceNo, bundle: &Arc<Bundle>) {
         self.lives += 1;
-        let (binary, life, slots) = (
-            self.settings.worker.clone(),
-            self.lives,
-            self.settings.decoders,
-        );
+        let (binary, life) = (self.settings.worker.clone(), self.lives);
+        let (slots, dtype) = (self.settings.decoders, self.settings.dtype);
         let started = Link::start(
             &self.spawner,
             &binary,
@@ -115,7 +112,7 @@ impl Node {
                     bundle: bundle.digest,
                     device: seat.device.kind,
                     index: seat.device.index,
-                    dtype: None,
+                    dtype: Some(dtype),
                     slots,
                     max_batch: None,
                 }));
@@ -142,6 +139,7 @@ impl Node {
                 let digest = bundle.digest;
                 tracing::info!(device = %seat.device, dtype = %loaded.dtype, batch = loaded.max_batch, "bundle loaded");
                 seat.state = State::Ready(Arc::clone(&link), bundle, loaded);
+                self.tell_unserved(device, digest);
                 self.tell_core(Event::DeviceReady {
                     device,
                     bundle: digest,
@@ -160,6 +158,21 @@ impl Node {
                 self.say(device, &ToWorker::Stop);
             }
         }
+    }
+
+    /// Tells the core, before its worker is ready, where a device serves no residual with what it has loaded.
+    fn tell_unserved(&mut self, device: DeviceNo, bundle: Digest) {
+        let seat = self.devices.get(device.0 as usize);
+        let Some(Err(why)) = seat.map(Seat::residual) else {
+            return;
+        };
+        tracing::info!(device = device.0, bundle = %bundle.short(), why, "no residual is served here");
+        let stage = Stage::Residual;
+        self.tell_core(Event::StageUnserved {
+            device,
+            bundle,
+            stage,
+        });
     }
 
     pub(super) fn take_out(&mut self, device: DeviceNo, code: Code) {
@@ -247,6 +260,14 @@ impl Node {
                 });
             }
             FromWorker::Beat(stats) => self.note_stats(device, stats),
+            FromWorker::NoRoom { detail } => {
+                tracing::error!(
+                    device = device.0,
+                    detail,
+                    "the residual's network has no room on the device; its tracks go back"
+                );
+                self.tell_core(Event::NoRoom { device });
+            }
             FromWorker::DeviceFailed { detail } => {
                 tracing::error!(device = device.0, detail, "the device failed")
             }
@@ -260,10 +281,11 @@ impl Node {
         }
     }
 
+    /// The worker could not load its bundle, or not what it needed of it later.
     pub(super) fn load_failed(&mut self, device: DeviceNo, detail: &str, bundle: bool) {
         tracing::error!(device = device.0, detail, "the bundle was not loaded");
         let Some(Seat {
-            state: State::Loading(_, loading),
+            state: State::Loading(_, loading) | State::Ready(_, loading, _),
             ..
         }) = self.seat(device)
         else {

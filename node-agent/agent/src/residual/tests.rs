@@ -286,10 +286,88 @@ fn a_source_that_was_changed_after_its_screen_says_so_whatever_else_became_of_it
 }
 
 #[test]
+fn a_second_pass_that_fails_takes_nothing_of_what_the_screen_found() {
+    let screened = screen_row([true; 4]);
+    let row = screened
+        .failed(Code::DeviceOutOfMemory, "no room", 9)
+        .unwrap();
+    let expected = TrackRow {
+        verdict: Verdict::Unscannable,
+        code: Some(Code::DeviceOutOfMemory),
+        detail: Some("no room".to_owned()),
+        decode_us: 49,
+        ..screened.row.clone()
+    };
+    assert_eq!(row, expected);
+    let told = screened.failed(Code::WorkerDied, "", 0).unwrap();
+    assert_eq!(
+        (told.detail, told.screen, told.decode_us),
+        (None, screened.row.screen, 40)
+    );
+    let other_bytes = screened.failed(Code::SourceChanged, "not what was screened", 9);
+    assert_eq!(other_bytes, None, "the screen says nothing of these bytes");
+}
+
+#[test]
 fn what_is_withheld_ends_inconclusive_for_the_budget() {
     let mut row = screen_row([true; 4]).row;
     withhold(&mut row);
     assert_eq!(row.verdict, Verdict::Inconclusive);
     assert_eq!(row.reason, Some(InconclusiveReason::EscalationBudget));
     assert!(row.screen.is_some() && row.thumbnail.is_some());
+}
+
+/// What a worker says that computes in a number format and has such a way to hear tracks.
+fn loaded(dtype: Dtype, residual: Option<LoadedResidual>) -> Loaded {
+    Loaded {
+        bundle: Digest::of(b"bundle"),
+        device: types::Device {
+            kind: types::DeviceKind::Cuda,
+            index: 0,
+            name: String::new(),
+            memory_bytes: 0,
+        },
+        dtype,
+        max_batch: 1,
+        rate_hz: 16_000,
+        hop: 256,
+        window_frames: 32,
+        residual,
+    }
+}
+
+#[test]
+fn a_residual_is_served_only_where_a_canary_could_prove_it() {
+    let check = |change: &dyn Fn(&mut Residual), loaded: &Loaded, lacks: Option<&str>| {
+        let (mut manifest, _) = sample::both();
+        change(manifest.residual.as_mut().unwrap());
+        let found = served(&manifest, loaded).err();
+        let named = found.is_some_and(|why| why.contains(lacks.unwrap_or("nothing")));
+        assert_eq!(named, lacks.is_some(), "{lacks:?}: {found:?}");
+        assert_eq!(found.is_none(), lacks.is_none(), "{found:?}");
+    };
+    let (single, half) = (
+        loaded(Dtype::F32, Some(LOADED)),
+        loaded(Dtype::Bf16, Some(LOADED)),
+    );
+    let of_stems = |residual: &mut Residual| residual.epsilon.bf16 = Some(0.02);
+    let of_both = |residual: &mut Residual| {
+        let canary = residual.canary.as_mut().unwrap();
+        (residual.epsilon.bf16, canary.epsilon.bf16) = (Some(0.02), Some(0.02));
+    };
+    check(&|_| (), &single, None);
+    check(&|_| (), &half, Some("no epsilon"));
+    check(&of_stems, &half, Some("no epsilon"));
+    check(&of_both, &half, None);
+    check(
+        &|residual| residual.canary = None,
+        &single,
+        Some("no canary"),
+    );
+    check(&|_| (), &loaded(Dtype::F32, None), Some("no way to hear"));
+    let plain = sample::manifest();
+    assert_eq!(
+        served(&plain, &single).err(),
+        Some("the bundle has no residual")
+    );
 }

@@ -189,6 +189,23 @@ fn a_job_of_both_stages_sends_on_what_the_gate_takes_with_all_of_its_row_and_nea
 }
 
 #[test]
+fn a_track_without_a_score_costs_the_screen_time_and_is_not_among_the_tracks_screened() {
+    let silent = |point: &WindowPoint| WindowPoint {
+        rms_db: -120.0,
+        ..*point
+    };
+    let heard = score(0.25);
+    let unheard = TrackScore {
+        timeline: heard.timeline.iter().map(silent).collect(),
+        ..heard
+    };
+    let made = make(Policy::default(), &Reading::default(), unheard);
+    assert_eq!(made.row.reason, Some(InconclusiveReason::Silent));
+    assert_eq!((made.row.screen, made.ledger.screen.tracks), (None, 0));
+    assert_eq!(made.ledger.screen.device_us, 2_000);
+}
+
+#[test]
 fn a_job_of_the_screen_alone_sends_nothing_on_and_says_what_did_not_run() {
     let made = make(stages(Stages::Screen), &Reading::default(), score(0.25));
     assert_eq!(made.onward, None);

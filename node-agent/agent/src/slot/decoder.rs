@@ -1,16 +1,17 @@
 //! The decoder of a slot: its start, when it is replaced, and what its end says of the track that it had. Called by the slot's
 //! thread ([`super::run`]); it never reads or writes a track.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use agent_core::Death;
 use audio::Channel;
 use audio::child::{DecoderChild, EXIT_SANDBOX, SpawnError, code_of_death};
-use audio::protocol::FromDecoder;
-use audio::ring::SAMPLES_DEFAULT;
+use audio::protocol::{FrameError, FromDecoder};
+use audio::ring::{Onlooker, SAMPLES_DEFAULT};
 use types::Code;
 
 use super::run::Thread;
+use super::silence::Silence;
 use super::talk::has_ended;
 use crate::news::Decoded;
 use crate::worker::death_of;
@@ -21,11 +22,14 @@ const HELLO_WITHIN: Duration = Duration::from_secs(20);
 const START_BACK_OFF: Duration = Duration::from_millis(100);
 /// Longest such wait.
 const START_BACK_OFF_MAX: Duration = Duration::from_secs(10);
+/// How often the ring of a silent decoder is looked at: a small part of any patience, and next to no work.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A decoder that has said hello.
 pub(super) struct Decoder {
     pub(super) child: DecoderChild,
     pub(super) channel: Channel,
+    ring: Onlooker,
     pub(super) tracks: u32,
     /// The worker's life that knows its ring.
     pub(super) attached: Option<u64>,
@@ -44,6 +48,24 @@ pub(super) enum StartError {
     Sandbox,
 }
 
+impl Decoder {
+    /// Waits until it says something or closes. False once it has been silent for longer than `limit` without cause, or nobody
+    /// wants to hear of its track any more. While its ring is full it waits for the worker, whose own silence ends both.
+    pub(super) fn await_word(
+        &self,
+        limit: Duration,
+        is_given_up: impl Fn() -> bool,
+    ) -> Result<bool, FrameError> {
+        let mut silence = Silence::new(limit, Instant::now(), self.ring.look());
+        while !self.channel.await_word(LOOK_EVERY)? {
+            if is_given_up() || silence.is_over(Instant::now(), self.ring.look()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
 impl Thread {
     /// Sees to a decoder that has said hello.
     pub(super) fn start_decoder(&mut self) -> Result<(), StartError> {
@@ -53,6 +75,7 @@ impl Thread {
         let mut child = self
             .spawner
             .spawn_decoder(&self.options.decoder, SAMPLES_DEFAULT)?;
+        let ring = Onlooker::attach(&child.ring).map_err(SpawnError::from)?;
         let control = child.control.try_clone()?;
         control.set_read_timeout(Some(HELLO_WITHIN))?;
         let mut channel = Channel::new(control);
@@ -66,7 +89,7 @@ impl Thread {
             Err(error) => return Err(StartError::Hello(error.to_string())),
         }
         // Both copies of the descriptor share the timeouts. A decoder watches its own processor time; these end one that
-        // sleeps, or takes nothing of what it asked for.
+        // breaks off within a word, or takes nothing of what it asked for; `await_word` ends one that begins none.
         child.control.set_read_timeout(Some(self.options.silence))?;
         child
             .control
@@ -74,6 +97,7 @@ impl Thread {
         self.decoder = Some(Decoder {
             child,
             channel,
+            ring,
             tracks: 0,
             attached: None,
         });

@@ -177,6 +177,12 @@ impl Thread {
         }
         let mut excused_us = 0;
         loop {
+            let is_given_up = || self.shared.is_given_up(work.token);
+            match decoder.await_word(self.options.silence, is_given_up) {
+                Ok(true) => {}
+                Ok(false) => return Talk::Broken("it was silent for too long".to_owned()),
+                Err(error) => return Talk::Broken(error.to_string()),
+            }
             match decoder.channel.receive::<FromDecoder>() {
                 Ok(Some(FromDecoder::ReadAt { offset, length })) => {
                     let served = serve(

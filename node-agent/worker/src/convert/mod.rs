@@ -122,7 +122,7 @@ fn residual(flags: &args::Convert, checkpoint: &Checkpoint, origin: Origin) -> R
 }
 
 /// The same with the known features of the base's clip, as this processor computes them; without any where no worker could
-/// serve such a separator.
+/// serve such a separator, which no manifest may have.
 fn with_canary(residual: Residual, tensors: &Tensors, clip: &Clip) -> anyhow::Result<Residual> {
     let features = models::residual::known_features(&residual, tensors, clip)
         .context("separating the canary clip")?;

@@ -12,7 +12,7 @@ use types::Digest;
 
 pub(crate) const CHECKPOINT: &[u8] =
     include_bytes!("../../../../crates/checkpoint/golden/newer/7e57da7a.safetensors");
-const WEIGHTS: &str = "separator.safetensors";
+pub(crate) const WEIGHTS: &str = "separator.safetensors";
 
 fn epsilon(f32: f64) -> Epsilon {
     Epsilon {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::protocol::{ResidualPass, TrackResidual};
-use crate::seam::ResidualInfo;
+use crate::seam::{
+    Canary, EngineInfo, ResidualCanary, ResidualInfo, Segment, SegmentScore, WindowScore,
+};
 
 fn info() -> ResidualInfo {
     StubEngine::plain().info().residual.clone().unwrap()
@@ -214,6 +216,35 @@ fn a_segment_that_fails_takes_its_own_track_and_no_other() {
 }
 
 #[test]
+fn a_device_without_room_for_the_residual_says_so_of_no_track_and_goes_on_screening() {
+    let full = tempfile::NamedTempFile::new().unwrap();
+    let mut world = World::new(StubOptions {
+        no_room_if: Some(full.path().to_owned()),
+        ..StubOptions::default()
+    });
+    let mut ring = world.ring(0);
+    let pcm = stereo(40_000, 5);
+    let starts = [0, 8_192];
+    play_for_residual(&mut world, &mut ring, (0, 1), &pcm, &starts);
+    let (mut told, mut drained) = (false, false);
+    while !(told && drained) {
+        match world.hear() {
+            FromWorker::NoRoom { .. } => told = true,
+            FromWorker::Drained { slot: 0, token: 1 } => drained = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    world.say(ToWorker::ResidualCanary { nonce: 5 });
+    assert!(matches!(world.hear(), FromWorker::NoRoom { .. }));
+    let sound = tone(40_000, 9);
+    play(&mut world, &mut ring, 0, 2, &sound);
+    assert_eq!(logits(&world.outcome(2).unwrap()), expected_logits(&sound));
+    drop(full);
+    play_for_residual(&mut world, &mut ring, (0, 3), &pcm, &starts);
+    check(&residual_of(&mut world, 3).unwrap(), &pcm, &starts);
+}
+
+#[test]
 fn an_odd_number_of_values_is_a_lie_about_a_track_of_two_channels() {
     let mut world = World::new(StubOptions::default());
     let mut ring = world.ring(0);
@@ -250,6 +281,46 @@ fn each_stage_has_a_canary_of_its_own() {
             ..
         }
     ));
+}
+
+/// An engine whose separator's file has changed since it was loaded.
+struct Spoilt(StubEngine);
+
+impl Engine for Spoilt {
+    fn info(&self) -> &EngineInfo {
+        self.0.info()
+    }
+
+    fn canary(&self) -> &Canary {
+        self.0.canary()
+    }
+
+    fn screen(&mut self, pcm: &[f32], batch: usize) -> Result<Vec<WindowScore>, EngineError> {
+        self.0.screen(pcm, batch)
+    }
+
+    fn residual_canary(&self) -> Option<&ResidualCanary> {
+        self.0.residual_canary()
+    }
+
+    fn residual(&mut self, _: &[f32], _: &[Segment]) -> Result<Vec<SegmentScore>, EngineError> {
+        Err(EngineError::Bundle {
+            path: "/nowhere".to_owned(),
+            detail: "its digest is another".to_owned(),
+        })
+    }
+}
+
+#[test]
+fn a_bundle_that_changed_is_told_as_that_and_not_as_a_device_that_failed() {
+    let mut world = World::over(|load| Spoilt(StubEngine::new(StubOptions::default(), load)));
+    world.say(ToWorker::ResidualCanary { nonce: 1 });
+    let told = world.hear();
+    assert!(
+        matches!(told, FromWorker::LoadFailed { bundle: true, .. }),
+        "{told:?}"
+    );
+    assert!(matches!(world.end(), Err(ServeError::Engine(_))));
 }
 
 #[test]

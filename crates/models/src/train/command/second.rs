@@ -19,6 +19,9 @@ pub struct TrainSeparator {
     /// File for the weights (safetensors), written when the run ends, however many rounds are done by then.
     #[arg(long)]
     out: PathBuf,
+    /// Folder of the decoders' weights, whose errors are to end in no stem.
+    #[arg(long)]
+    decoders: PathBuf,
     /// Recipe (JSON); the demonstration bundle's where none is given.
     #[arg(long)]
     recipe: Option<PathBuf>,
@@ -61,7 +64,12 @@ pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError
     crate::device::keep_large_memory();
     let recipe = recipe_of::<SeparatorRecipe>(flags.recipe.as_deref())?;
     std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
-    let trained = separator::train(&recipe, &flags.cache, minutes(flags.minutes))?;
+    let trained = separator::train(
+        &recipe,
+        &flags.cache,
+        &flags.decoders,
+        minutes(flags.minutes),
+    )?;
     std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
     let quality = separator::judge(&recipe, &trained.weights, &flags.cache)?;
     say(&format!(

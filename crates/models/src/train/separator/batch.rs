@@ -7,6 +7,8 @@ use tch::Tensor;
 
 use super::pieces::Pieces;
 use super::{SeparatorError, SeparatorRecipe};
+use crate::train::decoder::Decoder;
+use crate::train::positives::SNR_DB;
 
 /// A mix below this root mean square is as good as silent and drawn again: the parts of a piece stand at 0.25 to 1.
 const QUIET: f32 = 0.02;
@@ -33,6 +35,8 @@ pub(super) struct Batch {
 pub(super) struct Batches<'a> {
     recipe: &'a SeparatorRecipe,
     pieces: Pieces,
+    /// Those whose errors lie over mixes.
+    decoders: Vec<Decoder>,
     /// Frames of a segment.
     frames: usize,
 }
@@ -44,15 +48,16 @@ struct Item {
 }
 
 impl<'a> Batches<'a> {
-    pub(super) fn new(recipe: &'a SeparatorRecipe, pieces: Pieces) -> Self {
+    pub(super) fn new(recipe: &'a SeparatorRecipe, pieces: Pieces, decoders: Vec<Decoder>) -> Self {
         Self {
             recipe,
             pieces,
+            decoders,
             frames: usize::try_from(recipe.architecture.segment).unwrap_or(1),
         }
     }
 
-    /// A step's segments, remixed and under noise as the recipe says.
+    /// A step's segments, remixed, under noise and under errors as the recipe says.
     pub(super) fn draw(&self, dice: &mut Dice) -> Result<Batch, SeparatorError> {
         let fitting = &self.recipe.fitting;
         let items = (0..fitting.batch).map(|_| {
@@ -60,6 +65,11 @@ impl<'a> Batches<'a> {
             let mut item = self.heard(dice, |dice| self.stems(dice, remixed))?;
             if dice.chance(fitting.noise) {
                 add_noise(&mut item.mix, dice);
+            }
+            if !self.decoders.is_empty() && dice.chance(fitting.error) {
+                let decoder = &self.decoders[dice.below(self.decoders.len())];
+                let below_db = dice.uniform(SNR_DB.0, SNR_DB.1);
+                add_error(&mut item.mix, self.pieces.channels(), decoder, below_db);
             }
             Ok(item)
         });
@@ -171,14 +181,41 @@ fn add_noise(mix: &mut [f32], dice: &mut Dice) {
         .for_each(|(slot, sample)| *slot += gain * sample);
 }
 
+/// Lays a decoder's error over a mix, so far below it in decibels. It is the error of the middle signal, alike in every channel, as in the
+/// positives.
+fn add_error(mix: &mut [f32], channels: usize, decoder: &Decoder, below_db: f32) {
+    let frames = mix.len() / channels.max(1);
+    let mut middle = vec![0.0; frames];
+    for channel in mix.chunks(frames) {
+        middle
+            .iter_mut()
+            .zip(channel)
+            .for_each(|(sum, sample)| *sum += sample / channels as f32);
+    }
+    let mut error = decoder.reconstruct(&middle);
+    error
+        .iter_mut()
+        .zip(&middle)
+        .for_each(|(have, want)| *have -= want);
+    let gain = rms(&middle) * 10.0_f32.powf(-below_db / 20.0) / rms(&error).max(1e-9);
+    for channel in mix.chunks_mut(frames) {
+        channel
+            .iter_mut()
+            .zip(&error)
+            .for_each(|(slot, sample)| *slot += gain * sample);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::params::values;
+    use crate::train::decoder::Architecture;
     use crate::train::separator::pieces::Use;
 
     fn batches<'a>(recipe: &'a SeparatorRecipe, cache: &std::path::Path) -> Batches<'a> {
-        Batches::new(recipe, Pieces::new(recipe, cache, Use::Training).unwrap())
+        let pieces = Pieces::new(recipe, cache, Use::Training).unwrap();
+        Batches::new(recipe, pieces, Vec::new())
     }
 
     fn short() -> SeparatorRecipe {
@@ -222,6 +259,25 @@ mod tests {
                 "{below}"
             );
         }
+    }
+
+    #[test]
+    fn an_error_lies_over_every_channel_alike_and_as_far_below_as_was_asked() {
+        let before: Vec<f32> = (0..16_384)
+            .map(|at| (at as f32 * 0.05).sin() + 0.3 * (at as f32 * 0.31).sin())
+            .collect();
+        let mut mix = before.clone();
+        let decoder = Decoder::fresh(Architecture::Transposed64);
+        add_error(&mut mix, 2, &decoder, 20.0);
+        let error: Vec<f32> = mix.iter().zip(&before).map(|(a, b)| a - b).collect();
+        let (left, right) = error.split_at(8_192);
+        let apart = left.iter().zip(right).map(|(a, b)| (a - b).abs());
+        assert!(apart.fold(0.0, f32::max) < 1e-4);
+        let middle: Vec<f32> = (0..8_192)
+            .map(|at| 0.5 * (before[at] + before[at + 8_192]))
+            .collect();
+        let below = 20.0 * (rms(&middle) / rms(left)).log10();
+        assert!((below - 20.0).abs() < 0.1, "{below}");
     }
 
     #[test]

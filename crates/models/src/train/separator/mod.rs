@@ -1,7 +1,8 @@
 //! Trains the separator of the demonstration bundle: HTDemucs, small, on stems of the repository's own generator.
 //!
 //! Called by `trackscan-worker train-separator`. The network is the one that serves, under the tensor names of the published checkpoints; the
-//! loss is that of the package, the mean magnitude of the stems' error. Steps are taken in rounds, every round draws from a stream of its own
+//! loss is that of the package, the mean magnitude of the stems' error, and that of their sum. Noise and the errors of neural decoders lie over
+//! mixes and in no stem, so that they are learnt to be what no stem has. Steps are taken in rounds, every round draws from a stream of its own
 //! and ends in a checkpoint, so that a stopped run, started again, ends in the same weights. What comes out is the running mean of the weights.
 
 mod average;
@@ -22,6 +23,7 @@ use tch::nn::VarStore;
 use tch::{Device, Kind, TchError};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
+use super::decoder::{Decoder, DecoderError, TRAINED};
 use super::fitting::learning_rate;
 use super::optimiser::AdamW;
 use crate::htdemucs::{self, HtDemucs};
@@ -60,6 +62,9 @@ pub enum SeparatorError {
     /// The checkpoint could not be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// A decoder whose errors are to be heard is missing or broken.
+    #[error(transparent)]
+    Decoder(#[from] DecoderError),
     /// Trained weights do not fit the network.
     #[error("loading the trained separator")]
     Params(#[from] ParamError),
@@ -85,7 +90,7 @@ pub struct Trained {
     pub loss: Option<f64>,
 }
 
-/// Trains `recipe` with stems and checkpoints under `cache`, for at most `budget` of wall time where one is given: it ends after the round
+/// Trains `recipe` with stems and checkpoints under `cache` and the decoders of the folder `decoders`, for at most `budget` of wall time where one is given: it ends after the round
 /// in which the time runs out.
 ///
 /// # Errors
@@ -93,10 +98,11 @@ pub struct Trained {
 pub fn train(
     recipe: &SeparatorRecipe,
     cache: &Path,
+    decoders: &Path,
     budget: Option<Duration>,
 ) -> Result<Trained, SeparatorError> {
     let begun = Instant::now();
-    train_while(recipe, cache, |_| {
+    train_while(recipe, cache, decoders, |_| {
         budget.is_none_or(|budget| begun.elapsed() < budget)
     })
 }
@@ -108,10 +114,11 @@ pub fn train(
 pub fn train_while(
     recipe: &SeparatorRecipe,
     cache: &Path,
+    decoders: &Path,
     more: impl Fn(u32) -> bool,
 ) -> Result<Trained, SeparatorError> {
     recipe.check()?;
-    let mut run = Run::new(recipe, cache)?;
+    let mut run = Run::new(recipe, cache, decoders)?;
     let checkpoint = Checkpoint::of(cache, &recipe.to_json());
     let means = run.average.state();
     let done = checkpoint.restore_with(&run.store, &mut run.optimiser, &means)?;
@@ -145,14 +152,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(recipe: &'a SeparatorRecipe, cache: &Path) -> Result<Self, SeparatorError> {
+    fn new(
+        recipe: &'a SeparatorRecipe,
+        cache: &Path,
+        decoders: &Path,
+    ) -> Result<Self, SeparatorError> {
+        let pieces = Pieces::new(recipe, cache, Use::Training)?;
         let start = derive(recipe.fitting.seed, "separator start");
         tch::manual_seed(start.cast_signed());
         let store = VarStore::new(Device::Cpu);
         let net = HtDemucs::new(&store.root(), &recipe.architecture)?;
         Ok(Self {
             recipe,
-            batches: Batches::new(recipe, Pieces::new(recipe, cache, Use::Training)?),
+            batches: Batches::new(recipe, pieces, heard_decoders(recipe, decoders)?),
             optimiser: AdamW::new(&store),
             average: Average::new(&store)?,
             store,
@@ -182,12 +194,27 @@ impl<'a> Run<'a> {
         let fitting = &self.recipe.fitting;
         let batch = self.batches.draw(dice)?;
         let found = self.net.forward(&batch.mix)?;
-        let loss = found.f_sub(&batch.stems)?.f_abs()?.f_mean(Kind::Float)?;
+        let error = found.f_sub(&batch.stems)?;
+        let sum = error.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
+        let of_sum = sum
+            .f_abs()?
+            .f_mean(Kind::Float)?
+            .f_mul_scalar(fitting.sum)?;
+        let loss = error.f_abs()?.f_mean(Kind::Float)?.f_add(&of_sum)?;
         let rate = learning_rate(fitting.learning_rate, share);
         self.optimiser.step(&loss, rate, fitting.weight_decay)?;
         self.average.add(self.optimiser.steps(), fitting.average)?;
         Ok(loss.f_double_value(&[])?)
     }
+}
+
+/// The decoders that training may meet, where the recipe lets any be heard.
+fn heard_decoders(recipe: &SeparatorRecipe, folder: &Path) -> Result<Vec<Decoder>, SeparatorError> {
+    if recipe.fitting.error <= 0.0 {
+        return Ok(Vec::new());
+    }
+    let open = |architecture| Ok(Decoder::open(architecture, folder)?);
+    TRAINED.into_iter().map(open).collect()
 }
 
 /// How well a separator takes pieces apart that it was not trained on.
@@ -210,7 +237,8 @@ pub fn judge(
 ) -> Result<Quality, SeparatorError> {
     recipe.check()?;
     let (_store, net) = htdemucs::load(&recipe.architecture, weights, Device::Cpu, Kind::Float)?;
-    let batches = Batches::new(recipe, Pieces::new(recipe, cache, Use::Judging)?);
+    let pieces = Pieces::new(recipe, cache, Use::Judging)?;
+    let batches = Batches::new(recipe, pieces, Vec::new());
     let mut dice = Dice::new(derive(recipe.fitting.seed, "separator judged"));
     let mut ratios: [Vec<f64>; STEMS.len()] = Default::default();
     let mut sums = Vec::with_capacity(JUDGED);

@@ -16,6 +16,8 @@ use super::SeparatorError;
 const PIECES_MAX: u32 = 100_000;
 /// Longest piece in seconds: a minute of four stereo stems is 42 MB in the cache.
 const SECONDS_MAX: f32 = 60.0;
+/// Most that the sum may weigh: beyond, stems hardly count.
+const SUM_MAX: f64 = 100.0;
 /// Most segments of a step: each takes hundreds of megabytes while gradients are kept.
 const BATCH_MAX: u32 = 64;
 
@@ -59,6 +61,11 @@ pub struct SeparatorFitting {
     pub remix: f32,
     /// Chance that noise lies over the mix, which belongs to no stem: separators that never heard any put it into the stems.
     pub noise: f32,
+    /// Chance that the error of a neural decoder lies over the mix, and in no stem: what a generator leaves is to end in the residual. Only
+    /// decoders that training may meet; the one that is held out stays unheard.
+    pub error: f32,
+    /// Weight of the error of the stems' sum beside that of the stems: what separates badly shall at least not be lost.
+    pub sum: f64,
 }
 
 impl Default for SeparatorRecipe {
@@ -72,14 +79,16 @@ impl Default for SeparatorRecipe {
                 seed: 1,
                 pieces: 160,
                 seconds: 8.0,
-                rounds: 60,
+                rounds: 200,
                 steps_per_round: 20,
                 batch: 3,
                 learning_rate: 2e-3,
                 weight_decay: 1e-2,
                 average: 0.995,
                 remix: 0.5,
-                noise: 0.5,
+                noise: 0.25,
+                error: 0.5,
+                sum: 3.0,
             },
         }
     }
@@ -148,7 +157,7 @@ impl SeparatorRecipe {
         net.check()?;
         let frames = (fitting.seconds * RATE_HZ as f32) as i64;
         let chance = |share: f32| (0.0..=1.0).contains(&share);
-        let rules: [(bool, &'static str, &'static str); 12] = [
+        let rules: [(bool, &'static str, &'static str); 13] = [
             (
                 net.sources == STEMS,
                 "architecture.sources",
@@ -201,9 +210,14 @@ impl SeparatorRecipe {
                 "is at least 0 and below 1",
             ),
             (
-                chance(fitting.remix) && chance(fitting.noise),
-                "fitting.remix and noise",
+                chance(fitting.remix) && chance(fitting.noise) && chance(fitting.error),
+                "fitting.remix, noise and error",
                 "lie between 0 and 1",
+            ),
+            (
+                (0.0..=SUM_MAX).contains(&fitting.sum),
+                "fitting.sum",
+                "is 0 to 100",
             ),
         ];
         match rules.into_iter().find(|(holds, ..)| !holds) {
@@ -255,5 +269,7 @@ mod tests {
         );
         check(|recipe| recipe.fitting.average = 1.0, "average");
         check(|recipe| recipe.fitting.noise = 1.5, "noise");
+        check(|recipe| recipe.fitting.error = -0.1, "error");
+        check(|recipe| recipe.fitting.sum = f64::NAN, "sum");
     }
 }

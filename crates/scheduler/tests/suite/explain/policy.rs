@@ -1,11 +1,11 @@
-//! The reasons that policy gives: requirements, quotas, shares, revocations.
+//! The reasons that policy gives: requirements, quotas, shares, revocations, and bundles that serve one stage on a node.
 
-use super::{check, check_node, job, pair, why};
+use super::{beat, check, check_node, job, pair, why};
 use crate::world::World;
-use crate::world::agent::{Agent, revoke};
+use crate::world::agent::{Agent, SCREEN, revoke};
 use scheduler::record::PartKind;
-use scheduler::{Blocked, Config, Quota, Request};
-use types::{DeviceKind, Requirements, ShardId, Stage, Stages};
+use scheduler::{Blocked, Cause, Config, Quota, Released, Request};
+use types::{DeviceKind, Millis, Requirements, ShardId, Stage, Stages};
 
 /// A world with such a quota for everybody, a job of 32 tracks in shards of 8, and a node.
 fn under(quota: Quota) -> (World, scheduler::JobKey, Agent) {
@@ -263,4 +263,37 @@ fn an_agent_that_is_older_than_jobs_of_both_stages_gets_none_of_one() {
     let granted = agent.pull(&mut world, 8).grants;
     assert!(granted.iter().all(|grant| grant.job == screens));
     assert_eq!(granted.len(), 1);
+}
+
+#[test]
+fn a_bundle_refused_for_its_residual_still_screens_on_that_node() {
+    let mut world = World::new();
+    let name = world.submit("j", 24, 8);
+    let mut screen = Agent::new("screen", SCREEN);
+    screen.join(&mut world).unwrap();
+    let granted = screen.pull(&mut world, 8).grants[0].clone();
+    let request = screen.commit_request(&granted, &granted.tracks, PartKind::Escalation);
+    world.ask(request).unwrap();
+    let mut agent = Agent::joined(&mut world, "n");
+    let second = agent.pull(&mut world, 8).grants[0].clone();
+    let is_second = |shard| matches!(shard, ShardId::Escalation { .. });
+    assert!(is_second(second.shard));
+    agent.grants.retain(|granted| !is_second(granted.shard));
+    beat(&mut world, &mut agent, |beat| {
+        beat.released = vec![Released {
+            job: job("j"),
+            shard: second.shard,
+            attempt: second.attempt,
+            cause: Cause::Bundle,
+        }];
+    });
+    check(&world, &name, &Blocked::BundleRefused);
+    let more = agent.pull(&mut world, 8).grants;
+    assert!(!more.is_empty(), "it screens");
+    assert!(!more.iter().any(|granted| is_second(granted.shard)));
+    // Another life may have the number format that the bundle serves.
+    agent.kill();
+    world.pass(Millis(7_000));
+    agent.join(&mut world).unwrap();
+    assert!(!why(&world, &name).contains(&Blocked::BundleRefused));
 }

@@ -1,0 +1,118 @@
+//! Flags, and beside them how many wrong ones the bundle's bound allows: the same words in every summary of a job.
+//!
+//! *Screened* is a track that the screen gave a score, whatever became of it. The coordinator counts these over the parts of a job and
+//! over the rows that it verifies, [`is_screened`] over rows that are read here, and the report over the lines of its table that have
+//! a score: all say the same of the same result.
+
+use crate::labelled::stated_bound;
+use evaluation::bound::{Counted, grouped, percent};
+use proto::v1;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Whether the row is of a track that was screened.
+pub(crate) fn is_screened(row: &v1::Row) -> bool {
+    row.screen.is_some()
+}
+
+/// The bound on false positives that a bundle states for its verdicts.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    /// How it was counted.
+    counted: String,
+    /// At 95 % confidence.
+    fpr_95: f64,
+}
+
+impl Bound {
+    /// That of a bundle.
+    pub(crate) fn of(manifest: &bundle::Manifest) -> Self {
+        let (counted, fpr_95) = stated_bound(manifest);
+        Self { counted, fpr_95 }
+    }
+
+    /// Flags under it.
+    pub(crate) fn over(&self, likely_ai: u64, screened: u64) -> Flags {
+        Flags::new(likely_ai, screened, self.fpr_95, self.counted.clone())
+    }
+}
+
+/// Flags over all tracks of the job, and how many of them may be wrong.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Flags {
+    /// Tracks that the bundle makes `likely_ai`, by its own gate.
+    pub(crate) likely_ai: u64,
+    /// Tracks that the screen gave a score.
+    pub(crate) screened: u64,
+    /// Upper bound of the false positive rate at 95 % confidence that the count rests on.
+    pub(crate) fpr_bound_95: f64,
+    /// How it was counted.
+    pub(crate) counted: String,
+    /// Most wrong flags that the bound allows among the tracks screened.
+    pub(crate) wrong_at_most: u64,
+}
+
+impl Flags {
+    /// Flags under a bound.
+    pub(crate) fn new(likely_ai: u64, screened: u64, fpr_bound_95: f64, counted: String) -> Self {
+        let bound = Counted {
+            hits: 0,
+            trials: 0,
+            bound_95: fpr_bound_95,
+        };
+        Self {
+            likely_ai,
+            screened,
+            fpr_bound_95,
+            counted,
+            wrong_at_most: bound.allows(screened),
+        }
+    }
+
+    /// As people read it, beside the word `likely_ai`.
+    pub(super) fn beside(&self) -> String {
+        format!(
+            "{} of {} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
+            grouped(self.likely_ai),
+            grouped(self.screened),
+            percent(self.fpr_bound_95),
+            grouped(self.wrong_at_most),
+            self.counted
+        )
+    }
+
+    /// The same as a line.
+    pub(super) fn text(&self) -> String {
+        format!("likely_ai: {}", self.beside())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_ones_are_allowed_by_how_many_were_screened_and_not_by_how_many_are_flagged() {
+        // The sample: 10 of 1,000 known-human tracks, bound 0.017.
+        let bound = Bound::of(&bundle::sample::manifest());
+        let flags = bound.over(37, 1_240);
+        assert_eq!(
+            (flags.wrong_at_most, bound.over(0, 1_240).wrong_at_most),
+            (22, 22)
+        );
+        assert_eq!(
+            flags.text(),
+            "likely_ai: 37 of 1,240 tracks screened; the bound of 1.70 % allows 22 wrong ones among so many (fpr_1e-2: 10 of 1,000: FPR < 1.70 % at 95 %)"
+        );
+    }
+
+    #[test]
+    fn a_track_is_screened_where_it_has_a_score_whatever_its_verdict() {
+        let row = |screen: Option<v1::Score>| v1::Row {
+            verdict: v1::Verdict::Unscannable.into(),
+            screen,
+            ..v1::Row::default()
+        };
+        assert!(is_screened(&row(Some(v1::Score::default()))) && !is_screened(&row(None)));
+    }
+}
