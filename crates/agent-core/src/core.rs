@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use types::{Digest, JobId, Millis};
+use types::{Digest, JobId, Millis, Stage};
 
 use crate::action::{Actions, Released};
 use crate::apart::{Told, Trial};
-use crate::device::Device;
+use crate::device::{Device, Rate};
 use crate::event::Event;
 use crate::grant::Grant;
 use crate::limits::FLUSH_EVERY;
@@ -150,14 +150,19 @@ impl Core {
         self.grants.values().map(Grant::open).sum()
     }
 
-    /// What the node does in 1,000 seconds, once it is measured.
+    /// What the node does in 1,000 seconds, once it is measured: at the screen where it screens, else at the residual.
     pub fn tracks_per_1000_s(&self) -> Option<u32> {
-        let sum: u64 = self
-            .devices
-            .iter()
-            .filter_map(|device| device.rate.tracks_per_1000_s())
-            .sum();
-        (sum > 0).then(|| u32::try_from(sum).unwrap_or(u32::MAX))
+        let rate = self
+            .rate_at(Stage::Screen)
+            .or_else(|| self.rate_at(Stage::Residual));
+        rate.map(|rate| u32::try_from(rate).unwrap_or(u32::MAX))
+    }
+
+    /// Tracks that it takes through a stage in 1,000 seconds, once that is measured.
+    pub(crate) fn rate_at(&self, stage: Stage) -> Option<u64> {
+        let rates = self.devices.iter().map(|device| device.rate(stage));
+        let sum: u64 = rates.filter_map(Rate::tracks_per_1000_s).sum();
+        (sum > 0).then_some(sum)
     }
 
     /// The number of the unanswered beat.

@@ -25,7 +25,8 @@ pub(crate) struct Device {
     /// Stages that it does not serve with its bundle.
     pub(crate) unserved: BTreeSet<Stage>,
     pub(crate) alone: Alone,
-    pub(crate) rate: Rate,
+    pub(crate) screen: Rate,
+    pub(crate) residual: Rate,
     faults: Vec<Millis>,
     open_faults: Vec<OpenFault>,
     kills: Vec<Millis>,
@@ -100,7 +101,8 @@ impl Device {
             proven: BTreeSet::new(),
             unserved: BTreeSet::new(),
             alone: Alone::No,
-            rate: Rate::default(),
+            screen: Rate::default(),
+            residual: Rate::default(),
             faults: Vec::new(),
             open_faults: Vec::new(),
             kills: Vec::new(),
@@ -219,11 +221,31 @@ impl Device {
         };
     }
 
+    /// What it does at a stage.
+    pub(crate) const fn rate(&self, stage: Stage) -> &Rate {
+        match stage {
+            Stage::Decode | Stage::Screen => &self.screen,
+            Stage::Residual => &self.residual,
+        }
+    }
+
+    /// Keeps its rates up to date.
+    pub(crate) fn measure(&mut self, now: Millis) {
+        let has = |stage| move |(key, _): &(GrantKey, Ordinal)| key.stage() == stage;
+        let screens = self.in_hand.values().any(has(Stage::Screen));
+        let separates = self.in_hand.values().any(has(Stage::Residual));
+        self.screen.tick(now, screens);
+        self.residual.tick(now, separates);
+    }
+
     /// A track came to its end here. Only a scored one counts in the rate: a source that lost its files ends tracks as
     /// fast as they are asked for, and a node with such a rate would pull ever more of them.
-    pub(crate) fn ended(&mut self, scored: bool) {
+    pub(crate) fn ended(&mut self, stage: Stage, scored: bool) {
         if scored {
-            self.rate.tracks += 1;
+            match stage {
+                Stage::Decode | Stage::Screen => self.screen.tracks += 1,
+                Stage::Residual => self.residual.tracks += 1,
+            }
             self.failures = 0;
             self.convictions = 0;
         }

@@ -37,7 +37,7 @@ impl Core {
             return;
         };
         if let Some(device) = self.device(number) {
-            device.ended(outcome.is_scored());
+            device.ended(key.stage(), outcome.is_scored());
         }
         let track = (key, ordinal);
         match outcome {

@@ -52,7 +52,7 @@ impl Core {
         let rate = self
             .devices
             .iter()
-            .filter_map(|device| device.rate.tracks_per_1000_s())
+            .filter_map(|device| device.rate(grant.key.stage()).tracks_per_1000_s())
             .max();
         let shard = rate.map_or(0, |rate| u64::from(grant.shard_tracks) * 1_000_000 / rate);
         Millis(self.config.flush_every.0.max(shard / FLUSHES_PER_SHARD))

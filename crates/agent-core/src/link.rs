@@ -1,6 +1,6 @@
 //! The session's life: joining, asking for work, being refused, leaving.
 
-use types::{Digest, Millis, PullNo, Session};
+use types::{Digest, Millis, PullNo, Session, Stage};
 
 use crate::Token;
 use crate::action::{Action, Actions, Cause, PullCall, Released};
@@ -164,11 +164,27 @@ impl Core {
             .sum();
         let least = u64::try_from(slots * 2).unwrap_or(0).max(1);
         let target = target.max(least).min(u64::from(TRACKS_HELD_MAX));
-        let held = self.open_tracks().min(TRACKS_HELD_MAX as usize);
+        let held = self.work_held().min(u64::from(TRACKS_HELD_MAX));
         (
             u32::try_from(target).unwrap_or(TRACKS_HELD_MAX),
             u32::try_from(held).unwrap_or(TRACKS_HELD_MAX),
         )
+    }
+
+    /// Tracks in hand or waiting; one of the residual counts as so many as are screened meanwhile.
+    fn work_held(&self) -> u64 {
+        let open = |stage: Stage| {
+            let own = self.grants.values().filter(|own| own.key.stage() == stage);
+            own.map(|own| own.open() as u64).sum::<u64>()
+        };
+        let rates = self
+            .rate_at(Stage::Screen)
+            .zip(self.rate_at(Stage::Residual));
+        let weighs = |tracks: u64| match rates {
+            Some((screen, residual)) => tracks.saturating_mul(screen) / residual,
+            None => tracks,
+        };
+        open(Stage::Screen).saturating_add(weighs(open(Stage::Residual)))
     }
 
     fn wants_work(&self) -> bool {

@@ -295,8 +295,7 @@ impl Core {
     /// Keeps the rates up to date.
     pub(crate) fn measure(&mut self, now: Millis) {
         for device in &mut self.devices {
-            let busy = !device.in_hand.is_empty();
-            device.rate.tick(now, busy);
+            device.measure(now);
         }
     }
 }

@@ -4,7 +4,8 @@
 use crate::NodeKey;
 use crate::desk::UnitEnd;
 use crate::limits::{
-    COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES, GRANTS_PER_SHARD_MAX, TAIL_LOOKS_MAX,
+    BEGUN_DOUBLED_MAX, BEGUN_UNNAMED, COUNT_NODES_EVERY, DEAF_AFTER, GRANT_LIVES,
+    GRANTS_PER_SHARD_MAX, TAIL_LOOKS_MAX,
 };
 use crate::mutants::{self, Mutant};
 use crate::record::{AloneDeath, Care, Death, Failure, FailureCause, Grant, ShardRecord};
@@ -267,9 +268,20 @@ impl Reign {
     /// nothing: a track that takes its machine down before the next beat is named by none, so that every track is
     /// suspect that may have begun since.
     pub(crate) fn died(&self, node: &Node, id: GrantId, death: Death) -> Withdrawal {
+        let holding = node.holdings.get(&id);
+        // What is flushed at once is in hand until it counts, and nobody dies of a row that is made.
+        let through =
+            holding.is_some_and(|own| own.unflushed > 0 && u64::from(own.unflushed) == own.open);
+        if through && self.is_whole(id) {
+            return Withdrawal::Died {
+                in_hand: Some(TrackSet::new()),
+                alone: false,
+                death,
+            };
+        }
         let idle = |holding: &Holding| holding.in_hand.as_ref().is_none_or(TrackSet::is_empty);
         let all_idle = node.holdings.values().all(idle);
-        let known = node.holdings.get(&id).filter(|_| !all_idle);
+        let known = holding.filter(|_| !all_idle);
         Withdrawal::Died {
             in_hand: known
                 .and_then(|holding| holding.in_hand.clone())
@@ -366,7 +378,7 @@ fn done(before: &ShardRecord, chores: &Chores, extent: &TrackSet, whole: bool) -
         {
             let grant = after.grants.remove(at);
             let open = extent.difference(&covered);
-            blame(&mut after, &grant, why, &open);
+            blame(&mut after, &grant, why, (&open, whole));
         }
     }
     after
@@ -381,8 +393,13 @@ pub(crate) fn has_work(grant: &Grant, extent: &TrackSet, covered: &TrackSet) -> 
     !granted.difference(covered).is_empty()
 }
 
-/// Notes why a grant ended; `open` is what the shard has left to do.
-fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, open: &TrackSet) {
+/// Notes why a grant ended; `open` is what the shard has left to do, divided or `whole`.
+fn blame(
+    record: &mut ShardRecord,
+    grant: &Grant,
+    why: &Withdrawal,
+    (open, whole): (&TrackSet, bool),
+) {
     match why {
         Withdrawal::Free => {}
         Withdrawal::Failed(cause) => count(record, *cause),
@@ -395,6 +412,7 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, open: &Track
             let granted = open.intersection(&TrackSet::from(grant.range));
             let suspects = match in_hand {
                 Some(in_hand) => granted.intersection(in_hand),
+                None if whole => first_begun(record, &granted),
                 None => granted,
             };
             let alone = *alone && suspects.len() == 1;
@@ -407,6 +425,17 @@ fn blame(record: &mut ShardRecord, grant: &Grant, why: &Withdrawal, open: &Track
             }
         }
     }
+}
+
+/// The tracks that an agent runs first of a grant that is not divided, in the order in which it runs them, twice as many at each
+/// death: all of it would be run one by one for a node that was switched off, and whoever kills before a beat names it is
+/// among them at last.
+fn first_begun(record: &ShardRecord, granted: &TrackSet) -> TrackSet {
+    let mut failures = record.failures.iter();
+    let lost = failures.find(|failure| failure.cause == FailureCause::NodeLost);
+    let deaths = lost.map_or(0, |failure| failure.count);
+    let most = BEGUN_UNNAMED << deaths.saturating_sub(1).min(BEGUN_DOUBLED_MAX);
+    granted.iter().take(most).collect()
 }
 
 fn count(record: &mut ShardRecord, cause: FailureCause) {

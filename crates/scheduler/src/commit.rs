@@ -9,6 +9,7 @@ use crate::limits::{
     COVERAGE_BYTES_MAX, DEVICE_NAME_BYTES_MAX, MAKERS_PER_PART_MAX, PARTS_PER_COMMIT_MAX,
 };
 use crate::mutants::{self, Mutant};
+use crate::pull::stage_of;
 use crate::record::{Grant, JobRecord, Made, Part, PartKind, ShardRecord};
 use crate::reign::{Reign, Step, Turn};
 use crate::state::{GrantId, Job, JobNo, NodeNo, Slot};
@@ -220,6 +221,7 @@ impl Reign {
                 let (entry, made) = (self.jobs.get(&job), self.nodes.get_mut(no));
                 if let (Some(entry), Some(made)) = (entry, made) {
                     made.shunned.remove(&entry.key);
+                    made.note_cost(commit);
                 }
                 let id = GrantId {
                     job,
@@ -254,7 +256,12 @@ fn check_claim(claim: &PartClaim, shard: ShardId) -> Result<(), (Code, &'static 
     let again = escalation && matches!(shard, ShardId::Escalation { .. });
     let scored = escalation || claim.verdicts.likely_ai > 0 || claim.verdicts.no_evidence > 0;
     let device = claim.made.iter().any(|made| made.stage != Stage::Decode);
+    let runs = |made: &Made| made.stage == Stage::Decode || made.stage == stage_of(shard);
     let rules = [
+        (
+            claim.made.iter().all(runs),
+            "a device made it at a stage that its shard does not go through",
+        ),
         (!scored || device, "rows have scores that no device made"),
         (!claim.tracks.is_empty(), "a part covers no track"),
         (

@@ -18,7 +18,8 @@ pub struct Config {
     /// What some tenants may have at once.
     pub quotas: BTreeMap<TenantId, Quota>,
     /// A grant that its node names in beats and that makes no progress for this long is given to another node that has
-    /// nothing to do. Longer than the longest track takes.
+    /// nothing to do. Longer than the longest track takes to be screened; a grant of an escalation shard has
+    /// [`RESIDUAL_STANDS`](crate::limits::RESIDUAL_STANDS) times as long.
     pub stalled_after: Millis,
     /// Closed jobs are dropped, the longest closed first, where more jobs than this are known.
     pub jobs_kept: usize,

@@ -267,15 +267,16 @@ impl Reign {
 
     fn why_not_taken(&self, now: Millis, no: JobNo) -> Blocked {
         let stock = self.stock();
-        if let Some(quota) = self.quota_reached(&stock, no) {
+        let order = self.in_order(now, None, &[], &stock);
+        let ahead = order.split(|other| *other == no).next().unwrap_or_default();
+        if let Some(quota) = self.quota_before(&stock, ahead, no) {
             return quota;
         }
-        let order = self.in_order(now, None, &[], &stock);
-        let ahead = order.into_iter().take_while(|ahead| *ahead != no);
         let mut busy = ahead
-            .filter_map(|ahead| Some((ahead, self.jobs.get(&ahead)?)))
+            .iter()
+            .filter_map(|ahead| Some((ahead, self.jobs.get(ahead)?)))
             .filter(|(ahead, job)| {
-                job.has_waiting() && self.quota_reached(&stock, *ahead).is_none()
+                job.has_waiting() && self.quota_reached(&stock, **ahead).is_none()
             });
         let mine = self.jobs.get(&no).map(|job| &job.key.tenant);
         match busy.next() {

@@ -48,6 +48,7 @@ pub mod limits;
 mod looks;
 pub mod mutants;
 mod orphans;
+mod pace;
 mod preempt;
 mod publish;
 mod pull;

@@ -38,6 +38,11 @@ pub const ALONE_SILENT_MAX: usize = 2;
 /// Deaths of any kind with one track alone in hand after which it is rejected. An agent that is back at once may have
 /// been killed by anybody: five such hits on one short trial, after the halvings before, are no chance.
 pub const ALONE_DEATHS_MAX: usize = 5;
+/// Tracks of a shard that is not divided that answer for the first death before any beat named one: what a few decoders begin
+/// within a beat.
+pub const BEGUN_UNNAMED: usize = 16;
+/// Deaths after which no more of them do: all of the largest shard.
+pub const BEGUN_DOUBLED_MAX: u16 = 6;
 /// Failures of one cause in one shard after which it is tried only now and then; see [`BACK_OFF_SPENT`].
 pub const FAILURES_PER_CAUSE: u16 = 16;
 /// Sessions that one node may have in one generation: a join each second for a century.
@@ -116,6 +121,12 @@ pub const SPLIT_WORTH: Millis = Millis(10_000);
 pub const YIELD_TOLD_MAX: u8 = 2;
 /// What a track is taken to need on a node that has not measured itself.
 pub const TRACK_UNMEASURED: Millis = Millis(10_000);
+/// Tracks of the residual that a node may hold however slow it is: what a few decoders have in hand, with as many waiting.
+pub const RESIDUAL_LEAST: u32 = 4;
+/// How many times longer than another a grant of an escalation shard may stand before it counts as making no progress. One
+/// track may have 4,096 segments, which a processor's one thread separates in 5 s each: 5.7 hours, within 24 times the
+/// quarter of an hour that a screened one is given.
+pub const RESIDUAL_STANDS: u64 = 24;
 /// How often nodes are counted and lapsed grants looked for, both of which walk over all nodes: a fraction of a beat.
 pub const COUNT_NODES_EVERY: Millis = Millis(500);
 /// Hungry nodes for which the tail is looked at together, until something is found for one: each look walks over all nodes.

@@ -3,10 +3,11 @@
 //! at no cost, and its next pull gets what waits. No more is asked back, over all nodes, than waits.
 
 use crate::limits::{PREEMPT_COUNTS, SHARDS_SEEN_PER_PULL_MAX};
+use crate::pull::stage_of;
 use crate::quota::Stock;
 use crate::record::JobState;
 use crate::reign::Reign;
-use crate::state::{GrantId, InLine, Job, NodeNo};
+use crate::state::{GrantId, InLine, Job, JobNo, NodeNo};
 use core::cell::OnceCell;
 use types::{Millis, ShardId, TenantId};
 
@@ -57,7 +58,7 @@ impl Reign {
         placed.max_by_key(|(_, place)| *place)
     }
 
-    fn is_whole(&self, id: GrantId) -> bool {
+    pub(crate) fn is_whole(&self, id: GrantId) -> bool {
         let job = self.jobs.get(&id.job);
         job.is_some_and(|job| job.is_whole(id.shard))
     }
@@ -97,8 +98,9 @@ impl Reign {
         let takes = |place: &InLine, job: &Job| {
             let first = job.ready.first().copied().unwrap_or(ShardId::Root(0));
             self.is_able(now, node, job, first)
+                && self.has_room_at(node, job, stage_of(first))
                 && !stock().is_beyond(&self.config, &job.key.tenant, place.no)
-                && self.has_room_without(stock(), &job.key.tenant, holder)
+                && self.has_room_without(stock(), (place.no, job), holder)
         };
         let mut waiting = before.filter_map(|place| {
             self.looks.one();
@@ -109,9 +111,9 @@ impl Reign {
         waiting.next().map_or(0, waiting_tracks)
     }
 
-    /// Whether a tenant may be given something once a grant of that job is back: its own gives it the room that it takes.
-    fn has_room_without(&self, stock: &Stock, tenant: &TenantId, holder: &Job) -> bool {
-        holder.key.tenant == *tenant || !stock.room(&self.config, tenant).is_empty()
+    /// Whether a job may be given something once a grant of the holder is back: one of its tenant's makes room.
+    fn has_room_without(&self, stock: &Stock, (no, job): (JobNo, &Job), holder: &Job) -> bool {
+        holder.key.tenant == job.key.tenant || self.quota_reached(stock, no).is_none()
     }
 
     fn ask_back(&mut self, now: Millis, no: NodeNo, id: GrantId) {

@@ -36,6 +36,8 @@ struct Plan<'a> {
     now: Millis,
     no: NodeNo,
     left: u32,
+    /// Of them, how many may be of escalation shards.
+    residual: u32,
     /// Tracks that it is given: more than it wants where a shard is not divided.
     given: u32,
     grants: usize,
@@ -165,11 +167,14 @@ impl Reign {
     }
 
     fn plan_pull<'a>(&mut self, now: Millis, no: NodeNo, pull: &'a Pull) -> Plan<'a> {
+        let work = self.config.grant_work;
+        let room = |node: &Node| node.residual_room(work);
         let mut plan = Plan {
             pull,
             now,
             no,
-            left: wanted(pull, self.config.grant_work),
+            left: wanted(pull, work),
+            residual: self.nodes.get(&no).map_or(0, room),
             given: 0,
             grants: 0,
             seen: 0,
@@ -247,7 +252,11 @@ impl Reign {
         let (Some(node), Some(job)) = (self.nodes.get(&node), self.jobs.get(&job)) else {
             return Vec::new();
         };
-        let runs = |shard: &ShardId| node.runs_of(job, stage_of(*shard));
+        let residual = self.has_room_at(node, job, Stage::Residual);
+        let runs = |shard: &ShardId| match stage_of(*shard) {
+            Stage::Residual => residual,
+            stage @ (Stage::Decode | Stage::Screen) => node.runs_of(job, stage),
+        };
         let ready = job.ready.iter().copied();
         let fresh = job.fresh.iter().map(ShardId::Root);
         let shards = ready.filter(runs).chain(fresh.filter(runs));
@@ -282,16 +291,29 @@ impl Reign {
             plan.busy = true;
             return;
         }
-        let before = (plan.grants, plan.left);
+        let residual = stage_of(shard) == Stage::Residual;
+        let want = if residual {
+            want.min(plan.residual)
+        } else {
+            want
+        };
+        if want == 0 {
+            return;
+        }
+        let before = (plan.grants, plan.given);
         let Some(record) = self.granted_record(plan, no, shard, want) else {
             return;
         };
+        let given = plan.given - before.1;
+        if residual {
+            plan.residual = plan.residual.saturating_sub(given);
+        }
         // A violation here is counted, and the shard is left alone.
         if let Ok(unit) = self.shard_unit(no, shard, record) {
             plan.units.push(unit);
             let takes = Room {
                 grants: (plan.grants - before.0) as u64,
-                tracks: u64::from(before.1 - plan.left),
+                tracks: u64::from(given),
                 untouched: false,
             };
             self.note_planned(no, Slot::Shard(no, shard), takes);
@@ -338,15 +360,17 @@ impl Reign {
                 covered,
                 record: &record,
             };
-            let choice = if job.is_whole(shard) {
-                let choice = grant::choose_whole(&ground, &taker);
-                choice.filter(|choice| plan.room.fits(choice.tracks.len()))
-            } else {
-                grant::choose(&ground, &taker, left)
+            let choice = match job.is_whole(shard) {
+                true => grant::choose_whole(&ground, &taker),
+                false => grant::choose(&ground, &taker, left),
             };
             let Some(choice) = choice else {
                 break;
             };
+            if job.is_whole(shard) && !plan.room.fits(choice.tracks.len()) {
+                plan.keep_room();
+                break;
+            }
             let took = u32::try_from(choice.tracks.len()).unwrap_or(u32::MAX);
             left = left.saturating_sub(took);
             let given = add_grant(&mut record, node, plan.pull, choice);
@@ -377,6 +401,12 @@ impl Plan<'_> {
     const fn is_full(&self) -> bool {
         let enough = self.left == 0 || self.grants >= GRANTS_PER_PULL_MAX;
         enough || self.apart || self.seen_in_all >= SHARDS_SEEN_IN_ALL_MAX
+    }
+
+    /// What comes first of its tenant cannot be divided and does not fit: what comes after it would take the room that it
+    /// waits for.
+    const fn keep_room(&mut self) {
+        self.room.tracks = 0;
     }
 
     fn took(&mut self, tracks: u32, grant: &Grant) {

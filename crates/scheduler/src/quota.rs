@@ -9,7 +9,7 @@ use crate::mutants::{self, Mutant};
 use crate::reign::Reign;
 use crate::state::{JobNo, Slot};
 use alloc::collections::{BTreeMap, BTreeSet};
-use types::TenantId;
+use types::{ShardId, TenantId};
 
 /// What a tenant may still be given, or is being given.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -183,6 +183,40 @@ impl Reign {
     /// The quota that keeps one job from being given more, where one does.
     pub(crate) fn quota_reached(&self, stock: &Stock, no: JobNo) -> Option<Blocked> {
         let tenant = &self.jobs.get(&no)?.key.tenant;
-        stock.reached(&self.config, tenant, no)
+        let reached = stock.reached(&self.config, tenant, no);
+        let waits = || self.waits_for_room(stock, no);
+        reached.or_else(|| waits().then_some(Blocked::QuotaTracks))
+    }
+
+    /// The same, also where it is one of its tenant's jobs ahead of it that waits for room.
+    pub(crate) fn quota_before(
+        &self,
+        stock: &Stock,
+        ahead: &[JobNo],
+        no: JobNo,
+    ) -> Option<Blocked> {
+        let tenant = |no: JobNo| self.jobs.get(&no).map(|job| &job.key.tenant);
+        let mut ours = ahead.iter().filter(|other| tenant(**other) == tenant(no));
+        let waits = ours.any(|other| self.waits_for_room(stock, *other));
+        let reached = self.quota_reached(stock, no);
+        reached.or_else(|| waits.then_some(Blocked::QuotaTracks))
+    }
+
+    /// Whether the next shard of a job cannot be divided and is more than its tenant may be given now: until it fits, nothing
+    /// that comes after it is given.
+    pub(crate) fn waits_for_room(&self, stock: &Stock, no: JobNo) -> bool {
+        let Some(job) = self.jobs.get(&no) else {
+            return false;
+        };
+        let fresh = job.fresh.first().map(ShardId::Root);
+        let Some(next) = job.ready.first().copied().or(fresh) else {
+            return false;
+        };
+        let tracks = || {
+            let extent = job.extent(next).unwrap_or_default();
+            let known = job.shards.get(&next);
+            known.map_or(extent.len(), |shard| shard.free(&extent).len())
+        };
+        job.is_whole(next) && !stock.room(&self.config, &job.key.tenant).fits(tracks())
     }
 }

@@ -73,7 +73,7 @@ impl Reign {
         (no, job): (JobNo, &Job),
         stock: &Stock,
     ) -> bool {
-        let waits = |stage| job.waits_for(stage) && node.runs_of(job, stage);
+        let waits = |stage| job.waits_for(stage) && self.has_room_at(node, job, stage);
         let waits = waits(Stage::Screen) || waits(Stage::Residual);
         waits && node.may_take_now(now, job) && self.quota_reached(stock, no).is_none()
     }

@@ -109,12 +109,13 @@ impl Job {
         granted.saturating_mul(self.track_us())
     }
 
-    /// Device time that one of its tracks takes, by what they cost so far.
+    /// Device time that one of its tracks takes to go through a stage, by what they cost so far, those that wait for the
+    /// other stage among them.
     fn track_us(&self) -> u64 {
-        let totals = &self.tally.totals;
-        match totals.done {
+        let spent = device_us(&self.tally.totals.ledger);
+        match self.tally.passed {
             0 => COST_UNKNOWN_US,
-            done => (device_us(&totals.ledger) / done).max(1),
+            passed => (spent / passed).max(1),
         }
     }
 }

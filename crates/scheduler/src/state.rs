@@ -342,6 +342,8 @@ pub(crate) struct Node {
     pub(crate) bundles: Vec<Digest>,
     /// What it does in 1,000 seconds, by its last pull.
     pub(crate) rate: Option<u32>,
+    /// Device time that a track of the residual took it, by its commits under this leader; see `pace`.
+    pub(crate) residual_us: Option<u64>,
     /// The last worker death counted.
     pub(crate) deaths_seen: u64,
     /// A copy of the write that made its record may still land.
@@ -411,6 +413,7 @@ impl Node {
             shunned: BTreeMap::new(),
             bundles: Vec::new(),
             rate: None,
+            residual_us: None,
             deaths_seen: 0,
             doubted: false,
         }

@@ -3,7 +3,7 @@
 //! costs. Nothing is done twice for speed alone. Looked for only when a node asks in vain, and seldom.
 
 use crate::chores::Withdrawal;
-use crate::limits::{SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
+use crate::limits::{RESIDUAL_STANDS, SPLIT_WORTH, SPLITS_MAX, TRACK_UNMEASURED, YIELD_TOLD_MAX};
 use crate::pull::stage_of;
 use crate::quota::Stock;
 use crate::record::{FailureCause, Grant, JobState};
@@ -11,7 +11,7 @@ use crate::reign::Reign;
 use crate::state::{GrantId, Holding, Job, Node, NodeNo};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
-use types::{Millis, Ordinal, Stage, TrackSet};
+use types::{Millis, Ordinal, ShardId, Stage, TrackSet};
 
 /// What was found for a node that asked in vain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,15 +64,27 @@ impl Reign {
     }
 
     fn stalled(&self, now: Millis) -> Vec<(NodeNo, GrantId)> {
-        let after = self.config.stalled_after;
+        let stands = |(id, holding): &(&GrantId, &Holding)| {
+            now.since(holding.moved_at) >= self.may_stand(id.shard)
+        };
         let mut stalled = Vec::new();
         for (no, node) in &self.nodes {
-            let all = node.has_stood(now, after);
+            // Where nothing moves, what waits behind the rest is stuck with it.
+            let all = node.holdings.iter().all(|own| stands(&own));
             let own = node.holdings.iter();
-            let own = own.filter(|(_, holding)| all || holding.has_stood(now, after));
+            let own = own.filter(|own| all || (own.1.works() && stands(own)));
             stalled.extend(own.map(|(id, _)| (*no, *id)));
         }
         stalled
+    }
+
+    /// How long a grant of that shard may show no progress and be sound: the residual of one track may take hours.
+    fn may_stand(&self, shard: ShardId) -> Millis {
+        let span = self.config.stalled_after;
+        match stage_of(shard) {
+            Stage::Decode | Stage::Screen => span,
+            Stage::Residual => Millis(span.0.saturating_mul(RESIDUAL_STANDS)),
+        }
     }
 
     fn slow(&self, now: Millis) -> Vec<NodeNo> {
@@ -122,17 +134,19 @@ impl Reign {
         any
     }
 
-    /// How long a node will be busy with what it holds, by its measured rate.
+    /// How long a node will be busy with what it holds, by its measured rate at each stage.
     fn millis_to_go(&self, node: &Node) -> u64 {
-        let open = node
-            .holdings
-            .keys()
-            .map(|id| self.open_tracks(id.job, id.shard, id.attempt));
-        let open: u64 = open.sum();
-        match node.rate {
-            Some(rate) if rate > 0 => open.saturating_mul(1_000_000) / u64::from(rate),
-            Some(_) | None => open.saturating_mul(TRACK_UNMEASURED.0),
-        }
+        let to_go = |stage: Stage| {
+            let own = node.holdings.keys();
+            let own = own.filter(|id| stage_of(id.shard) == stage);
+            let open = own.map(|id| self.open_tracks(id.job, id.shard, id.attempt));
+            let open: u64 = open.sum();
+            match node.rate_at(stage) {
+                Some(rate) => open.saturating_mul(1_000_000) / rate,
+                None => open.saturating_mul(TRACK_UNMEASURED.0),
+            }
+        };
+        to_go(Stage::Screen).saturating_add(to_go(Stage::Residual))
     }
 
     /// The node's grant with most tracks that it has not begun, and the ordinal from which on they are wanted back.
@@ -206,7 +220,7 @@ impl Reign {
             job.record()
                 .is_some_and(|record| record.state == JobState::Running)
         };
-        let able = node.may_take_now(now, job) && node.runs_of(job, stage_of(id.shard));
+        let able = node.may_take_now(now, job) && self.has_room_at(node, job, stage_of(id.shard));
         running(job) && able
     }
 }
@@ -243,17 +257,8 @@ impl Holding {
         empty && self.unflushed == 0
     }
 
-    /// Whether it has had the same tracks in hand for so long.
-    fn has_stood(&self, now: Millis, span: Millis) -> bool {
-        let works = self.in_hand.as_ref().is_some_and(|set| !set.is_empty());
-        works && now.since(self.moved_at) >= span
-    }
-}
-
-impl Node {
-    /// Whether nothing that it holds has moved for so long.
-    fn has_stood(&self, now: Millis, span: Millis) -> bool {
-        let moved = self.holdings.values().map(|holding| holding.moved_at).max();
-        moved.is_some_and(|at| now.since(at) >= span)
+    /// Whether it has tracks in hand.
+    fn works(&self) -> bool {
+        self.in_hand.as_ref().is_some_and(|set| !set.is_empty())
     }
 }

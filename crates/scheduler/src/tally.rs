@@ -10,6 +10,8 @@ pub(crate) struct Tally {
     pub(crate) totals: Totals,
     /// Tracks of root shards that a terminal or escalation part covers.
     pub(crate) roots_covered: u64,
+    /// Tracks that went through a pass: rows of every part, so that one whose residual is done counts twice.
+    pub(crate) passed: u64,
     /// Live grants.
     pub(crate) live_grants: u64,
 }
@@ -31,6 +33,7 @@ pub(crate) fn contribution(
     for part in &record.parts {
         totals.parts += 1;
         totals.ledger = totals.ledger.plus(part.ledger);
+        tally.passed += part.tracks.len();
         if part.kind == PartKind::Terminal {
             totals.done += part.tracks.len();
             totals.verdicts = totals.verdicts.plus(part.verdicts);
@@ -60,6 +63,7 @@ impl Tally {
         mine.verdicts = mine.verdicts.plus(theirs.verdicts);
         mine.ledger = mine.ledger.plus(theirs.ledger);
         self.roots_covered += other.roots_covered;
+        self.passed += other.passed;
         self.live_grants += other.live_grants;
     }
 
@@ -73,6 +77,7 @@ impl Tally {
         mine.verdicts = verdicts_minus(mine.verdicts, theirs.verdicts);
         mine.ledger = ledger_minus(mine.ledger, theirs.ledger);
         self.roots_covered -= other.roots_covered;
+        self.passed -= other.passed;
         self.live_grants -= other.live_grants;
     }
 }

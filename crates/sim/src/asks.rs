@@ -137,6 +137,21 @@ pub(crate) fn commit(agent: &Agent, saved: &Saved, session: Session) -> Commit {
     }
 }
 
+/// What so many rows are said to have cost.
+fn ledger(stage: Stage, rows: u64) -> Ledger {
+    let used = StageUse {
+        tracks: rows,
+        device_us: TRACK_US * rows,
+        ..StageUse::default()
+    };
+    let mut ledger = Ledger::default();
+    match stage {
+        Stage::Decode | Stage::Screen => ledger.screen = used,
+        Stage::Residual => ledger.residual = used,
+    }
+    ledger
+}
+
 /// What a part claims of one of its objects.
 pub(crate) fn claim(object: &Object, device: Option<String>) -> PartClaim {
     let stage = match object.shard {
@@ -169,14 +184,7 @@ pub(crate) fn claim(object: &Object, device: Option<String>) -> PartClaim {
         rows: u32::try_from(rows).unwrap_or(u32::MAX),
         bytes: object.size_and_digest().0,
         verdicts,
-        ledger: Ledger {
-            screen: StageUse {
-                tracks: rows,
-                device_us: TRACK_US * rows,
-                ..StageUse::default()
-            },
-            ..Ledger::default()
-        },
+        ledger: ledger(stage, rows),
         made: object.made.clone(),
         canaries: device.iter().map(canary).collect(),
     }

@@ -114,3 +114,49 @@ fn tracks_that_end_without_a_score_count_in_no_rate() {
     let rate = node.core.tracks_per_1000_s().unwrap();
     assert!((9_900..=10_100).contains(&rate), "{rate}");
 }
+
+#[test]
+fn what_a_node_does_at_one_stage_says_nothing_of_the_other() {
+    let shard = ShardId::Escalation {
+        root: 3,
+        attempt: Attempt(1),
+        first: 0,
+    };
+    let residual = Granted {
+        key: GrantKey { shard, ..key(1) },
+        ..granted(1, 1_000)
+    };
+    let mut node = Node::joined();
+    let answer = Ok(Pulled {
+        grants: vec![granted(1, 200), residual.clone()],
+        again_after: Millis(1_000),
+    });
+    node.tell(Event::Pulled {
+        session: Session(1),
+        number: PullNo(1),
+        answer,
+    });
+    for grant in [key(1), residual.key] {
+        let outcome = Ok(());
+        node.tell(Event::Prepared { grant, outcome });
+    }
+    node.tell(Event::DeviceReady {
+        device: DEVICE,
+        bundle: BUNDLE,
+    });
+    node.slot(0);
+    let mut sings = Vec::new();
+    for token in 0..210 {
+        let takes = if token < 200 { 100 } else { 10_000 };
+        node.now = node.now + Millis(takes);
+        sings.extend(node.end(token, TrackOutcome::Scored));
+        node.slot(0);
+    }
+    let rate = node.core.tracks_per_1000_s().unwrap();
+    assert!((9_900..=10_100).contains(&rate), "{rate}");
+    let rate = node.core.rate_at(types::Stage::Residual).unwrap();
+    assert!((95..=105).contains(&rate), "{rate}");
+    // A track of the residual is a hundred others' work, and a shard of a thousand is flushed every five minutes.
+    assert_eq!(node.core.work().1, limits::TRACKS_HELD_MAX);
+    assert_eq!(sings, [sing(0)], "the screen's rows alone are flushed");
+}

@@ -5,7 +5,8 @@ use crate::world::agent::{Agent, BOTH, SCREEN, SILENCE, revoke, tracks};
 use crate::world::{World, key, submission};
 use scheduler::record::Care;
 use scheduler::{
-    Answer, Commit, CommitOutcome, Config, Flush, Granted, JobKey, Order, Quota, Request,
+    Answer, Blocked, Commit, CommitOutcome, Config, Flush, Granted, JobKey, Order, Quota, Reason,
+    Request,
 };
 use types::{Code, Millis, Range, ShardId, Stages, TrackSet};
 
@@ -224,13 +225,7 @@ fn nothing_of_a_shard_is_asked_back_for_a_node_with_nothing_to_do() {
 
 #[test]
 fn a_shard_larger_than_a_quota_goes_to_a_tenant_that_holds_nothing_and_to_no_other() {
-    let (mut world, _) = setting_with(Config {
-        quota: Quota {
-            tracks_max: Some(5),
-            ..Quota::default()
-        },
-        ..Config::default()
-    });
+    let (mut world, _) = setting_with(quota_of(5));
     let mut agent = Agent::joined(&mut world, "a");
     let pulled = agent.pull(&mut world, 16);
     assert_eq!(pulled.grants.len(), 1);
@@ -243,6 +238,122 @@ fn a_shard_larger_than_a_quota_goes_to_a_tenant_that_holds_nothing_and_to_no_oth
     );
     agent.finish(&mut world);
     assert_eq!(agent.pull(&mut world, 16).grants[0].tracks, tracks(8, 16));
+}
+
+#[test]
+fn a_shard_that_is_being_given_whole_counts_whole_in_its_tenants_quota() {
+    let (mut world, job) = setting_with(quota_of(12));
+    let pull = |world: &mut World, name| {
+        let mut agent = Agent::joined(world, name);
+        agent.pull = 1;
+        (agent.pull_request(2), agent)
+    };
+    let ((first, _), (second, _)) = (pull(&mut world, "a"), pull(&mut world, "b"));
+    // The second one asks while the first one's grant is being written.
+    world.call(first);
+    world.call(second);
+    world.settle();
+    let granted = |shard| {
+        let record = world.store.shard(&job, ShardId::Root(shard));
+        record.map_or(0, |record| record.grants.len())
+    };
+    assert_eq!((granted(0), granted(1)), (1, 0));
+}
+
+#[test]
+fn what_comes_after_a_shard_that_does_not_fit_its_tenants_quota_waits_with_it() {
+    let mut world = World::with_config(quota_of(12));
+    let low = world.submit("low", 64, 8);
+    let mut agent = Agent::joined(&mut world, "a");
+    assert_eq!(agent.pull(&mut world, 8).grants[0].tracks, tracks(0, 8));
+    let urgent = world.submit_as("default", "urgent", 8, |submission| {
+        submission.spec.policy.max_escalation = Some("0.25".parse().unwrap());
+        submission.priority = 5;
+    });
+    let mut other = Agent::joined(&mut world, "b");
+    for _ in 0..3 {
+        assert!(other.pull(&mut world, 8).grants.is_empty());
+        for job in [&low, &urgent] {
+            let reasons = world.core.explain(world.now, job, None).unwrap();
+            let quota = |reason: &Reason| reason.blocked == Blocked::QuotaTracks;
+            assert!(reasons.iter().any(quota), "{job}: {reasons:?}");
+        }
+        world.pass(Millis(2_000));
+    }
+    agent.finish(&mut world);
+    assert_eq!(other.pull(&mut world, 8).grants[0].job, urgent);
+    assert_eq!(agent.pull(&mut world, 8).grants[0].job, low);
+}
+
+/// That many tracks a tenant.
+fn quota_of(tracks: u64) -> Config {
+    Config {
+        quota: Quota {
+            tracks_max: Some(tracks),
+            ..Quota::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// A job of one shard of 40 tracks with a budget.
+fn large() -> (World, JobKey, Agent) {
+    let mut world = World::new();
+    let Request::Submit(mut asked) = submission("j", 40, 40) else {
+        panic!("a submission is one");
+    };
+    asked.spec.policy.max_escalation = Some("0.25".parse().unwrap());
+    world.ask(Request::Submit(asked)).unwrap();
+    let mut watch = Agent::new("watch", &[]);
+    watch.join(&mut world).unwrap();
+    (world, key("j"), watch)
+}
+
+/// A node of that name that was given the shard, or what is to be rejected of it.
+fn next_life(world: &mut World, watch: &mut Agent, life: u32) -> (Agent, Granted) {
+    let mut node = Agent::joined(world, &format!("n{life}"));
+    while node.pull(world, 8).grants.is_empty() {
+        watch.beats_for(world, Millis(1_000));
+        node.beat(world).unwrap();
+    }
+    let granted = node.grants[0].clone();
+    (node, granted)
+}
+
+#[test]
+fn a_node_that_falls_silent_with_all_rows_made_accuses_no_track() {
+    let (mut world, job, mut watch) = large();
+    let (mut node, _) = next_life(&mut world, &mut watch, 0);
+    node.beat += 1;
+    let Request::Beat(mut beat) = node.beat_request(|granted| granted.tracks.clone()) else {
+        panic!("a beat is one");
+    };
+    // They stand in a part whose commit is not answered.
+    beat.held[0].unflushed = 40;
+    world.ask(Request::Beat(beat)).unwrap();
+    watch.beats_for(&mut world, SILENCE);
+    next_life(&mut world, &mut watch, 1);
+    let record = world.store.shard(&job, ROOT).unwrap();
+    assert_eq!((record.failures.len(), record.suspects.len()), (1, 0));
+}
+
+#[test]
+fn a_track_that_kills_before_any_beat_names_it_is_found_though_few_are_accused_at_first() {
+    let (mut world, _, mut watch) = large();
+    let mut apart = Vec::new();
+    for life in 0..6 {
+        let (mut node, granted) = next_life(&mut world, &mut watch, life);
+        if granted.care == Care::Reject {
+            assert_eq!(granted.tracks, set(&[30]));
+            assert_eq!(apart, [0, 16, 32, 32]);
+            return;
+        }
+        apart.push(granted.apart.len());
+        let named = granted.apart.intersection(&set(&[30]));
+        node.beat_with(&mut world, |_| named.clone()).unwrap();
+        watch.beats_for(&mut world, SILENCE);
+    }
+    panic!("it was never found: {apart:?}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use scheduler::{Answer, Cause, Config, JobKey, Order, Released, Request, invaria
 use types::{JobId, Millis, Ordinal, ShardId, UnixMillis};
 
 /// A world with small grants, and nodes that do ten tracks in a second.
-fn setting(nodes: usize) -> (World, Vec<Agent>) {
+pub(crate) fn setting(nodes: usize) -> (World, Vec<Agent>) {
     let mut world = World::with_config(Config {
         share_window: Millis(10_000),
         grant_work: Millis(200),
@@ -20,7 +20,7 @@ fn setting(nodes: usize) -> (World, Vec<Agent>) {
 }
 
 /// The node asks, and is given what it is given.
-fn pull(world: &mut World, agent: &mut Agent) -> Option<JobKey> {
+pub(crate) fn pull(world: &mut World, agent: &mut Agent) -> Option<JobKey> {
     agent.pull += 1;
     let Request::Pull(mut pull) = agent.pull_request(2) else {
         panic!("a pull is one");

@@ -13,6 +13,7 @@ mod isolation;
 mod misuse;
 mod model;
 mod orphans;
+mod passes;
 mod reads;
 mod revocation;
 mod sessions;

@@ -232,6 +232,33 @@ fn an_escalation_shard_never_escalates_further() {
 }
 
 #[test]
+fn a_part_made_at_another_stage_than_its_shard_goes_through_is_refused() {
+    let stage = Stage::Residual;
+    check_commit(
+        |commit| {
+            commit.parts[0].made[0].stage = stage;
+            commit.parts[0].canaries[0].stage = stage;
+        },
+        Code::CommitInvalid,
+    );
+    let mut world = World::new();
+    world.submit("j", 4, 4);
+    let mut agent = Agent::joined(&mut world, "n");
+    let granted = agent.pull(&mut world, 4).grants[0].clone();
+    let screened = agent.commit_request(&granted, &tracks(0, 4), PartKind::Escalation);
+    world.ask(screened).unwrap();
+    let granted = agent.pull(&mut world, 4).grants[0].clone();
+    let request = agent.commit_request(&granted, &tracks(0, 4), PartKind::Terminal);
+    let Request::Commit(mut commit) = request else {
+        panic!("a commit is a commit");
+    };
+    commit.parts[0].made[0].stage = Stage::Screen;
+    commit.parts[0].canaries[0].stage = Stage::Screen;
+    let refused = world.ask(Request::Commit(commit)).unwrap_err();
+    assert_eq!(refused.code, Code::CommitInvalid);
+}
+
+#[test]
 fn a_screen_only_node_is_not_given_escalation_shards() {
     let mut world = World::new();
     world.submit("j", 4, 4);

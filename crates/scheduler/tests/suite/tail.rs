@@ -2,7 +2,7 @@
 
 use crate::world::World;
 use crate::world::agent::{Agent, tracks};
-use scheduler::limits::PARTS_BEFORE_FLUSH_ONCE;
+use scheduler::limits::{PARTS_BEFORE_FLUSH_ONCE, RESIDUAL_STANDS};
 use scheduler::record::{Care, FailureCause};
 use scheduler::{Beat, Cause, Config, Flush, Order, Released, Request, WorkerDeath};
 use types::{Millis, ShardId, TrackSet};
@@ -185,6 +185,29 @@ fn a_grant_without_progress_is_withdrawn_only_for_a_node_with_nothing_to_do() {
         beat(&mut world, &mut slow, &tracks(0, 4), None),
         Order::Stop
     );
+}
+
+#[test]
+fn a_node_that_is_slow_at_the_residual_keeps_it_though_another_has_nothing_to_do() {
+    let (mut world, mut slow, mut idle) = setting(16_000);
+    let granted = slow.grants.remove(0);
+    let screened = slow.commit_whole(&granted, &tracks(0, 8));
+    world.ask(Request::Commit(screened)).unwrap();
+    while !slow.pull(&mut world, 16).grants.is_empty() {}
+    let shard = slow.grants[0].shard;
+    let stands = |world: &mut World, slow: &mut Agent, idle: &mut Agent, times: u64| {
+        for _ in 0..times {
+            idle.beats_for(world, Millis(6_000));
+            slow.beat_with(world, |_| tracks(0, 4)).unwrap();
+        }
+        idle.pull(world, 16);
+        let record = world.store.shard(&crate::world::key("j"), shard).unwrap();
+        (record.grants.len(), record.failures.len())
+    };
+    let soon = 2 * STALLED.0 / 6_000;
+    assert_eq!(stands(&mut world, &mut slow, &mut idle, soon), (1, 0));
+    let late = RESIDUAL_STANDS * STALLED.0 / 6_000;
+    assert_eq!(stands(&mut world, &mut slow, &mut idle, late), (0, 1));
 }
 
 #[test]

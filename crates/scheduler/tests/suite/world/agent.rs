@@ -7,8 +7,8 @@ use scheduler::{
     PartClaim, Pull, PullAnswer, Request, Revoke,
 };
 use types::{
-    Digest, Ledger, Millis, Ordinal, Problem, PullNo, RevocationId, Session, Stage, StageUse,
-    TrackSet, UnixMillis,
+    Digest, Ledger, Millis, Ordinal, Problem, PullNo, RevocationId, Session, ShardId, Stage,
+    StageUse, TrackSet, UnixMillis,
 };
 
 pub(crate) const SCREEN: &[Stage] = &[Stage::Decode, Stage::Screen];
@@ -176,6 +176,8 @@ impl Agent {
             "{}/{}/{}/{}",
             self.name, self.nonce, self.session, self.parts
         );
+        let digest = Digest::of(digest.as_bytes());
+        let stage = stage_of(granted.shard);
         Request::Commit(Commit {
             node: node(&self.name),
             session: self.session,
@@ -184,8 +186,12 @@ impl Agent {
             shard: granted.shard,
             attempt: granted.attempt,
             parts: vec![PartClaim {
-                made: vec![made_at(self.parts)],
-                ..claim(tracks, kind, granted.care, Digest::of(digest.as_bytes()))
+                made: vec![Made {
+                    stage,
+                    ..made_at(self.parts)
+                }],
+                canaries: vec![canary(stage)],
+                ..claim(tracks, kind, granted.care, digest)
             }],
         })
     }
@@ -270,11 +276,23 @@ pub(crate) fn claim(tracks: &TrackSet, kind: PartKind, care: Care, sha256: Diges
             ..Ledger::default()
         },
         made: vec![made_at(1)],
-        canaries: vec![Canary {
-            device: "cpu:0".into(),
-            stage: Stage::Screen,
-            verdict: CanaryVerdict::Good,
-        }],
+        canaries: vec![canary(Stage::Screen)],
+    }
+}
+
+fn canary(stage: Stage) -> Canary {
+    Canary {
+        device: "cpu:0".into(),
+        stage,
+        verdict: CanaryVerdict::Good,
+    }
+}
+
+/// The stage that a shard's tracks go through.
+pub(crate) const fn stage_of(shard: ShardId) -> Stage {
+    match shard {
+        ShardId::Root(_) => Stage::Screen,
+        ShardId::Escalation { .. } => Stage::Residual,
     }
 }
 
