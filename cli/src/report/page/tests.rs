@@ -20,7 +20,7 @@ fn report(text: &str) -> String {
     page.line(2, &named(text, None), false, &rules);
     page.cards(&summary, 2, 1);
     page.card(&Card::of(1, &row(text), &rules));
-    page.end(&summary, 1);
+    page.end(summary, 1);
     String::from_utf8(page.rest()).unwrap()
 }
 
@@ -200,9 +200,9 @@ fn a_report_is_bounded_whatever_its_tracks_are_called() {
     let worst = "\u{e0001}".repeat(50_000);
     let summary = &summary(&worst, &rules, 300);
     let mut page = Page::default();
-    page.begin(&summary, 1, 1);
-    page.cards(&summary, 1, 1);
-    page.end(&summary, 1);
+    page.begin(summary, 1, 1);
+    page.cards(summary, 1, 1);
+    page.end(summary, 1);
     let frame = page.rest().len();
     assert!(frame <= 1 << 20, "{frame}");
     page.line(5_000, &named(&worst, Some(1.0)), true, &rules);
