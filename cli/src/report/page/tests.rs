@@ -20,7 +20,7 @@ fn report(text: &str) -> String {
     page.line(2, &named(text, None), false, &rules);
     page.cards(&summary, 2, 1);
     page.card(&Card::of(1, &row(text), &rules));
-    page.end(summary, 1);
+    page.end(&summary, 1);
     String::from_utf8(page.rest()).unwrap()
 }
 
