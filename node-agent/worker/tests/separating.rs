@@ -204,7 +204,13 @@ fn silence_a_constant_inverted_channels_and_a_hundredth_of_a_second_have_finite_
     let dir = tempfile::tempdir().unwrap();
     let digest = make_bundle(dir.path(), |_, _| ());
     let (mut agent, _) = Agent::loaded(dir.path(), digest);
-    let square = |at: usize| if at / 100 % 2 == 0 { 1.0 } else { -1.0 };
+    let square = |at: usize| {
+        if (at / 100).is_multiple_of(2) {
+            1.0
+        } else {
+            -1.0
+        }
+    };
     let both = |value: &dyn Fn(usize) -> [f32; 2], frames: usize| -> Vec<f32> {
         (0..frames).flat_map(value).collect()
     };
