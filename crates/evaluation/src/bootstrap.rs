@@ -199,7 +199,7 @@ mod tests {
         let scores: Vec<f64> = piece.iter().flat_map(|own| [*own, own + 50.0]).collect();
         let ai: Vec<bool> = (0..600).map(|at| at % 2 == 1).collect();
         let width = |clusters: &[u32]| {
-            let spread = intervals(&[scores.clone()], &ai, clusters, 0.1, 1).unwrap();
+            let spread = intervals(std::slice::from_ref(&scores), &ai, clusters, 0.1, 1).unwrap();
             spread[0].auc.high - spread[0].auc.low
         };
         let pairs: Vec<u32> = (0..600).map(|at| at / 2).collect();

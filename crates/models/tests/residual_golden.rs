@@ -5,6 +5,10 @@
     clippy::unwrap_used,
     reason = "helpers of tests: a panic is their failure message"
 )]
+#![expect(
+    clippy::print_stdout,
+    reason = "how far features lie apart is what is looked for"
+)]
 
 use bundle::features::{RESIDUAL_V1, Sums, place};
 use bundle::{Epsilon, Overlap, Residual, Segments, Separator, TensorData, Tensors};
@@ -185,7 +189,13 @@ fn silence_a_constant_an_inverted_square_and_one_sample_have_finite_features() {
     let info = models::residual::info(&residual, 1).unwrap();
     let whole = info.segment;
     let square = |at: usize| if at / 2 % 100 < 50 { 1e5 } else { -1e5 };
-    let inverted = |at: usize| if at % 2 == 0 { square(at) } else { -square(at) };
+    let inverted = |at: usize| {
+        if at.is_multiple_of(2) {
+            square(at)
+        } else {
+            -square(at)
+        }
+    };
     let signals: [(&str, &dyn Fn(usize) -> f32); 4] = [
         ("silence", &|_| 0.0),
         ("a constant", &|_| 1e-3),

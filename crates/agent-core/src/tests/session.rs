@@ -208,7 +208,7 @@ fn a_drain_whose_time_is_over_gives_up_what_is_in_hand_and_leaves_with_all_it_ho
     assert_eq!(node.told(Event::DrainOver), expected);
     assert_eq!(node.told(Event::DrainOver), [], "it is said once");
     let unanswered = Event::Left(Err(CallError::Unanswered));
-    assert_eq!(node.told(unanswered), [farewell.clone()]);
+    assert_eq!(node.told(unanswered), std::slice::from_ref(&farewell));
     assert_eq!(node.told(Event::Left(Ok(()))), [Action::Exit]);
 
     let mut node = Node::at_work(2, 2);
