@@ -10,7 +10,7 @@ use corpus::RATE_HZ;
 use corpus::stems::STEMS;
 use serde::{Deserialize, Serialize};
 
-use super::SeparatorError;
+use super::{SeparatorError, start};
 
 /// Most pieces: half a day of composing, and a terabyte of stems at the longest.
 const PIECES_MAX: u32 = 100_000;
@@ -41,6 +41,8 @@ pub struct SeparatorRecipe {
 pub struct SeparatorFitting {
     /// Seed of the pieces, of the start and of every draw.
     pub seed: u64,
+    /// Whether the network starts by giving the mix back, an equal share in each stem, instead of from draws alone.
+    pub gives_back: bool,
     /// Pieces to learn from.
     pub pieces: u32,
     /// Length of a piece in seconds.
@@ -77,18 +79,19 @@ impl Default for SeparatorRecipe {
             overlap: Overlap::default(),
             fitting: SeparatorFitting {
                 seed: 1,
+                gives_back: true,
                 pieces: 160,
                 seconds: 8.0,
-                rounds: 200,
+                rounds: 70,
                 steps_per_round: 20,
                 batch: 3,
                 learning_rate: 2e-3,
                 weight_decay: 1e-2,
                 average: 0.995,
                 remix: 0.5,
-                noise: 0.25,
-                error: 0.5,
-                sum: 3.0,
+                noise: 0.0,
+                error: 0.75,
+                sum: 8.0,
             },
         }
     }
@@ -220,8 +223,11 @@ impl SeparatorRecipe {
                 "is 0 to 100",
             ),
         ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, rule)) => Err(SeparatorError::Recipe { field, rule }),
+        let broken = rules.into_iter().find(|(holds, ..)| !holds);
+        let broken = broken.map(|(_, field, rule)| (field, rule));
+        let hindered = || fitting.gives_back.then(|| start::hindrance(net)).flatten();
+        match broken.or_else(|| hindered().map(|rule| ("fitting.gives_back", rule))) {
+            Some((field, rule)) => Err(SeparatorError::Recipe { field, rule }),
             None => Ok(()),
         }
     }
@@ -267,6 +273,7 @@ mod tests {
             |recipe| recipe.fitting.learning_rate = f64::NAN,
             "learning_rate",
         );
+        check(|recipe| recipe.architecture.channels = 4, "gives_back");
         check(|recipe| recipe.fitting.average = 1.0, "average");
         check(|recipe| recipe.fitting.noise = 1.5, "noise");
         check(|recipe| recipe.fitting.error = -0.1, "error");
