@@ -1,12 +1,13 @@
 //! Trains the separator of the demonstration bundle: HTDemucs, small, on stems of the repository's own generator.
 //!
 //! Called by `trackscan-worker train-separator`. The network is the one that serves, under the tensor names of the published checkpoints; the
-//! loss is that of the package, the mean magnitude of the stems' error, and that of their sum. Noise and the errors of neural decoders lie over
+//! loss is that of the package, the mean magnitude of the stems' error, and that of their sum, also in a compressed spectrum. Noise and the errors of neural decoders lie over
 //! mixes and in no stem, so that they are learnt to be what no stem has. Steps are taken in rounds, every round draws from a stream of its own
 //! and ends in a checkpoint, so that a stopped run, started again, ends in the same weights. What comes out is the running mean of the weights.
 
 mod average;
 mod batch;
+mod loss;
 mod pieces;
 mod recipe;
 mod start;
@@ -31,6 +32,7 @@ use crate::htdemucs::{self, HtDemucs};
 use crate::params::ParamError;
 use average::Average;
 use batch::Batches;
+use loss::Loss;
 use pieces::{Pieces, Use};
 
 /// Segments that a trained separator is judged on, all of pieces that it was not trained on.
@@ -152,6 +154,7 @@ struct Run<'a> {
     net: HtDemucs,
     optimiser: AdamW,
     average: Average,
+    loss: Loss,
 }
 
 impl<'a> Run<'a> {
@@ -173,6 +176,7 @@ impl<'a> Run<'a> {
             batches: Batches::new(recipe, pieces, heard_decoders(recipe, decoders)?),
             optimiser: AdamW::new(&store),
             average: Average::new(&store)?,
+            loss: Loss::new(&recipe.fitting)?,
             store,
             net,
         })
@@ -200,13 +204,7 @@ impl<'a> Run<'a> {
         let fitting = &self.recipe.fitting;
         let batch = self.batches.draw(dice)?;
         let found = self.net.forward(&batch.mix)?;
-        let error = found.f_sub(&batch.stems)?;
-        let sum = error.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
-        let of_sum = sum
-            .f_abs()?
-            .f_mean(Kind::Float)?
-            .f_mul_scalar(fitting.sum)?;
-        let loss = error.f_abs()?.f_mean(Kind::Float)?.f_add(&of_sum)?;
+        let loss = self.loss.of(&found, &batch.stems)?;
         let rate = learning_rate(fitting.learning_rate, share);
         self.optimiser.step(&loss, rate, fitting.weight_decay)?;
         self.average.add(self.optimiser.steps(), fitting.average)?;

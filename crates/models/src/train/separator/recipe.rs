@@ -16,8 +16,8 @@ use super::{SeparatorError, start};
 const PIECES_MAX: u32 = 100_000;
 /// Longest piece in seconds: a minute of four stereo stems is 42 MB in the cache.
 const SECONDS_MAX: f32 = 60.0;
-/// Most that the sum may weigh: beyond, stems hardly count.
-const SUM_MAX: f64 = 100.0;
+/// Most that an error of the sum may weigh: beyond, stems hardly count.
+const WEIGHT_MAX: f64 = 100.0;
 /// Most segments of a step: each takes hundreds of megabytes while gradients are kept.
 const BATCH_MAX: u32 = 64;
 
@@ -68,6 +68,8 @@ pub struct SeparatorFitting {
     pub error: f32,
     /// Weight of the error of the stems' sum beside that of the stems: what separates badly shall at least not be lost.
     pub sum: f64,
+    /// Weight of the sum's error in a compressed spectrum, where what lies between the loud parts counts too.
+    pub spectrum: f64,
 }
 
 impl Default for SeparatorRecipe {
@@ -92,6 +94,7 @@ impl Default for SeparatorRecipe {
                 noise: 0.0,
                 error: 0.75,
                 sum: 8.0,
+                spectrum: 8.0,
             },
         }
     }
@@ -218,9 +221,11 @@ impl SeparatorRecipe {
                 "lie between 0 and 1",
             ),
             (
-                (0.0..=SUM_MAX).contains(&fitting.sum),
-                "fitting.sum",
-                "is 0 to 100",
+                [fitting.sum, fitting.spectrum]
+                    .iter()
+                    .all(|weight| (0.0..=WEIGHT_MAX).contains(weight)),
+                "fitting.sum and spectrum",
+                "are 0 to 100",
             ),
         ];
         let broken = rules.into_iter().find(|(holds, ..)| !holds);
@@ -278,5 +283,6 @@ mod tests {
         check(|recipe| recipe.fitting.noise = 1.5, "noise");
         check(|recipe| recipe.fitting.error = -0.1, "error");
         check(|recipe| recipe.fitting.sum = f64::NAN, "sum");
+        check(|recipe| recipe.fitting.spectrum = -1.0, "spectrum");
     }
 }
