@@ -73,8 +73,13 @@ pub(super) async fn pages_of_large_values_are_cut_and_complete(store: &dyn Store
     }
     let page = store.range(&KeyRange::prefix("p/large")).await;
     let page = page.expect("a reachable store answers");
-    assert_eq!((page.entries.len(), page.next.as_deref()), (2, Some("p/large-1")));
-    let (_, all) = read_all(store, "p/").await.expect("a reachable store answers");
+    assert_eq!(
+        (page.entries.len(), page.next.as_deref()),
+        (2, Some("p/large-1"))
+    );
+    let (_, all) = read_all(store, "p/")
+        .await
+        .expect("a reachable store answers");
     let bytes: usize = all.iter().map(|entry| entry.value.len()).sum();
     assert_eq!((all.len(), bytes), (8, 3 + 5 * (PAGE_BYTES_MAX / 2 - 100)));
     assert_eq!(keys(store, "p/large").await.len(), 5);

@@ -58,7 +58,10 @@ pub(super) async fn the_epoch_s_refusal_comes_before_any_key_s(store: &dyn Store
 
 pub(super) async fn everybody_can_read_who_leads(store: &dyn Store) {
     assert_eq!(store.led_by().await, Ok(None));
-    let epoch = store.lead("https://one:7400").await.expect("nobody leads yet");
+    let epoch = store
+        .lead("https://one:7400")
+        .await
+        .expect("nobody leads yet");
     let leader = Leader {
         epoch,
         name: "https://one:7400".into(),
@@ -70,7 +73,9 @@ pub(super) async fn everybody_can_read_who_leads(store: &dyn Store) {
         assert_eq!(other, Ok(Some(leader.clone())));
     }
     // The leadership is nobody's to read or to remove as a key.
-    let (_, entries) = crate::read_all(store, "").await.expect("a reachable store answers");
+    let (_, entries) = crate::read_all(store, "")
+        .await
+        .expect("a reachable store answers");
     assert_eq!(entries, []);
     store.resign(epoch).await.expect("it leads");
     assert_eq!(store.led_by().await, Ok(None));
@@ -84,7 +89,9 @@ pub(super) async fn whoever_waits_for_another_leader_wakes_at_each_change<S: Sto
     let waiting = wait(None);
     let epoch = store.lead("a").await.expect("nobody leads yet");
     let woken = in_time("the first leader", waiting).await;
-    let leader = woken.expect("nobody panics").expect("a reachable store answers");
+    let leader = woken
+        .expect("nobody panics")
+        .expect("a reachable store answers");
     assert_eq!(leader.map(|leader| leader.epoch), Some(epoch));
     let waiting = wait(Some(epoch));
     store.keep(epoch).await.expect("it leads");

@@ -39,18 +39,28 @@ fn sorted(mut changes: Vec<Change>) -> Vec<Change> {
 
 pub(super) async fn a_watch_gives_each_later_transaction_whole_and_in_order(store: &dyn Store) {
     let before = put(store, "before", "1").await;
-    let first = applied(store.write(Txn::default().put("a", "1").put("b", "2")).await);
+    let first = applied(
+        store
+            .write(Txn::default().put("a", "1").put("b", "2"))
+            .await,
+    );
     let mut watch = watch(store, "", before).await;
     let second = applied(store.write(Txn::default().delete("a").put("b", "3")).await);
     applied(store.write(Txn::default().delete("a")).await);
     let third = put(store, "a", "4").await;
     let (revision, changes) = next(&mut watch).await;
     assert_eq!(revision, first);
-    assert_eq!(sorted(changes), [change("a", Some("1")), change("b", Some("2"))]);
+    assert_eq!(
+        sorted(changes),
+        [change("a", Some("1")), change("b", Some("2"))]
+    );
     let (revision, changes) = next(&mut watch).await;
     assert_eq!(revision, second);
     assert_eq!(sorted(changes), [change("a", None), change("b", Some("3"))]);
-    assert_eq!(next(&mut watch).await, (third, vec![change("a", Some("4"))]));
+    assert_eq!(
+        next(&mut watch).await,
+        (third, vec![change("a", Some("4"))])
+    );
 }
 
 pub(super) async fn a_watch_gives_its_range_alone(store: &dyn Store) {
@@ -61,11 +71,17 @@ pub(super) async fn a_watch_gives_its_range_alone(store: &dyn Store) {
     }
     let both = Txn::default().put("p/1", "in").put("q/2", "out");
     let revision = applied(store.write(both).await);
-    assert_eq!(next(&mut watch).await, (revision, vec![change("p/1", Some("in"))]));
+    assert_eq!(
+        next(&mut watch).await,
+        (revision, vec![change("p/1", Some("in"))])
+    );
     let epoch = store.lead("nobody's business").await.expect("nobody leads");
     store.resign(epoch).await.expect("it leads");
     let last = put(store, "p/2", "in").await;
-    assert_eq!(next(&mut watch).await, (last, vec![change("p/2", Some("in"))]));
+    assert_eq!(
+        next(&mut watch).await,
+        (last, vec![change("p/2", Some("in"))])
+    );
 }
 
 pub(super) async fn a_watch_goes_on_after_the_last_revision_given(store: &dyn Store) {
@@ -145,7 +161,9 @@ pub(super) async fn a_watch_and_a_reading_give_the_same<S: Store>(store: Arc<S>)
             break;
         }
     }
-    let (_, entries) = read_all(&*store, "k/").await.expect("a reachable store answers");
+    let (_, entries) = read_all(&*store, "k/")
+        .await
+        .expect("a reachable store answers");
     let read: BTreeMap<String, Vec<u8>> = entries.into_iter().map(|e| (e.key, e.value)).collect();
     assert_eq!(copy, read);
 }

@@ -137,7 +137,11 @@ fn never_connected(status: &tonic::Status) -> bool {
 /// What a server says before it hands a transaction to the cluster, or when it refuses to execute it: by code, and by words of the message
 /// where one code has several meanings.
 const KNOWN: [(Code, &str, Class); 17] = [
-    (Code::InvalidArgument, "request is too large", Class::TooLarge),
+    (
+        Code::InvalidArgument,
+        "request is too large",
+        Class::TooLarge,
+    ),
     (Code::InvalidArgument, "too many operations", Class::TooMany),
     (Code::InvalidArgument, "", Class::NotExecuted),
     (Code::OutOfRange, "compacted", Class::Compacted),
@@ -166,7 +170,11 @@ const KNOWN: [(Code, &str, Class); 17] = [
         Class::NotExecuted,
     ),
     // The member knows no leader and was told to refuse without one.
-    (Code::Unavailable, "etcdserver: no leader", Class::NotExecuted),
+    (
+        Code::Unavailable,
+        "etcdserver: no leader",
+        Class::NotExecuted,
+    ),
     (Code::DataLoss, "corrupt cluster", Class::NotExecuted),
 ];
 

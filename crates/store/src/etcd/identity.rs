@@ -104,9 +104,10 @@ async fn make(members: &Members, keys: &Keys, number: u64) -> Result<bool, Failu
     let put = TxnOp::put(keys.identity(), said(number), None);
     let txn = Txn::new().when([empty]).and_then([put]);
     let answer = members
-        .call(WRITE_DEADLINE, |mut client| async move {
-            client.txn(txn).await
-        })
+        .call(
+            WRITE_DEADLINE,
+            |mut client| async move { client.txn(txn).await },
+        )
         .await?;
     Ok(answer.succeeded())
 }
@@ -155,13 +156,23 @@ mod tests {
             b"\xff",
         ] {
             let refused = parse("k", other);
-            assert!(matches!(refused, Err(EtcdError::IdentityDamaged { .. })), "{other:?}");
+            assert!(
+                matches!(refused, Err(EtcdError::IdentityDamaged { .. })),
+                "{other:?}"
+            );
         }
     }
 
     #[test]
     fn another_cluster_and_another_record_are_another_store() {
-        let identity = |etcd, record| Identity { etcd, record, made: false }.cluster();
+        let identity = |etcd, record| {
+            Identity {
+                etcd,
+                record,
+                made: false,
+            }
+            .cluster()
+        };
         assert_ne!(identity(1, 5), identity(2, 5));
         assert_ne!(identity(1, 5), identity(1, 6));
     }

@@ -75,7 +75,9 @@ pub(super) fn revision_in(revision: i64) -> Revision {
 
 /// A revision as the server takes it. `None` where no server ever reaches it; 0 would mean "now" to it.
 pub(super) fn revision_out(revision: Revision) -> Option<i64> {
-    i64::try_from(revision.0).ok().filter(|revision| *revision > 0)
+    i64::try_from(revision.0)
+        .ok()
+        .filter(|revision| *revision > 0)
 }
 
 #[cfg(test)]

@@ -207,7 +207,8 @@ impl From<Failure> for LeadError {
 /// A new lease, and how long the server lets it live: it raises what is too short for it.
 async fn grant(members: &Members) -> Result<(i64, Duration), Failure> {
     let seconds = i64::try_from(members.settings().leadership_seconds()).unwrap_or(i64::MAX);
-    let ask = |mut client: etcd_client::Client| async move { client.lease_grant(seconds, None).await };
+    let ask =
+        |mut client: etcd_client::Client| async move { client.lease_grant(seconds, None).await };
     let granted = members.call(WRITE_DEADLINE, ask).await?;
     Ok((granted.id(), seconds_in(granted.ttl())))
 }

@@ -152,10 +152,7 @@ impl Members {
     }
 
     /// Asks for what changes nothing, of one member after the other where one fails: at most [`READ_ATTEMPTS_MAX`] times.
-    pub(super) async fn read<T: Answer, F>(
-        &self,
-        ask: impl Fn(Client) -> F,
-    ) -> Result<T, Failure>
+    pub(super) async fn read<T: Answer, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Error>>,
     {
@@ -194,9 +191,9 @@ impl Members {
     pub(super) fn leave(&self, member: usize) {
         *self.connection(member) = None;
         let next = (member + 1) % self.connections.len();
-        let left = self
-            .current
-            .compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
+        let left =
+            self.current
+                .compare_exchange(member, next, Ordering::Relaxed, Ordering::Relaxed);
         if left.is_ok() && next != member {
             tracing::info!(
                 from = %self.settings.endpoints[member],

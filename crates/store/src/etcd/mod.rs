@@ -189,7 +189,10 @@ impl Store for Etcd {
         let key = self.keys.identity();
         let found = read::one(&self.members, &key).await;
         let found = found.map_err(|failure| read_error(failure, None))?;
-        if !found.kv.is_some_and(|kv| self.identity.is_said_by(kv.value())) {
+        if !found
+            .kv
+            .is_some_and(|kv| self.identity.is_said_by(kv.value()))
+        {
             return Err(ReadError::Damaged {
                 key,
                 cause: "it no longer names the store that was opened".to_owned(),

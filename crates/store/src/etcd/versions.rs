@@ -34,7 +34,9 @@ pub(super) async fn check(members: &Members) -> Result<Versions, EtcdError> {
         match members.call_at(member, READ_DEADLINE, ask).await {
             Ok(status) => said.push(judge(members.endpoint(member), status.version())),
             Err(failure) if failure.class == Class::Elsewhere => return Err(failure.into()),
-            Err(failure) => tracing::warn!(cause = %failure.cause, "an etcd member did not say its version"),
+            Err(failure) => {
+                tracing::warn!(cause = %failure.cause, "an etcd member did not say its version")
+            }
         }
     }
     let all = said.len() == members.settings().endpoints.len();
@@ -91,7 +93,15 @@ mod tests {
             assert!(is_safe(safe), "{safe}");
         }
         for unsafe_ in [
-            "3.4.23", "3.5.30", "3.6.13", "3.6.14-rc.0", "3.7.0", "3.7.0-rc.0", "3.7", "", "new",
+            "3.4.23",
+            "3.5.30",
+            "3.6.13",
+            "3.6.14-rc.0",
+            "3.7.0",
+            "3.7.0-rc.0",
+            "3.7",
+            "",
+            "new",
         ] {
             assert!(!is_safe(unsafe_), "{unsafe_}");
         }
@@ -100,7 +110,11 @@ mod tests {
     #[test]
     fn progress_is_believed_only_of_servers_that_say_it_in_order() {
         let ordered = |version| is_at_least(version, &ORDERED_PROGRESS);
-        assert!(["3.4.25", "3.5.8", "3.6.0", "3.7.3"].into_iter().all(ordered));
+        assert!(
+            ["3.4.25", "3.5.8", "3.6.0", "3.7.3"]
+                .into_iter()
+                .all(ordered)
+        );
         assert!(!["3.4.23", "3.5.7", "3.3.27", ""].into_iter().any(ordered));
     }
 }

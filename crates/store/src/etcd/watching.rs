@@ -157,8 +157,13 @@ impl Watcher {
             }
             Range::Key(key) => (key.clone(), options),
         };
-        let ask = |mut client: Client| async move { client.watch(key, Some(options)).await.map(Begun) };
-        let begun = self.watched.members.call_at(member, READ_DEADLINE, ask).await?;
+        let ask =
+            |mut client: Client| async move { client.watch(key, Some(options)).await.map(Begun) };
+        let begun = self
+            .watched
+            .members
+            .call_at(member, READ_DEADLINE, ask)
+            .await?;
         Ok(begun.0)
     }
 
@@ -205,7 +210,9 @@ impl Watcher {
         let events = answer.events().iter().map(|event| self.read(event));
         let events: Vec<_> = events.collect::<Result<_, _>>().map_err(Ended::Over)?;
         let quiet = events.is_empty() && !answer.created();
-        let whole = assembly.take(events, answer.0.fragment).map_err(Ended::Over)?;
+        let whole = assembly
+            .take(events, answer.0.fragment)
+            .map_err(Ended::Over)?;
         for (revision, changes) in whole {
             self.give(Seen::Changed { revision, changes }).await?;
         }

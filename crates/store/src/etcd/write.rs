@@ -221,7 +221,9 @@ mod tests {
         assert!(guards_a_change(&at(Txn::default()).delete("k")));
         assert!(!guards_a_change(&at(Txn::default()).put("other", "v")));
         assert!(!guards_a_change(&Txn::under(epoch).put("k", "v")));
-        assert!(guards_a_change(&Txn::under(epoch).absent("k").put("k", "v")));
+        assert!(guards_a_change(
+            &Txn::under(epoch).absent("k").put("k", "v")
+        ));
         assert!(!guards_a_change(&Txn::default().absent("k").put("k", "v")));
         assert!(!guards_a_change(&Txn::under(epoch).absent("k").delete("k")));
     }

@@ -87,9 +87,7 @@ impl Authority {
     fn sign(&self, name: &str, dates: Dates) -> (PathBuf, PathBuf) {
         let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
         let mut parameters = CertificateParams::new(names).expect("these are names");
-        parameters
-            .distinguished_name
-            .push(DnType::CommonName, name);
+        parameters.distinguished_name.push(DnType::CommonName, name);
         parameters.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,

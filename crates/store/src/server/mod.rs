@@ -57,7 +57,8 @@ fn on_the_path(name: &str) -> Option<PathBuf> {
 
 /// The program that `scripts/etcd.sh` built of a line, and where it looks for it.
 fn built(line: &str) -> (Option<PathBuf>, String) {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/etcd/{line}/go.mod"));
+    let manifest =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/etcd/{line}/go.mod"));
     let text = std::fs::read_to_string(&manifest).unwrap_or_default();
     let pinned = text.lines().find_map(|line| {
         let required = line.trim_start_matches("require ").trim();
@@ -146,7 +147,10 @@ impl Cluster {
                 return cluster;
             }
         }
-        panic!("etcd did not begin to serve; its words lie in `{}`", folder.display());
+        panic!(
+            "etcd did not begin to serve; its words lie in `{}`",
+            folder.display()
+        );
     }
 
     fn new(folder: &Path, options: Options) -> Self {
@@ -166,13 +170,19 @@ impl Cluster {
     /// The members' client addresses.
     #[must_use]
     pub fn endpoints(&self) -> Vec<String> {
-        (0..self.members.len()).map(|member| self.endpoint(member)).collect()
+        (0..self.members.len())
+            .map(|member| self.endpoint(member))
+            .collect()
     }
 
     /// The client address of one member.
     #[must_use]
     pub fn endpoint(&self, member: usize) -> String {
-        let scheme = if self.options.authority.is_some() { "https" } else { "http" };
+        let scheme = if self.options.authority.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         format!("{scheme}://127.0.0.1:{}", self.members[member].client_port)
     }
 
@@ -262,7 +272,8 @@ impl Cluster {
     /// # Panics
     /// When the member does not serve.
     pub async fn client(&self, member: usize) -> Client {
-        let connected = Client::connect([self.endpoint(member)], Some(self.connect_options())).await;
+        let connected =
+            Client::connect([self.endpoint(member)], Some(self.connect_options())).await;
         connected.expect("a connection is made when it is used")
     }
 
@@ -278,7 +289,11 @@ impl Cluster {
 
     fn living(&self) -> impl Iterator<Item = usize> {
         let living = |(_, member): &(usize, &Member)| member.process.is_some();
-        self.members.iter().enumerate().filter(living).map(|(n, _)| n)
+        self.members
+            .iter()
+            .enumerate()
+            .filter(living)
+            .map(|(n, _)| n)
     }
 
     /// A member's own number and its leader's; none where it does not answer or knows no leader.
@@ -287,7 +302,9 @@ impl Cluster {
             let mut client = self.client(member).await;
             client.status().await.ok()
         };
-        let status = tokio::time::timeout(Duration::from_secs(5), asked).await.ok()??;
+        let status = tokio::time::timeout(Duration::from_secs(5), asked)
+            .await
+            .ok()??;
         let own = status.header()?.member_id();
         (status.leader() != 0).then_some((own, status.leader()))
     }

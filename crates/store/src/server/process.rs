@@ -20,7 +20,11 @@ impl Process {
         let words = words.expect("the test's folder can be written");
         let errors = words.try_clone().expect("an open file can be shared");
         let mut command = Command::new(program);
-        command.args(arguments).stdin(Stdio::null()).stdout(words).stderr(errors);
+        command
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(words)
+            .stderr(errors);
         // A variable of the surroundings would be another setting of the server.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("ETCD_") {

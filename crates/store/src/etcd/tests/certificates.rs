@@ -1,6 +1,6 @@
 //! TLS: who is believed, who is not, and that each refusal says so.
 
-use etcd_client::{Permission, PermissionType, RoleGrantPermissionOptions, UserAddOptions};
+use etcd_client::{Permission, UserAddOptions};
 use tempfile::TempDir;
 
 use super::{World, applied, put};
@@ -81,13 +81,19 @@ async fn a_server_with_certificates_is_not_spoken_to_without_and_the_other_way_r
     plain.tls = None;
     plain.endpoints[0] = plain.endpoints[0].replace("https", "http");
     let opened = Etcd::open(plain).await;
-    assert!(matches!(opened, Err(EtcdError::Unreachable { .. })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(EtcdError::Unreachable { .. })),
+        "{opened:?}"
+    );
     let open = World::one().await;
     let mut settings = open.cluster.settings("p");
     settings.endpoints[0] = settings.endpoints[0].replace("http", "https");
     settings.tls = secure.cluster.settings("p").tls;
     let opened = Etcd::open(settings).await;
-    assert!(matches!(opened, Err(EtcdError::Unreachable { .. })), "{opened:?}");
+    assert!(
+        matches!(opened, Err(EtcdError::Unreachable { .. })),
+        "{opened:?}"
+    );
     drop(authority);
 }
 
@@ -128,5 +134,8 @@ async fn a_certificate_s_name_is_identity_enough_for_leases_too() {
     assert_eq!(store.resign(epoch).await, Ok(()));
     put(&store, "k", "2").await;
     let elsewhere = Etcd::open(world.cluster.settings("q")).await;
-    assert!(matches!(elsewhere, Err(EtcdError::Unreachable { .. })), "{elsewhere:?}");
+    assert!(
+        matches!(elsewhere, Err(EtcdError::Unreachable { .. })),
+        "{elsewhere:?}"
+    );
 }

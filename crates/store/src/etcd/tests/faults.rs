@@ -18,13 +18,25 @@ async fn every_call_to_a_server_that_stands_still_ends_by_itself() {
     let cut_off = |error: &LeadError| matches!(error, LeadError::Unavailable { .. });
     let kept = in_time("keep", store.keep(epoch)).await.unwrap_err();
     assert!(cut_off(&kept) || kept == LeadError::Lost, "{kept}");
-    assert!(unavailable(&in_time("get", store.get("k")).await.unwrap_err()));
-    assert!(unavailable(&in_time("status", store.status()).await.unwrap_err()));
-    assert!(unavailable(&in_time("led_by", store.led_by()).await.unwrap_err()));
-    assert!(cut_off(&in_time("lead", store.lead("b")).await.unwrap_err()));
-    assert!(cut_off(&in_time("resign", store.resign(epoch)).await.unwrap_err()));
+    assert!(unavailable(
+        &in_time("get", store.get("k")).await.unwrap_err()
+    ));
+    assert!(unavailable(
+        &in_time("status", store.status()).await.unwrap_err()
+    ));
+    assert!(unavailable(
+        &in_time("led_by", store.led_by()).await.unwrap_err()
+    ));
+    assert!(cut_off(
+        &in_time("lead", store.lead("b")).await.unwrap_err()
+    ));
+    assert!(cut_off(
+        &in_time("resign", store.resign(epoch)).await.unwrap_err()
+    ));
     let range = crate::KeyRange::prefix("k");
-    assert!(unavailable(&in_time("range", store.range(&range)).await.unwrap_err()));
+    assert!(unavailable(
+        &in_time("range", store.range(&range)).await.unwrap_err()
+    ));
     let watch = in_time("watch", store.watch("k", Revision(1))).await;
     assert!(unavailable(&watch.unwrap_err()));
     let waited = in_time("a leader", store.leader_other_than(Some(epoch))).await;
@@ -52,7 +64,10 @@ async fn a_write_without_an_answer_is_unknown_and_may_land_later() {
         }
     })
     .await;
-    assert!(matches!(settled, Outcome::Applied { .. } | Outcome::Refused(_)), "{settled:?}");
+    assert!(
+        matches!(settled, Outcome::Applied { .. } | Outcome::Refused(_)),
+        "{settled:?}"
+    );
     assert_eq!(value_of(&store, "k").await, Some(b"2".into()));
     let third = store.write(txn).await;
     assert!(matches!(third, Outcome::Refused(_)), "{third:?}");
@@ -91,7 +106,11 @@ async fn a_cluster_that_loses_its_leader_loses_no_acknowledged_write() {
     for n in 0..3 {
         let leader = world.cluster.leader().await;
         let key = format!("k{n}");
-        applied(store.write(Txn::default().put(key.as_str(), "before")).await);
+        applied(
+            store
+                .write(Txn::default().put(key.as_str(), "before"))
+                .await,
+        );
         world.cluster.kill(leader);
         put_at_last(&store, &format!("after{n}"), "1").await;
         assert_eq!(value_of(&store, &key).await, Some(b"before".into()));
@@ -115,7 +134,10 @@ async fn a_member_that_stands_still_is_left_for_another() {
     put(&store, "k", "1").await;
     // Calls go to the first endpoint while it answers.
     world.cluster.stop(0);
-    assert_eq!(in_time("a read", store.get("k")).await.map(|e| e.is_some()), Ok(true));
+    assert_eq!(
+        in_time("a read", store.get("k")).await.map(|e| e.is_some()),
+        Ok(true)
+    );
     put_at_last(&store, "k", "2").await;
     world.cluster.go_on(0);
     assert_eq!(value_of(&store, "k").await, Some(b"2".into()));
@@ -129,7 +151,10 @@ async fn without_a_quorum_nothing_is_read_or_written_until_it_is_back() {
     world.cluster.kill(1);
     world.cluster.kill(2);
     let read = in_time("a read", store.get("k")).await;
-    assert!(matches!(read, Err(ReadError::Unavailable { .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(ReadError::Unavailable { .. })),
+        "{read:?}"
+    );
     let written = in_time("a write", store.write(Txn::default().put("k", "2"))).await;
     let nothing_known = matches!(
         written,
@@ -154,7 +179,10 @@ async fn a_server_that_takes_less_than_the_bound_says_what_is_too_large() {
         let counted = txn.recorded_size();
         let outcome = store.write(txn).await;
         let error = TxnError::TooLarge { bytes: counted };
-        assert_eq!(outcome, Outcome::NotApplied(NotAppliedCause::Invalid(error)));
+        assert_eq!(
+            outcome,
+            Outcome::NotApplied(NotAppliedCause::Invalid(error))
+        );
     }
     assert_eq!(store.get("k").await, Ok(None));
     let many = (0..OPERATIONS_MAX).fold(Txn::default(), |txn, n| txn.put(format!("k{n}"), "v"));
@@ -167,7 +195,11 @@ async fn a_page_beyond_what_one_answer_carries_is_read_in_smaller_ones() {
     let store = world.open("p").await;
     for n in 0..6 {
         let value = vec![n; REQUEST_BYTES_MAX - 4_096];
-        applied(store.write(Txn::default().put(format!("k{n}"), value)).await);
+        applied(
+            store
+                .write(Txn::default().put(format!("k{n}"), value))
+                .await,
+        );
     }
     let page = store.range(&crate::KeyRange::prefix("k")).await.unwrap();
     assert_eq!((page.entries.len(), page.next.as_deref()), (1, Some("k0")));

@@ -59,13 +59,21 @@ async fn a_full_server_is_said_to_be_full_and_serves_again_once_there_is_room() 
     }
     let guarded = Txn::default().at("k", found.revision).put("k", "more");
     let full = store.write(guarded.clone()).await;
-    assert!(matches!(full, Outcome::NotApplied(NotAppliedCause::Full { .. })), "{full:?}");
+    assert!(
+        matches!(full, Outcome::NotApplied(NotAppliedCause::Full { .. })),
+        "{full:?}"
+    );
     // Without a guard nobody can tell.
     let unguarded = store.write(Txn::default().put("x", "1")).await;
-    assert!(matches!(unguarded, Outcome::Unknown { .. }), "{unguarded:?}");
+    assert!(
+        matches!(unguarded, Outcome::Unknown { .. }),
+        "{unguarded:?}"
+    );
     // Reads, refusals, compares and removals go on.
     assert_eq!(value_of(&store, "other").await, Some(b"1".into()));
-    let refused = store.write(Txn::default().absent("other").delete("other")).await;
+    let refused = store
+        .write(Txn::default().absent("other").delete("other"))
+        .await;
     assert!(matches!(refused, Outcome::Refused(_)), "{refused:?}");
     applied(store.write(Txn::default().at("k", found.revision)).await);
     applied(store.write(Txn::default().delete("other")).await);
@@ -92,7 +100,10 @@ async fn a_leader_of_a_full_store_leads_on_and_learns_that_it_is_full() {
     assert_eq!(store.keep(epoch).await, Ok(()));
     let absent = Txn::under(epoch).absent("new").put("new", vec![1; 10_000]);
     let full = store.write(absent).await;
-    assert!(matches!(full, Outcome::NotApplied(NotAppliedCause::Full { .. })), "{full:?}");
+    assert!(
+        matches!(full, Outcome::NotApplied(NotAppliedCause::Full { .. })),
+        "{full:?}"
+    );
     assert_eq!(store.get("new").await, Ok(None));
     assert_eq!(store.resign(epoch).await, Ok(()));
 }

@@ -1,17 +1,14 @@
-//! Random histories: the same steps on etcd and on the model, answer by answer; and clients that race, whose histories are judged.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+//! Random histories: the same steps on etcd and on the model, answer by answer.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use types::{Epoch, Millis};
 
-use super::judge::{Did, Event, Record, judge};
+use super::judge::Record;
 use super::{World, in_time, put};
 use crate::{
-    Entry, Etcd, EtcdSettings, KeyRange, LeadError, Leader, Modelled, Outcome, Page, ReadError,
-    Revision, Seen, Store, Txn,
+    Entry, Etcd, KeyRange, LeadError, Leader, Modelled, Outcome, Page, ReadError, Revision, Seen,
+    Store, Txn,
 };
 
 /// Longer than a history takes, so that no lease runs out in one of the two stores first.
@@ -97,7 +94,9 @@ impl Ahead<'_> {
             Outcome::Applied { revision } => Outcome::Applied {
                 revision: self.from(revision),
             },
-            other @ (Outcome::Refused(_) | Outcome::NotApplied(_) | Outcome::Unknown { .. }) => other,
+            other @ (Outcome::Refused(_) | Outcome::NotApplied(_) | Outcome::Unknown { .. }) => {
+                other
+            }
         }
     }
 
@@ -120,9 +119,7 @@ impl Ahead<'_> {
                 let led = self.store.lead(&name).await;
                 Answer::Led(led.map(|epoch| Epoch(epoch.0 - self.ahead)))
             }
-            Step::Keep(epoch) => {
-                Answer::Kept(self.store.keep(Epoch(epoch.0 + self.ahead)).await)
-            }
+            Step::Keep(epoch) => Answer::Kept(self.store.keep(Epoch(epoch.0 + self.ahead)).await),
             Step::Resign(epoch) => {
                 Answer::Kept(self.store.resign(Epoch(epoch.0 + self.ahead)).await)
             }
@@ -284,7 +281,12 @@ async fn compare(seed: u64, etcd: &Etcd, model: &Modelled) {
         assert_eq!(answered, expected, "seed {seed}, step {n}: {step:?}");
         clients.hear(&expected);
     }
-    let head = model.store.status().await.expect("a model answers").revision;
+    let head = model
+        .store
+        .status()
+        .await
+        .expect("a model answers")
+        .revision;
     let (seen, expected) = (changes(&etcd, head).await, changes(&model, head).await);
     assert_eq!(seen, expected, "seed {seed}: the watch from the beginning");
     if let Ok(Some(leader)) = model.store.led_by().await {
@@ -304,7 +306,10 @@ async fn changes(of: &Ahead<'_>, head: Revision) -> Record {
     loop {
         match in_time("the end of a history", watch.next()).await.unwrap() {
             Seen::Progress { .. } => {}
-            Seen::Changed { revision, mut changes } => {
+            Seen::Changed {
+                revision,
+                mut changes,
+            } => {
                 changes.sort_by(|a, b| a.key.cmp(&b.key));
                 seen.push((of.from(revision), changes));
                 if revision >= end {
@@ -313,164 +318,4 @@ async fn changes(of: &Ahead<'_>, head: Revision) -> Record {
             }
         }
     }
-}
-
-/// A clock that only counts: what ended before something began has a smaller number.
-#[derive(Debug, Default)]
-pub(super) struct Clock(AtomicU64);
-
-impl Clock {
-    fn tick(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::SeqCst)
-    }
-}
-
-/// The keys that racing clients fight for.
-const RACED: usize = 4;
-
-/// One client's part of a race: it reads, writes guarded by what it read, and now and then leads and writes under its epoch. Values are never
-/// repeated.
-pub(super) async fn race(settings: EtcdSettings, client: u64, steps: usize, clock: Arc<Clock>) -> Vec<Event> {
-    let store = Etcd::open(settings).await.expect("the cluster serves");
-    let mut racer = Racer {
-        store,
-        dice: ChaCha8Rng::seed_from_u64(client),
-        client,
-        clock,
-        epoch: None,
-        events: Vec::new(),
-    };
-    for n in 0..steps {
-        racer.step(n).await;
-    }
-    if let Some(epoch) = racer.epoch {
-        drop(racer.store.resign(epoch).await);
-    }
-    racer.events
-}
-
-struct Racer {
-    store: Etcd,
-    dice: ChaCha8Rng,
-    client: u64,
-    clock: Arc<Clock>,
-    epoch: Option<Epoch>,
-    events: Vec<Event>,
-}
-
-impl Racer {
-    async fn step(&mut self, n: usize) {
-        let key = format!("k{}", self.dice.random_range(0..RACED));
-        let begun = self.clock.tick();
-        let did = match self.dice.random_range(0..10) {
-            0..3 => self.read().await,
-            3 => self.lead(n).await,
-            _ => self.read_and_write(&key, n, begun).await,
-        };
-        let ended = self.clock.tick();
-        self.events.extend(did.map(|did| Event { begun, ended, did }));
-    }
-
-    async fn read(&mut self) -> Option<Did> {
-        let range = KeyRange::prefix("k");
-        let page = self.store.range(&range).await.ok()?;
-        Some(Did::Read { range, page })
-    }
-
-    async fn lead(&mut self, n: usize) -> Option<Did> {
-        match self.epoch.take() {
-            Some(epoch) if self.dice.random_bool(0.5) => {
-                self.epoch = self.store.keep(epoch).await.is_ok().then_some(epoch);
-                None
-            }
-            Some(epoch) => {
-                drop(self.store.resign(epoch).await);
-                None
-            }
-            None => {
-                let epoch = self.store.lead(&format!("{}-{n}", self.client)).await.ok()?;
-                self.epoch = Some(epoch);
-                Some(Did::Led { epoch })
-            }
-        }
-    }
-
-    async fn read_and_write(&mut self, key: &str, n: usize, begun: u64) -> Option<Did> {
-        let entry = self.store.get(key).await.ok()?;
-        let read = self.clock.tick();
-        self.events.push(Event {
-            begun,
-            ended: read,
-            did: Did::Got {
-                key: key.to_owned(),
-                entry: entry.clone(),
-            },
-        });
-        let mut txn = self.epoch.map_or_else(Txn::default, Txn::under);
-        txn = match &entry {
-            Some(entry) => txn.at(key, entry.revision),
-            None => txn.absent(key),
-        };
-        txn = match self.dice.random_bool(0.15) {
-            true => txn.delete(key),
-            false => txn.put(key, format!("{}-{n}", self.client)),
-        };
-        // A guarded removal is told apart from another one by what goes with it.
-        txn = txn.put(format!("k-log-{}", self.client), format!("{}-{n}", self.client));
-        let began = self.clock.tick();
-        let outcome = self.store.write(txn.clone()).await;
-        let ended = self.clock.tick();
-        let did = Did::Wrote { txn, outcome };
-        self.events.push(Event { begun: began, ended, did });
-        None
-    }
-}
-
-/// The store's own record from `base` on; ends it with a write of its own, which is given too.
-pub(super) async fn record(store: &Etcd, base: Revision, clock: &Clock) -> (Record, Event) {
-    let txn = Txn::default().put("k-end", "the end");
-    let begun = clock.tick();
-    let revision = super::put_at_last(store, "k-end", "the end").await;
-    let event = Event {
-        begun,
-        ended: clock.tick(),
-        did: Did::Wrote {
-            txn,
-            outcome: Outcome::Applied { revision },
-        },
-    };
-    let mut watch = store.watch("", base).await.expect("a reachable store answers");
-    let mut record = Vec::new();
-    loop {
-        match in_time("the end of a history", watch.next()).await.unwrap() {
-            Seen::Progress { .. } => {}
-            Seen::Changed { revision: at, changes } => {
-                record.push((at, changes));
-                if at >= revision {
-                    return (record, event);
-                }
-            }
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_racing_clients_hear_can_be_true() {
-    let world = World::one().await;
-    let store = world.open("p").await;
-    let base = store.status().await.expect("the cluster serves").revision;
-    let clock = Arc::new(Clock::default());
-    let racing = (0..5).map(|client| {
-        let settings = world.cluster.settings("p");
-        tokio::spawn(race(settings, client, 80, clock.clone()))
-    });
-    let mut events = Vec::new();
-    for racer in racing.collect::<Vec<_>>() {
-        events.extend(racer.await.expect("no client panics"));
-    }
-    let (record, end) = record(&store, base, &clock).await;
-    events.push(end);
-    assert_eq!(judge(base, &record, &events), Ok(()));
-    let landed = record.len();
-    assert!(landed > 20, "only {landed} writes landed; the race shows little");
 }

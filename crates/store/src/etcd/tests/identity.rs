@@ -53,10 +53,19 @@ async fn a_prefix_with_keys_and_no_record_is_refused_and_left() {
     let mut client = world.cluster.client(0).await;
     client.put("p/data/k", "somebody's", None).await.unwrap();
     let refused = Etcd::open(world.cluster.settings("p")).await;
-    assert!(matches!(refused, Err(EtcdError::IdentityGone { .. })), "{refused:?}");
-    client.put("p/identity", "somebody else's", None).await.unwrap();
+    assert!(
+        matches!(refused, Err(EtcdError::IdentityGone { .. })),
+        "{refused:?}"
+    );
+    client
+        .put("p/identity", "somebody else's", None)
+        .await
+        .unwrap();
     let refused = Etcd::open(world.cluster.settings("p")).await;
-    assert!(matches!(refused, Err(EtcdError::IdentityDamaged { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(EtcdError::IdentityDamaged { .. })),
+        "{refused:?}"
+    );
     let kept = client.get("p/identity", None).await.unwrap();
     assert_eq!(kept.kvs()[0].value(), b"somebody else's");
 }
@@ -68,7 +77,10 @@ async fn a_record_that_changes_under_an_open_store_is_said() {
     let mut client = world.cluster.client(0).await;
     client.delete("p/identity", None).await.unwrap();
     let status = store.status().await;
-    assert!(matches!(status, Err(ReadError::Damaged { .. })), "{status:?}");
+    assert!(
+        matches!(status, Err(ReadError::Damaged { .. })),
+        "{status:?}"
+    );
 }
 
 #[tokio::test]
@@ -108,7 +120,10 @@ async fn endpoints_of_two_clusters_are_refused() {
     let mut settings = one.cluster.settings("p");
     settings.endpoints.extend(two.cluster.endpoints());
     let refused = Etcd::open(settings).await;
-    assert!(matches!(refused, Err(EtcdError::Elsewhere { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(EtcdError::Elsewhere { .. })),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]

@@ -92,30 +92,39 @@ impl Judge<'_> {
             revision: out(*revision),
         };
         if end != expected {
-            return Err(format!("revision {revision}: {txn:?} could only end with {end:?}"));
+            return Err(format!(
+                "revision {revision}: {txn:?} could only end with {end:?}"
+            ));
         }
         let made = self.model.changes("", before, usize::MAX);
         let made = made.map_err(|gone| gone.to_string())?;
         let made: BTreeSet<_> = made.into_iter().map(|c| (c.key, c.value)).collect();
-        let seen: BTreeSet<_> = changes.iter().map(|c| (c.key.clone(), c.value.clone())).collect();
+        let seen: BTreeSet<_> = changes
+            .iter()
+            .map(|c| (c.key.clone(), c.value.clone()))
+            .collect();
         match made == seen {
             true => Ok(()),
-            false => Err(format!("revision {revision} changed {seen:?}, not {made:?}")),
+            false => Err(format!(
+                "revision {revision} changed {seen:?}, not {made:?}"
+            )),
         }
     }
 
     /// Who was told this revision, or else whose unknown write says what was changed.
     fn owner(&self, revision: Revision, changes: &[Change]) -> Option<usize> {
         let told = |event: &Event| match &event.did {
-            Did::Wrote { txn, outcome: Outcome::Applied { revision: told } } => {
-                *told == revision && puts_all(txn, changes)
-            }
+            Did::Wrote {
+                txn,
+                outcome: Outcome::Applied { revision: told },
+            } => *told == revision && puts_all(txn, changes),
             Did::Wrote { .. } | Did::Read { .. } | Did::Got { .. } | Did::Led { .. } => false,
         };
         let untold = |(n, event): &(usize, &Event)| match &event.did {
-            Did::Wrote { txn, outcome: Outcome::Unknown { .. } } => {
-                puts_all(txn, changes) && !self.owners.contains(&Some(*n))
-            }
+            Did::Wrote {
+                txn,
+                outcome: Outcome::Unknown { .. },
+            } => puts_all(txn, changes) && !self.owners.contains(&Some(*n)),
             Did::Wrote { .. } | Did::Read { .. } | Did::Got { .. } | Did::Led { .. } => false,
         };
         let known = self.events.iter().position(told);
@@ -134,7 +143,9 @@ impl Judge<'_> {
                 Did::Wrote { .. } | Did::Read { .. } | Did::Got { .. } => false,
             });
             if later || revision.0 <= epoch.0 {
-                return Err(format!("revision {revision} was written under ended epoch {epoch}"));
+                return Err(format!(
+                    "revision {revision} was written under ended epoch {epoch}"
+                ));
             }
         }
         Ok(())
@@ -142,7 +153,11 @@ impl Judge<'_> {
 
     fn check(&self, event: &Event) -> Result<(), String> {
         let (lowest, highest) = self.window(event);
-        let wrong = |what: String| Err(format!("{what} (between {lowest} and {highest}): {event:?}"));
+        let wrong = |what: String| {
+            Err(format!(
+                "{what} (between {lowest} and {highest}): {event:?}"
+            ))
+        };
         match &event.did {
             Did::Wrote { txn, outcome } => self.check_outcome(event, txn, outcome, lowest, highest),
             Did::Read { range, page } => {
@@ -226,7 +241,11 @@ impl Judge<'_> {
     /// One revision of each state that the store was in between two.
     fn states(&self, lowest: Revision, highest: Revision) -> impl Iterator<Item = Revision> {
         let within = move |revision: &Revision| lowest < *revision && *revision <= highest;
-        let changes = self.record.iter().map(|(revision, _)| *revision).filter(within);
+        let changes = self
+            .record
+            .iter()
+            .map(|(revision, _)| *revision)
+            .filter(within);
         std::iter::once(lowest).chain(changes)
     }
 
@@ -290,7 +309,11 @@ fn entry(entry: model::Entry) -> Entry {
 /// removes is known by its keys.
 fn puts_all(txn: &Txn, changes: &[Change]) -> bool {
     let put = |change: &&Change| change.value.is_some();
-    let puts = txn.ops.iter().filter(|op| matches!(op, Op::Put { .. })).count();
+    let puts = txn
+        .ops
+        .iter()
+        .filter(|op| matches!(op, Op::Put { .. }))
+        .count();
     let said = |change: &Change| {
         txn.ops.iter().any(|op| match (op, &change.value) {
             (Op::Put { key, value }, Some(seen)) => *key == change.key && value == seen,

@@ -86,7 +86,9 @@ fn a_true_history_passes_whatever_became_of_the_unknown() {
 #[test]
 fn each_planted_lie_is_found() {
     lie("cannot be", |record, _| drop(record.pop()));
-    lie("by nobody", |record, _| record.push((Revision(5), vec![put("k", "x")])));
+    lie("by nobody", |record, _| {
+        record.push((Revision(5), vec![put("k", "x")]))
+    });
     lie("never was", |_, events| events[2] = got(4, "a", 3));
     lie("could only end", |_, events| {
         let guard = Txn::default().at("k", Revision(2)).put("k", "b");
@@ -109,12 +111,20 @@ fn each_planted_lie_is_found() {
         };
         let range = KeyRange::prefix("k");
         let did = Did::Read { range, page };
-        events.push(Event { begun: 6, ended: 7, did });
+        events.push(Event {
+            begun: 6,
+            ended: 7,
+            did,
+        });
     });
     lie("ended epoch", |_, events| {
         let late = Txn::under(Epoch(1)).at("k", Revision(3)).put("k", "b");
         events[1] = wrote(2, late, applied(4));
         let did = Did::Led { epoch: Epoch(2) };
-        events.push(Event { begun: 0, ended: 1, did });
+        events.push(Event {
+            begun: 0,
+            ended: 1,
+            did,
+        });
     });
 }

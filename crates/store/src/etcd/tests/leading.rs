@@ -22,7 +22,10 @@ async fn a_paused_leader_never_writes() {
     let gone = in_time("the end of a lease", other.leader_other_than(Some(old))).await;
     assert_eq!(gone, Ok(None));
     let late = Txn::under(old).put("k", "late");
-    assert_eq!(paused.write(late.clone()).await, Outcome::Refused(Refusal::Epoch));
+    assert_eq!(
+        paused.write(late.clone()).await,
+        Outcome::Refused(Refusal::Epoch)
+    );
     let new = other.lead("other").await.expect("nobody leads");
     assert_eq!(paused.write(late).await, Outcome::Refused(Refusal::Epoch));
     assert_eq!(paused.keep(old).await, Err(LeadError::Lost));
@@ -98,7 +101,10 @@ async fn a_new_leader_follows_within_its_lease_when_the_old_one_dies() {
     let (dead, follower) = (open_short(&world).await, open_short(&world).await);
     let old = dead.lead("https://old:1").await.expect("nobody leads yet");
     let seen = follower.led_by().await.expect("a reachable store answers");
-    assert_eq!(seen.map(|leader| leader.name).as_deref(), Some("https://old:1"));
+    assert_eq!(
+        seen.map(|leader| leader.name).as_deref(),
+        Some("https://old:1")
+    );
     drop(dead);
     let gone = in_time("the end of a lease", follower.leader_other_than(Some(old))).await;
     assert_eq!(gone, Ok(None));

@@ -10,6 +10,7 @@ mod identity;
 mod judge;
 mod judging;
 mod leading;
+mod racing;
 mod storms;
 mod watching;
 

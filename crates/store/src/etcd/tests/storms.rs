@@ -7,8 +7,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::World;
-use super::histories::{Clock, race, record};
 use super::judge::judge;
+use super::racing::{Clock, race, record};
 use crate::Store;
 
 /// Faults, one after the other: each kind several times.
@@ -64,8 +64,8 @@ async fn what_clients_hear_while_members_fail_can_be_true() {
     for racer in racing {
         events.extend(racer.await.expect("no client panics"));
     }
-    let (record, end) = record(&store, base, &clock).await;
-    events.push(end);
+    let (record, ends) = record(&store, base, &clock).await;
+    events.extend(ends);
     assert_eq!(judge(base, &record, &events), Ok(()));
     assert!(record.len() > 20, "only {} writes landed", record.len());
 }

@@ -67,7 +67,10 @@ async fn a_watch_from_before_a_compaction_ends_and_one_from_after_it_goes_on() {
         at: Some(first),
         ..crate::KeyRange::prefix("k")
     };
-    assert_eq!(store.range(&old).await, Err(ReadError::Compacted { revision: first }));
+    assert_eq!(
+        store.range(&old).await,
+        Err(ReadError::Compacted { revision: first })
+    );
     // One that has come so far goes on; a new reading begins after it.
     while next(&mut running).await.0 < last {}
     let (read_at, entries) = crate::read_all(&store, "k").await.unwrap();
@@ -90,7 +93,10 @@ async fn a_watch_outlives_its_server_s_death_and_pause() {
     expected.push(put_at_last(&store, "k", "2").await);
     world.cluster.stop(0);
     let unanswered = store.write(Txn::default().put("other", "1")).await;
-    assert!(!matches!(unanswered, Outcome::Applied { .. }), "{unanswered:?}");
+    assert!(
+        !matches!(unanswered, Outcome::Applied { .. }),
+        "{unanswered:?}"
+    );
     world.cluster.go_on(0);
     expected.push(put_at_last(&store, "k", "3").await);
     for revision in expected {
@@ -118,7 +124,9 @@ async fn a_follower_of_three_members_misses_nothing_when_the_leader_dies() {
         given.push(next(&mut watch).await.0);
     }
     assert!(given.is_sorted_by(|a, b| a < b), "{given:?}");
-    let missed = acknowledged.iter().find(|revision| !given.contains(revision));
+    let missed = acknowledged
+        .iter()
+        .find(|revision| !given.contains(revision));
     assert_eq!(missed, None, "{given:?}");
 }
 
