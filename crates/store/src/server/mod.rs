@@ -110,9 +110,11 @@ impl Options {
 
     /// Three members of a line, without certificates.
     #[must_use]
-    pub const fn three(line: Line) -> Self {
-        let one = Self::one(line);
-        Self { members: 3, ..one }
+    pub fn three(line: Line) -> Self {
+        Self {
+            members: 3,
+            ..Self::one(line)
+        }
     }
 }
 
