@@ -1,6 +1,6 @@
 //! A server out of room: reads and removals work, what was not taken is known not to have been, and work goes on once there is room.
 
-use etcd_client::{AlarmAction, AlarmType, Client};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
 
 use super::{World, applied, put, until, value_of};
 use crate::server::{Line, Options};
@@ -36,8 +36,11 @@ async fn make_room(client: &mut Client) {
     let physical = etcd_client::CompactionOptions::new().with_physical();
     client.compact(revision, Some(physical)).await.unwrap();
     client.defragment().await.unwrap();
+    // An alarm is disarmed for the member that raised it.
+    let member = client.status().await.unwrap();
+    let member = AlarmOptions::new().with_member(member.header().unwrap().member_id());
     client
-        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
+        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(member))
         .await
         .unwrap();
 }
