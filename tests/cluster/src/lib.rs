@@ -1,0 +1,28 @@
+//! Many hosts on one machine, and what goes wrong on them: network namespaces with addresses of their own, links that are cut or lose,
+//! relays that delay, programs that are killed or stopped, slow disks, stepped clocks; a drawn schedule of such faults with its
+//! executor; and the judge and report of a chaos run.
+//!
+//! Suites make a [`World`], start [`Program`]s on its hosts, and hold the [`Process`]es. It works as root and, where the kernel gives
+//! user namespaces, as anybody. Nothing of it is visible outside, and nothing outlives the suite, however that ends. The product
+//! never uses it.
+
+mod clock;
+mod disk;
+mod host;
+pub mod keeper;
+mod life;
+mod links;
+mod place;
+mod process;
+mod spawn;
+mod syncs;
+mod world;
+
+pub use clock::Clock;
+pub use disk::Disk;
+pub use host::Host;
+pub use links::Link;
+pub use process::{Process, Program};
+pub use rustix::process::Signal;
+pub use spawn::program;
+pub use world::World;
