@@ -11,5 +11,6 @@ mod disks;
 mod hosts;
 mod processes;
 mod relays;
+mod stages;
 mod survivors;
 mod town;

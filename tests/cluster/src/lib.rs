@@ -8,6 +8,7 @@
 
 mod clock;
 mod disk;
+mod fault;
 mod host;
 pub mod keeper;
 mod life;
@@ -15,16 +16,23 @@ mod links;
 mod place;
 mod process;
 pub mod relay;
+mod run;
+mod schedule;
 mod spawn;
+mod stage;
 mod syncs;
 mod world;
 
 pub use clock::Clock;
 pub use disk::Disk;
+pub use fault::{Aim, Fault, Kind, Target, Usual};
 pub use host::Host;
 pub use links::Link;
 pub use process::{Process, Program};
 pub use relay::{Pass, Relay, Shape};
+pub use run::{Beginning, Hands, Record, run};
 pub use rustix::process::Signal;
+pub use schedule::{Member, Plan, Step, steps};
 pub use spawn::program;
+pub use stage::{Cluster, Stage, Weather};
 pub use world::World;
