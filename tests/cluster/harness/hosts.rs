@@ -2,6 +2,7 @@
 
 use crate::town::Town;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::process::Command;
 
 #[test]
 fn a_host_reaches_its_neighbour_and_is_seen_there_by_its_own_address() {
@@ -40,4 +41,16 @@ fn a_host_that_is_not_there_is_an_error_that_names_those_that_are() {
     let why = town.world.host("c").err().map(|why| why.to_string());
     let why = why.unwrap_or_default();
     assert!(why.contains("`c`") && why.contains("a, b"), "{why}");
+}
+
+#[test]
+fn a_kernel_that_gives_no_namespaces_is_an_error_that_names_the_switch() {
+    let keeper = cluster::program("cluster-keeper").unwrap();
+    let forbidden = "echo 0 > /proc/sys/user/max_net_namespaces && exec \"$0\" first";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", forbidden]);
+    let output = command.arg(keeper).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(said.contains("user.max_net_namespaces"), "{said}");
 }

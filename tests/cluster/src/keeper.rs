@@ -43,7 +43,9 @@ fn make(with_user: bool) -> Result<&'static str> {
     match unshare(UnshareFlags::NEWNET) {
         Ok(()) => return Ok(AS_ROOT),
         Err(Errno::PERM) if with_user => {}
-        Err(why) => bail!("make a network namespace: {why}; the kernel needs CONFIG_NET_NS"),
+        Err(why) => bail!(
+            "make a network namespace: {why}; the kernel needs CONFIG_NET_NS, and user.max_net_namespaces above what is in use"
+        ),
     }
     let (user, group) = (rustix::process::getuid(), rustix::process::getgid());
     unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET).context(
