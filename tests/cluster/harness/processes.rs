@@ -1,7 +1,8 @@
 //! What happens to programs on hosts: they are stopped, killed, reaped, started again, and their own words are heard.
 
-use crate::town::{PATIENCE, Town, echo, lives, wait_for};
+use crate::town::{PATIENCE, Town, copy, echo, lives, wait_for};
 use cluster::{Program, Signal};
+use std::path::Path;
 use types::{Code, Problem, Report};
 
 #[test]
@@ -10,6 +11,7 @@ fn a_stopped_process_answers_nothing_and_everything_once_it_goes_on() {
     let mut line = town.line("a", "b");
     assert_eq!(line.ask("before"), "before");
     assert!(town.echoes["b"].signal_tree(Signal::STOP));
+    wait_until_stopped(town.echoes["b"].pid());
     line.say("during");
     assert!(line.is_silent());
     assert!(town.echoes["b"].signal_tree(Signal::CONT));
@@ -32,17 +34,24 @@ fn everything_on_a_host_stops_together_children_of_children_too() {
     assert!(host.running().unwrap() >= 2);
     // The way in stops too: only the process itself can be asked.
     host.signal_all(Signal::STOP).unwrap();
-    wait_for("the stand-in to stop", || {
-        (state(echo) == 'T').then_some(())
-    });
+    wait_until_stopped(echo);
     host.signal_all(Signal::CONT).unwrap();
     assert_eq!(line.ask("after"), "after");
 }
 
-fn state(pid: i32) -> char {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, tail) = stat.rsplit_once(')').unwrap();
-    tail.trim_start().chars().next().unwrap()
+/// A signal to stop is obeyed by each thread when it next runs, which on a busy machine is not at once.
+fn wait_until_stopped(pid: i32) {
+    wait_for("every thread to stop", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let mut states = threads.map(|thread| state(&thread.unwrap().path()));
+        states.all(|state| state == Some('T')).then_some(())
+    });
+}
+
+fn state(thread: &Path) -> Option<char> {
+    let stat = std::fs::read_to_string(thread.join("stat")).ok()?;
+    let (_, tail) = stat.rsplit_once(')')?;
+    tail.trim_start().chars().next()
 }
 
 #[test]
@@ -73,7 +82,7 @@ fn a_process_that_ends_by_itself_is_reaped_too() {
 fn a_process_comes_back_from_another_build() {
     let mut town = Town::of(&["a"]);
     let other = town.folder.path().join("cluster-echo-of-another-build");
-    std::fs::copy(cluster::program("cluster-echo").unwrap(), &other).unwrap();
+    copy("cluster-echo", &other);
     let process = town.echoes.get_mut("a").unwrap();
     process.kill(PATIENCE).unwrap();
     process.start_other(&other).unwrap();

@@ -1,6 +1,6 @@
 //! A drawn schedule on real hosts: every fault is carried out and undone, and afterwards everything is as it was.
 
-use crate::town::{Line, PATIENCE, Town, wait_for};
+use crate::town::{Line, PATIENCE, Town, copy, wait_for};
 use anyhow::Result;
 use cluster::{
     Clock, Cluster, Disk, Fault, Hands, Kind, Member, Plan, Relay, Stage, Target, Usual, Weather,
@@ -50,7 +50,7 @@ impl Cluster for Stands {
 fn stage() -> (Stage<Stands>, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("cluster-echo-of-another-build");
-    std::fs::copy(cluster::program("cluster-echo").unwrap(), &other).unwrap();
+    copy("cluster-echo", &other);
     let world = World::make(&folder.path().join("logs"), &HOSTS).unwrap();
     let stands = Stands {
         leads: Some("a"),

@@ -1,6 +1,6 @@
 //! That nothing outlives a world or a suite, however these end, and that anybody may have a world.
 
-use crate::town::{Line, PATIENCE, Town, lives, wait_for};
+use crate::town::{Line, PATIENCE, Town, copy, lives, wait_for};
 use cluster::Program;
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
@@ -77,8 +77,7 @@ impl Doomed {
             "cluster-relay",
             "cluster-echo",
         ] {
-            let built = cluster::program(name).unwrap();
-            std::fs::copy(built, folder.path().join(name)).unwrap();
+            copy(name, &folder.path().join(name));
         }
         let logs = folder.path().join("logs");
         let mut command = Command::new(folder.path().join("cluster-doomed"));

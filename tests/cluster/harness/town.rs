@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddrV4, TcpStream};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -130,6 +131,14 @@ impl Line {
             Err(why) => Err(why.kind()),
         }
     }
+}
+
+/// Copies a program of this package. Another process does it: a file that this one has open for writing cannot be started by a
+/// child of another test that is just being made.
+pub(crate) fn copy(name: &str, to: &Path) {
+    let built = program(name).unwrap();
+    let copied = Command::new("cp").arg(built).arg(to).status().unwrap();
+    assert!(copied.success());
 }
 
 /// Looks every 20 ms until `found` gives something; `what` says for what is waited.
