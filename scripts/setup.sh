@@ -19,6 +19,9 @@ protoc --version | protobuf-compiler | building the client of etcd
 test -f /usr/include/google/protobuf/descriptor.proto | libprotobuf-dev | building the client of etcd
 python3 --version | python3 | unpacking libtorch
 python3 -m pip --version | python3-pip | fetching libtorch from the Python registry
+cc --version | gcc | the clock that suites put before chosen processes
+env PATH=/usr/sbin:/sbin:/usr/bin:/bin ip -V | iproute2 | tests on many hosts: their networks
+env PATH=/usr/sbin:/sbin:/usr/bin:/bin nft --version | nftables | tests on many hosts: cuts and loss
 chromium --version | chromium | tests that open a report as its reader does
 ffmpeg -version | ffmpeg | tests, benches and remaking the demonstration audio (encoders)
 etcd --version | etcd-server | the conformance suite of the store on an older etcd
