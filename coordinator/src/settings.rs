@@ -228,8 +228,9 @@ fn storage(named: Option<&str>, data: &Path) -> Result<StorageSettings, Problem>
 fn stores(list: &[String]) -> Result<BTreeMap<SourceName, StorageSettings>, Problem> {
     let store = |at: SourceAt| match at {
         SourceAt::Folder(folder) => Ok(StorageSettings::new(Place::Folder(folder))),
-        SourceAt::Store(url) => StorageSettings::parse(&url)
-            .map_err(|error| Problem::of(Code::ConfigInvalid, &error)),
+        SourceAt::Store(url) => {
+            StorageSettings::parse(&url).map_err(|error| Problem::of(Code::ConfigInvalid, &error))
+        }
     };
     let named = sources(list)?.into_iter();
     named.map(|(name, at)| Ok((name, store(at)?))).collect()
@@ -316,15 +317,28 @@ mod tests {
     #[test]
     fn storage_and_sources_are_named_alike_and_a_secret_among_them_is_refused_unseen() {
         let s3 = "s3://b/p?region=r&credentials=env:KEYS";
-        let args = ["--data", "/d", "--storage", s3, "--source", &format!("far={s3}")];
+        let args = [
+            "--data",
+            "/d",
+            "--storage",
+            s3,
+            "--source",
+            &format!("far={s3}"),
+        ];
         let settings = check(&args).unwrap();
         let named = StorageSettings::parse(s3).unwrap();
         assert_eq!(settings.storage, named);
         assert_eq!(settings.sources.values().collect::<Vec<_>>(), [&named]);
-        for args in [["--storage", "s3://b?secret=hunter2"], ["--source", "m=s3://b?secret=hunter2"]] {
+        for args in [
+            ["--storage", "s3://b?secret=hunter2"],
+            ["--source", "m=s3://b?secret=hunter2"],
+        ] {
             let args: Vec<&str> = ["--data", "/d"].into_iter().chain(args).collect();
             let problem = check(&args).unwrap_err();
-            assert!(problem.code == Code::ConfigInvalid && !problem.message.contains("hunter2"), "{problem}");
+            assert!(
+                problem.code == Code::ConfigInvalid && !problem.message.contains("hunter2"),
+                "{problem}"
+            );
         }
     }
 

@@ -282,7 +282,9 @@ async fn check_storage(storage: &Storage) -> Result<(), Problem> {
         let (question, answer) = (finding.question.as_str(), finding.answer.as_str());
         match finding.answer {
             Answer::No => tracing::warn!(question, answer, seen = finding.seen, "storage"),
-            Answer::Yes | Answer::Unknown => tracing::info!(question, answer, seen = finding.seen, "storage"),
+            Answer::Yes | Answer::Unknown => {
+                tracing::info!(question, answer, seen = finding.seen, "storage")
+            }
         }
     }
     match report.is_usable() {
@@ -292,9 +294,15 @@ async fn check_storage(storage: &Storage) -> Result<(), Problem> {
 }
 
 fn unusable(report: &Report) -> Problem {
-    let wrong = report.findings.iter().find(|finding| finding.answer == Answer::No && finding.question.is_needed());
+    let wrong = report
+        .findings
+        .iter()
+        .find(|finding| finding.answer == Answer::No && finding.question.is_needed());
     let seen = wrong.map_or("", |finding| &finding.seen);
-    Problem::new(Code::StorageUnavailable, format!("use storage `{}`: {seen}", report.place))
+    Problem::new(
+        Code::StorageUnavailable,
+        format!("use storage `{}`: {seen}", report.place),
+    )
 }
 
 async fn lead(store: &dyn Store) -> Result<Epoch, Problem> {

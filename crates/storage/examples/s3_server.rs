@@ -9,12 +9,19 @@ mod server;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [root, listen] = args.as_slice() else {
-        eprintln!("usage: s3_server FOLDER HOST:PORT (keys: {} {})", server::ACCESS_KEY, server::SECRET_KEY);
+        eprintln!(
+            "usage: s3_server FOLDER HOST:PORT (keys: {} {})",
+            server::ACCESS_KEY,
+            server::SECRET_KEY
+        );
         return ExitCode::FAILURE;
     };
     match server::S3Server::start(root.as_ref(), listen) {
         Ok(server) => {
-            #[expect(clippy::print_stdout, reason = "the address is what its parent waits for")]
+            #[expect(
+                clippy::print_stdout,
+                reason = "the address is what its parent waits for"
+            )]
             {
                 println!("{}", server.address);
             }

@@ -35,7 +35,9 @@ pub struct ClusterMark {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum MarkConflict {
     /// Another cluster writes here.
-    #[error("cluster {theirs:016x} keeps its objects under this prefix, and this is cluster {ours:016x}")]
+    #[error(
+        "cluster {theirs:016x} keeps its objects under this prefix, and this is cluster {ours:016x}"
+    )]
     Foreign {
         /// The store that was asked about.
         ours: u64,
@@ -80,7 +82,8 @@ impl ClusterMark {
             revision,
         } = self;
         let path = format!("{FOLDER}/{cluster:016x}/{generation:010}-{revision:020}");
-        path.parse().map_err(|error| StorageError::Invalid(format!("{error}")))
+        path.parse()
+            .map_err(|error| StorageError::Invalid(format!("{error}")))
     }
 
     fn of(path: &str) -> Option<Self> {
@@ -111,7 +114,9 @@ impl Storage {
             let said = format!("more than {MARKS_MAX} objects stand under `{FOLDER}`");
             return Err(StorageError::Invalid(said));
         }
-        let marks = found.iter().filter_map(|object| ClusterMark::of(object.location.as_ref()));
+        let marks = found
+            .iter()
+            .filter_map(|object| ClusterMark::of(object.location.as_ref()));
         Ok(marks.collect())
     }
 
@@ -169,11 +174,21 @@ mod tests {
     async fn a_store_below_a_mark_is_older_and_one_at_it_or_above_goes_on() {
         let (storage, _folder) = after(&[mark(7, 1, 500), mark(7, 2, 20)]).await;
         let marks = storage.marks().await.unwrap();
-        for (generation, revision, is_sound) in [(2, 20, true), (2, 21, true), (3, 1, true), (2, 19, false), (1, 900, false)] {
+        for (generation, revision, is_sound) in [
+            (2, 20, true),
+            (2, 21, true),
+            (3, 1, true),
+            (2, 19, false),
+            (1, 900, false),
+        ] {
             let outcome = mark(7, generation, revision).check(&marks);
             assert_eq!(outcome.is_ok(), is_sound, "{outcome:?}");
         }
-        assert_eq!(mark(7, 1, 1).check(&[]), Ok(()), "a new storage has no marks");
+        assert_eq!(
+            mark(7, 1, 1).check(&[]),
+            Ok(()),
+            "a new storage has no marks"
+        );
     }
 
     #[tokio::test]

@@ -38,7 +38,9 @@ impl Credentials {
             None if text == "anonymous" => Ok(Self::Anonymous),
             Some(("file", path)) if path.starts_with('/') => Ok(Self::File(path.into())),
             Some(("env", name)) if is_name(name) => Ok(Self::Variable(name.to_owned())),
-            Some(_) | None => Err("is not `file:/PATH`, `env:NAME`, `instance` or `anonymous`".to_owned()),
+            Some(_) | None => {
+                Err("is not `file:/PATH`, `env:NAME`, `instance` or `anonymous`".to_owned())
+            }
         }
     }
 
@@ -46,9 +48,15 @@ impl Credentials {
     pub(crate) fn read(&self) -> Result<Option<Secret>, StorageError> {
         match self {
             Self::File(path) => read_file(path).map(Some),
-            Self::Variable(name) => std::env::var(name)
-                .map(|text| Some(Secret(text)))
-                .map_err(|_| StorageError::Invalid(format!("variable `{name}`, which should hold credentials, is not set"))),
+            Self::Variable(name) => {
+                std::env::var(name)
+                    .map(|text| Some(Secret(text)))
+                    .map_err(|_| {
+                        StorageError::Invalid(format!(
+                            "variable `{name}`, which should hold credentials, is not set"
+                        ))
+                    })
+            }
             Self::Instance | Self::Anonymous => Ok(None),
         }
     }
@@ -65,7 +73,9 @@ fn read_file(path: &Path) -> Result<Secret, StorageError> {
     };
     match fs::metadata(path).map_err(failed)?.len() {
         0..=CREDENTIALS_BYTES_MAX => fs::read_to_string(path).map(Secret).map_err(failed),
-        bytes => Err(StorageError::Invalid(format!("`{shown}` has {bytes} bytes, too many for credentials"))),
+        bytes => Err(StorageError::Invalid(format!(
+            "`{shown}` has {bytes} bytes, too many for credentials"
+        ))),
     }
 }
 
@@ -95,7 +105,9 @@ impl Secret {
     fn aws(&self) -> Result<AwsCredential, String> {
         let value = |key: &str| {
             let found = self.value(key).filter(|value| !value.is_empty());
-            found.map(str::to_owned).ok_or(format!("line `{key} = …` is missing"))
+            found
+                .map(str::to_owned)
+                .ok_or(format!("line `{key} = …` is missing"))
         };
         Ok(AwsCredential {
             key_id: value("aws_access_key_id")?,
@@ -130,11 +142,15 @@ impl AwsCredentials {
         let Some(secret) = from.read()? else {
             return Ok(None);
         };
-        let wrong = |cause| StorageError::Invalid(format!("credentials in {}: {cause}", from.shown()));
+        let wrong =
+            |cause| StorageError::Invalid(format!("credentials in {}: {cause}", from.shown()));
         let credential = Arc::new(secret.aws().map_err(wrong)?);
         Ok(Some(Self {
             from: from.clone(),
-            held: Mutex::new(Held { credential, written }),
+            held: Mutex::new(Held {
+                credential,
+                written,
+            }),
         }))
     }
 
@@ -188,7 +204,9 @@ mod tests {
     use super::*;
 
     fn keys(id: &str) -> String {
-        format!("[default]\n# of the archive\naws_access_key_id = {id}\naws_secret_access_key=hunter2\n")
+        format!(
+            "[default]\n# of the archive\naws_access_key_id = {id}\naws_secret_access_key=hunter2\n"
+        )
     }
 
     #[test]
@@ -210,10 +228,17 @@ mod tests {
         let write = |text: &str, second: u64| {
             fs::write(&file, text).unwrap();
             let moment = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(second);
-            fs::File::options().write(true).open(&file).unwrap().set_modified(moment).unwrap();
+            fs::File::options()
+                .write(true)
+                .open(&file)
+                .unwrap()
+                .set_modified(moment)
+                .unwrap();
         };
         write(&keys("first"), 1);
-        let open = AwsCredentials::open(&Credentials::File(file.clone())).unwrap().unwrap();
+        let open = AwsCredentials::open(&Credentials::File(file.clone()))
+            .unwrap()
+            .unwrap();
         write(&keys("second"), 2);
         assert_eq!(open.current().key_id, "second");
         write("half a fi", 3);
@@ -224,7 +249,13 @@ mod tests {
 
     #[test]
     fn a_reference_that_leads_nowhere_names_itself_and_no_secret() {
-        for text in ["file:relative", "env:", "env:A B", "AKIA:hunter2", "hunter2"] {
+        for text in [
+            "file:relative",
+            "env:",
+            "env:A B",
+            "AKIA:hunter2",
+            "hunter2",
+        ] {
             assert!(!Credentials::parse(text).unwrap_err().contains("hunter2"));
         }
         let absent = Credentials::File("/no/such/file".into());
@@ -236,7 +267,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("s3");
         fs::write(&file, "aws_secret_access_key=hunter2").unwrap();
-        let said = AwsCredentials::open(&Credentials::File(file)).unwrap_err().to_string();
-        assert!(said.contains("aws_access_key_id") && !said.contains("hunter2"), "{said}");
+        let said = AwsCredentials::open(&Credentials::File(file))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            said.contains("aws_access_key_id") && !said.contains("hunter2"),
+            "{said}"
+        );
     }
 }

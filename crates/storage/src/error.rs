@@ -162,16 +162,24 @@ pub(crate) fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
 /// What stores call a bucket or container that is not there. Asked for a single object they say it by the same status as for
 /// an object that is not there.
 pub(crate) fn says_no_place(text: &str) -> bool {
-    ["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "NoSuchBucket",
+        "ContainerNotFound",
+        "The specified bucket does not exist",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 /// What stores say when they are full: no standard has a word for it.
 fn says_no_room(text: &str) -> bool {
-    ["507 Insufficient Storage", "XMinioStorageFull", "QuotaExceeded"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "507 Insufficient Storage",
+        "XMinioStorageFull",
+        "QuotaExceeded",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 /// Most characters of what a store said that are kept: its code and message stand at the front.
@@ -219,7 +227,10 @@ mod tests {
             source: "GET https://h/b/k?sig=hunter2&x=1 \n failed".into(),
         };
         let text = said(&error);
-        assert!(text.contains("GET https://h/b/k failed") && !text.contains("hunter2"), "{text}");
+        assert!(
+            text.contains("GET https://h/b/k failed") && !text.contains("hunter2"),
+            "{text}"
+        );
         let long = object_store::Error::Generic {
             store: "S3",
             source: "x".repeat(100_000).into(),
@@ -245,13 +256,21 @@ mod tests {
         };
         for (error, code, transient) in [
             (denied, Code::StorageDenied, true),
-            (not_found("<Code>NoSuchBucket</Code>"), Code::StorageMissing, true),
+            (
+                not_found("<Code>NoSuchBucket</Code>"),
+                Code::StorageMissing,
+                true,
+            ),
             (not_found("<Code>NoSuchKey</Code>"), Code::NotFound, false),
             (generic("507 Insufficient Storage"), Code::StorageFull, true),
             (generic("timed out"), Code::StorageUnavailable, true),
         ] {
             let error = StorageError::from_store("read", "a", error);
-            assert_eq!((error.code(), error.is_transient()), (code, transient), "{error}");
+            assert_eq!(
+                (error.code(), error.is_transient()),
+                (code, transient),
+                "{error}"
+            );
         }
     }
 }

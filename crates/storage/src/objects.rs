@@ -232,7 +232,9 @@ impl Storage {
             Ok(bytes) => match writing.finish().await {
                 Ok(_) => Ok(Put::Written),
                 // The last answer may have been lost.
-                Err(_) if self.len(path).await.is_ok_and(|there| there == bytes) => Ok(Put::Written),
+                Err(_) if self.len(path).await.is_ok_and(|there| there == bytes) => {
+                    Ok(Put::Written)
+                }
                 Err(error) => Err(failed(error)),
             },
             Err(error) => {
@@ -331,7 +333,8 @@ impl Storage {
         let wanted = range.end - range.start;
         let read = async || {
             let got = self.store.get_range(&path.to_store(), range.clone()).await;
-            let got = got.map_err(|error| StorageError::from_store("read", path.as_str(), error))?;
+            let got =
+                got.map_err(|error| StorageError::from_store("read", path.as_str(), error))?;
             whole(path, got, wanted)
         };
         read_again(read).await
@@ -365,7 +368,12 @@ pub(crate) async fn read_again<T>(
     loop {
         match read().await {
             Err(StorageError::Corrupt { path, cause }) if reads < READS_MAX => {
-                tracing::warn!(path, cause, reads, "what was read is damaged; reading it again");
+                tracing::warn!(
+                    path,
+                    cause,
+                    reads,
+                    "what was read is damaged; reading it again"
+                );
                 reads += 1;
             }
             outcome => return outcome,

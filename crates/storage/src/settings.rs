@@ -133,8 +133,18 @@ struct Text {
 
 /// Keys under which people would look for a place for a secret; they are told where secrets go.
 const SECRETS: &[&str] = &[
-    "access-key", "access_key", "access_key_id", "account_key", "key", "password", "sas", "secret", "secret-key",
-    "secret_access_key", "sig", "token",
+    "access-key",
+    "access_key",
+    "access_key_id",
+    "account_key",
+    "key",
+    "password",
+    "sas",
+    "secret",
+    "secret-key",
+    "secret_access_key",
+    "sig",
+    "token",
 ];
 
 impl Text {
@@ -148,7 +158,10 @@ impl Text {
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if authority.contains(['@', ':']) {
-            return Err("no user, password or port stands in it; see `credentials` and `endpoint`".to_owned());
+            return Err(
+                "no user, password or port stands in it; see `credentials` and `endpoint`"
+                    .to_owned(),
+            );
         }
         let query = query
             .split('&')
@@ -231,21 +244,28 @@ fn set(settings: &mut StorageSettings, key: &str, value: &str) -> Result<(), Str
     let wrong = |what: &str| format!("`{key}` of its query is not {what}");
     let switch = || value.parse::<bool>().map_err(|_| wrong("true or false"));
     match key {
-        "endpoint" => settings.endpoint = Some(endpoint(value).ok_or_else(|| wrong("http://HOST or https://HOST"))?),
+        "endpoint" => {
+            settings.endpoint =
+                Some(endpoint(value).ok_or_else(|| wrong("http://HOST or https://HOST"))?)
+        }
         "region" => settings.region = Some(value.to_owned()),
         "allow-http" => settings.allow_http = switch()?,
         "path-style" => settings.path_style = switch()?,
         "ca" => settings.ca = Some(absolute(value).ok_or_else(|| wrong("an absolute path"))?),
         "credentials" => {
-            settings.credentials = Credentials::parse(value).map_err(|cause| format!("`{key}` of its query {cause}"))?;
+            settings.credentials = Credentials::parse(value)
+                .map_err(|cause| format!("`{key}` of its query {cause}"))?;
         }
         "silence-millis" => {
             let millis = value.parse().ok().filter(|millis| *millis > 0);
-            settings.silence = Duration::from_millis(millis.ok_or_else(|| wrong("a number above 0"))?);
+            settings.silence =
+                Duration::from_millis(millis.ok_or_else(|| wrong("a number above 0"))?);
         }
         "faults" => settings.faults = Some(Faults::parse(value)?),
         key if SECRETS.contains(&key.to_ascii_lowercase().as_str()) => {
-            return Err(format!("`{key}` of its query would be a secret; say where it is kept: `credentials=file:/PATH` or `credentials=env:NAME`"));
+            return Err(format!(
+                "`{key}` of its query would be a secret; say where it is kept: `credentials=file:/PATH` or `credentials=env:NAME`"
+            ));
         }
         key => return Err(format!("`{key}` of its query is unknown")),
     }
@@ -253,7 +273,9 @@ fn set(settings: &mut StorageSettings, key: &str, value: &str) -> Result<(), Str
 }
 
 fn endpoint(value: &str) -> Option<String> {
-    let host = value.strip_prefix("http://").or_else(|| value.strip_prefix("https://"))?;
+    let host = value
+        .strip_prefix("http://")
+        .or_else(|| value.strip_prefix("https://"))?;
     let plain = !host.is_empty() && !host.contains(['@', '?', '#', ' ']);
     plain.then(|| value.trim_end_matches('/').to_owned())
 }
@@ -265,12 +287,18 @@ fn absolute(value: &str) -> Option<PathBuf> {
 /// What must hold among the values.
 fn check(settings: &StorageSettings) -> Result<(), String> {
     let is_folder = matches!(settings.place, Place::Folder(_));
-    let plain = settings.endpoint.as_ref().is_some_and(|at| at.starts_with("http://"));
+    let plain = settings
+        .endpoint
+        .as_ref()
+        .is_some_and(|at| at.starts_with("http://"));
     if is_folder && *settings != StorageSettings::new(settings.place.clone()) {
         return Err("a folder has no query".to_owned());
     }
     match plain && !settings.allow_http {
-        true => Err("`endpoint` of its query is not encrypted; use https, or say `allow-http=true`".to_owned()),
+        true => Err(
+            "`endpoint` of its query is not encrypted; use https, or say `allow-http=true`"
+                .to_owned(),
+        ),
         false => Ok(()),
     }
 }

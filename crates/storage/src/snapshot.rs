@@ -21,8 +21,8 @@ use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use types::{CatalogRow, DeclaredAi, Digest, Range, SourceName, TenantId, TrackId, UnixMillis};
 
-use crate::objects::read_again;
 use crate::columns::{Reading, Writing, child, structs, texts, value};
+use crate::objects::read_again;
 use crate::{ObjectPath, Storage, StorageError, paths, pieces};
 
 /// The footer's key for the digests of the chunks, in hexadecimal digits, one after another.

@@ -23,11 +23,21 @@ async fn check_through(faults: &str) {
         let name = path(&format!("t/{number}"));
         let bytes = Bytes::from(format!("object {number}").repeat(100));
         let sha256 = Digest::of(&bytes);
-        through.put(&name, bytes.clone()).await.unwrap_or_else(|error| panic!("{faults}: put {number}: {error:?}"));
+        through
+            .put(&name, bytes.clone())
+            .await
+            .unwrap_or_else(|error| panic!("{faults}: put {number}: {error:?}"));
         let read = through.get_checked(&name, sha256).await;
-        assert_eq!(read.unwrap_or_else(|error| panic!("{faults}: get {number}: {error:?}")), bytes);
+        assert_eq!(
+            read.unwrap_or_else(|error| panic!("{faults}: get {number}: {error:?}")),
+            bytes
+        );
         assert_eq!(plain.get(&name).await.unwrap(), bytes, "{faults}: {number}");
-        assert_eq!(through.put(&name, bytes).await.unwrap(), Put::AlreadyThere, "{faults}: {number}");
+        assert_eq!(
+            through.put(&name, bytes).await.unwrap(),
+            Put::AlreadyThere,
+            "{faults}: {number}"
+        );
     }
     let listed: Vec<_> = plain.object_store().list(None).try_collect().await.unwrap();
     assert_eq!(listed.len(), OBJECTS as usize, "{faults}: no object twice");
@@ -64,13 +74,26 @@ async fn access_that_is_denied_and_a_store_that_is_full_are_said_at_once_by_name
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("faults");
     let storage = with(&store, &format!("file:{}", file.display()));
-    for (number, fault, code) in [(1, "denied:1", Code::StorageDenied), (2, "full:1", Code::StorageFull)] {
+    for (number, fault, code) in [
+        (1, "denied:1", Code::StorageDenied),
+        (2, "full:1", Code::StorageFull),
+    ] {
         let name = path(&format!("t/{number}"));
         std::fs::write(&file, fault).unwrap();
-        let error = storage.put(&name, Bytes::from_static(b"x")).await.unwrap_err();
-        assert_eq!((error.code(), error.is_transient()), (code, true), "{error:?}");
+        let error = storage
+            .put(&name, Bytes::from_static(b"x"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code(), error.is_transient()),
+            (code, true),
+            "{error:?}"
+        );
         std::fs::remove_file(&file).unwrap();
-        assert_eq!(storage.put(&name, Bytes::from_static(b"x")).await.unwrap(), Put::Written);
+        assert_eq!(
+            storage.put(&name, Bytes::from_static(b"x")).await.unwrap(),
+            Put::Written
+        );
     }
 }
 
@@ -98,11 +121,19 @@ async fn check_bucket_that_goes(kind: Kind) {
     put("t/a").await.unwrap();
     store.remove_bucket();
     let error = put("t/b").await.unwrap_err();
-    assert_eq!((error.code(), error.is_transient()), (Code::StorageMissing, true), "{kind:?}: {error:?}");
+    assert_eq!(
+        (error.code(), error.is_transient()),
+        (Code::StorageMissing, true),
+        "{kind:?}: {error:?}"
+    );
     let listed = storage.marks().await.unwrap_err();
     assert_eq!(listed.code(), Code::StorageMissing, "{kind:?}: {listed:?}");
     store.make_bucket();
-    assert_eq!(put("t/b").await.unwrap(), Put::Written, "{kind:?}: it is back");
+    assert_eq!(
+        put("t/b").await.unwrap(),
+        Put::Written,
+        "{kind:?}: it is back"
+    );
 }
 
 #[tokio::test]
@@ -115,12 +146,23 @@ async fn a_bucket_that_vanishes_is_named_and_work_goes_on_once_it_is_back() {
 async fn wrong_keys_are_denied_and_no_secret_is_ever_shown() {
     let store = Store::start(Kind::S3sFs);
     let keys = store.scratch().join("wrong");
-    std::fs::write(&keys, "aws_access_key_id=test-key\naws_secret_access_key=hunter2-wrong\n").unwrap();
+    std::fs::write(
+        &keys,
+        "aws_access_key_id=test-key\naws_secret_access_key=hunter2-wrong\n",
+    )
+    .unwrap();
     let mut settings = store.settings.clone();
     settings.credentials = crate::Credentials::File(keys);
     let storage = Storage::connect(&settings).unwrap();
-    let error = storage.put(&path("t/a"), Bytes::from_static(b"x")).await.unwrap_err();
+    let error = storage
+        .put(&path("t/a"), Bytes::from_static(b"x"))
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), Code::StorageDenied, "{error:?}");
-    let shown = format!("{error:?} {} {storage:?} {settings:?} {:?}", types::chain(&error), store.open());
+    let shown = format!(
+        "{error:?} {} {storage:?} {settings:?} {:?}",
+        types::chain(&error),
+        store.open()
+    );
     assert!(!shown.contains("hunter2"), "{shown}");
 }

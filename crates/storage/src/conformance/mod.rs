@@ -13,7 +13,8 @@ use types::{Attempt, Digest, Generation, JobId, Range, ShardId, SourceName, Tena
 
 use crate::parts::samples::{footer, manifest_of, sample_row};
 use crate::{
-    ImportFrom, ImportProgress, Manifest, ManifestPart, ObjectPath, Put, Sources, Storage, StorageError, parts, paths,
+    ImportFrom, ImportProgress, Manifest, ManifestPart, ObjectPath, Put, Sources, Storage,
+    StorageError, parts, paths,
 };
 pub(crate) use stores::{Kind, Store};
 
@@ -52,7 +53,10 @@ fn path(name: &str) -> ObjectPath {
 
 async fn bytes_come_back_whole_and_by_range(storage: &Storage) {
     let (name, bytes) = (path("t/whole"), Bytes::from_static(b"0123456789"));
-    assert_eq!(storage.put(&name, bytes.clone()).await.unwrap(), Put::Written);
+    assert_eq!(
+        storage.put(&name, bytes.clone()).await.unwrap(),
+        Put::Written
+    );
     assert_eq!(storage.get(&name).await.unwrap(), bytes);
     assert_eq!(storage.get_range(&name, 3..7).await.unwrap(), "3456");
     assert_eq!(storage.len(&name).await.unwrap(), 10);
@@ -67,7 +71,10 @@ async fn a_put_never_replaces_other_bytes(storage: &Storage) {
     let put = |text: &'static str| storage.put(&name, Bytes::from_static(text.as_bytes()));
     assert_eq!(put("ours").await.unwrap(), Put::Written);
     assert_eq!(put("ours").await.unwrap(), Put::AlreadyThere);
-    assert!(matches!(put("theirs").await, Err(StorageError::Corrupt { .. })));
+    assert!(matches!(
+        put("theirs").await,
+        Err(StorageError::Corrupt { .. })
+    ));
     assert_eq!(storage.get(&name).await.unwrap(), "ours");
 }
 
@@ -81,8 +88,14 @@ async fn what_is_not_there_is_not_found(storage: &Storage) {
 }
 
 async fn lengths_come_in_the_order_of_their_names(storage: &Storage) {
-    storage.put(&path("t/l/a"), Bytes::from_static(b"1")).await.unwrap();
-    storage.put(&path("t/l/b"), Bytes::from_static(b"22")).await.unwrap();
+    storage
+        .put(&path("t/l/a"), Bytes::from_static(b"1"))
+        .await
+        .unwrap();
+    storage
+        .put(&path("t/l/b"), Bytes::from_static(b"22"))
+        .await
+        .unwrap();
     let names = ["t/l/b", "t/l/none", "t/l/a"].map(path).to_vec();
     let found = storage.lengths(names).await;
     let found: Vec<_> = found.into_iter().map(Result::unwrap).collect();
@@ -106,22 +119,42 @@ async fn parts_are_listed_over_many_pages_and_removed_one_by_one(storage: &Stora
     let (tenant, job) = (TenantId::default(), JobId::new("many").unwrap());
     let part = |number: u32| {
         let sha256 = Digest::of(&number.to_le_bytes());
-        paths::part(&tenant, Generation(1), &job, ShardId::Root(number), Attempt(1), 0, sha256)
+        paths::part(
+            &tenant,
+            Generation(1),
+            &job,
+            ShardId::Root(number),
+            Attempt(1),
+            0,
+            sha256,
+        )
     };
     let put = |number| {
         let name = part(number);
         async move { storage.put(&name, Bytes::new()).await }
     };
     let puts = stream::iter(0..PARTS).map(put).buffer_unordered(16);
-    puts.try_for_each(|_| std::future::ready(Ok(()))).await.unwrap();
-    let listed = async || -> Vec<_> { storage.part_objects(&tenant, Generation(1), &job).try_collect().await.unwrap() };
+    puts.try_for_each(|_| std::future::ready(Ok(())))
+        .await
+        .unwrap();
+    let listed = async || -> Vec<_> {
+        storage
+            .part_objects(&tenant, Generation(1), &job)
+            .try_collect()
+            .await
+            .unwrap()
+    };
     let found = listed().await;
     assert_eq!(found.len(), PARTS as usize);
     storage.remove_part(&found[0]).await.unwrap();
     storage.remove_part(&found[0]).await.unwrap();
     assert_eq!(listed().await.len(), PARTS as usize - 1);
     let other = JobId::new("man").unwrap();
-    let none: Vec<_> = storage.part_objects(&tenant, Generation(1), &other).try_collect().await.unwrap();
+    let none: Vec<_> = storage
+        .part_objects(&tenant, Generation(1), &other)
+        .try_collect()
+        .await
+        .unwrap();
     assert!(none.is_empty(), "a prefix is a whole name");
 }
 
@@ -159,10 +192,16 @@ async fn an_import_is_read_back_row_by_row(storage: &Storage, store: &Store) {
     let name = SourceName::new("music").unwrap();
     let mut sources = Sources::default();
     sources.add(name.clone(), &music).unwrap();
-    let from = ImportFrom::Folder { source: name, prefix: String::new() };
+    let from = ImportFrom::Folder {
+        source: name,
+        prefix: String::new(),
+    };
     let progress = std::sync::Arc::new(ImportProgress::default());
     let tenant = TenantId::default();
-    let imported = storage.import(&tenant, from, &sources, store.scratch(), progress).await.unwrap();
+    let imported = storage
+        .import(&tenant, from, &sources, store.scratch(), progress)
+        .await
+        .unwrap();
     let snapshot = storage.snapshot(&tenant, imported.list).await.unwrap();
     let rows = snapshot.read(Range { first: 5, end: 8 }).await.unwrap();
     let keys: Vec<_> = rows.iter().map(|row| row.key.as_str()).collect();

@@ -32,7 +32,9 @@ impl S3Server {
         listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (end, ended) = oneshot::channel();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let thread = std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -66,7 +68,8 @@ impl Drop for S3Server {
 }
 
 fn service(root: &Path) -> std::io::Result<S3Service> {
-    let files = FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
+    let files =
+        FileSystem::new(root).map_err(|error| std::io::Error::other(format!("{error:?}")))?;
     let mut builder = S3ServiceBuilder::new(files);
     builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
     Ok(builder.build())
@@ -80,7 +83,9 @@ async fn serve(listener: std::net::TcpListener, service: S3Service) {
         let service = service.clone();
         tokio::spawn(async move {
             let connection = Builder::new(TokioExecutor::new());
-            let _ended = connection.serve_connection(TokioIo::new(socket), service).await;
+            let _ended = connection
+                .serve_connection(TokioIo::new(socket), service)
+                .await;
         });
     }
 }

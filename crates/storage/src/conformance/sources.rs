@@ -33,7 +33,11 @@ impl World {
         use object_store::ObjectStoreExt;
         let storage = self.store.open();
         let path = object_store::path::Path::parse(key).unwrap();
-        storage.object_store().put(&path, bytes.into()).await.unwrap();
+        storage
+            .object_store()
+            .put(&path, bytes.into())
+            .await
+            .unwrap();
     }
 
     fn requests(&self) -> u64 {
@@ -41,9 +45,14 @@ impl World {
     }
 
     /// Does what blocks on a thread for it.
-    async fn on_thread<T: Send + 'static>(&self, work: impl FnOnce(Arc<Source>) -> T + Send + 'static) -> T {
+    async fn on_thread<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Arc<Source>) -> T + Send + 'static,
+    ) -> T {
         let source = self.source.clone();
-        tokio::task::spawn_blocking(move || work(source)).await.unwrap()
+        tokio::task::spawn_blocking(move || work(source))
+            .await
+            .unwrap()
     }
 }
 
@@ -56,7 +65,11 @@ async fn check_reads(kind: Kind) {
     world.put("a/small one.mp3", noise(40_000)).await;
     world.put("a/middle.flac", noise(4 << 20)).await;
     world.put("a/empty", Vec::new()).await;
-    for (key, bytes, most) in [("a/small one.mp3", 40_000, 1), ("a/middle.flac", 4 << 20, 2), ("a/empty", 0, 2)] {
+    for (key, bytes, most) in [
+        ("a/small one.mp3", 40_000, 1),
+        ("a/middle.flac", 4 << 20, 2),
+        ("a/empty", 0, 2),
+    ] {
         let before = world.requests();
         let read = world.on_thread(move |source| {
             let file = source.open(key).unwrap();
@@ -71,10 +84,19 @@ async fn check_reads(kind: Kind) {
         let file = source.open("a/middle.flac").unwrap();
         let mut buffer = [0; 8];
         let at_end = file.read_at((4 << 20) - 3, &mut buffer).unwrap();
-        (at_end, file.read_at(4 << 20, &mut buffer).unwrap(), file.read_at(u64::MAX, &mut buffer).unwrap())
+        (
+            at_end,
+            file.read_at(4 << 20, &mut buffer).unwrap(),
+            file.read_at(u64::MAX, &mut buffer).unwrap(),
+        )
     });
     assert_eq!(ends.await, (3, 0, 0));
-    for (key, code) in [("a/none", Code::SourceMissing), ("a", Code::SourceMissing), ("../a", Code::KeyInvalid), ("/etc/passwd", Code::KeyInvalid)] {
+    for (key, code) in [
+        ("a/none", Code::SourceMissing),
+        ("a", Code::SourceMissing),
+        ("../a", Code::KeyInvalid),
+        ("/etc/passwd", Code::KeyInvalid),
+    ] {
         let found = world.on_thread(move |source| source.open(key).map(drop).unwrap_err().code());
         assert_eq!(found.await, code, "{kind:?} {key}");
     }
@@ -101,24 +123,54 @@ async fn check_changes(kind: Kind) {
     world.put("a.mp3", noise(3 << 20)).await;
     world.put("b.mp3", noise(10)).await;
     let tenant = TenantId::default();
-    let from = ImportFrom::Folder { source: SourceName::new("music").unwrap(), prefix: String::new() };
+    let from = ImportFrom::Folder {
+        source: SourceName::new("music").unwrap(),
+        prefix: String::new(),
+    };
     let storage = world.store.open();
     let progress = Arc::new(ImportProgress::default());
-    let imported = storage.import(&tenant, from, &world.sources, world.store.scratch(), progress).await.unwrap();
+    let imported = storage
+        .import(
+            &tenant,
+            from,
+            &world.sources,
+            world.store.scratch(),
+            progress,
+        )
+        .await
+        .unwrap();
     let snapshot = storage.snapshot(&tenant, imported.list).await.unwrap();
     let rows = snapshot.read(Range { first: 0, end: 2 }).await.unwrap();
-    assert_eq!((rows[0].key.as_str(), rows[0].bytes), ("a.mp3", Some(3 << 20)));
+    assert_eq!(
+        (rows[0].key.as_str(), rows[0].bytes),
+        ("a.mp3", Some(3 << 20))
+    );
     let version = rows[0].content_id.clone();
-    assert!(version.as_ref().is_some_and(|id| id.starts_with("etag:")), "{version:?}");
-    let open = |version: Option<String>| world.on_thread(move |source| source.open_version("a.mp3", version.as_deref()));
+    assert!(
+        version.as_ref().is_some_and(|id| id.starts_with("etag:")),
+        "{version:?}"
+    );
+    let open = |version: Option<String>| {
+        world.on_thread(move |source| source.open_version("a.mp3", version.as_deref()))
+    };
     let file = open(version.clone()).await.unwrap();
     let mut other = noise(3 << 20);
     other[7] ^= 1;
     world.put("a.mp3", other).await;
-    let late = tokio::task::spawn_blocking(move || file.read_at(2 << 20, &mut [0; 8])).await.unwrap();
-    assert_eq!(late.unwrap_err().code(), Code::SourceChanged, "{kind:?}: while it was read");
+    let late = tokio::task::spawn_blocking(move || file.read_at(2 << 20, &mut [0; 8]))
+        .await
+        .unwrap();
+    assert_eq!(
+        late.unwrap_err().code(),
+        Code::SourceChanged,
+        "{kind:?}: while it was read"
+    );
     let error = open(version).await.unwrap_err();
-    assert_eq!(error.code(), Code::SourceChanged, "{kind:?}: since the import");
+    assert_eq!(
+        error.code(),
+        Code::SourceChanged,
+        "{kind:?}: since the import"
+    );
     let bears_out = world.on_thread(move |source| source.bears_out(&error, "a.mp3"));
     assert!(bears_out.await, "it says something of the track");
     assert!(open(None).await.is_ok());
@@ -142,16 +194,31 @@ async fn check_missing(kind: Kind) {
         })
     };
     let (error, bears_out) = judge("album/gone.mp3").await;
-    assert!(matches!(error, SourceError::Missing { .. }) && bears_out, "{kind:?}: its neighbours are there");
+    assert!(
+        matches!(error, SourceError::Missing { .. }) && bears_out,
+        "{kind:?}: its neighbours are there"
+    );
     world.store.remove_bucket();
     let (error, bears_out) = judge("album/a.mp3").await;
-    assert!(!bears_out, "{kind:?}: the bucket is gone, and says nothing of the track: {error:?}");
-    let listing = world.on_thread(|source| source.list("").and_then(|mut list| list.next().transpose()));
+    assert!(
+        !bears_out,
+        "{kind:?}: the bucket is gone, and says nothing of the track: {error:?}"
+    );
+    let listing =
+        world.on_thread(|source| source.list("").and_then(|mut list| list.next().transpose()));
     let listing = listing.await;
-    assert!(listing.is_err(), "{kind:?}: a bucket that is gone is not empty: {listing:?}");
+    assert!(
+        listing.is_err(),
+        "{kind:?}: a bucket that is gone is not empty: {listing:?}"
+    );
     world.store.make_bucket();
     world.put("album/a.mp3", noise(10)).await;
-    assert!(world.on_thread(|source| source.open("album/a.mp3").is_ok()).await, "{kind:?}: it is back");
+    assert!(
+        world
+            .on_thread(|source| source.open("album/a.mp3").is_ok())
+            .await,
+        "{kind:?}: it is back"
+    );
 }
 
 #[tokio::test]
@@ -162,24 +229,59 @@ async fn a_track_is_missing_only_where_its_source_answers() {
 
 async fn check_listing(kind: Kind) {
     let world = World::start(kind).await;
-    for key in ["b/2", "b/10", "b.txt", "a", "c/d/e", "with space/ü 音.mp3", "c/100%.mp3"] {
+    for key in [
+        "b/2",
+        "b/10",
+        "b.txt",
+        "a",
+        "c/d/e",
+        "with space/ü 音.mp3",
+        "c/100%.mp3",
+    ] {
         world.put(key, noise(5)).await;
     }
     let list = |prefix: &'static str| {
         world.on_thread(move |source| -> Result<Vec<String>, SourceError> {
             let entries = source.list(prefix)?.collect::<Result<Vec<_>, _>>()?;
-            Ok(entries.into_iter().map(|entry| entry.key.unwrap()).collect())
+            Ok(entries
+                .into_iter()
+                .map(|entry| entry.key.unwrap())
+                .collect())
         })
     };
     let all = list("").await.unwrap();
-    assert_eq!(all, ["a", "b.txt", "b/10", "b/2", "c/100%.mp3", "c/d/e", "with space/ü 音.mp3"], "{kind:?}");
+    assert_eq!(
+        all,
+        [
+            "a",
+            "b.txt",
+            "b/10",
+            "b/2",
+            "c/100%.mp3",
+            "c/d/e",
+            "with space/ü 音.mp3"
+        ],
+        "{kind:?}"
+    );
     assert_eq!(list("b").await.unwrap(), ["b/10", "b/2"]);
-    for (prefix, code) in [("a", Code::SourceRefused), ("no", Code::SourceMissing), ("..", Code::KeyInvalid)] {
-        assert_eq!(list(prefix).await.unwrap_err().code(), code, "{kind:?} {prefix}");
+    for (prefix, code) in [
+        ("a", Code::SourceRefused),
+        ("no", Code::SourceMissing),
+        ("..", Code::KeyInvalid),
+    ] {
+        assert_eq!(
+            list(prefix).await.unwrap_err().code(),
+            code,
+            "{kind:?} {prefix}"
+        );
     }
     for key in all {
         let shown = key.clone();
-        let read = world.on_thread(move |source| source.open(&key).and_then(|file| file.read_whole(100, Some(5))));
+        let read = world.on_thread(move |source| {
+            source
+                .open(&key)
+                .and_then(|file| file.read_whole(100, Some(5)))
+        });
         assert_eq!(read.await.unwrap(), noise(5), "{kind:?} {shown}");
     }
 }
@@ -193,11 +295,21 @@ async fn a_listing_has_every_object_in_the_order_of_its_key_and_each_can_be_read
 #[tokio::test]
 async fn a_csv_in_an_object_store_is_imported_from_there() {
     let world = World::start(Kind::S3sFs).await;
-    world.put("lists/all.csv", b"key,title\nx.mp3,X\ny.mp3,Y\n".to_vec()).await;
+    world
+        .put("lists/all.csv", b"key,title\nx.mp3,X\ny.mp3,Y\n".to_vec())
+        .await;
     let (source, storage) = (world.source.clone(), world.store.open());
-    let from = tokio::task::spawn_blocking(move || ImportFrom::detect(&source, "lists/all.csv")).await.unwrap();
+    let from = tokio::task::spawn_blocking(move || ImportFrom::detect(&source, "lists/all.csv"))
+        .await
+        .unwrap();
     let progress = Arc::new(ImportProgress::default());
-    let imported = storage.import(&TenantId::default(), from.unwrap(), &world.sources, world.store.scratch(), progress);
+    let imported = storage.import(
+        &TenantId::default(),
+        from.unwrap(),
+        &world.sources,
+        world.store.scratch(),
+        progress,
+    );
     assert_eq!(imported.await.unwrap().rows, 2);
 }
 
@@ -206,8 +318,11 @@ async fn a_read_through_a_storm_ends_with_the_right_bytes() {
     let world = World::start(Kind::S3sFs).await;
     world.put("a.mp3", noise(3 << 20)).await;
     let mut settings = world.store.settings.clone();
-    settings.faults = Some(crate::faults::Faults::parse("seed:3,unavailable:0.3,lost-after:0.1").unwrap());
+    settings.faults =
+        Some(crate::faults::Faults::parse("seed:3,unavailable:0.3,lost-after:0.1").unwrap());
     let source = Source::connected(SourceName::new("storm").unwrap(), &settings).unwrap();
-    let read = tokio::task::spawn_blocking(move || source.open("a.mp3").unwrap().read_whole(1 << 30, None));
+    let read = tokio::task::spawn_blocking(move || {
+        source.open("a.mp3").unwrap().read_whole(1 << 30, None)
+    });
     assert!(read.await.unwrap().unwrap() == noise(3 << 20));
 }

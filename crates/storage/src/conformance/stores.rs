@@ -113,8 +113,15 @@ struct Moto {
 
 impl Moto {
     fn start() -> Self {
-        let binary = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../.moto/bin/moto_server"));
-        assert!(binary.exists(), "{} is not there; `make setup` installs it", binary.display());
+        let binary = PathBuf::from(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../.moto/bin/moto_server"
+        ));
+        assert!(
+            binary.exists(),
+            "{} is not there; `make setup` installs it",
+            binary.display()
+        );
         let mut process = Command::new(&binary)
             .args(["-H", "127.0.0.1", "-p", "0"])
             .stdout(Stdio::null())
@@ -140,7 +147,9 @@ impl Moto {
         use std::io::{Read, Write};
         let host = self.endpoint.trim_start_matches("http://");
         let mut socket = TcpStream::connect(host).unwrap();
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
         socket.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
@@ -162,7 +171,8 @@ fn announced(process: &mut Child) -> String {
     });
     let until = Instant::now() + START;
     let left = until.saturating_duration_since(Instant::now());
-    told.recv_timeout(left).expect("moto_server did not say where it listens")
+    told.recv_timeout(left)
+        .expect("moto_server did not say where it listens")
 }
 
 impl Drop for Moto {

@@ -73,7 +73,10 @@ impl Fault {
     }
 
     fn of(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|fault| fault.as_str() == name)
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|fault| fault.as_str() == name)
     }
 }
 
@@ -113,7 +116,11 @@ impl Rates {
 
     fn parse(text: &str) -> Result<Self, String> {
         let (mut seed, mut rates) = (0, Vec::new());
-        for word in text.split([',', '\n']).map(str::trim).filter(|word| !word.is_empty()) {
+        for word in text
+            .split([',', '\n'])
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+        {
             let wrong = || format!("faults: `{word}` is not `seed:N` or `FAULT:CHANCE`");
             let (name, value) = word.split_once(':').ok_or_else(wrong)?;
             match (name, Fault::of(name)) {
@@ -200,7 +207,9 @@ impl Injector {
 
 impl State {
     fn follow(&mut self, path: &Path) {
-        let written = std::fs::metadata(path).and_then(|found| found.modified()).ok();
+        let written = std::fs::metadata(path)
+            .and_then(|found| found.modified())
+            .ok();
         if written == self.written {
             return;
         }
@@ -228,7 +237,10 @@ mod tests {
         let text = "seed:7,unavailable:0.2,lost-after:0.1";
         let faults = drawn(text, 2_000);
         assert_eq!(faults, drawn(text, 2_000));
-        assert_ne!(faults, drawn("seed:8,unavailable:0.2,lost-after:0.1", 2_000));
+        assert_ne!(
+            faults,
+            drawn("seed:8,unavailable:0.2,lost-after:0.1", 2_000)
+        );
         let count = |fault| faults.iter().filter(|drawn| **drawn == fault).count();
         assert!((300..500).contains(&count(Some(Fault::Unavailable))));
         assert!((130..270).contains(&count(Some(Fault::LostAfter))));
@@ -240,7 +252,15 @@ mod tests {
         for fault in Fault::ALL {
             assert_eq!(drawn(&format!("{}:1", fault.as_str()), 1), [Some(*fault)]);
         }
-        for bad in ["storm:0.1", "slow", "slow:2", "slow:-1", "slow:0.6,full:0.6", "file:x", "slow:NaN"] {
+        for bad in [
+            "storm:0.1",
+            "slow",
+            "slow:2",
+            "slow:-1",
+            "slow:0.6,full:0.6",
+            "file:x",
+            "slow:NaN",
+        ] {
             assert!(Faults::parse(bad).is_err(), "{bad}");
         }
     }

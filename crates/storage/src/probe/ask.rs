@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{
-    Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, UpdateVersion,
-    WriteMultipart,
+    Error, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, UpdateVersion, WriteMultipart,
 };
 
 use types::Code;
@@ -41,7 +41,9 @@ pub(super) struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let folder = format!("_probe/{}-{}", std::process::id(), since.as_nanos());
         Self { storage, folder }
     }
@@ -50,7 +52,11 @@ impl<'a> Asker<'a> {
         let seen = tokio::time::timeout(DEADLINE, self.see(question)).await;
         let (answer, seen, trouble) = match seen {
             Ok(Ok((answer, seen))) => (answer, seen, None),
-            Ok(Err(Error::NotImplemented { .. })) => (Answer::No, "It says that it cannot do this.".to_owned(), None),
+            Ok(Err(Error::NotImplemented { .. })) => (
+                Answer::No,
+                "It says that it cannot do this.".to_owned(),
+                None,
+            ),
             Ok(Err(error)) => {
                 let seen = format!("It failed: {}.", said(&error));
                 let code = StorageError::from_store("probe", self.storage.place(), error).code();
@@ -93,13 +99,20 @@ impl<'a> Asker<'a> {
         Path::from(format!("{}/{name}", self.folder))
     }
 
-    async fn put(&self, name: &str, text: &str, mode: PutMode) -> Result<object_store::PutResult, Error> {
+    async fn put(
+        &self,
+        name: &str,
+        text: &str,
+        mode: PutMode,
+    ) -> Result<object_store::PutResult, Error> {
         let options = PutOptions {
             mode,
             ..PutOptions::default()
         };
         let payload = PutPayload::from(text.to_owned().into_bytes());
-        self.store().put_opts(&self.path(name), payload, options).await
+        self.store()
+            .put_opts(&self.path(name), payload, options)
+            .await
     }
 
     async fn text(&self, name: &str) -> Result<String, Error> {
@@ -125,9 +138,16 @@ impl<'a> Asker<'a> {
         let stands = self.text("once").await?;
         Ok(match (second, stands.as_str()) {
             (Err(Error::AlreadyExists { .. }), "first") => yes("A second create was refused."),
-            (Err(error), "first") => (Answer::Unknown, format!("A second create failed otherwise: {}.", said(&error))),
-            (Ok(_), "first") => no("A second create was said to have succeeded, and changed nothing."),
-            (Ok(_) | Err(_), _) => no("The condition was ignored: a second create replaced the first."),
+            (Err(error), "first") => (
+                Answer::Unknown,
+                format!("A second create failed otherwise: {}.", said(&error)),
+            ),
+            (Ok(_), "first") => {
+                no("A second create was said to have succeeded, and changed nothing.")
+            }
+            (Ok(_) | Err(_), _) => {
+                no("The condition was ignored: a second create replaced the first.")
+            }
         })
     }
 
@@ -136,22 +156,53 @@ impl<'a> Asker<'a> {
             let name = format!("race-{round}");
             let writer = |number: usize| {
                 let (name, text) = (name.clone(), number.to_string());
-                async move { (number, self.put(&name, &text, PutMode::Create).await.is_ok()) }
+                async move {
+                    (
+                        number,
+                        self.put(&name, &text, PutMode::Create).await.is_ok(),
+                    )
+                }
             };
-            let outcomes: Vec<(usize, bool)> = stream::iter(0..WRITERS).map(writer).buffer_unordered(WRITERS).collect().await;
-            let winners: Vec<usize> = outcomes.iter().filter(|(_, won)| *won).map(|(number, _)| *number).collect();
+            let outcomes: Vec<(usize, bool)> = stream::iter(0..WRITERS)
+                .map(writer)
+                .buffer_unordered(WRITERS)
+                .collect()
+                .await;
+            let winners: Vec<usize> = outcomes
+                .iter()
+                .filter(|(_, won)| *won)
+                .map(|(number, _)| *number)
+                .collect();
             let stands = self.text(&name).await?;
             match winners.as_slice() {
                 [winner] if stands == winner.to_string() => {}
-                [_] => return Ok(no("One writer was told that it won, and another one's bytes stand there.")),
-                [] => return Ok((Answer::Unknown, "No writer was told that it won.".to_owned())),
+                [_] => {
+                    return Ok(no(
+                        "One writer was told that it won, and another one's bytes stand there.",
+                    ));
+                }
+                [] => {
+                    return Ok((
+                        Answer::Unknown,
+                        "No writer was told that it won.".to_owned(),
+                    ));
+                }
                 several => {
-                    let said = format!("{} of {WRITERS} writers were told that they won, in round {} of {ROUNDS}.", several.len(), round + 1);
+                    let said = format!(
+                        "{} of {WRITERS} writers were told that they won, in round {} of {ROUNDS}.",
+                        several.len(),
+                        round + 1
+                    );
                     return Ok((Answer::No, said));
                 }
             }
         }
-        Ok((Answer::Yes, format!("In {ROUNDS} rounds one of {WRITERS} writers won each time. No proof: a rarer race may be there.")))
+        Ok((
+            Answer::Yes,
+            format!(
+                "In {ROUNDS} rounds one of {WRITERS} writers won each time. No proof: a rarer race may be there."
+            ),
+        ))
     }
 
     async fn replace_version(&self) -> Seen {
@@ -164,9 +215,13 @@ impl<'a> Asker<'a> {
         let outcome = self.put("version", "third", PutMode::Update(version)).await;
         let stands = self.text("version").await?;
         Ok(match (outcome, stands.as_str()) {
-            (Err(Error::NotImplemented { .. }), _) => no("Versions cannot be replaced by condition here."),
+            (Err(Error::NotImplemented { .. }), _) => {
+                no("Versions cannot be replaced by condition here.")
+            }
             (Err(_), "second") => yes("A put for a version that is no more was refused."),
-            (Ok(_) | Err(_), _) => no("The condition was ignored: a put for a version that is no more replaced another."),
+            (Ok(_) | Err(_), _) => no(
+                "The condition was ignored: a put for a version that is no more replaced another.",
+            ),
         })
     }
 
@@ -180,40 +235,71 @@ impl<'a> Asker<'a> {
             if_match: Some(tag.clone()),
             ..GetOptions::default()
         };
-        Ok(match self.store().get_opts(&self.path("read"), options).await {
-            Err(Error::Precondition { .. }) => yes("A read of a version that is no more was refused."),
-            Ok(answer) if answer.meta.e_tag != Some(tag) => no("The condition was ignored, but the answer states the other version, which is checked."),
-            Ok(_) => no("The condition was ignored, and both versions have the same tag."),
-            Err(error) => (Answer::Unknown, format!("It failed otherwise: {}.", said(&error))),
-        })
+        Ok(
+            match self.store().get_opts(&self.path("read"), options).await {
+                Err(Error::Precondition { .. }) => {
+                    yes("A read of a version that is no more was refused.")
+                }
+                Ok(answer) if answer.meta.e_tag != Some(tag) => no(
+                    "The condition was ignored, but the answer states the other version, which is checked.",
+                ),
+                Ok(_) => no("The condition was ignored, and both versions have the same tag."),
+                Err(error) => (
+                    Answer::Unknown,
+                    format!("It failed otherwise: {}.", said(&error)),
+                ),
+            },
+        )
     }
 
     async fn list_at_once(&self) -> Seen {
         let folder = self.path("listed");
-        let count = async || -> Result<usize, Error> { Ok(self.store().list(Some(&folder)).try_collect::<Vec<_>>().await?.len()) };
+        let count = async || -> Result<usize, Error> {
+            Ok(self
+                .store()
+                .list(Some(&folder))
+                .try_collect::<Vec<_>>()
+                .await?
+                .len())
+        };
         for number in 1..=WRITERS {
-            self.put(&format!("listed/{number}"), "x", PutMode::Overwrite).await?;
+            self.put(&format!("listed/{number}"), "x", PutMode::Overwrite)
+                .await?;
             if count().await? != number {
                 return Ok(no("An object that was put was not listed at once."));
             }
         }
         self.store().delete(&self.path("listed/1")).await?;
         Ok(match count().await? == WRITERS - 1 {
-            true => yes("Each object was listed as soon as it was put, and none once it was removed."),
+            true => {
+                yes("Each object was listed as soon as it was put, and none once it was removed.")
+            }
             false => no("An object that was removed was still listed."),
         })
     }
 
     async fn list_pages(&self) -> Seen {
-        let put = |number: usize| async move { self.put(&format!("pages/{number:05}"), "", PutMode::Overwrite).await };
-        let puts = stream::iter(0..LISTED).map(put).buffer_unordered(PUTS_AT_ONCE);
+        let put = |number: usize| async move {
+            self.put(&format!("pages/{number:05}"), "", PutMode::Overwrite)
+                .await
+        };
+        let puts = stream::iter(0..LISTED)
+            .map(put)
+            .buffer_unordered(PUTS_AT_ONCE);
         puts.try_for_each(|_| std::future::ready(Ok(()))).await?;
         let folder = self.path("pages");
         let listed: Vec<_> = self.store().list(Some(&folder)).try_collect().await?;
-        let names: std::collections::BTreeSet<_> = listed.iter().map(|found| found.location.as_ref()).collect();
+        let names: std::collections::BTreeSet<_> =
+            listed.iter().map(|found| found.location.as_ref()).collect();
         Ok(match (listed.len(), names.len()) {
-            (LISTED, LISTED) => (Answer::Yes, format!("A listing of {LISTED} objects had each once.")),
-            (all, names) => (Answer::No, format!("A listing of {LISTED} objects had {all} entries and {names} names.")),
+            (LISTED, LISTED) => (
+                Answer::Yes,
+                format!("A listing of {LISTED} objects had each once."),
+            ),
+            (all, names) => (
+                Answer::No,
+                format!("A listing of {LISTED} objects had {all} entries and {names} names."),
+            ),
         })
     }
 
@@ -223,7 +309,12 @@ impl<'a> Asker<'a> {
             match self.store().get_range(&self.path("ranges"), range).await {
                 Ok(bytes) if bytes == expected => {}
                 Ok(_) => return Ok(no("A range came back as other bytes.")),
-                Err(error) => return Ok((Answer::No, format!("A range was refused: {}.", said(&error)))),
+                Err(error) => {
+                    return Ok((
+                        Answer::No,
+                        format!("A range was refused: {}.", said(&error)),
+                    ));
+                }
             }
         }
         Ok(yes("Ranges came back as asked for."))
@@ -232,33 +323,59 @@ impl<'a> Asker<'a> {
     async fn large_object(&self) -> Seen {
         let bytes: Vec<u8> = (0..LARGE_BYTES).map(|n| (n % 251) as u8).collect();
         let path = self.path("large");
-        let upload = self.store().put_multipart_opts(&path, PutMultipartOptions::default()).await?;
+        let upload = self
+            .store()
+            .put_multipart_opts(&path, PutMultipartOptions::default())
+            .await?;
         let mut writing = WriteMultipart::new_with_chunk_size(upload, PIECE_BYTES);
         writing.put(Bytes::from(bytes.clone()));
         writing.finish().await?;
         let back = self.store().get(&path).await?.bytes().await?;
         Ok(match back == bytes {
-            true => (Answer::Yes, format!("An object of {LARGE_BYTES} bytes in pieces came back whole.")),
+            true => (
+                Answer::Yes,
+                format!("An object of {LARGE_BYTES} bytes in pieces came back whole."),
+            ),
             false => no("An object in pieces came back as other bytes."),
         })
     }
 
     async fn clock(&self) -> Seen {
-        let here = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64;
+        let here = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs() as i64
+        };
         let before = here();
         self.put("clock", "", PutMode::Overwrite).await?;
         let after = here();
-        let there = self.store().head(&self.path("clock")).await?.last_modified.timestamp();
+        let there = self
+            .store()
+            .head(&self.path("clock"))
+            .await?
+            .last_modified
+            .timestamp();
         let skew = (before - there).max(there - after).max(0);
-        let answer = if skew <= SKEW.as_secs() as i64 { Answer::Yes } else { Answer::No };
-        Ok((answer, format!("Its clock and this machine's differ by {skew} seconds at most.")))
+        let answer = if skew <= SKEW.as_secs() as i64 {
+            Answer::Yes
+        } else {
+            Answer::No
+        };
+        Ok((
+            answer,
+            format!("Its clock and this machine's differ by {skew} seconds at most."),
+        ))
     }
 
     /// No request shows it, so that what is known is said.
     fn synced(&self) -> (Answer, String) {
         match self.storage.folder() {
             Some(folder) => sync(folder),
-            None => (Answer::Unknown, "It is the provider's promise; nothing here can test it.".to_owned()),
+            None => (
+                Answer::Unknown,
+                "It is the provider's promise; nothing here can test it.".to_owned(),
+            ),
         }
     }
 
@@ -287,8 +404,13 @@ impl<'a> Asker<'a> {
 fn sync(folder: &std::path::Path) -> (Answer, String) {
     let synced = tempfile::tempfile_in(folder).and_then(|file| file.sync_all());
     match synced {
-        Ok(()) => yes("The file system accepts fsync, and each write ends with one; whether the disk keeps its word is not known."),
-        Err(error) => (Answer::No, format!("The file system refuses fsync: {error}.")),
+        Ok(()) => yes(
+            "The file system accepts fsync, and each write ends with one; whether the disk keeps its word is not known.",
+        ),
+        Err(error) => (
+            Answer::No,
+            format!("The file system refuses fsync: {error}."),
+        ),
     }
 }
 

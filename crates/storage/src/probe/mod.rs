@@ -83,13 +83,19 @@ impl Question {
 
     /// Whether it is asked at a start.
     const fn is_cheap(self) -> bool {
-        matches!(self, Self::PutGetRemove | Self::CreateOnce | Self::Ranges | Self::Synced | Self::Clock)
+        matches!(
+            self,
+            Self::PutGetRemove | Self::CreateOnce | Self::Ranges | Self::Synced | Self::Clock
+        )
     }
 
     /// Whether Trackscan cannot work where the answer is no.
     #[must_use]
     pub const fn is_needed(self) -> bool {
-        matches!(self, Self::PutGetRemove | Self::Ranges | Self::ListPages | Self::LargeObject)
+        matches!(
+            self,
+            Self::PutGetRemove | Self::Ranges | Self::ListPages | Self::LargeObject
+        )
     }
 
     /// What a no means for the product, in a sentence.
@@ -97,15 +103,27 @@ impl Question {
     pub const fn without_it(self) -> &'static str {
         match self {
             Self::PutGetRemove => "Nothing works.",
-            Self::CreateOnce => "A second writer of a name would replace the first; names are of one writer each, so that nothing is lost, and a repeated put is not noticed.",
-            Self::OneWinner => "Two writers of one name may both be told that they won; names are of one writer each, so that nothing is lost.",
+            Self::CreateOnce => {
+                "A second writer of a name would replace the first; names are of one writer each, so that nothing is lost, and a repeated put is not noticed."
+            }
+            Self::OneWinner => {
+                "Two writers of one name may both be told that they won; names are of one writer each, so that nothing is lost."
+            }
             Self::ReplaceVersion => "Nothing: no object is ever replaced.",
-            Self::ListAtOnce => "Collecting what nothing names, and noticing another cluster, take until the listing has caught up; results are read by name alone.",
-            Self::ListPages => "A catalogue cannot be imported from a listing, and leftovers are not collected.",
+            Self::ListAtOnce => {
+                "Collecting what nothing names, and noticing another cluster, take until the listing has caught up; results are read by name alone."
+            }
+            Self::ListPages => {
+                "A catalogue cannot be imported from a listing, and leftovers are not collected."
+            }
             Self::Ranges => "Tracks and snapshots cannot be read.",
-            Self::ReadVersion => "A track that changes while it is read is noticed by the version that the answer states; without either it is noticed by its size alone.",
+            Self::ReadVersion => {
+                "A track that changes while it is read is noticed by the version that the answer states; without either it is noticed by its size alone."
+            }
             Self::LargeObject => "Snapshots of large catalogues cannot be written.",
-            Self::Clock => "Requests may be refused as too old or too new; the times of objects are for display alone.",
+            Self::Clock => {
+                "Requests may be refused as too old or too new; the times of objects are for display alone."
+            }
             Self::Synced => "What was acknowledged may be lost with the power.",
         }
     }
@@ -173,14 +191,18 @@ impl Report {
     /// against it.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let fatal = |finding: &Finding| finding.question.is_needed() && finding.answer == Answer::No;
+        let fatal =
+            |finding: &Finding| finding.question.is_needed() && finding.answer == Answer::No;
         !self.findings.iter().any(fatal)
     }
 
     /// The answer to a question that was asked.
     #[must_use]
     pub fn answer(&self, question: Question) -> Option<&Answer> {
-        let mut found = self.findings.iter().filter(|finding| finding.question == question);
+        let mut found = self
+            .findings
+            .iter()
+            .filter(|finding| finding.question == question);
         found.next().map(|finding| &finding.answer)
     }
 }

@@ -206,18 +206,28 @@ mod tests {
         let soon = Duration::from_millis(20);
         assert!(tokio::time::timeout(soon, gate.enter()).await.is_err());
         permits.pop();
-        assert!(tokio::time::timeout(Duration::from_secs(30), gate.enter()).await.is_ok());
+        assert!(
+            tokio::time::timeout(Duration::from_secs(30), gate.enter())
+                .await
+                .is_ok()
+        );
     }
 
     #[test]
     fn waits_grow_stay_bounded_and_follow_from_the_seed() {
         let waits = |seed| {
             let gate = Gate::new("test", seed);
-            (1..40).map(|attempt| gate.wait(attempt)).collect::<Vec<_>>()
+            (1..40)
+                .map(|attempt| gate.wait(attempt))
+                .collect::<Vec<_>>()
         };
         assert_eq!(waits(1), waits(1));
         assert_ne!(waits(1), waits(2));
-        assert!(waits(1).iter().all(|wait| *wait >= WAIT_FIRST / 2 && *wait <= WAIT_LONGEST));
+        assert!(
+            waits(1)
+                .iter()
+                .all(|wait| *wait >= WAIT_FIRST / 2 && *wait <= WAIT_LONGEST)
+        );
         assert!(waits(1)[20] >= WAIT_LONGEST / 2);
     }
 }

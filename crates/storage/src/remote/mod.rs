@@ -81,13 +81,20 @@ fn seed(name: &str) -> u64 {
     u64::from_le_bytes(std::array::from_fn(|n| digest.0[n]))
 }
 
-fn client(settings: &StorageSettings, connector: Connector) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn client(
+    settings: &StorageSettings,
+    connector: Connector,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
     let options = options(settings)?;
     match &settings.place {
         Place::S3(bucket) => s3(settings, bucket, options, connector),
         Place::Gcs(bucket) => gcs(settings, bucket, options, connector),
-        Place::Azure { account, container } => azure(settings, (account, container), options, connector),
-        Place::Folder(_) => Err(StorageError::Invalid(format!("`{settings}` is a folder, not a store behind a network"))),
+        Place::Azure { account, container } => {
+            azure(settings, (account, container), options, connector)
+        }
+        Place::Folder(_) => Err(StorageError::Invalid(format!(
+            "`{settings}` is a folder, not a store behind a network"
+        ))),
     }
 }
 
@@ -101,12 +108,17 @@ fn options(settings: &StorageSettings) -> Result<ClientOptions, StorageError> {
         return Ok(options);
     };
     let failed = |error: &dyn std::fmt::Display| {
-        StorageError::Invalid(format!("read the certificates in `{}`: {error}", path.display()))
+        StorageError::Invalid(format!(
+            "read the certificates in `{}`: {error}",
+            path.display()
+        ))
     };
     let text = std::fs::read(path).map_err(|error| failed(&error))?;
     let certificates = Certificate::from_pem_bundle(&text).map_err(|error| failed(&error))?;
     let options = options.with_no_system_certificates(true);
-    Ok(certificates.into_iter().fold(options, ClientOptions::with_root_certificate))
+    Ok(certificates
+        .into_iter()
+        .fold(options, ClientOptions::with_root_certificate))
 }
 
 /// The wire sends again, and nobody else.
@@ -118,7 +130,12 @@ fn no_retries() -> RetryConfig {
     }
 }
 
-fn s3(settings: &StorageSettings, bucket: &str, options: ClientOptions, connector: Connector) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn s3(
+    settings: &StorageSettings,
+    bucket: &str,
+    options: ClientOptions,
+    connector: Connector,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
         .with_region(settings.region.as_deref().unwrap_or(REGION))
@@ -142,22 +159,41 @@ fn s3(settings: &StorageSettings, bucket: &str, options: ClientOptions, connecto
 
 /// What platforms tell a pod of its identity, and never a key.
 const IDENTITY: &[(&str, AmazonS3ConfigKey)] = &[
-    ("AWS_WEB_IDENTITY_TOKEN_FILE", AmazonS3ConfigKey::WebIdentityTokenFile),
+    (
+        "AWS_WEB_IDENTITY_TOKEN_FILE",
+        AmazonS3ConfigKey::WebIdentityTokenFile,
+    ),
     ("AWS_ROLE_ARN", AmazonS3ConfigKey::RoleArn),
     ("AWS_ROLE_SESSION_NAME", AmazonS3ConfigKey::RoleSessionName),
-    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", AmazonS3ConfigKey::ContainerCredentialsRelativeUri),
-    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", AmazonS3ConfigKey::ContainerCredentialsFullUri),
-    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", AmazonS3ConfigKey::ContainerAuthorizationTokenFile),
+    (
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        AmazonS3ConfigKey::ContainerCredentialsRelativeUri,
+    ),
+    (
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+        AmazonS3ConfigKey::ContainerCredentialsFullUri,
+    ),
+    (
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+        AmazonS3ConfigKey::ContainerAuthorizationTokenFile,
+    ),
 ];
 
 fn on_the_platform(builder: AmazonS3Builder) -> AmazonS3Builder {
-    IDENTITY.iter().fold(builder, |builder, (name, key)| match std::env::var(name) {
-        Ok(value) => builder.with_config(*key, value),
-        Err(_) => builder,
-    })
+    IDENTITY
+        .iter()
+        .fold(builder, |builder, (name, key)| match std::env::var(name) {
+            Ok(value) => builder.with_config(*key, value),
+            Err(_) => builder,
+        })
 }
 
-fn gcs(settings: &StorageSettings, bucket: &str, options: ClientOptions, connector: Connector) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn gcs(
+    settings: &StorageSettings,
+    bucket: &str,
+    options: ClientOptions,
+    connector: Connector,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
     let mut builder = GoogleCloudStorageBuilder::new()
         .with_bucket_name(bucket)
         .with_retry(no_retries())
@@ -191,7 +227,10 @@ fn azure(
     }
     let secret = settings.credentials.read()?;
     let value = |key: &str| secret.as_ref().and_then(|secret| secret.value(key));
-    builder = match (value("azure_storage_account_key"), value("azure_storage_sas_token")) {
+    builder = match (
+        value("azure_storage_account_key"),
+        value("azure_storage_sas_token"),
+    ) {
         (Some(key), _) => builder.with_access_key(key),
         (None, Some(token)) => builder.with_config(AzureConfigKey::SasKey, token),
         (None, None) if secret.is_some() => {
@@ -206,9 +245,15 @@ fn azure(
 }
 
 /// A client's builder names keys and files; its words pass the same redaction as a store's.
-fn built<S: ObjectStore>(settings: &StorageSettings, made: object_store::Result<S>) -> Result<Arc<dyn ObjectStore>, StorageError> {
+fn built<S: ObjectStore>(
+    settings: &StorageSettings,
+    made: object_store::Result<S>,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
     match made {
         Ok(store) => Ok(Arc::new(store)),
-        Err(error) => Err(StorageError::Invalid(format!("open `{settings}`: {}", crate::error::said(&error)))),
+        Err(error) => Err(StorageError::Invalid(format!(
+            "open `{settings}`: {}",
+            crate::error::said(&error)
+        ))),
     }
 }

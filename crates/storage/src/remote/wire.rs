@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use http::{Method, StatusCode, header};
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService, ReqwestConnector,
 };
 
 use super::gate::{Gate, Outcome};
@@ -71,7 +71,9 @@ impl HttpService for Wire {
 impl Wire {
     async fn once(&self, request: HttpRequest, kind: Kind) -> Answer {
         let late = |_| timed_out("too many requests to this store wait");
-        let permit = tokio::time::timeout(self.silence, self.gate.enter()).await.map_err(late)?;
+        let permit = tokio::time::timeout(self.silence, self.gate.enter())
+            .await
+            .map_err(late)?;
         let answer = match self.injector.as_ref().and_then(|injector| injector.draw()) {
             Some(fault) => self.send_with(fault, request, kind).await,
             None => self.client.execute(request).await,
@@ -85,22 +87,40 @@ impl Wire {
         match (fault, kind) {
             (Fault::Unavailable, _) => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
             (Fault::Denied, _) => Ok(refusal(StatusCode::FORBIDDEN, "AccessDenied")),
-            (Fault::Conflict, Kind::Create) => Ok(refusal(StatusCode::CONFLICT, "ConditionalRequestConflict")),
-            (Fault::Full, Kind::Create | Kind::Write) => Ok(refusal(StatusCode::INSUFFICIENT_STORAGE, "XMinioStorageFull")),
-            (Fault::LostBefore, _) => Err(timed_out("no answer, by a fault that is made on purpose")),
+            (Fault::Conflict, Kind::Create) => {
+                Ok(refusal(StatusCode::CONFLICT, "ConditionalRequestConflict"))
+            }
+            (Fault::Full, Kind::Create | Kind::Write) => Ok(refusal(
+                StatusCode::INSUFFICIENT_STORAGE,
+                "XMinioStorageFull",
+            )),
+            (Fault::LostBefore, _) => {
+                Err(timed_out("no answer, by a fault that is made on purpose"))
+            }
             (Fault::LostAfter, _) => {
                 let _lost = self.client.execute(request).await;
-                Err(timed_out("the answer was lost, by a fault that is made on purpose"))
+                Err(timed_out(
+                    "the answer was lost, by a fault that is made on purpose",
+                ))
             }
             (Fault::Slow, _) => {
                 tokio::time::sleep(SLOW).await;
                 self.client.execute(request).await
             }
-            (Fault::Truncated, Kind::Read) => changed(self.client.execute(request).await?, cut).await,
-            (Fault::Flipped, Kind::Read) => changed(self.client.execute(request).await?, flip).await,
-            (Fault::Conflict | Fault::Full | Fault::Truncated | Fault::Flipped | Fault::ConditionIgnored, _) => {
-                self.client.execute(request).await
+            (Fault::Truncated, Kind::Read) => {
+                changed(self.client.execute(request).await?, cut).await
             }
+            (Fault::Flipped, Kind::Read) => {
+                changed(self.client.execute(request).await?, flip).await
+            }
+            (
+                Fault::Conflict
+                | Fault::Full
+                | Fault::Truncated
+                | Fault::Flipped
+                | Fault::ConditionIgnored,
+                _,
+            ) => self.client.execute(request).await,
         }
     }
 }
@@ -134,7 +154,9 @@ impl Kind {
     fn is_worth_another(self, answer: &Answer) -> bool {
         match answer {
             // Where a refusal hides that the request was carried out, a second create finds its own object, which is settled above.
-            Ok(answer) => is_throttle(answer.status()) || (is_trouble(answer.status()) && self != Self::Once),
+            Ok(answer) => {
+                is_throttle(answer.status()) || (is_trouble(answer.status()) && self != Self::Once)
+            }
             Err(error) => {
                 let unsent = error.kind() == HttpErrorKind::Connect;
                 unsent || (is_lost(error.kind()) && matches!(self, Self::Read | Self::Write))
@@ -176,12 +198,17 @@ fn outcome(answer: &Answer) -> Outcome {
 }
 
 fn timed_out(what: &'static str) -> HttpError {
-    HttpError::new(HttpErrorKind::Timeout, std::io::Error::new(std::io::ErrorKind::TimedOut, what))
+    HttpError::new(
+        HttpErrorKind::Timeout,
+        std::io::Error::new(std::io::ErrorKind::TimedOut, what),
+    )
 }
 
 /// A refusal as S3 words it.
 fn refusal(status: StatusCode, code: &str) -> HttpResponse {
-    let text = format!("<Error><Code>{code}</Code><Message>a fault that is made on purpose</Message></Error>");
+    let text = format!(
+        "<Error><Code>{code}</Code><Message>a fault that is made on purpose</Message></Error>"
+    );
     let mut response = HttpResponse::new(HttpResponseBody::from(text));
     *response.status_mut() = status;
     response
@@ -196,7 +223,10 @@ async fn changed(answer: HttpResponse, change: fn(&mut Vec<u8>)) -> Answer {
     let mut bytes = body.bytes().await?.to_vec();
     change(&mut bytes);
     parts.headers.remove(header::TRANSFER_ENCODING);
-    Ok(HttpResponse::from_parts(parts, HttpResponseBody::from(bytes)))
+    Ok(HttpResponse::from_parts(
+        parts,
+        HttpResponseBody::from(bytes),
+    ))
 }
 
 fn cut(bytes: &mut Vec<u8>) {

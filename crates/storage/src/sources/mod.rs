@@ -58,7 +58,11 @@ impl Sources {
     ///
     /// # Errors
     /// Where the settings or credentials make no client.
-    pub fn connect(&mut self, name: SourceName, settings: &StorageSettings) -> Result<(), StorageError> {
+    pub fn connect(
+        &mut self,
+        name: SourceName,
+        settings: &StorageSettings,
+    ) -> Result<(), StorageError> {
         self.insert(Source::connected(name, settings)?);
         Ok(())
     }
@@ -102,7 +106,8 @@ impl Sources {
         let path = given.canonicalize().ok()?;
         let leads_into = |folder: &Path| given.starts_with(folder) || path.starts_with(folder);
         let folders = self.0.values().filter_map(|source| source.as_folder());
-        let near = folders.filter(|folder| folder.root.get().is_some() || leads_into(&folder.folder));
+        let near =
+            folders.filter(|folder| folder.root.get().is_some() || leads_into(&folder.folder));
         let holding = near.filter(|folder| path.starts_with(folder.find()));
         let folder = holding.max_by_key(|folder| folder.root().components().count())?;
         let key = path.strip_prefix(folder.root()).ok()?.to_str()?;
@@ -190,7 +195,11 @@ impl Source {
     ///
     /// # Errors
     /// [`SourceError::Changed`] where another version stands there; else see [`SourceError`].
-    pub fn open_version(&self, key: &str, content_id: Option<&str>) -> Result<SourceFile, SourceError> {
+    pub fn open_version(
+        &self,
+        key: &str,
+        content_id: Option<&str>,
+    ) -> Result<SourceFile, SourceError> {
         match &self.0 {
             Kind::Folder(folder) => folder.open(key).map(SourceFile::from),
             Kind::Objects(objects) => objects.open_object(key, content_id).map(SourceFile::from),

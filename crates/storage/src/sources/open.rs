@@ -150,7 +150,10 @@ struct Reader {
 
 impl Read for Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read_at(self.offset, buffer).map_err(io::Error::other)?;
+        let read = self
+            .file
+            .read_at(self.offset, buffer)
+            .map_err(io::Error::other)?;
         self.offset += read as u64;
         Ok(read)
     }

@@ -27,7 +27,12 @@ struct Script {
 impl HttpService for Arc<Script> {
     async fn call(&self, _: HttpRequest) -> Answer {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        let reply = self.replies.lock().unwrap().pop_front().unwrap_or(Reply::Status(200));
+        let reply = self
+            .replies
+            .lock()
+            .unwrap()
+            .pop_front()
+            .unwrap_or(Reply::Status(200));
         match reply {
             Reply::Status(status) => {
                 let mut response = HttpResponse::new(HttpResponseBody::from("body".to_owned()));
@@ -57,12 +62,18 @@ fn request(method: Method, condition: Option<&'static str>) -> HttpRequest {
 }
 
 /// Sends a request against these replies; gives the status of the answer, if one came, and how often it was sent.
-async fn sent(method: Method, condition: Option<&'static str>, replies: &[Reply]) -> (Option<u16>, u64) {
+async fn sent(
+    method: Method,
+    condition: Option<&'static str>,
+    replies: &[Reply],
+) -> (Option<u16>, u64) {
     let script = Arc::new(Script {
         replies: Mutex::new(replies.iter().copied().collect()),
         asked: AtomicU64::new(0),
     });
-    let answer = wire(script.clone(), None).call(request(method, condition)).await;
+    let answer = wire(script.clone(), None)
+        .call(request(method, condition))
+        .await;
     let status = answer.ok().map(|answer| answer.status().as_u16());
     (status, script.asked.load(Ordering::Relaxed))
 }
@@ -76,7 +87,10 @@ async fn a_refusal_for_now_is_sent_again_whatever_it_asks_for_and_not_for_ever()
         (Method::POST, None),
     ] {
         let throttled = [Reply::Status(503), Reply::Status(429)];
-        assert_eq!(sent(method.clone(), condition, &throttled).await, (Some(200), 3));
+        assert_eq!(
+            sent(method.clone(), condition, &throttled).await,
+            (Some(200), 3)
+        );
         let always = [Reply::Status(503); 100];
         let (status, count) = sent(method, condition, &always).await;
         assert_eq!((status, count), (Some(503), ATTEMPTS_MAX.into()));
@@ -90,7 +104,11 @@ async fn what_may_have_been_carried_out_unseen_is_sent_again_only_where_twice_is
     assert_eq!(sent(Method::PUT, None, &lost).await, (Some(200), 2));
     assert_eq!(sent(Method::DELETE, None, &lost).await, (Some(200), 2));
     for condition in ["if-none-match", "if-match", "x-goog-if-generation-match"] {
-        assert_eq!(sent(Method::PUT, Some(condition), &lost).await, (None, 1), "{condition}");
+        assert_eq!(
+            sent(Method::PUT, Some(condition), &lost).await,
+            (None, 1),
+            "{condition}"
+        );
     }
     assert_eq!(sent(Method::POST, None, &lost).await, (None, 1));
     let unsent = [Reply::Lost(HttpErrorKind::Connect)];
@@ -101,7 +119,10 @@ async fn what_may_have_been_carried_out_unseen_is_sent_again_only_where_twice_is
 async fn an_answer_about_the_object_is_no_trouble_and_sent_once() {
     for status in [200, 206, 403, 404, 409, 412, 416] {
         let reply = [Reply::Status(status)];
-        assert_eq!(sent(Method::PUT, Some("if-none-match"), &reply).await, (Some(status), 1));
+        assert_eq!(
+            sent(Method::PUT, Some("if-none-match"), &reply).await,
+            (Some(status), 1)
+        );
     }
 }
 
@@ -122,12 +143,20 @@ async fn faults_do_to_a_request_what_their_names_say() {
         let wire = wire(script.clone(), Some(&format!("{fault}:1")));
         let answer = wire.call(request(method, condition)).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
-        assert_eq!((status, script.asked.load(Ordering::Relaxed)), (expected, asked), "{fault}");
+        assert_eq!(
+            (status, script.asked.load(Ordering::Relaxed)),
+            (expected, asked),
+            "{fault}"
+        );
     }
     for (fault, expected) in [("truncated", "bo"), ("flipped", "boey")] {
         let wire = wire(Arc::new(Script::default()), Some(&format!("{fault}:1")));
         let answer = wire.call(request(Method::GET, None)).await.unwrap();
-        assert_eq!(answer.into_body().bytes().await.unwrap(), expected, "{fault}");
+        assert_eq!(
+            answer.into_body().bytes().await.unwrap(),
+            expected,
+            "{fault}"
+        );
     }
 }
 
@@ -198,6 +227,9 @@ async fn share_of(per_span: u64, clients: usize) -> f64 {
 async fn in_a_storm_of_refusals_at_least_seven_tenths_of_what_is_allowed_get_through() {
     for (per_span, clients) in [(5, 64), (20, 64), (100, 200)] {
         let share = share_of(per_span, clients).await;
-        assert!(share >= 0.7, "{share:.3} of {per_span} in a span with {clients} clients");
+        assert!(
+            share >= 0.7,
+            "{share:.3} of {per_span} in a span with {clients} clients"
+        );
     }
 }

@@ -24,9 +24,14 @@ pub(super) fn wait<T: Send + 'static>(
         Ok(done) => Ok(done),
         Err(RecvTimeoutError::Timeout) => {
             task.abort();
-            Err(io::Error::new(io::ErrorKind::TimedOut, "the deadline passed"))
+            Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the deadline passed",
+            ))
         }
-        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("reading ended without an answer")),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(io::Error::other("reading ended without an answer"))
+        }
     }
 }
 
@@ -37,7 +42,8 @@ fn runtime() -> io::Result<&'static Runtime> {
         let builder = builder.worker_threads(THREADS).thread_name("source-io");
         builder.enable_all().build().ok()
     });
-    made.as_ref().ok_or_else(|| io::Error::other("start threads for reading sources"))
+    made.as_ref()
+        .ok_or_else(|| io::Error::other("start threads for reading sources"))
 }
 
 #[cfg(test)]

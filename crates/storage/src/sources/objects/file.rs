@@ -62,10 +62,20 @@ pub(super) fn content_id(meta: &ObjectMeta) -> Option<String> {
 }
 
 impl ObjectFile {
-    pub(super) fn open(objects: Arc<Objects>, key: &str, content_id: Option<&str>) -> Result<Self, SourceError> {
+    pub(super) fn open(
+        objects: Arc<Objects>,
+        key: &str,
+        content_id: Option<&str>,
+    ) -> Result<Self, SourceError> {
         let wanted = content_id.and_then(|id| id.strip_prefix(ETAG));
         let (meta, window) = match objects.get(key, 0..FIRST_BYTES, wanted) {
-            Ok(Got { meta, range, bytes }) => (meta, Window { start: range.start, bytes }),
+            Ok(Got { meta, range, bytes }) => (
+                meta,
+                Window {
+                    start: range.start,
+                    bytes,
+                },
+            ),
             // No range lies in an object without bytes.
             Err(SourceError::Unavailable { source, .. }) if source.to_string().contains("416") => {
                 (objects.head(key)?, Window::default())
@@ -97,7 +107,11 @@ impl ObjectFile {
     }
 
     /// Fills the buffer as far as the object goes.
-    pub(in crate::sources) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+    pub(in crate::sources) fn read_at(
+        &self,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, SourceError> {
         let left = self.bytes.saturating_sub(offset).min(buffer.len() as u64);
         let buffer = &mut buffer[..left as usize];
         let mut filled = 0;
@@ -116,14 +130,23 @@ impl ObjectFile {
     }
 
     fn window(&self) -> Window {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.window
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Reads the window at `at`; a larger one where the reader goes on from the last.
     fn fetch(&self, at: u64, last_end: u64) -> Result<(), SourceError> {
-        let bytes = if at == last_end { NEXT_BYTES } else { FIRST_BYTES };
+        let bytes = if at == last_end {
+            NEXT_BYTES
+        } else {
+            FIRST_BYTES
+        };
         let range = at..(at + bytes).min(self.bytes);
-        let got = self.objects.get(&self.key, range.clone(), self.etag.as_deref())?;
+        let got = self
+            .objects
+            .get(&self.key, range.clone(), self.etag.as_deref())?;
         self.check_version(&got.meta)?;
         let window = Window {
             start: got.range.start,
@@ -151,8 +174,14 @@ impl ObjectFile {
         match (window.start, window.end()) == (wanted.start, wanted.end) {
             true => Ok(()),
             false => {
-                let cause = format!("{} of {} bytes came", window.bytes.len(), wanted.end - wanted.start);
-                Err(self.objects.unavailable(&self.key, std::io::Error::other(cause)))
+                let cause = format!(
+                    "{} of {} bytes came",
+                    window.bytes.len(),
+                    wanted.end - wanted.start
+                );
+                Err(self
+                    .objects
+                    .unavailable(&self.key, std::io::Error::other(cause)))
             }
         }
     }

@@ -28,7 +28,9 @@ pub(in crate::sources) struct ObjectListing {
 
 impl fmt::Debug for ObjectListing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ObjectListing").field("prefix", &self.prefix).finish_non_exhaustive()
+        f.debug_struct("ObjectListing")
+            .field("prefix", &self.prefix)
+            .finish_non_exhaustive()
     }
 }
 

@@ -70,7 +70,11 @@ impl Objects {
         }
     }
 
-    pub(super) fn open_object(self: &Arc<Self>, key: &str, content_id: Option<&str>) -> Result<ObjectFile, SourceError> {
+    pub(super) fn open_object(
+        self: &Arc<Self>,
+        key: &str,
+        content_id: Option<&str>,
+    ) -> Result<ObjectFile, SourceError> {
         ObjectFile::open(self.clone(), key, content_id)
     }
 
@@ -104,12 +108,19 @@ impl Objects {
     }
 
     /// Asks for some bytes of one version, where one is named.
-    fn get(&self, key: &str, range: std::ops::Range<u64>, etag: Option<&str>) -> Result<Got, SourceError> {
+    fn get(
+        &self,
+        key: &str,
+        range: std::ops::Range<u64>,
+        etag: Option<&str>,
+    ) -> Result<Got, SourceError> {
         let (store, path) = (self.store(), self.path(key)?);
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
             // A weak tag matches nothing by its definition, and is compared here alone.
-            if_match: etag.filter(|etag| !etag.starts_with("W/")).map(str::to_owned),
+            if_match: etag
+                .filter(|etag| !etag.starts_with("W/"))
+                .map(str::to_owned),
             ..GetOptions::default()
         };
         self.ask(key, async move {
@@ -143,7 +154,9 @@ impl Objects {
         let said = crate::error::said(error);
         let (name, key) = (self.name.clone(), key.to_owned());
         match error {
-            _ if crate::error::says_no_place(&said) => self.unavailable(&key, io::Error::other(said)),
+            _ if crate::error::says_no_place(&said) => {
+                self.unavailable(&key, io::Error::other(said))
+            }
             NotFound { .. } => SourceError::Missing { name, key },
             PermissionDenied { .. } | Unauthenticated { .. } => SourceError::Denied { name, key },
             Precondition { .. } => SourceError::Changed {

@@ -21,7 +21,10 @@ impl Witness {
     }
 
     fn seen(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -33,17 +36,27 @@ impl Objects {
             return true;
         }
         let near = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let folders = if near.is_empty() { vec![""] } else { vec![near, ""] };
-        folders.into_iter().any(|folder| self.a_neighbour_answers(folder, key))
+        let folders = if near.is_empty() {
+            vec![""]
+        } else {
+            vec![near, ""]
+        };
+        folders
+            .into_iter()
+            .any(|folder| self.a_neighbour_answers(folder, key))
     }
 
     fn a_neighbour_answers(&self, folder: &str, key: &str) -> bool {
         let found = self.some_under(folder, NEIGHBOURS_MAX).unwrap_or_default();
-        let mut others = found.iter().map(|found| found.location.as_ref()).filter(|other| *other != key);
+        let mut others = found
+            .iter()
+            .map(|found| found.location.as_ref())
+            .filter(|other| *other != key);
         others.any(|other| self.gives_bytes(other))
     }
 
     fn gives_bytes(&self, key: &str) -> bool {
-        self.get(key, 0..1, None).is_ok_and(|got| !got.bytes.is_empty())
+        self.get(key, 0..1, None)
+            .is_ok_and(|got| !got.bytes.is_empty())
     }
 }
