@@ -118,14 +118,16 @@ impl StorageError {
         if says_full(&error) || says_no_room(&text) {
             return Self::Full { path };
         }
-        match error {
-            NotFound { .. } => Self::NotFound { path },
-            PermissionDenied { .. } | Unauthenticated { .. } => Self::Denied {
+        if matches!(error, NotFound { .. }) {
+            return Self::NotFound { path };
+        }
+        match matches!(error, PermissionDenied { .. } | Unauthenticated { .. }) {
+            true => Self::Denied {
                 action,
                 path,
                 source,
             },
-            _ => Self::Unavailable {
+            false => Self::Unavailable {
                 action,
                 path,
                 source,

@@ -231,11 +231,7 @@ impl Storage {
         match send_file(&mut writing, file).await {
             Ok(bytes) => match writing.finish().await {
                 Ok(_) => Ok(Put::Written),
-                // The last answer may have been lost.
-                Err(_) if self.len(path).await.is_ok_and(|there| there == bytes) => {
-                    Ok(Put::Written)
-                }
-                Err(error) => Err(failed(error)),
+                Err(error) => self.settle_file(path, bytes).await.ok_or(failed(error)),
             },
             Err(error) => {
                 if let Err(error) = writing.abort().await {
@@ -244,6 +240,12 @@ impl Storage {
                 Err(StorageError::from_io("write", path.as_str(), error))
             }
         }
+    }
+
+    /// Whether a file whose last answer was lost stands there all the same.
+    async fn settle_file(&self, path: &ObjectPath, bytes: u64) -> Option<Put> {
+        let there = self.len(path).await.ok()?;
+        (there == bytes).then_some(Put::Written)
     }
 
     /// The backend, for what only one caller needs.
@@ -311,7 +313,7 @@ impl Storage {
         path: &ObjectPath,
         sha256: Digest,
     ) -> Result<Bytes, StorageError> {
-        let read = async || {
+        let read = || async {
             let bytes = self.get_once(path).await?;
             match Digest::of(&bytes) {
                 found if found == sha256 => Ok(bytes),
@@ -331,7 +333,7 @@ impl Storage {
         range: Range<u64>,
     ) -> Result<Bytes, StorageError> {
         let wanted = range.end - range.start;
-        let read = async || {
+        let read = || async {
             let got = self.store.get_range(&path.to_store(), range.clone()).await;
             let got =
                 got.map_err(|error| StorageError::from_store("read", path.as_str(), error))?;
@@ -361,8 +363,8 @@ fn whole(path: &ObjectPath, bytes: Bytes, wanted: u64) -> Result<Bytes, StorageE
 }
 
 /// Reads until what came is sound, and not for ever.
-pub(crate) async fn read_again<T>(
-    read: impl AsyncFn() -> Result<T, StorageError>,
+pub(crate) async fn read_again<T, F: Future<Output = Result<T, StorageError>>>(
+    read: impl Fn() -> F,
 ) -> Result<T, StorageError> {
     let mut reads = 1;
     loop {

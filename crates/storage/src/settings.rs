@@ -3,8 +3,10 @@
 //! Called by coordinator and agent for the storage root and for sources. One URL names everything: `s3://`, `gs://`, `az://` or
 //! `file://`, with what its client needs in the query. A URL never holds a secret, only where one is; no message shows a query.
 
+use std::ffi::OsStr;
 use std::fmt;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
@@ -171,7 +173,7 @@ impl Text {
         Ok(Self {
             scheme: scheme.to_owned(),
             authority: authority.to_owned(),
-            path: decoded(path)?,
+            path: path.to_owned(),
             query,
         })
     }
@@ -179,7 +181,7 @@ impl Text {
     fn settings(mut self) -> Result<StorageSettings, String> {
         let mut settings = StorageSettings::new(self.place()?);
         if !matches!(settings.place, Place::Folder(_)) {
-            settings.prefix = prefix(&self.path)?;
+            settings.prefix = prefix(&decoded(&self.path)?)?;
         }
         for (key, value) in std::mem::take(&mut self.query) {
             set(&mut settings, &key, &value)?;
@@ -191,7 +193,8 @@ impl Text {
     fn place(&mut self) -> Result<Place, String> {
         match self.scheme.as_str() {
             "file" if self.authority.is_empty() => {
-                Ok(Place::Folder(format!("/{}", self.path).into()))
+                let path: Vec<u8> = percent_decode_str(&self.path).collect();
+                Ok(Place::Folder(Path::new("/").join(OsStr::from_bytes(&path))))
             }
             "file" => Err("it is not of the form `file:///absolute/folder`".to_owned()),
             "s3" => bucket(&self.authority).map(Place::S3),

@@ -117,7 +117,7 @@ impl Storage {
         list: Digest,
     ) -> Result<Snapshot, StorageError> {
         let path = paths::snapshot(tenant, list);
-        let read = async || self.snapshot_index(&path, list).await;
+        let read = || self.snapshot_index(&path, list);
         let (index, found) = read_again(read).await?;
         Ok(Snapshot {
             storage: self.clone(),

@@ -252,25 +252,21 @@ impl<'a> Asker<'a> {
         )
     }
 
+    async fn count(&self, folder: &str) -> Result<usize, Error> {
+        let listed = self.store().list(Some(&self.path(folder)));
+        Ok(listed.try_collect::<Vec<_>>().await?.len())
+    }
+
     async fn list_at_once(&self) -> Seen {
-        let folder = self.path("listed");
-        let count = async || -> Result<usize, Error> {
-            Ok(self
-                .store()
-                .list(Some(&folder))
-                .try_collect::<Vec<_>>()
-                .await?
-                .len())
-        };
         for number in 1..=WRITERS {
             self.put(&format!("listed/{number}"), "x", PutMode::Overwrite)
                 .await?;
-            if count().await? != number {
+            if self.count("listed").await? != number {
                 return Ok(no("An object that was put was not listed at once."));
             }
         }
         self.store().delete(&self.path("listed/1")).await?;
-        Ok(match count().await? == WRITERS - 1 {
+        Ok(match self.count("listed").await? == WRITERS - 1 {
             true => {
                 yes("Each object was listed as soon as it was put, and none once it was removed.")
             }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{BackoffConfig, Certificate, ClientOptions, ObjectStore, RetryConfig};
 
@@ -54,7 +55,7 @@ pub(crate) fn open(settings: &StorageSettings, name: &str) -> Result<Remote, Sto
     let store = client(settings, connector)?;
     let store: Arc<dyn ObjectStore> = match settings.prefix.as_str() {
         "" => store,
-        prefix => Arc::new(PrefixStore::new(store, prefix)),
+        prefix => Arc::new(PrefixStore::new(store, verbatim(prefix)?)),
     };
     let store: Arc<dyn ObjectStore> = match settings.faults.clone() {
         None => store,
@@ -64,6 +65,12 @@ pub(crate) fn open(settings: &StorageSettings, name: &str) -> Result<Remote, Sto
         }),
     };
     Ok(Remote { store, gate })
+}
+
+/// A prefix as it was given, whatever characters it has.
+fn verbatim(prefix: &str) -> Result<Path, StorageError> {
+    Path::parse(prefix)
+        .map_err(|error| StorageError::Invalid(format!("prefix `{prefix}`: {error}")))
 }
 
 /// Every link is encrypted by the same library; who comes first says so for the process.

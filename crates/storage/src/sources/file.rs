@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{Advice, fadvise};
 use types::SourceName;
 
-use super::{SourceError, Witness};
+use super::SourceError;
+use super::witness::Witness;
 
 /// Where a file says that it gave bytes, and the disk that its source's folder was on when it was opened.
 pub(super) type Note = (Arc<Witness>, u64);

@@ -9,6 +9,10 @@ use tokio::time::Instant;
 use super::*;
 use crate::faults::Faults;
 
+/// A server that the test looks into while the wire has it.
+#[derive(Debug)]
+struct Shared<T>(Arc<T>);
+
 /// What happens to one request.
 #[derive(Clone, Copy, Debug)]
 enum Reply {
@@ -24,10 +28,11 @@ struct Script {
 }
 
 #[async_trait]
-impl HttpService for Arc<Script> {
+impl HttpService for Shared<Script> {
     async fn call(&self, _: HttpRequest) -> Answer {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
         let reply = self
+            .0
             .replies
             .lock()
             .unwrap()
@@ -71,7 +76,7 @@ async fn sent(
         replies: Mutex::new(replies.iter().copied().collect()),
         asked: AtomicU64::new(0),
     });
-    let answer = wire(script.clone(), None)
+    let answer = wire(Shared(script.clone()), None)
         .call(request(method, condition))
         .await;
     let status = answer.ok().map(|answer| answer.status().as_u16());
@@ -140,7 +145,7 @@ async fn faults_do_to_a_request_what_their_names_say() {
         ("truncated", Method::GET, None, Some(200), 1),
     ] {
         let script = Arc::new(Script::default());
-        let wire = wire(script.clone(), Some(&format!("{fault}:1")));
+        let wire = wire(Shared(script.clone()), Some(&format!("{fault}:1")));
         let answer = wire.call(request(method, condition)).await;
         let status = answer.as_ref().ok().map(|answer| answer.status().as_u16());
         assert_eq!(
@@ -150,7 +155,10 @@ async fn faults_do_to_a_request_what_their_names_say() {
         );
     }
     for (fault, expected) in [("truncated", "bo"), ("flipped", "boey")] {
-        let wire = wire(Arc::new(Script::default()), Some(&format!("{fault}:1")));
+        let wire = wire(
+            Shared(Arc::new(Script::default())),
+            Some(&format!("{fault}:1")),
+        );
         let answer = wire.call(request(Method::GET, None)).await.unwrap();
         assert_eq!(
             answer.into_body().bytes().await.unwrap(),
@@ -174,22 +182,22 @@ const SPAN: Duration = Duration::from_millis(100);
 const SERVICE: Duration = Duration::from_millis(30);
 
 #[async_trait]
-impl HttpService for Arc<Limited> {
+impl HttpService for Shared<Limited> {
     async fn call(&self, _: HttpRequest) -> Answer {
-        let span = (self.begun.elapsed().as_millis() / SPAN.as_millis()) as u64;
+        let span = (self.0.begun.elapsed().as_millis() / SPAN.as_millis()) as u64;
         let admitted = {
-            let mut window = self.window.lock().unwrap();
+            let mut window = self.0.window.lock().unwrap();
             if window.0 != span {
                 *window = (span, 0);
             }
             window.1 += 1;
-            window.1 <= self.per_span
+            window.1 <= self.0.per_span
         };
         let mut response = HttpResponse::new(HttpResponseBody::from(String::new()));
         match admitted {
             true => {
                 tokio::time::sleep(SERVICE).await;
-                self.served.fetch_add(1, Ordering::Relaxed);
+                self.0.served.fetch_add(1, Ordering::Relaxed);
             }
             false => *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -205,7 +213,7 @@ async fn share_of(per_span: u64, clients: usize) -> f64 {
         begun: Instant::now(),
         served: AtomicU64::new(0),
     });
-    let wire = Arc::new(wire(server.clone(), None));
+    let wire = Arc::new(wire(Shared(server.clone()), None));
     let spans = 400;
     let end = server.begun + SPAN * spans;
     let client = |_| {

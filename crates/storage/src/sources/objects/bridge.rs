@@ -54,8 +54,8 @@ mod tests {
     fn what_does_not_come_in_time_is_late_and_what_panics_is_an_error() {
         let never = wait(Duration::from_millis(10), std::future::pending::<()>());
         assert_eq!(never.unwrap_err().kind(), io::ErrorKind::TimedOut);
-        let panics = async || -> u8 { panic!("a bug") };
-        assert!(wait(Duration::from_secs(60), panics()).is_err());
+        let panics = wait::<u8>(Duration::from_secs(60), async { panic!("a bug") });
+        assert!(panics.is_err());
         assert_eq!(wait(Duration::from_secs(60), async { 7 }).unwrap(), 7);
     }
 

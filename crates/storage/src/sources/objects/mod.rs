@@ -153,19 +153,20 @@ impl Objects {
         use object_store::Error::{NotFound, PermissionDenied, Precondition, Unauthenticated};
         let said = crate::error::said(error);
         let (name, key) = (self.name.clone(), key.to_owned());
-        match error {
-            _ if crate::error::says_no_place(&said) => {
-                self.unavailable(&key, io::Error::other(said))
-            }
-            NotFound { .. } => SourceError::Missing { name, key },
-            PermissionDenied { .. } | Unauthenticated { .. } => SourceError::Denied { name, key },
-            Precondition { .. } => SourceError::Changed {
-                name,
-                key,
-                cause: "another version stands there".to_owned(),
-            },
-            _ => self.unavailable(&key, io::Error::other(said)),
+        if crate::error::says_no_place(&said) {
+            return self.unavailable(&key, io::Error::other(said));
         }
+        if matches!(error, NotFound { .. }) {
+            return SourceError::Missing { name, key };
+        }
+        if matches!(error, PermissionDenied { .. } | Unauthenticated { .. }) {
+            return SourceError::Denied { name, key };
+        }
+        if matches!(error, Precondition { .. }) {
+            let cause = "another version stands there".to_owned();
+            return SourceError::Changed { name, key, cause };
+        }
+        self.unavailable(&key, io::Error::other(said))
     }
 
     fn unavailable(&self, key: &str, source: io::Error) -> SourceError {
