@@ -78,21 +78,13 @@ impl Objects {
         ObjectFile::open(self.clone(), key, content_id)
     }
 
-    /// Objects have no folders; what a key stands before is taken for one.
+    /// Objects have no folders; what a key stands before is taken for one, and asked for first, since some stores give what is such a
+    /// folder to them as an object.
     pub(super) fn place(&self, key: &str) -> Result<Place, SourceError> {
-        if key.is_empty() {
+        if key.is_empty() || !self.some_under(key, 1)?.is_empty() {
             return Ok(Place::Folder);
         }
-        let (store, path) = (self.store(), self.path(key)?);
-        let head = self.ask(key, async move { store.head(&path).await });
-        match head {
-            Ok(_) => Ok(Place::File),
-            Err(missing @ SourceError::Missing { .. }) => {
-                let below = self.some_under(key, 1)?;
-                below.first().map(|_| Place::Folder).ok_or(missing)
-            }
-            Err(other) => Err(other),
-        }
+        self.head(key).map(|_| Place::File)
     }
 
     pub(super) fn list(self: &Arc<Self>, prefix: &str) -> ObjectListing {
