@@ -11,7 +11,8 @@ use proto::v1;
 use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown, drain};
 use scheduler::StepDown;
-use storage::Storage;
+use storage::probe::{Answer, Depth, Report};
+use storage::{Place, Storage};
 use store::{Embedded, LeadError, OpenError, Store};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -72,7 +73,7 @@ impl Coordinator {
             journal.transpose()?,
         );
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
-        let sources = Sources::new(&settings.sources);
+        let sources = Sources::new(&settings.sources)?;
         for record in shelf.folders().await? {
             sources.keep(record.name, record.folder.as_ref());
         }
@@ -261,12 +262,47 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
-    let url = settings.storage.clone();
-    blocking("open storage", move || {
-        Storage::open(&url)
-            .map_err(|error| storage_problem(&format!("open storage `{url}`"), &error))
-    })
-    .await
+    let wanted = settings.storage.clone();
+    let opened = blocking("open storage", move || {
+        Storage::connect(&wanted)
+            .map_err(|error| storage_problem(&format!("open storage `{wanted}`"), &error))
+    });
+    let storage = opened.await?;
+    // Of a folder all of it is known.
+    if !matches!(settings.storage.place, Place::Folder(_)) {
+        check_storage(&storage).await?;
+    }
+    Ok(storage)
+}
+
+/// Asks storage the cheap questions. One that does not answer is no reason to end: work waits for it; one that answers wrongly is.
+async fn check_storage(storage: &Storage) -> Result<(), Problem> {
+    let report = storage.probe(Depth::Start).await;
+    for finding in &report.findings {
+        let (question, answer) = (finding.question.as_str(), finding.answer.as_str());
+        match finding.answer {
+            Answer::No => tracing::warn!(question, answer, seen = finding.seen, "storage"),
+            Answer::Yes | Answer::Unknown => {
+                tracing::info!(question, answer, seen = finding.seen, "storage")
+            }
+        }
+    }
+    match report.is_usable() {
+        true => Ok(()),
+        false => Err(unusable(&report)),
+    }
+}
+
+fn unusable(report: &Report) -> Problem {
+    let wrong = report
+        .findings
+        .iter()
+        .find(|finding| finding.answer == Answer::No && finding.question.is_needed());
+    let seen = wrong.map_or("", |finding| &finding.seen);
+    Problem::new(
+        Code::StorageUnavailable,
+        format!("use storage `{}`: {seen}", report.place),
+    )
 }
 
 async fn lead(store: &dyn Store) -> Result<Epoch, Problem> {

@@ -1,10 +1,12 @@
-//! The service for those who run the installation: the journal of the reign, while it goes on. Changes nothing.
+//! The service for those who run the installation: the journal of the reign, while it goes on, and what storage can promise. Changes
+//! nothing.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use proto::v1;
 use proto::v1::admin_server::Admin;
+use storage::probe::{Depth, Finding};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tonic::{Request as Call, Response, Status};
@@ -30,6 +32,47 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::ExportJournalStream>, Status> {
         let (app, wire) = (self.0.clone(), call.into_inner());
         rpc::streamed("ExportJournal", move |answers| export(app, wire, answers))
+    }
+
+    async fn probe_storage(
+        &self,
+        call: Call<v1::ProbeStorageRequest>,
+    ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
+        let app = self.0.clone();
+        // What a probe has put is removed also where its caller goes away.
+        rpc::changing("ProbeStorage", probe(app, call.into_inner())).await
+    }
+}
+
+async fn probe(
+    app: Arc<App>,
+    wire: v1::ProbeStorageRequest,
+) -> Result<v1::ProbeStorageResponse, Problem> {
+    let caller = proto::caller(wire.caller)?;
+    let depth = if wire.whole {
+        Depth::Whole
+    } else {
+        Depth::Start
+    };
+    let report = app.storage.probe(depth).await;
+    audit::line(&caller, "ProbeStorage", &report.place, &Ok(()));
+    let usable = report.is_usable();
+    Ok(v1::ProbeStorageResponse {
+        place: report.place,
+        findings: report.findings.into_iter().map(finding).collect(),
+        usable,
+    })
+}
+
+fn finding(found: Finding) -> v1::StorageFinding {
+    let trouble = found.trouble.map(|code| code.to_string());
+    v1::StorageFinding {
+        question: found.question.to_string(),
+        answer: found.answer.as_str().to_owned(),
+        seen: found.seen,
+        without_it: found.question.without_it().to_owned(),
+        needed: found.question.is_needed(),
+        trouble: trouble.unwrap_or_default(),
     }
 }
 
