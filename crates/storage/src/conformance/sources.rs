@@ -302,8 +302,9 @@ async fn a_csv_in_an_object_store_is_imported_from_there() {
         .await
         .unwrap();
     let progress = Arc::new(ImportProgress::default());
+    let tenant = TenantId::default();
     let imported = storage.import(
-        &TenantId::default(),
+        &tenant,
         from.unwrap(),
         &world.sources,
         world.store.scratch(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Requests at once at first: what one connection pool serves without anybody noticing.
 const START: f64 = 16.0;
@@ -18,6 +19,9 @@ const MOST: f64 = 256.0;
 const FEWEST: f64 = 1.0;
 /// What is left of the limit after a cut.
 const CUT: f64 = 0.75;
+/// Least time between two cuts: a store that counts by the second or less refuses all that comes until its next span begins, and
+/// all of that says one thing.
+const CUT_EVERY: Duration = Duration::from_millis(250);
 /// First wait before a request is sent again, and the longest; each is twice as long as the one before.
 const WAIT_FIRST: Duration = Duration::from_millis(50);
 const WAIT_LONGEST: Duration = Duration::from_secs(3);
@@ -63,6 +67,7 @@ struct State {
     begun: u64,
     /// Requests with a lower number belong to the time before the last cut and cut no more: one storm, one cut.
     cut_before: u64,
+    cut_at: Option<Instant>,
     rng: ChaCha8Rng,
 }
 
@@ -80,6 +85,7 @@ impl Gate {
             under_way: 0,
             begun: 0,
             cut_before: 0,
+            cut_at: None,
             rng: ChaCha8Rng::seed_from_u64(seed),
         };
         Self {
@@ -159,13 +165,19 @@ impl State {
     fn learn(&mut self, number: u64, outcome: Outcome) -> f64 {
         match outcome {
             Outcome::Served => self.limit = (self.limit + 1.0 / self.limit).min(MOST),
-            Outcome::Throttled | Outcome::Silent if number > self.cut_before => {
-                self.limit = (self.limit * CUT).max(FEWEST);
-                self.cut_before = self.begun;
-            }
+            Outcome::Throttled | Outcome::Silent if number > self.cut_before => self.cut(),
             Outcome::Throttled | Outcome::Silent | Outcome::Failed => {}
         }
         self.limit
+    }
+
+    fn cut(&mut self) {
+        let now = Instant::now();
+        if self.cut_at.is_none_or(|at| now - at >= CUT_EVERY) {
+            self.limit = (self.limit * CUT).max(FEWEST);
+            self.cut_before = self.begun;
+            self.cut_at = Some(now);
+        }
     }
 }
 
@@ -173,7 +185,7 @@ impl State {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn requests_that_were_refused_together_cut_the_limit_once_and_service_raises_it_again() {
         let gate = Gate::new("test", 1);
         let mut permits = Vec::new();
@@ -183,10 +195,13 @@ mod tests {
         for permit in permits {
             permit.done(Outcome::Throttled);
         }
+        gate.enter().await.done(Outcome::Throttled);
         assert_eq!(gate.limit(), (START * CUT) as usize);
+        tokio::time::advance(CUT_EVERY).await;
         gate.enter().await.done(Outcome::Silent);
         assert_eq!(gate.limit(), (START * CUT * CUT) as usize);
-        for _ in 0..10_000 {
+        for _ in 0..100 {
+            tokio::time::advance(CUT_EVERY).await;
             gate.enter().await.done(Outcome::Throttled);
         }
         assert_eq!(gate.limit(), FEWEST as usize);
