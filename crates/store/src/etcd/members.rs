@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use etcd_client::{
     Client, Error, GetResponse, LeaseGrantResponse, LeaseRevokeResponse, ResponseHeader,
@@ -16,7 +16,7 @@ use etcd_client::{
 
 use super::EtcdError;
 use super::failure::{Class, Failure};
-use super::settings::{EtcdSettings, READ_ATTEMPTS_MAX, READ_DEADLINE};
+use super::settings::{EtcdSettings, READ_AGAIN_FOR, READ_DEADLINE, READ_PAUSE};
 
 /// The members, and the cluster that they are.
 pub(super) struct Members {
@@ -79,6 +79,11 @@ impl<T> Answer for Begun<T> {
     fn header(&self) -> Option<&ResponseHeader> {
         None
     }
+}
+
+/// Whether another member, or the same a little later, may do better.
+fn is_passing(failure: &Failure) -> bool {
+    failure.of_member && !matches!(failure.class, Class::Elsewhere | Class::Certificate)
 }
 
 impl Members {
@@ -144,20 +149,16 @@ impl Members {
         answer.map_err(|failure| self.failed(member, failure))
     }
 
-    /// Asks for what changes nothing, of one member after the other where one fails: at most [`READ_ATTEMPTS_MAX`] times.
+    /// Asks for what changes nothing, of one member after the other where one fails, for at most [`READ_AGAIN_FOR`] and one attempt.
     pub(super) async fn read<T: Answer, F>(&self, ask: impl Fn(Client) -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut attempts = 1;
+        let begun = Instant::now();
         loop {
             match self.call(READ_DEADLINE, &ask).await {
-                Err(failure)
-                    if failure.of_member
-                        && failure.class != Class::Elsewhere
-                        && attempts < READ_ATTEMPTS_MAX.max(self.connections.len()) =>
-                {
-                    attempts += 1;
+                Err(failure) if is_passing(&failure) && begun.elapsed() < READ_AGAIN_FOR => {
+                    tokio::time::sleep(READ_PAUSE).await;
                 }
                 ended => return ended,
             }

@@ -36,8 +36,12 @@ pub(super) const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 /// For one attempt of a read, which may then be tried on the next member.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Attempts of one read: each member of the usual three once. Reads change nothing, so that they may be repeated.
-pub(super) const READ_ATTEMPTS_MAX: usize = 3;
+/// How long a read is begun again where its attempts fail: a cluster that loses its leader has another one within 3 s. Reads change
+/// nothing, so that they may be repeated.
+pub(super) const READ_AGAIN_FOR: Duration = Duration::from_secs(4);
+
+/// Between two attempts: members without a leader say so at once, and there are at most twenty attempts with it.
+pub(super) const READ_PAUSE: Duration = Duration::from_millis(200);
 
 /// Between pings of a connection with a call under way. A server closes connections that ping more often than every 5 s, or while
 /// nothing is under way.

@@ -31,8 +31,3 @@ async fn etcd_3_6_does_what_every_backend_must() {
 async fn etcd_3_7_does_what_every_backend_must() {
     check(Options::one(Line::V3_7)).await;
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn three_members_do_what_every_backend_must() {
-    check(Options::three(Line::V3_7)).await;
-}
