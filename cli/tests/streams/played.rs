@@ -104,6 +104,13 @@ impl Admin for Service {
         };
         Ok(Response::new(answers))
     }
+
+    async fn probe_storage(
+        &self,
+        _: Request<v1::ProbeStorageRequest>,
+    ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
+        unasked()
+    }
 }
 
 /// The one job: its first watch sees it running, its second one published.
