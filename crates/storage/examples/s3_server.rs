@@ -25,8 +25,10 @@ fn main() -> ExitCode {
             {
                 println!("{}", server.address);
             }
-            server.wait();
-            ExitCode::SUCCESS
+            // Only a signal ends it.
+            loop {
+                std::thread::park();
+            }
         }
         Err(error) => {
             eprintln!("serve `{root}` on {listen}: {error}");

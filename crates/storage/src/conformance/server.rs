@@ -49,14 +49,6 @@ impl S3Server {
             thread: Some(thread),
         })
     }
-
-    /// Waits until the server ends, which only a signal brings about.
-    #[allow(dead_code, reason = "the example waits, the suites do not")]
-    pub(crate) fn wait(mut self) {
-        if let Some(thread) = self.thread.take() {
-            let _panicked = thread.join();
-        }
-    }
 }
 
 impl Drop for S3Server {
