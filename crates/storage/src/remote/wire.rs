@@ -233,7 +233,7 @@ fn cut(bytes: &mut Vec<u8>) {
     bytes.truncate(bytes.len() / 2);
 }
 
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     if let Some(byte) = bytes.get_mut(middle) {
         *byte ^= 1;
