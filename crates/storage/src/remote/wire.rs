@@ -111,7 +111,7 @@ impl Wire {
                 changed(self.client.execute(request).await?, cut).await
             }
             (Fault::Flipped, Kind::Read) => {
-                changed(self.client.execute(request).await?, flip).await
+                changed(self.client.execute(request).await?, |bytes| flip(bytes)).await
             }
             (
                 Fault::Conflict
