@@ -16,7 +16,7 @@ struct World {
 }
 
 impl World {
-    async fn start(kind: Kind) -> Self {
+    fn start(kind: Kind) -> Self {
         let store = Store::start(kind);
         let name = SourceName::new("music").unwrap();
         let mut sources = Sources::default();
@@ -61,7 +61,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 async fn check_reads(kind: Kind) {
-    let world = World::start(kind).await;
+    let world = World::start(kind);
     world.put("a/small one.mp3", noise(40_000)).await;
     world.put("a/middle.flac", noise(4 << 20)).await;
     world.put("a/empty", Vec::new()).await;
@@ -118,7 +118,7 @@ async fn a_small_track_costs_one_request_and_one_of_minutes_two() {
 }
 
 async fn check_changes(kind: Kind) {
-    let world = World::start(kind).await;
+    let world = World::start(kind);
     world.put("a.mp3", noise(3 << 20)).await;
     world.put("b.mp3", noise(10)).await;
     let tenant = TenantId::default();
@@ -186,7 +186,7 @@ async fn a_track_of_another_version_than_was_imported_is_changed() {
 }
 
 async fn check_missing(kind: Kind) {
-    let world = World::start(kind).await;
+    let world = World::start(kind);
     world.put("album/a.mp3", noise(10)).await;
     world.put("album/b.mp3", noise(10)).await;
     let judge = |key: &'static str| {
@@ -231,7 +231,7 @@ async fn a_track_is_missing_only_where_its_source_answers() {
 }
 
 async fn check_listing(kind: Kind) {
-    let world = World::start(kind).await;
+    let world = World::start(kind);
     for key in [
         "b/2",
         "b/10",
@@ -297,7 +297,7 @@ async fn a_listing_has_every_object_in_the_order_of_its_key_and_each_can_be_read
 
 #[tokio::test]
 async fn a_csv_in_an_object_store_is_imported_from_there() {
-    let world = World::start(Kind::S3sFs).await;
+    let world = World::start(Kind::S3sFs);
     world
         .put("lists/all.csv", b"key,title\nx.mp3,X\ny.mp3,Y\n".to_vec())
         .await;
@@ -319,7 +319,7 @@ async fn a_csv_in_an_object_store_is_imported_from_there() {
 
 #[tokio::test]
 async fn a_read_through_a_storm_ends_with_the_right_bytes() {
-    let world = World::start(Kind::S3sFs).await;
+    let world = World::start(Kind::S3sFs);
     world.put("a.mp3", noise(3 << 20)).await;
     let mut settings = world.store.settings.clone();
     settings.faults =
