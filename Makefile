@@ -16,7 +16,7 @@ export DEVICE CATALOG JSON
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
 
-setup: ## OS packages (as root), Rust, the pinned libtorch; DEVICE=cuda adds the GPU libraries
+setup: ## OS packages (as root), Rust, the pinned libtorch, etcd for tests; DEVICE=cuda adds the GPU libraries
 	@scripts/setup.sh
 
 # The examples go along: with them libraries are built with the features that suites ask for, once, and what runs is what is tested.

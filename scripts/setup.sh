@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings a fresh machine to the point where plain `cargo build` works; run by `make setup`, safe to run again.
 # Installs missing OS packages only as root on an apt system; otherwise it names them, with the command. Changes nothing else outside the
-# repository but cargo's registry and the wheel cache of `scripts/libtorch.py`. DEVICE=cuda adds the GPU libraries.
+# repository but cargo's registry, the wheel cache of `scripts/libtorch.py` and the servers that `scripts/etcd.sh` builds for tests.
+# DEVICE=cuda adds the GPU libraries.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -18,6 +19,7 @@ python3 --version | python3 | unpacking libtorch
 python3 -m pip --version | python3-pip | fetching libtorch from the Python registry
 chromium --version | chromium | tests that open a report as its reader does
 ffmpeg -version | ffmpeg | tests, benches and remaking the demonstration audio (encoders)
+etcd --version | etcd-server | the conformance suite of the store on an older etcd
 '
 
 check_platform() {
@@ -47,5 +49,6 @@ install_packages
 check_rust
 check_python
 python3 scripts/libtorch.py --device "$device"
+scripts/etcd.sh
 cargo fetch --locked --quiet || fail "cargo could not fetch the crates of Cargo.lock" "look at cargo's words above; behind a mirror set it in cargo's own configuration"
 echo "setup: done (device $device)"

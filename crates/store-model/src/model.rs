@@ -187,7 +187,7 @@ impl Model {
         if let Some(compare) = txn.compares.iter().position(|c| !self.holds(c)) {
             return End::Refused { compare };
         }
-        if !txn.ops.is_empty() {
+        if txn.ops.iter().any(|op| self.changes_something(op)) {
             self.keep.begin();
         }
         for op in &txn.ops {
@@ -236,6 +236,14 @@ impl Model {
                 self.keep.stands(key).is_some_and(|v| v.made == *revision)
             }
             Compare::Absent { key } => self.keep.stands(key).is_none(),
+        }
+    }
+
+    /// Removing what is absent changes nothing, and takes no revision.
+    fn changes_something(&self, op: &Op) -> bool {
+        match op {
+            Op::Put { .. } => true,
+            Op::Delete { key } => self.keep.stands(key).is_some(),
         }
     }
 

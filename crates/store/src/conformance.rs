@@ -3,15 +3,17 @@
 //! [`all`] runs each check on a store of its own, which the caller makes empty. A check panics with what it expected;
 //! nothing here knows a backend, and no check may be left out by one.
 
+mod bounds;
+mod leading;
+mod watching;
+
 use std::future::Future;
 use std::sync::Arc;
-
-use types::Epoch;
+use std::time::Duration;
 
 use crate::{
-    Compare, Entry, KeyRange, LeadError, NotAppliedCause, OPERATIONS_MAX, Outcome,
-    PAGE_ENTRIES_MAX, REQUEST_BYTES_MAX, ReadError, Refusal, Revision, Store, Txn, TxnError,
-    read_all,
+    Entry, KeyRange, OPERATIONS_MAX, Outcome, PAGE_ENTRIES_MAX, ReadError, Refusal, Revision,
+    Store, Txn, read_all,
 };
 
 /// Runs every check, each on a new, empty store.
@@ -35,11 +37,32 @@ where
     pages_are_in_order_and_complete(&make().await).await;
     pages_of_one_reading_show_one_revision(&make().await).await;
     a_revision_not_kept_is_said_to_be_compacted(&make().await).await;
-    bounds_are_the_same_everywhere(&make().await).await;
-    one_leads_at_a_time(&make().await).await;
-    an_epoch_that_is_over_writes_nothing(&make().await).await;
-    the_epoch_s_refusal_comes_before_any_key_s(&make().await).await;
+    removing_what_is_absent_takes_no_revision(&make().await).await;
     racing_writers_of_one_key_have_one_winner(Arc::new(make().await)).await;
+    bounds::bounds_are_the_same_everywhere(&make().await).await;
+    bounds::a_transaction_may_fill_its_bounds_in_any_shape(&make().await).await;
+    bounds::pages_of_large_values_are_cut_and_complete(&make().await).await;
+    leading::one_leads_at_a_time(&make().await).await;
+    leading::an_epoch_that_is_over_writes_nothing(&make().await).await;
+    leading::the_epoch_s_refusal_comes_before_any_key_s(&make().await).await;
+    leading::everybody_can_read_who_leads(&make().await).await;
+    leading::whoever_waits_for_another_leader_wakes_at_each_change(Arc::new(make().await)).await;
+    leading::racing_candidates_have_one_leader(Arc::new(make().await)).await;
+    watching::a_watch_gives_each_later_transaction_whole_and_in_order(&make().await).await;
+    watching::a_watch_gives_its_range_alone(&make().await).await;
+    watching::a_watch_goes_on_after_the_last_revision_given(&make().await).await;
+    watching::large_transactions_come_whole_too(&make().await).await;
+    watching::a_watch_and_a_reading_give_the_same(Arc::new(make().await)).await;
+    watching::a_revision_that_is_not_kept_or_not_reached_ends_a_watch(&make().await).await;
+}
+
+/// How long a check waits for what must come: a backend on a busy machine has it within a second.
+const WITHIN: Duration = Duration::from_secs(60);
+
+/// What a future gives within [`WITHIN`].
+async fn in_time<T>(what: &str, wanted: impl Future<Output = T>) -> T {
+    let given = tokio::time::timeout(WITHIN, wanted).await;
+    given.unwrap_or_else(|_| panic!("waited {WITHIN:?} for {what}"))
 }
 
 async fn put(store: &dyn Store, key: &str, value: &str) -> Revision {
@@ -169,7 +192,17 @@ async fn operations_of_one_transaction_share_a_revision(store: &dyn Store) {
         .expect("a reachable store answers");
     assert_eq!((at, entries.len()), (revision, OPERATIONS_MAX));
     assert!(entries.iter().all(|entry| entry.revision == revision));
-    applied(store.write(Txn::default().delete("never there")).await);
+}
+
+async fn removing_what_is_absent_takes_no_revision(store: &dyn Store) {
+    let last = put(store, "k", "1").await;
+    let outcome = store.write(Txn::default().delete("never there")).await;
+    assert_eq!(applied(outcome), last);
+    let txn = Txn::default().delete("never there").delete("k");
+    let removed = applied(store.write(txn).await);
+    assert!(removed > last);
+    let status = store.status().await;
+    assert_eq!(status.map(|status| status.revision), Ok(removed));
 }
 
 async fn a_transaction_without_operations_only_compares(store: &dyn Store) {
@@ -294,77 +327,6 @@ async fn a_revision_not_kept_is_said_to_be_compacted(store: &dyn Store) {
         store.range(&range).await,
         Err(ReadError::Compacted { revision: never })
     );
-}
-
-async fn bounds_are_the_same_everywhere(store: &dyn Store) {
-    let value = |bytes| vec![7; bytes];
-    let fits = Txn::default().put("k", value(REQUEST_BYTES_MAX - 4_096));
-    applied(store.write(fits).await);
-    let too_large = Txn::default().put("k", value(REQUEST_BYTES_MAX + 1));
-    let too_many =
-        (0..=OPERATIONS_MAX).fold(Txn::default(), |txn, n| txn.put(format!("k{n}"), "v"));
-    for txn in [
-        too_large,
-        too_many,
-        Txn::default().put("", "v"),
-        Txn::default().put("a", "1").delete("a"),
-    ] {
-        let before = store.status().await;
-        let outcome = store.write(txn).await;
-        let invalid = matches!(outcome, Outcome::NotApplied(NotAppliedCause::Invalid(_)));
-        assert!(invalid, "{outcome:?}");
-        assert_eq!(store.status().await, before);
-    }
-    assert_eq!(
-        store.get("").await,
-        Err(ReadError::Invalid(TxnError::Key { bytes: 0 }))
-    );
-}
-
-async fn one_leads_at_a_time(store: &dyn Store) {
-    let first = store.lead("a").await.expect("nobody leads yet");
-    assert_eq!(
-        store.lead("b").await,
-        Err(LeadError::Held { by: "a".into() })
-    );
-    assert_eq!(store.keep(first).await, Ok(()));
-    assert_eq!(store.resign(first).await, Ok(()));
-    assert_eq!(store.keep(first).await, Err(LeadError::Lost));
-    assert_eq!(store.resign(first).await, Err(LeadError::Lost));
-    let second = store.lead("b").await.expect("the first has resigned");
-    assert!(second > first, "{second} after {first}");
-    assert_eq!(store.keep(first).await, Err(LeadError::Lost));
-}
-
-async fn an_epoch_that_is_over_writes_nothing(store: &dyn Store) {
-    let old = store.lead("a").await.expect("nobody leads yet");
-    applied(store.write(Txn::under(old).put("k", "1")).await);
-    store.resign(old).await.expect("it leads");
-    assert_eq!(
-        store.write(Txn::under(old).put("k", "2")).await,
-        Outcome::Refused(Refusal::Epoch)
-    );
-    let new = store.lead("b").await.expect("the first has resigned");
-    for over in [old, Epoch(0), Epoch(new.0 + 1)] {
-        let txn = Txn::under(over).put("k", "3");
-        assert_eq!(
-            store.write(txn).await,
-            Outcome::Refused(Refusal::Epoch),
-            "epoch {over}"
-        );
-    }
-    assert_eq!(value_of(store, "k").await, Some(b"1".into()));
-    applied(store.write(Txn::under(new).put("k", "4")).await);
-}
-
-async fn the_epoch_s_refusal_comes_before_any_key_s(store: &dyn Store) {
-    let over = Compare::Leads(Epoch(7));
-    let mut txn = Txn::default()
-        .absent("k")
-        .at("j", Revision(1))
-        .put("x", "1");
-    txn.compares.push(over);
-    assert_eq!(store.write(txn).await, Outcome::Refused(Refusal::Epoch));
 }
 
 /// Writers that race on one key.

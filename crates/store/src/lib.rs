@@ -1,10 +1,10 @@
 //! Where state lives: one versioned key-value store behind one trait.
 //!
 //! [`Store`] is the whole contract: paged range reads at a revision, one guarded transaction whose outcome is
-//! classed, and leadership that gives an [`Epoch`]. Its shape is that of etcd, so that a cluster backend can fill
-//! it without a word changing for its callers; [`Embedded`] is the backend of a single machine, on a file whose
-//! commits are synced before they are acknowledged; [`Modelled`] is a model of a cluster in memory, for tests.
-//! [`conformance`] is the suite that each backend passes.
+//! classed, watches for followers, and leadership that gives an [`Epoch`]. Its shape is that of etcd. [`Embedded`] is the
+//! backend of a single machine, on a file whose commits are synced before they are acknowledged; [`Etcd`] is the backend of a
+//! cluster; [`Modelled`] is a model of a cluster in memory, for tests. [`conformance`] is the suite that each backend passes;
+//! with the feature `server`, the module of that name starts real etcd servers for suites.
 //!
 //! Called by the coordinator, which turns the scheduler's writes into [`Txn`]s. This crate never interprets a
 //! value, never retries a write on its own, and never tells a caller that an unknown outcome is a known one.
@@ -12,18 +12,30 @@
 pub mod conformance;
 mod embedded;
 mod error;
+mod etcd;
+mod feed;
 mod modelled;
+mod page;
+mod random;
+#[cfg(any(test, feature = "server"))]
+pub mod server;
 mod txn;
+mod watch;
 
 pub use embedded::{Damage, Embedded, OpenError};
 pub use error::{LeadError, NotAppliedCause, Outcome, ReadError, Refusal};
+pub use etcd::{
+    ClientCertificate, Etcd, EtcdError, EtcdSettings, EtcdTls, Identity, LEADERSHIP_DEFAULT,
+};
 pub use modelled::Modelled;
 pub use txn::{Compare, KEY_BYTES_MAX, OPERATIONS_MAX, Op, REQUEST_BYTES_MAX, Txn, TxnError};
+pub use watch::{Change, Seen, Watch};
 
 use async_trait::async_trait;
 use types::Epoch;
 
-/// The number of a transaction: each one that changes anything gets the next. Compared, never computed, by callers.
+/// The number of a transaction: each one that changes anything gets a greater one than all before, and one that only removes
+/// what is absent changes nothing. Compared, never computed, by callers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
@@ -106,6 +118,15 @@ pub struct Status {
     pub revision: Revision,
 }
 
+/// Who leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// The name that it gave when it began to lead: free text, such as the address where it is reached.
+    pub name: String,
+}
+
 /// A versioned key-value store with guarded transactions and leadership.
 ///
 /// Reads are linearizable: a read that begins after a write was answered sees it.
@@ -134,6 +155,18 @@ pub trait Store: Send + Sync + 'static {
 
     /// Gives the leadership of `epoch` up, so that another may lead without waiting.
     async fn resign(&self, epoch: Epoch) -> Result<(), LeadError>;
+
+    /// Says who leads, if anybody does.
+    async fn led_by(&self) -> Result<Option<Leader>, ReadError>;
+
+    /// Waits until another than `known` leads, or nobody does, and gives who; `None` waits until somebody leads. Without end: a caller
+    /// that wants one sets it.
+    async fn leader_other_than(&self, known: Option<Epoch>) -> Result<Option<Leader>, ReadError>;
+
+    /// Watches all keys that start with `prefix`, from the first transaction after `after` on: changes in order, each transaction's
+    /// together, none twice. A revision that is not kept or was never reached ends it with [`ReadError::Compacted`], at the latest at
+    /// the first [`Watch::next`].
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError>;
 }
 
 /// Reads every entry under `prefix` at one revision, page by page. Starts again, at most [`READ_ALL_STARTS_MAX`]

@@ -5,16 +5,18 @@
 //! read or write, as a cluster backend lays them out. It acknowledges what no disk holds: nobody serves with it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use store_model as model;
 use types::{Epoch, Millis};
 
+use crate::feed::Feed;
+use crate::page::shortened;
 use crate::txn::check_key;
 use crate::{
-    Compare, Entry, KeyRange, LeadError, NotAppliedCause, Op, Outcome, PAGE_BYTES_MAX,
-    PAGE_ENTRIES_MAX, Page, ReadError, Refusal, Revision, Status, Store, Txn,
+    Change, Compare, Entry, KeyRange, LeadError, Leader, NotAppliedCause, Op, Outcome,
+    PAGE_ENTRIES_MAX, Page, ReadError, Refusal, Revision, Status, Store, Txn, Watch,
 };
 
 /// What every key of a caller stands under.
@@ -29,7 +31,9 @@ const LEADER_LIVES: Millis = Millis(5_000);
 pub struct Modelled {
     cluster: u64,
     begun: Instant,
+    lives: Millis,
     model: Mutex<model::Model>,
+    feed: Feed,
 }
 
 impl Modelled {
@@ -39,13 +43,53 @@ impl Modelled {
         Self {
             cluster,
             begun: Instant::now(),
+            lives: LEADER_LIVES,
             model: Mutex::new(model::Model::new()),
+            feed: Feed::at(Revision(0)),
         }
+    }
+
+    /// The same, with leaderships that live so long without renewal.
+    #[must_use]
+    pub fn with_leadership(mut self, lives: Millis) -> Self {
+        self.lives = lives;
+        self
     }
 
     /// The model. Each of its calls is whole or not begun, so that a panic elsewhere leaves it sound.
     fn model(&self) -> MutexGuard<'_, model::Model> {
         self.model.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the model as of now, and tells followers what it changed.
+    fn change<T>(&self, change: impl FnOnce(&mut model::Model, Millis) -> T) -> T {
+        let now = self.now();
+        let mut model = self.model();
+        let known = model::Revision(self.feed.head().unwrap_or_default().0);
+        model.advance(now);
+        let changed = change(&mut model, now);
+        if model.revision() != known {
+            let changes = model.changes(DATA, known, usize::MAX).unwrap_or_default();
+            self.feed
+                .push(transactions(changes), revision_in(model.revision()));
+        }
+        changed
+    }
+
+    /// Waits for a change of the store, or for the end of a lease where that comes first.
+    async fn moved(&self, moves: &mut tokio::sync::watch::Receiver<()>) -> Result<(), ReadError> {
+        let lease = self.model().next_lease_end();
+        let left = lease.map(|ends| Duration::from_millis(ends.0.saturating_sub(self.now().0)));
+        let moved = match left {
+            Some(left) => tokio::time::timeout(left, moves.changed()).await,
+            None => Ok(moves.changed().await),
+        };
+        match moved {
+            Ok(Err(_)) => Err(ReadError::Unavailable {
+                cause: "the store is closed".to_owned(),
+            }),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
     }
 
     fn now(&self) -> Millis {
@@ -78,52 +122,92 @@ impl Store for Modelled {
         let page = read.map_err(|gone| ReadError::Compacted {
             revision: revision_in(gone.0),
         })?;
-        Ok(shortened(page))
+        let next = page.next.as_deref().map(key);
+        let entries = page.entries.into_iter().map(entry).collect();
+        Ok(shortened(revision_in(page.revision), entries, next))
     }
 
     async fn write(&self, txn: Txn) -> Outcome {
         if let Err(error) = txn.validate() {
             return Outcome::NotApplied(NotAppliedCause::Invalid(error));
         }
-        let now = self.now();
-        let mut model = self.model();
-        model.advance(now);
-        // The epoch's refusal comes before any key's.
-        let over = |compare: &Compare| match compare {
-            Compare::Leads(epoch) => !leads(&model, *epoch),
-            Compare::At { .. } | Compare::Absent { .. } => false,
-        };
-        if txn.compares.iter().any(over) {
-            return Outcome::Refused(Refusal::Epoch);
-        }
-        match model.write(&transaction(&txn)) {
-            model::End::Applied { revision } => Outcome::Applied {
-                revision: revision_in(revision),
-            },
-            model::End::Refused { compare } => Outcome::Refused(refusal(&txn.compares[compare])),
-        }
+        self.change(|model, _| write(model, &txn))
     }
 
     async fn lead(&self, candidate: &str) -> Result<Epoch, LeadError> {
-        let now = self.now();
-        let led = self.model().lead(now, LEADER, candidate, LEADER_LIVES);
+        let led = self.change(|model, now| model.lead(now, LEADER, candidate, self.lives));
         led.map(|led| Epoch(led.epoch.0))
             .map_err(|by| LeadError::Held { by })
     }
 
     async fn keep(&self, epoch: Epoch) -> Result<(), LeadError> {
-        let now = self.now();
-        let kept = self
-            .model()
-            .keep_leading(now, LEADER, model::Revision(epoch.0));
+        let epoch = model::Revision(epoch.0);
+        let kept = self.change(|model, now| model.keep_leading(now, LEADER, epoch));
         kept.then_some(()).ok_or(LeadError::Lost)
     }
 
     async fn resign(&self, epoch: Epoch) -> Result<(), LeadError> {
-        let now = self.now();
-        let ended = self.model().resign(now, LEADER, model::Revision(epoch.0));
+        let epoch = model::Revision(epoch.0);
+        let ended = self.change(|model, now| model.resign(now, LEADER, epoch));
         ended.then_some(()).ok_or(LeadError::Lost)
     }
+
+    async fn led_by(&self) -> Result<Option<Leader>, ReadError> {
+        let leader = self.change(|model, _| model.get(LEADER));
+        Ok(leader.map(|leader| Leader {
+            epoch: Epoch(leader.made.0),
+            name: String::from_utf8_lossy(&leader.value).into_owned(),
+        }))
+    }
+
+    async fn leader_other_than(&self, known: Option<Epoch>) -> Result<Option<Leader>, ReadError> {
+        let mut moves = self.feed.moves();
+        loop {
+            let leader = self.led_by().await?;
+            if leader.as_ref().map(|leader| leader.epoch) != known {
+                return Ok(leader);
+            }
+            self.moved(&mut moves).await?;
+        }
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError> {
+        Ok(Watch::following(self.feed.follow(prefix, after)))
+    }
+}
+
+fn write(model: &mut model::Model, txn: &Txn) -> Outcome {
+    // The epoch's refusal comes before any key's.
+    let over = |compare: &Compare| match compare {
+        Compare::Leads(epoch) => !leads(model, *epoch),
+        Compare::At { .. } | Compare::Absent { .. } => false,
+    };
+    if txn.compares.iter().any(over) {
+        return Outcome::Refused(Refusal::Epoch);
+    }
+    match model.write(&transaction(txn)) {
+        model::End::Applied { revision } => Outcome::Applied {
+            revision: revision_in(revision),
+        },
+        model::End::Refused { compare } => Outcome::Refused(refusal(&txn.compares[compare])),
+    }
+}
+
+/// Changes in order, put together by the transaction that made them.
+fn transactions(changes: Vec<model::Change>) -> Vec<(Revision, Vec<Change>)> {
+    let mut transactions: Vec<(Revision, Vec<Change>)> = Vec::new();
+    for changed in changes {
+        let revision = revision_in(changed.revision);
+        let change = Change {
+            key: key(&changed.key),
+            value: changed.value,
+        };
+        match transactions.last_mut().filter(|last| last.0 == revision) {
+            Some(last) => last.1.push(change),
+            None => transactions.push((revision, vec![change])),
+        }
+    }
+    transactions
 }
 
 fn leads(model: &model::Model, epoch: Epoch) -> bool {
@@ -152,33 +236,6 @@ fn entry(entry: model::Entry) -> Entry {
         key: key(&entry.key),
         value: entry.value,
         revision: revision_in(entry.revision),
-    }
-}
-
-/// The page within [`PAGE_BYTES_MAX`], though never fewer than one entry.
-fn shortened(page: model::Page) -> Page {
-    let mut bytes = 0;
-    let fits = |entry: &Entry| {
-        let first = bytes == 0;
-        bytes += entry.key.len() + entry.value.len();
-        first || bytes <= PAGE_BYTES_MAX
-    };
-    let read = page.entries.len();
-    let entries: Vec<Entry> = page
-        .entries
-        .into_iter()
-        .map(entry)
-        .take_while(fits)
-        .collect();
-    let cut = entries.len() < read;
-    let next = match cut {
-        true => entries.last().map(|entry| entry.key.clone()),
-        false => page.next.as_deref().map(key),
-    };
-    Page {
-        revision: revision_in(page.revision),
-        entries,
-        next,
     }
 }
 
@@ -224,7 +281,7 @@ fn refusal(compare: &Compare) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance;
+    use crate::{PAGE_BYTES_MAX, conformance};
 
     #[tokio::test]
     async fn the_model_does_what_every_backend_must() {

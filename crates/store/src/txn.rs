@@ -19,8 +19,9 @@ pub const REQUEST_BYTES_MAX: usize = 1_536 * 1024;
 /// Most bytes in one key: four times what the longest record key (tenant, job and shard names at their limits) needs.
 pub const KEY_BYTES_MAX: usize = 4_096;
 
-/// Bytes counted for each compare and operation beyond its key and value: tags, lengths and revisions on the wire.
-const OVERHEAD_BYTES: usize = 32;
+/// Bytes counted for each compare and operation beyond its key and value: what a cluster's prefix adds to the key, and tags, lengths
+/// and revisions on the wire. With it a transaction within [`REQUEST_BYTES_MAX`] is within what an etcd server accepts.
+const OVERHEAD_BYTES: usize = 128;
 
 /// One condition of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,19 +121,20 @@ impl Txn {
         self
     }
 
-    /// Bytes that this transaction counts for: keys, values and a fixed overhead each.
+    /// Bytes that this transaction counts for: keys, values and a fixed overhead each. A compare counts twice, since a cluster sends
+    /// each a second time, to learn which one did not hold.
     pub fn recorded_size(&self) -> usize {
         let compares = self.compares.iter().map(|compare| match compare {
             Compare::At { key, .. } | Compare::Absent { key } => key.len(),
             Compare::Leads(_) => 0,
         });
+        let compares = compares.map(|bytes| 2 * (bytes + OVERHEAD_BYTES));
         let ops = self.ops.iter().map(|op| match op {
             Op::Put { key, value } => key.len() + value.len(),
             Op::Delete { key } => key.len(),
         });
         compares
-            .chain(ops)
-            .map(|bytes| bytes + OVERHEAD_BYTES)
+            .chain(ops.map(|bytes| bytes + OVERHEAD_BYTES))
             .sum()
     }
 

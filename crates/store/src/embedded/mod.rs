@@ -27,13 +27,15 @@ use types::Epoch;
 
 use self::engine::Engine;
 use self::medium::Medium;
+use self::record::Head;
 pub use self::tables::Damage;
 use self::tables::Fault;
 use self::writer::Request;
+use crate::feed::Feed;
 use crate::txn::check_key;
 use crate::{
-    Entry, KeyRange, LeadError, NotAppliedCause, Outcome, Page, ReadError, Revision, Status, Store,
-    Txn,
+    Entry, KeyRange, LeadError, Leader, NotAppliedCause, Outcome, Page, ReadError, Revision,
+    Status, Store, Txn, Watch, random,
 };
 
 /// The file that holds the state, inside the store's folder.
@@ -80,6 +82,7 @@ pub struct Embedded {
     requests: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
     cluster: u64,
+    feed: Arc<Feed>,
     _lock: Option<File>,
 }
 
@@ -120,18 +123,20 @@ impl Embedded {
 
     fn on_medium(medium: Arc<dyn Medium>) -> Result<Self, Fault> {
         let engine = Arc::new(Engine::open(medium)?);
-        let cluster = end_last_reign(&engine)?;
+        let head = end_last_reign(&engine)?;
+        let feed = Arc::new(Feed::at(Revision(head.revision)));
         let (requests, queue) = mpsc::channel(writer::QUEUE_MAX);
-        let writing = engine.clone();
+        let (writing, feeding) = (engine.clone(), feed.clone());
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer::run(&writing, queue))
+            .spawn(move || writer::run(&writing, &feeding, queue))
             .map_err(|error| Fault::Medium(format!("start the writer thread: {error}")))?;
         Ok(Self {
             engine,
             requests: Some(requests),
             writer: Some(writer),
-            cluster,
+            cluster: head.cluster,
+            feed,
             _lock: None,
         })
     }
@@ -140,6 +145,11 @@ impl Embedded {
         let (answer, answered) = oneshot::channel();
         self.requests.as_ref()?.send(request(answer)).await.ok()?;
         answered.await.ok()
+    }
+
+    async fn head(&self) -> Result<Head, ReadError> {
+        self.read(|engine| Ok(tables::head(&engine.reading()?)?))
+            .await
     }
 
     async fn read<T: Send + 'static>(
@@ -171,9 +181,7 @@ const CLOSED: &str = "the store is closed";
 #[async_trait]
 impl Store for Embedded {
     async fn status(&self) -> Result<Status, ReadError> {
-        let head = self
-            .read(|engine| Ok(tables::head(&engine.reading()?)?))
-            .await?;
+        let head = self.head().await?;
         Ok(Status {
             cluster: head.cluster,
             revision: Revision(head.revision),
@@ -213,9 +221,7 @@ impl Store for Embedded {
     }
 
     async fn keep(&self, epoch: Epoch) -> Result<(), LeadError> {
-        let head = self
-            .read(|engine| Ok(tables::head(&engine.reading()?)?))
-            .await;
+        let head = self.head().await;
         let head = head.map_err(|error| LeadError::Unavailable {
             cause: error.to_string(),
         })?;
@@ -233,6 +239,33 @@ impl Store for Embedded {
             })
         })
     }
+
+    async fn led_by(&self) -> Result<Option<Leader>, ReadError> {
+        let leader = self.head().await?.leader;
+        Ok(leader.map(|leader| Leader {
+            epoch: Epoch(leader.epoch),
+            name: leader.candidate,
+        }))
+    }
+
+    async fn leader_other_than(&self, known: Option<Epoch>) -> Result<Option<Leader>, ReadError> {
+        let mut moves = self.feed.moves();
+        loop {
+            moves.borrow_and_update();
+            let leader = self.led_by().await?;
+            if leader.as_ref().map(|leader| leader.epoch) != known {
+                return Ok(leader);
+            }
+            let moved = moves.changed().await;
+            moved.map_err(|_| ReadError::Unavailable {
+                cause: CLOSED.to_owned(),
+            })?;
+        }
+    }
+
+    async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError> {
+        Ok(Watch::following(self.feed.follow(prefix, after)))
+    }
 }
 
 fn read_page(engine: &Engine, range: &KeyRange) -> Result<Page, ReadError> {
@@ -249,8 +282,8 @@ fn read_page(engine: &Engine, range: &KeyRange) -> Result<Page, ReadError> {
     Ok(page)
 }
 
-/// Whoever led before this opening is dead, or the folder would be locked.
-fn end_last_reign(engine: &Engine) -> Result<u64, Fault> {
+/// Whoever led before this opening is dead, or the folder would be locked. Gives the head from which this one goes on.
+fn end_last_reign(engine: &Engine) -> Result<Head, Fault> {
     let database = engine.database()?;
     let writing = engine::begin_write(&database)?;
     let mut head = tables::head_for_writing(&writing)?;
@@ -260,7 +293,7 @@ fn end_last_reign(engine: &Engine) -> Result<u64, Fault> {
             .commit()
             .map_err(|error| Fault::Medium(error.to_string()))?;
     }
-    Ok(head.cluster)
+    Ok(head)
 }
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> OpenError + 'a {
@@ -356,14 +389,8 @@ fn create_state(folder: &Path) -> Result<(), OpenError> {
         .truncate(true)
         .open(&made);
     let file = file.map_err(io_error("create", &made))?;
-    let cluster = random_number().map_err(io_error("draw a number for", &path))?;
+    let cluster = random::number().map_err(io_error("draw a number for", &path))?;
     Engine::create(Arc::new(file), cluster).map_err(|fault| refused(&made, fault))?;
     std::fs::rename(&made, &path).map_err(io_error("move into place", &path))?;
     sync_folder(folder)
-}
-
-fn random_number() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
 }

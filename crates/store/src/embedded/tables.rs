@@ -164,29 +164,38 @@ pub(super) fn create(writing: &WriteTransaction, cluster: u64) -> Result<(), Fau
     put_head(writing, &Head::new(cluster))
 }
 
-/// Evaluates one transaction: changes tables and `head` and gives the revision, or gives the first refusal and
+/// What a transaction came to.
+pub(super) struct Applied {
+    /// Its revision; the store's, where it changed nothing.
+    pub(super) revision: Revision,
+    /// For each operation whether it changed anything: removing what is absent does not.
+    pub(super) changed: Vec<bool>,
+}
+
+/// Evaluates one transaction: changes tables and `head` and says what it came to, or gives the first refusal and
 /// changes nothing.
 pub(super) fn apply(
     writing: &WriteTransaction,
     head: &mut Head,
     txn: &Txn,
-) -> Result<Result<Revision, Refusal>, Fault> {
+) -> Result<Result<Applied, Refusal>, Fault> {
     let mut records = writing.open_table(RECORDS)?;
     if let Some(refusal) = first_refusal(&records, head, &txn.compares)? {
         return Ok(Err(refusal));
     }
-    if txn.ops.is_empty() {
-        return Ok(Ok(Revision(head.revision)));
-    }
-    head.revision += 1;
-    let revision = Revision(head.revision);
+    let next = Revision(head.revision + 1);
+    let mut changed = Vec::with_capacity(txn.ops.len());
     for op in &txn.ops {
-        match op {
-            Op::Put { key, value } => put(&mut records, head, key, revision, value)?,
+        changed.push(match op {
+            Op::Put { key, value } => put(&mut records, head, key, next, value)?,
             Op::Delete { key } => delete(&mut records, head, key)?,
-        }
+        });
     }
-    Ok(Ok(revision))
+    if changed.contains(&true) {
+        head.revision = next.0;
+    }
+    let revision = Revision(head.revision);
+    Ok(Ok(Applied { revision, changed }))
 }
 
 type Records<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
@@ -234,15 +243,16 @@ fn put(
     key: &str,
     revision: Revision,
     value: &[u8],
-) -> Result<(), Fault> {
+) -> Result<bool, Fault> {
     let (stored, crc) = record::encode(key, revision, value);
     let previous = records.insert(key.as_bytes(), stored.as_slice())?;
     count_out(head, key, previous)?;
     head.count_in(crc);
-    Ok(())
+    Ok(true)
 }
 
-fn delete(records: &mut Records<'_>, head: &mut Head, key: &str) -> Result<(), Fault> {
+/// Whether there was something to remove.
+fn delete(records: &mut Records<'_>, head: &mut Head, key: &str) -> Result<bool, Fault> {
     let previous = records.remove(key.as_bytes())?;
     count_out(head, key, previous)
 }
@@ -251,13 +261,14 @@ fn count_out(
     head: &mut Head,
     key: &str,
     previous: Option<redb::AccessGuard<'_, &'static [u8]>>,
-) -> Result<(), Fault> {
-    if let Some(previous) = previous {
-        let record = record::decode(key.as_bytes(), previous.value())
-            .map_err(|cause| damaged(key.as_bytes(), cause))?;
-        head.count_out(record.crc);
-    }
-    Ok(())
+) -> Result<bool, Fault> {
+    let Some(previous) = previous else {
+        return Ok(false);
+    };
+    let record = record::decode(key.as_bytes(), previous.value())
+        .map_err(|cause| damaged(key.as_bytes(), cause))?;
+    head.count_out(record.crc);
+    Ok(true)
 }
 
 /// Makes `candidate` the leader at a revision of its own, which is the epoch; the holder's name when somebody leads.

@@ -11,8 +11,9 @@ use types::Epoch;
 
 use super::engine::{Engine, SNAPSHOT_LIVES, begin_write};
 use super::record::Head;
-use super::tables::{self, Fault};
-use crate::{LeadError, NotAppliedCause, Outcome, Refusal, Revision, Txn};
+use super::tables::{self, Applied, Fault};
+use crate::feed::Feed;
+use crate::{Change, LeadError, NotAppliedCause, Op, Outcome, Refusal, Revision, Txn};
 
 /// Requests that may wait for the writer; the next caller waits for room. A coordinator has at most a few hundred
 /// groups of writes in flight.
@@ -53,7 +54,7 @@ impl Request {
 
 /// What a request came to inside the transaction, before that was synced.
 enum Evaluated {
-    Applied { revision: Revision, changed: bool },
+    Applied(Applied),
     Refused(Refusal),
     Led(Result<Epoch, LeadError>),
     Resigned(Result<(), LeadError>),
@@ -62,15 +63,17 @@ enum Evaluated {
 /// The writer's own state.
 struct Writer<'a> {
     engine: &'a Engine,
+    feed: &'a Feed,
     /// The epoch that was handed out and not resigned. A stored reign that nobody was told of, because the answer of its
     /// commit was lost, is nobody's.
     given: Option<u64>,
 }
 
 /// Runs until every sender is gone.
-pub(super) fn run(engine: &Engine, mut requests: mpsc::Receiver<Request>) {
+pub(super) fn run(engine: &Engine, feed: &Feed, mut requests: mpsc::Receiver<Request>) {
     let mut writer = Writer {
         engine,
+        feed,
         given: None,
     };
     while let Some(first) = requests.blocking_recv() {
@@ -120,6 +123,9 @@ impl Writer<'_> {
         });
         match written {
             Ok(head) => {
+                self.feed.begin_at(Revision(before.revision));
+                self.feed
+                    .push(changes(batch, evaluated), Revision(head.revision));
                 self.given = head.leader.map(|leader| leader.epoch);
                 Ok(())
             }
@@ -142,7 +148,10 @@ impl Writer<'_> {
                 synced: Synced::Never,
                 ..failure
             },
-            Ok(_) | Err(_) => failure,
+            Ok(_) | Err(_) => {
+                self.feed.lose();
+                failure
+            }
         }
     }
 
@@ -209,10 +218,7 @@ fn evaluate(
 ) -> Result<Evaluated, Fault> {
     Ok(match request {
         Request::Write { txn, .. } => match tables::apply(writing, head, txn)? {
-            Ok(revision) => Evaluated::Applied {
-                revision,
-                changed: !txn.ops.is_empty(),
-            },
+            Ok(applied) => Evaluated::Applied(applied),
             Err(refusal) => Evaluated::Refused(refusal),
         },
         Request::Lead { candidate, .. } => {
@@ -227,6 +233,35 @@ fn evaluate(
             Evaluated::Resigned(led.then_some(()).ok_or(LeadError::Lost))
         }
     })
+}
+
+/// What a batch changed, transaction by transaction.
+fn changes(
+    batch: &[Request],
+    evaluated: &[Evaluated],
+) -> impl Iterator<Item = (Revision, Vec<Change>)> {
+    let ended = batch.iter().zip(evaluated);
+    ended.filter_map(|ended| match ended {
+        (Request::Write { txn, .. }, Evaluated::Applied(applied)) => {
+            let changed = txn.ops.iter().zip(&applied.changed);
+            let changed = changed.filter_map(|(op, changed)| changed.then(|| change(op)));
+            Some((applied.revision, changed.collect::<Vec<_>>())).filter(|(_, c)| !c.is_empty())
+        }
+        (Request::Write { .. } | Request::Lead { .. } | Request::Resign { .. }, _) => None,
+    })
+}
+
+fn change(op: &Op) -> Change {
+    match op {
+        Op::Put { key, value } => Change {
+            key: key.clone(),
+            value: Some(value.clone()),
+        },
+        Op::Delete { key } => Change {
+            key: key.clone(),
+            value: None,
+        },
+    }
 }
 
 /// Answers one request once the fate of its batch is known. A caller that no longer waits is no error.
@@ -248,15 +283,17 @@ fn answer(request: Request, evaluated: Option<Evaluated>, written: &Result<(), F
 /// something, and may have been synced, is unknown then.
 fn outcome(evaluated: Option<Evaluated>, written: &Result<(), Failure>) -> Outcome {
     match (written, evaluated) {
-        (Ok(()), Some(Evaluated::Applied { revision, .. })) => Outcome::Applied { revision },
+        (Ok(()), Some(Evaluated::Applied(applied))) => Outcome::Applied {
+            revision: applied.revision,
+        },
         (Ok(()), Some(Evaluated::Refused(refusal))) => Outcome::Refused(refusal),
         (
             Err(Failure {
                 synced: Synced::Perhaps,
                 cause,
             }),
-            Some(Evaluated::Applied { changed: true, .. }),
-        ) => Outcome::Unknown {
+            Some(Evaluated::Applied(applied)),
+        ) if applied.changed.contains(&true) => Outcome::Unknown {
             cause: cause.clone(),
         },
         (written, _) => not_applied(cause(written)),
