@@ -104,6 +104,16 @@ impl Admin for Service {
         };
         Ok(Response::new(answers))
     }
+
+    async fn get_leader(
+        &self,
+        _: Request<v1::GetLeaderRequest>,
+    ) -> Result<Response<v1::GetLeaderResponse>, Status> {
+        Ok(Response::new(v1::GetLeaderResponse {
+            here: true,
+            ..v1::GetLeaderResponse::default()
+        }))
+    }
 }
 
 /// The one job: its first watch sees it running, its second one published.
