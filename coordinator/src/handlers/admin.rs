@@ -1,4 +1,4 @@
-//! The service for those who run the installation: the journal of the reign, while it goes on. Changes nothing.
+//! The service for those who run the installation: the journal of the reign, while it goes on, and who leads. Changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,6 +31,27 @@ impl Admin for AdminService {
         let (app, wire) = (self.0.clone(), call.into_inner());
         rpc::streamed("ExportJournal", move |answers| export(app, wire, answers))
     }
+
+    async fn get_leader(
+        &self,
+        call: Call<v1::GetLeaderRequest>,
+    ) -> Result<Response<v1::GetLeaderResponse>, Status> {
+        rpc::unary("GetLeader", leader(&self.0, call.into_inner())).await
+    }
+}
+
+async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderResponse, Problem> {
+    proto::caller(wire.caller)?;
+    // A mirror that is being read shows nothing yet.
+    let seen = app.driver.look(|core, _| (core.leads(), core.shows()));
+    let (here, shown) = seen.await.unwrap_or_default();
+    let leader = app.led.leader();
+    Ok(v1::GetLeaderResponse {
+        here: here.is_some(),
+        epoch: leader.as_ref().map_or(0, |leader| leader.epoch.0),
+        leader: leader.map(|leader| leader.address).unwrap_or_default(),
+        revision: shown.map_or(0, |revision| revision.0),
+    })
 }
 
 async fn export(
