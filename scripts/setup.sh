@@ -15,6 +15,8 @@ target=setup
 # command or check | Debian package | what needs it
 needs='
 g++ --version | g++ | the C++ shim between Rust and libtorch, and zstd
+protoc --version | protobuf-compiler | building the client of etcd
+test -f /usr/include/google/protobuf/descriptor.proto | libprotobuf-dev | building the client of etcd
 python3 --version | python3 | unpacking libtorch
 python3 -m pip --version | python3-pip | fetching libtorch from the Python registry
 chromium --version | chromium | tests that open a report as its reader does

@@ -49,6 +49,19 @@ fn an_old_revision_is_read_as_it_stood_until_it_is_compacted() {
 }
 
 #[test]
+fn removing_what_is_absent_takes_no_revision() {
+    let mut model = Model::new();
+    write(&mut model, vec![], vec![put("k", "1")]);
+    let revision = Revision(1);
+    let absent = Op::Delete { key: "x".into() };
+    let end = write(&mut model, vec![], vec![absent.clone()]);
+    assert_eq!(end, End::Applied { revision });
+    assert_eq!(model.changes("", revision, 9), Ok(vec![]));
+    let end = write(&mut model, vec![], vec![absent, put("k", "2")]);
+    assert_eq!(end, End::Applied { revision: Revision(2) });
+}
+
+#[test]
 fn a_key_that_was_removed_and_made_again_has_another_maker() {
     let mut model = Model::new();
     write(&mut model, vec![], vec![put("k", "1")]);
@@ -158,8 +171,11 @@ proptest! {
         for (key, removes, value) in steps {
             let (key, mut now) = (format!("k{key}"), plain.last().unwrap().clone());
             if removes {
-                now.remove(&key);
+                let removed = now.remove(&key).is_some();
                 write(&mut model, vec![], vec![Op::Delete { key }]);
+                if !removed {
+                    continue;
+                }
             } else {
                 now.insert(key.clone(), vec![value]);
                 write(&mut model, vec![], vec![Op::Put { key, value: vec![value], lease: None }]);

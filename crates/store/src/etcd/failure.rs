@@ -52,7 +52,12 @@ impl Failure {
     }
 
     pub(super) fn of(error: &Error) -> Self {
-        let cause = chain(error);
+        // The client's own error does not lead on to what caused it.
+        let cause = match error {
+            Error::GRpcStatus(status) => chain(status),
+            Error::TransportError(error) => chain(error),
+            other => chain(other),
+        };
         let class = match error {
             Error::GRpcStatus(status) => classify(status, &cause),
             Error::LeaseKeepAliveError(cause) if cause == "lease not found" => Class::NoLease,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, DeleteResponse, Error, GetResponse, LeaseGrantResponse, LeaseRevokeResponse,
+    Client, Error, GetResponse, LeaseGrantResponse, LeaseRevokeResponse,
     ResponseHeader, StatusResponse, TxnResponse,
 };
 
@@ -49,12 +49,6 @@ impl Answer for GetResponse {
 }
 
 impl Answer for TxnResponse {
-    fn header(&self) -> Option<&ResponseHeader> {
-        self.header()
-    }
-}
-
-impl Answer for DeleteResponse {
     fn header(&self) -> Option<&ResponseHeader> {
         self.header()
     }
@@ -136,10 +130,9 @@ impl Members {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let answered = match self.client(member).await {
-            Ok(client) => tokio::time::timeout(deadline, ask(client)).await,
-            Err(failure) => return Err(failure),
-        };
+        let client = self.client(member).await;
+        let client = client.map_err(|failure| self.failed(member, failure))?;
+        let answered = tokio::time::timeout(deadline, ask(client)).await;
         let answer = match answered {
             Ok(Ok(answer)) => self.check_cluster(answer.header()).map(|()| answer),
             Ok(Err(error)) => Err(Failure::of(&error)),

@@ -24,7 +24,7 @@ const LEADERSHIP_MAX: Duration = Duration::from_secs(60);
 const ENDPOINTS_MAX: usize = 16;
 
 /// Most bytes in a prefix: with it a key's overhead is within what [`crate::Txn::recorded_size`] counts.
-pub(super) const PREFIX_BYTES_MAX: usize = 64;
+const PREFIX_BYTES_MAX: usize = 64;
 
 /// For a connection with its handshake: a member that is there takes milliseconds, and another one is tried after this.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, WatchOptions, WatchResponse, WatchStream};
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::assembly::{self, Assembly};
 use super::failure::{Class, Failure};
@@ -170,6 +170,7 @@ impl Watcher {
     async fn follow(&mut self, mut stream: WatchStream) -> Ended {
         let mut assembly = Assembly::default();
         let mut progress = tokio::time::interval(PROGRESS_EVERY);
+        progress.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut heard = Instant::now();
         loop {
             tokio::select! {
