@@ -113,8 +113,11 @@ impl Way {
         loop {
             let (address, mut channel) = self.reach().await.map_err(|(_, why)| why)?;
             let request = Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
-            poll_fn(|cx| channel.poll_ready(cx)).await?;
-            let answer = match channel.call(request).await {
+            let sent = async {
+                poll_fn(|cx| channel.poll_ready(cx)).await?;
+                channel.call(request).await
+            };
+            let answer = match sent.await {
                 Ok(answer) => answer,
                 Err(why) => {
                     self.broke_off(&address);
@@ -192,8 +195,14 @@ mod tests {
     #[test]
     fn only_who_does_not_lead_points_elsewhere() {
         let at = "http://b:1";
-        assert_eq!(pointer(&answer(proto::problem::not_leader("x", Some(at)))).as_deref(), Some(at));
-        assert_eq!(pointer(&answer(proto::problem::not_leader("x", None))).as_deref(), Some(""));
+        assert_eq!(
+            pointer(&answer(proto::problem::not_leader("x", Some(at)))).as_deref(),
+            Some(at)
+        );
+        assert_eq!(
+            pointer(&answer(proto::problem::not_leader("x", None))).as_deref(),
+            Some("")
+        );
         assert_eq!(pointer(&answer(Status::unavailable("x"))), None);
         assert_eq!(pointer(&Response::new(Body::empty())), None);
     }
@@ -202,7 +211,10 @@ mod tests {
     async fn where_nobody_lets_it_connect_the_last_address_is_named() {
         let way = Way::new("http://127.0.0.1:1,127.0.0.1:2").unwrap();
         let said = way.connect().await.unwrap_err().to_string();
-        assert!(said.contains("COORDINATOR_UNREACHABLE") && said.contains("127.0.0.1:"), "{said}");
+        assert!(
+            said.contains("COORDINATOR_UNREACHABLE") && said.contains("127.0.0.1:"),
+            "{said}"
+        );
         assert!(Way::new("ftp://a:1").is_err());
     }
 }

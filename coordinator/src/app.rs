@@ -69,7 +69,8 @@ impl App {
         if shelved.has_changed().unwrap_or_default() {
             shelved.mark_unchanged();
             let read = self.shelf.bundles().await;
-            self.bundles.replace(read.inspect_err(|_| shelved.mark_changed())?);
+            self.bundles
+                .replace(read.inspect_err(|_| shelved.mark_changed())?);
         }
         Ok(())
     }

@@ -89,10 +89,12 @@ impl Service<Request<Body>> for Door {
             match inside {
                 Inside::Nobody => Ok(pointed("ask a coordinator that is about to follow", &led)),
                 Inside::Leads(mut routes) => routes.call(request).await,
-                Inside::Follows(mut routes, app) => match followed(&app, request.uri().path()).await {
-                    Ok(()) => routes.call(request).await,
-                    Err(what) => Ok(pointed(&what, &led)),
-                },
+                Inside::Follows(mut routes, app) => {
+                    match followed(&app, request.uri().path()).await {
+                        Ok(()) => routes.call(request).await,
+                        Err(what) => Ok(pointed(&what, &led)),
+                    }
+                }
             }
         })
     }
@@ -104,7 +106,9 @@ async fn followed(app: &App, path: &str) -> Result<(), String> {
         return Ok(());
     };
     if !FROM_RECORDS.contains(&method) {
-        return Err("ask a coordinator that does not lead for what only the leader does".to_owned());
+        return Err(
+            "ask a coordinator that does not lead for what only the leader does".to_owned(),
+        );
     }
     if method == WHO_LEADS {
         return Ok(());

@@ -105,7 +105,9 @@ impl Follower {
     fn next(&self, watch: Option<Watch>) -> BoxFuture<'static, Told> {
         let store = self.store.clone();
         match (self.mirror.wants(), watch) {
-            (Want::Page(reading), _) => async move { Told::Page(page(store, reading).await) }.boxed(),
+            (Want::Page(reading), _) => {
+                async move { Told::Page(page(store, reading).await) }.boxed()
+            }
             (Want::Wait(wait), _) => async move {
                 tokio::time::sleep(Duration::from_millis(wait.0)).await;
                 Told::Waited
@@ -117,10 +119,10 @@ impl Follower {
             }
             .boxed(),
             // All keys: a change of others moves the store's revision too, and that is waited for.
-            (Want::Changes { after, .. }, None) => async move {
-                Told::Watching(store.watch("", bridge::revision_out(after)).await)
+            (Want::Changes { after, .. }, None) => {
+                async move { Told::Watching(store.watch("", bridge::revision_out(after)).await) }
+                    .boxed()
             }
-            .boxed(),
         }
     }
 
@@ -162,7 +164,9 @@ impl Follower {
         let Want::Changes { prefix, .. } = self.mirror.wants() else {
             return Ok(());
         };
-        let own = changes.into_iter().filter(|change| change.key.starts_with(&prefix));
+        let own = changes
+            .into_iter()
+            .filter(|change| change.key.starts_with(&prefix));
         let own = own.map(|change| StoredChange {
             key: change.key,
             value: change.value,
@@ -180,7 +184,10 @@ impl Follower {
         metrics::counter!("scan_watches_ended_total").increment(1);
         match error {
             ReadError::Unavailable { cause } => {
-                tracing::warn!(cause, "the store's changes could not be followed; tried again");
+                tracing::warn!(
+                    cause,
+                    "the store's changes could not be followed; tried again"
+                );
                 self.mirror.rest();
             }
             ReadError::Compacted { .. } | ReadError::Damaged { .. } | ReadError::Invalid(_) => {

@@ -87,7 +87,10 @@ mod tests {
         let led = Led::default();
         led.told(Some(&leader(7, &candidate("http://10.0.0.2:7700"))));
         let known = led.leader().unwrap();
-        assert_eq!((known.epoch, &*known.address), (Epoch(7), "http://10.0.0.2:7700"));
+        assert_eq!(
+            (known.epoch, &*known.address),
+            (Epoch(7), "http://10.0.0.2:7700")
+        );
         led.told(Some(&leader(8, "")));
         assert_eq!(led.leader().unwrap().address, "");
     }

@@ -186,7 +186,9 @@ impl House {
         store: Arc<dyn Store>,
         shutdown: Shutdown,
     ) -> Result<Self, Problem> {
-        let bound = listener.address().map_err(|error| unknown_address(&error))?;
+        let bound = listener
+            .address()
+            .map_err(|error| unknown_address(&error))?;
         let storage = Arc::new(open_storage(&settings).await?);
         Ok(Self {
             address: settings.advertised(bound),

@@ -36,10 +36,14 @@ impl Coordinators {
     /// # Errors
     /// Names the text that is no address of a coordinator, or says that there are too many or none.
     pub fn parse(field: &str, text: &str) -> Result<Self, FieldError> {
-        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        let parts = text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         let one = |part: &str| {
             address(part).ok_or_else(|| {
-                let cause = format!("has `{part}`, which is no http://HOST:PORT or https://HOST:PORT");
+                let cause =
+                    format!("has `{part}`, which is no http://HOST:PORT or https://HOST:PORT");
                 FieldError::new(field, cause)
             })
         };
@@ -121,7 +125,9 @@ pub fn address(text: &str) -> Option<String> {
         false => format!("http://{text}"),
     };
     let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme().filter(|s| **s == Scheme::HTTP || **s == Scheme::HTTPS)?;
+    let scheme = uri
+        .scheme()
+        .filter(|s| **s == Scheme::HTTP || **s == Scheme::HTTPS)?;
     let authority = uri.authority()?;
     let bare = uri.path() == "/" && uri.query().is_none() && !authority.as_str().contains('@');
     let whole = bare && !authority.host().is_empty();
@@ -139,8 +145,18 @@ mod tests {
     #[test]
     fn addresses_are_hosts_with_ports_and_nothing_else() {
         let three = told("http://a:1, b:2,https://[::1]:3/");
-        assert_eq!(three.listed, ["http://a:1", "http://b:2", "https://[::1]:3"]);
-        for text in ["", " , ", "ftp://a:1", "http://u@a:1", "http://a:1/x", "http://a:1?q"] {
+        assert_eq!(
+            three.listed,
+            ["http://a:1", "http://b:2", "https://[::1]:3"]
+        );
+        for text in [
+            "",
+            " , ",
+            "ftp://a:1",
+            "http://u@a:1",
+            "http://a:1/x",
+            "http://a:1?q",
+        ] {
             assert!(Coordinators::parse("coordinator", text).is_err(), "{text}");
         }
         let many = vec!["a:1"; ADDRESSES_MAX + 1].join(",");
@@ -153,7 +169,11 @@ mod tests {
         known.failed("http://a:1");
         assert_eq!(known.current(), "http://b:1");
         known.failed("http://a:1");
-        assert_eq!(known.current(), "http://b:1", "a late word of another changes nothing");
+        assert_eq!(
+            known.current(),
+            "http://b:1",
+            "a late word of another changes nothing"
+        );
         known.failed("http://b:1");
         assert_eq!(known.current(), "http://a:1");
     }
@@ -176,7 +196,10 @@ mod tests {
             assert!(known.does_not_lead(&from, &format!("http://c:{}", n + 1)));
         }
         let from = known.current().to_owned();
-        assert!(!known.does_not_lead(&from, "http://d:1"), "it is time to rest");
+        assert!(
+            !known.does_not_lead(&from, "http://d:1"),
+            "it is time to rest"
+        );
         assert_eq!(known.current(), "http://a:1");
     }
 

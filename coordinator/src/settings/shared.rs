@@ -47,7 +47,9 @@ fn tls(raw: &Raw) -> Result<Option<EtcdTls>, Problem> {
         (Some(certificate), Some(key)) => Some(ClientCertificate { certificate, key }),
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
-            return Err(invalid("one of the settings `etcd-cert` and `etcd-key` is given without the other"));
+            return Err(invalid(
+                "one of the settings `etcd-cert` and `etcd-key` is given without the other",
+            ));
         }
     };
     match (raw.etcd_ca.clone(), client) {
@@ -62,7 +64,9 @@ pub(super) fn advertise(raw: &Raw) -> Result<Option<String>, Problem> {
     match &raw.advertise {
         Some(text) => match proto::leader::address(text) {
             Some(address) => Ok(Some(address)),
-            None => Err(invalid(format!("setting `advertise`: `{text}` is not http://HOST:PORT"))),
+            None => Err(invalid(format!(
+                "setting `advertise`: `{text}` is not http://HOST:PORT"
+            ))),
         },
         None if raw.listen.ip().is_unspecified() => Err(invalid(format!(
             "setting `advertise` has no value, and `listen` names no address that others reach: {}",
@@ -102,22 +106,49 @@ mod tests {
         check_refused(&all, "setting `advertise` has no value");
         let named = check(&[&all[..], &["--advertise", "c1:7700"]].concat()).unwrap();
         assert_eq!(named.advertised(named.listen), "http://c1:7700");
-        check_refused(&[&all[..], &["--advertise", "http://c1/x"]].concat(), "setting `advertise`");
+        check_refused(
+            &[&all[..], &["--advertise", "http://c1/x"]].concat(),
+            "setting `advertise`",
+        );
     }
 
     #[test]
     fn a_shared_store_is_named_with_its_members_and_certificates() {
         let etcd = |more: &[&'static str]| {
-            [&["--data", "/d", "--store", "etcd", "--etcd-endpoint", "https://e1:2379"], more].concat()
+            [
+                &[
+                    "--data",
+                    "/d",
+                    "--store",
+                    "etcd",
+                    "--etcd-endpoint",
+                    "https://e1:2379",
+                ],
+                more,
+            ]
+            .concat()
         };
-        let settings = check(&etcd(&["--etcd-ca", "ca", "--etcd-cert", "c", "--etcd-key", "k"]));
+        let settings = check(&etcd(&[
+            "--etcd-ca",
+            "ca",
+            "--etcd-cert",
+            "c",
+            "--etcd-key",
+            "k",
+        ]));
         let Where::Etcd(settings) = settings.unwrap().store else {
             panic!("it is etcd");
         };
         assert_eq!(settings.prefix, "trackscan");
         assert!(settings.tls.is_some_and(|tls| tls.client.is_some()));
         check_refused(&etcd(&["--etcd-cert", "c"]), "`etcd-cert` and `etcd-key`");
-        check_refused(&etcd(&["--etcd-cert", "c", "--etcd-key", "k"]), "without `etcd-ca`");
-        check_refused(&["--data", "/d", "--etcd-endpoint", "http://e:1"], "is not `etcd`");
+        check_refused(
+            &etcd(&["--etcd-cert", "c", "--etcd-key", "k"]),
+            "without `etcd-ca`",
+        );
+        check_refused(
+            &["--data", "/d", "--etcd-endpoint", "http://e:1"],
+            "is not `etcd`",
+        );
     }
 }

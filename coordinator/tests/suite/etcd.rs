@@ -123,7 +123,11 @@ async fn a_leader_that_stood_still_until_another_led_writes_and_shows_nothing_an
     // It follows, and shows what the other has written.
     until(&old, |said| said.epoch == reign.epoch && said.revision > 0).await;
     assert!(!leader(old).await.here);
-    let seen = stale.jobs.get_job(crate::several::get(&later)).await.unwrap();
+    let seen = stale
+        .jobs
+        .get_job(crate::several::get(&later))
+        .await
+        .unwrap();
     assert_eq!(seen.into_inner().job.unwrap().spec.unwrap().job, later);
     shared.ends(channel, begun).await;
     assert!(leads.terminate() && follows.terminate());
@@ -138,7 +142,8 @@ async fn of_three_coordinators_one_leads_whichever_are_killed() {
     let begun = shared.begun(leads.channel().await).await;
     leads.kill();
     let (one, other) = (follows.channel().await, third.channel().await);
-    let led = |said: &v1::GetLeaderResponse| said.here || said.revision > 0 && !said.leader.is_empty();
+    let led =
+        |said: &v1::GetLeaderResponse| said.here || said.revision > 0 && !said.leader.is_empty();
     let old = begun.2.grants[0].epoch;
     let first = until(&one, |said| led(said) && said.epoch > old).await;
     let second = until(&other, |said| led(said) && said.epoch > old).await;

@@ -111,7 +111,13 @@ async fn what_was_written_through_the_leader_is_read_from_a_follower_at_once() {
         assert_eq!(seen.job.unwrap().state(), v1::JobState::Paused);
     }
     let bundles = v1::ListBundlesRequest { caller: caller() };
-    let bundles = there.bundles.list_bundles(bundles).await.unwrap().into_inner().bundles;
+    let bundles = there
+        .bundles
+        .list_bundles(bundles)
+        .await
+        .unwrap()
+        .into_inner()
+        .bundles;
     assert!(bundles[0].default, "{bundles:?}");
     pair.follows.stop().await.unwrap();
     pair.leads.stop().await.unwrap();
@@ -127,7 +133,10 @@ async fn a_follower_points_writers_and_those_who_ask_for_what_only_the_leader_kn
     assert_eq!(pointed(submitted), leader);
     let imported = there.import(crate::people::import("/nowhere")).await;
     assert_eq!(pointed(imported), leader);
-    let listed = there.nodes.list_nodes(v1::ListNodesRequest { caller: caller() }).await;
+    let listed = there
+        .nodes
+        .list_nodes(v1::ListNodesRequest { caller: caller() })
+        .await;
     assert_eq!(pointed(listed), leader);
     let explain = v1::ExplainJobRequest {
         caller: caller(),

@@ -123,7 +123,13 @@ impl World {
     pub(crate) fn among_others(&self, name: &str) -> Vec<String> {
         let own = self.root.path().join(name);
         let storage = types::file_url(&self.storage_folder());
-        let flags = ["--folder-sources", "--data", own.to_str().unwrap(), "--storage", &storage];
+        let flags = [
+            "--folder-sources",
+            "--data",
+            own.to_str().unwrap(),
+            "--storage",
+            &storage,
+        ];
         flags.map(str::to_owned).to_vec()
     }
 

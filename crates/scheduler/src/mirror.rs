@@ -129,7 +129,13 @@ impl Mirror {
     /// # Errors
     /// [`StepDown::Unreadable`] names a record that this version cannot read.
     pub fn page(&mut self, now: Millis, outcome: ReadOutcome) -> Result<(), StepDown> {
-        let Step::Reading { after, at, tries, waits } = &mut self.step else {
+        let Step::Reading {
+            after,
+            at,
+            tries,
+            waits,
+        } = &mut self.step
+        else {
             return Ok(());
         };
         match outcome {
@@ -171,8 +177,9 @@ impl Mirror {
         }
         // As keys sort, a job stands before its shards: so it comes to be, and in reverse it goes.
         changes.sort_unstable_by(|one, other| one.key.cmp(&other.key));
-        let (puts, removed): (Vec<_>, Vec<_>) =
-            changes.into_iter().partition(|change| change.value.is_some());
+        let (puts, removed): (Vec<_>, Vec<_>) = changes
+            .into_iter()
+            .partition(|change| change.value.is_some());
         let entry = |change: StoredChange| StoredEntry {
             key: change.key,
             value: change.value.unwrap_or_default(),

@@ -268,12 +268,7 @@ impl Step {
 const TRIES_MAX: u8 = 8;
 
 impl Reign {
-    pub(crate) fn new(
-        epoch: Epoch,
-        generation: Generation,
-        last_id: u64,
-        config: Config,
-    ) -> Self {
+    pub(crate) fn new(epoch: Epoch, generation: Generation, last_id: u64, config: Config) -> Self {
         Self {
             epoch,
             generation,

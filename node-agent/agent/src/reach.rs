@@ -91,7 +91,9 @@ impl Reach {
             let (address, client) = self.state().current();
             let answer = timeout_at(over, send(client)).await;
             let late = |_| Err(Status::deadline_exceeded("no answer in time"));
-            let heard = self.state().heard(call, &address, answer.unwrap_or_else(late));
+            let heard = self
+                .state()
+                .heard(call, &address, answer.unwrap_or_else(late));
             match heard {
                 Heard::Answer(answer) => return answer,
                 Heard::Elsewhere if Instant::now() < over => {}
@@ -191,7 +193,11 @@ mod tests {
     }
 
     /// Asks those who answer so: by address, where they point; others are silent.
-    async fn ask(reach: &Reach, points: &[(&str, &str)], leader: &str) -> Result<String, CallError> {
+    async fn ask(
+        reach: &Reach,
+        points: &[(&str, &str)],
+        leader: &str,
+    ) -> Result<String, CallError> {
         let at = reach.clone();
         reach
             .ask("Test", |_| {
@@ -230,6 +236,10 @@ mod tests {
         let reach = reach("a:1");
         let rests: std::collections::BTreeSet<Duration> = (0..8).map(|_| reach.rest()).collect();
         assert!(rests.len() > 1);
-        assert!(rests.iter().all(|rest| *rest < Duration::from_millis(REST_MAX_MS)));
+        assert!(
+            rests
+                .iter()
+                .all(|rest| *rest < Duration::from_millis(REST_MAX_MS))
+        );
     }
 }

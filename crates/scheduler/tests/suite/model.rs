@@ -9,8 +9,8 @@ mod judge;
 mod operators;
 
 use crate::world::agent::{Agent, BOTH, SCREEN, same};
-use follower::Follower;
 use crate::world::{Effect, World, not_applied, unavailable, unknown};
+use follower::Follower;
 use proptest::prelude::*;
 use scheduler::record::{Care, PartKind};
 use scheduler::{

@@ -86,7 +86,10 @@ impl Follower {
 
 /// A page as of the revision that the reading names, or the newest.
 fn page(store: &MemStore, reading: &Reading, newest: Revision) -> ReadOutcome {
-    let Reading::Prefix { prefix, after, at, .. } = reading else {
+    let Reading::Prefix {
+        prefix, after, at, ..
+    } = reading
+    else {
         panic!("a mirror reads a prefix: {reading:?}");
     };
     let revision = at.unwrap_or(newest);
