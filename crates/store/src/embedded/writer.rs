@@ -244,8 +244,9 @@ fn changes(
     ended.filter_map(|ended| match ended {
         (Request::Write { txn, .. }, Evaluated::Applied(applied)) => {
             let changed = txn.ops.iter().zip(&applied.changed);
-            let changed = changed.filter_map(|(op, changed)| changed.then(|| change(op)));
-            Some((applied.revision, changed.collect::<Vec<_>>())).filter(|(_, c)| !c.is_empty())
+            let changed = changed.filter(|(_, changed)| **changed);
+            let changes: Vec<Change> = changed.map(|(op, _)| change(op)).collect();
+            (!changes.is_empty()).then_some((applied.revision, changes))
         }
         (Request::Write { .. } | Request::Lead { .. } | Request::Resign { .. }, _) => None,
     })

@@ -52,12 +52,7 @@ impl Failure {
     }
 
     pub(super) fn of(error: &Error) -> Self {
-        // The client's own error does not lead on to what caused it.
-        let cause = match error {
-            Error::GRpcStatus(status) => chain(status),
-            Error::TransportError(error) => chain(error),
-            other => chain(other),
-        };
+        let cause = cause_of(error);
         let class = match error {
             Error::GRpcStatus(status) => classify(status, &cause),
             Error::LeaseKeepAliveError(cause) if cause == "lease not found" => Class::NoLease,
@@ -89,6 +84,17 @@ impl Failure {
             of_member,
         }
     }
+}
+
+/// The client's own error does not lead on to what caused it; what it holds does.
+fn cause_of(error: &Error) -> String {
+    if let Error::GRpcStatus(status) = error {
+        return chain(status);
+    }
+    if let Error::TransportError(error) = error {
+        return chain(error);
+    }
+    chain(error)
 }
 
 /// The error with what caused it.

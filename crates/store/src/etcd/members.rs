@@ -10,8 +10,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Error, GetResponse, LeaseGrantResponse, LeaseRevokeResponse,
-    ResponseHeader, StatusResponse, TxnResponse,
+    Client, Error, GetResponse, LeaseGrantResponse, LeaseRevokeResponse, ResponseHeader,
+    StatusResponse, TxnResponse,
 };
 
 use super::EtcdError;

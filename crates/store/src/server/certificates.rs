@@ -75,8 +75,10 @@ impl Authority {
     }
 
     fn parameters(&self) -> CertificateParams {
-        let mut parameters = CertificateParams::default();
-        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let mut parameters = CertificateParams {
+            is_ca: IsCa::Ca(BasicConstraints::Unconstrained),
+            ..CertificateParams::default()
+        };
         parameters
             .distinguished_name
             .push(DnType::CommonName, self.name.as_str());

@@ -110,9 +110,11 @@ impl Options {
 
     /// Three members of a line, without certificates.
     #[must_use]
-    pub const fn three(line: Line) -> Self {
-        let one = Self::one(line);
-        Self { members: 3, ..one }
+    pub fn three(line: Line) -> Self {
+        Self {
+            members: 3,
+            ..Self::one(line)
+        }
     }
 }
 
@@ -208,9 +210,9 @@ impl Cluster {
         self.members[member].process = None;
     }
 
-    /// Lets a member stand still, with its connections open.
-    pub fn stop(&self, member: usize) {
-        self.signal(member, Signal::STOP);
+    /// Lets a member stand still, with its connections open. It does when this returns.
+    pub async fn stop(&self, member: usize) {
+        self.process(member).stop().await;
     }
 
     /// Lets a member that stands still go on.
@@ -218,9 +220,9 @@ impl Cluster {
         self.signal(member, Signal::CONT);
     }
 
-    fn signal(&self, member: usize, signal: Signal) {
+    fn process(&self, member: usize) -> &Process {
         let process = self.members[member].process.as_ref();
-        process.expect("the member has been started").signal(signal);
+        process.expect("the member has been started")
     }
 
     /// Starts a killed member again, on its ports and files, and waits until it serves.

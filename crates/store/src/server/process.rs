@@ -5,9 +5,13 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 pub(super) use rustix::process::Signal;
 use rustix::process::{Pid, kill_process, set_parent_process_death_signal};
+
+/// Between two looks whether a process stands still.
+const STOP_LOOK: Duration = Duration::from_millis(1);
 
 /// A process that lives no longer than this.
 #[derive(Debug)]
@@ -42,6 +46,25 @@ impl Process {
         let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
         let pid = pid.expect("a process has a number");
         kill_process(pid, signal).expect("a child that was not waited for can be signalled");
+    }
+
+    /// Stops the process and waits until each of its threads stands still: the signal is taken when a thread runs next.
+    pub(super) async fn stop(&self) {
+        self.signal(Signal::STOP);
+        while !self.stands_still() {
+            tokio::time::sleep(STOP_LOOK).await;
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.0.id()));
+        let threads = threads.expect("a child that was not waited for is in /proc");
+        let mut states = threads.filter_map(|thread| {
+            let stat = std::fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+            // After the name, which may hold anything and ends in the last parenthesis.
+            stat.rsplit_once(") ")?.1.chars().next()
+        });
+        states.all(|state| matches!(state, 'T' | 'Z'))
     }
 
     pub(super) fn has_ended(&mut self) -> bool {

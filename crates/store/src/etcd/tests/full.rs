@@ -1,6 +1,9 @@
 //! A server out of room: reads and removals work, what was not taken is known not to have been, and work goes on once there is room.
 
-use etcd_client::{AlarmAction, AlarmType, Client};
+use std::sync::Arc;
+
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client};
+use types::Epoch;
 
 use super::{World, applied, put, until, value_of};
 use crate::server::{Line, Options};
@@ -25,7 +28,9 @@ async fn fill(store: &dyn Store) -> (Revision, Outcome) {
         let txn = Txn::default().at("k", last).put("k", vec![1; 100_000]);
         match store.write(txn).await {
             Outcome::Applied { revision } => last = revision,
-            ended => return (last, ended),
+            ended @ (Outcome::Refused(_) | Outcome::NotApplied(_) | Outcome::Unknown { .. }) => {
+                return (last, ended);
+            }
         }
     }
 }
@@ -36,8 +41,12 @@ async fn make_room(client: &mut Client) {
     let physical = etcd_client::CompactionOptions::new().with_physical();
     client.compact(revision, Some(physical)).await.unwrap();
     client.defragment().await.unwrap();
+    // An alarm is disarmed for the member that raised it.
+    let member = client.status().await.unwrap();
+    let mut raised = AlarmOptions::new();
+    raised.with_member(member.header().unwrap().member_id());
     client
-        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, None)
+        .alarm(AlarmAction::Deactivate, AlarmType::Nospace, Some(raised))
         .await
         .unwrap();
 }
@@ -83,7 +92,7 @@ async fn a_full_server_is_said_to_be_full_and_serves_again_once_there_is_room() 
     let written = until("room", || async {
         match store.write(guarded.clone()).await {
             Outcome::NotApplied(_) | Outcome::Unknown { .. } => None,
-            ended => Some(ended),
+            ended @ (Outcome::Applied { .. } | Outcome::Refused(_)) => Some(ended),
         }
     })
     .await;
@@ -106,4 +115,55 @@ async fn a_leader_of_a_full_store_leads_on_and_learns_that_it_is_full() {
     );
     assert_eq!(store.get("new").await, Ok(None));
     assert_eq!(store.resign(epoch).await, Ok(()));
+}
+
+/// Writers that race to the edge together: some pass the server's first check and not its second.
+const WRITERS: usize = 24;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_race_into_a_full_server_are_never_told_wrong() {
+    let world = world().await;
+    let store = Arc::new(world.open("p").await);
+    let epoch = store.lead("a").await.expect("nobody leads yet");
+    let racing = (0..WRITERS).map(|writer| {
+        let store = store.clone();
+        tokio::spawn(async move { write_until_full(&*store, epoch, writer).await })
+    });
+    let mut ends = Vec::new();
+    for racer in racing.collect::<Vec<_>>() {
+        ends.extend(racer.await.expect("no writer panics"));
+    }
+    for (key, outcome) in ends {
+        let stands = store
+            .get(&key)
+            .await
+            .expect("a full server reads")
+            .is_some();
+        match outcome {
+            Outcome::Applied { .. } => assert!(stands, "{key} was acknowledged"),
+            Outcome::NotApplied(cause) => assert!(!stands, "{key}: {cause}, and it stands"),
+            Outcome::Unknown { .. } => {}
+            Outcome::Refused(_) => panic!("{key}: nobody else writes it"),
+        }
+    }
+}
+
+/// Makes one key after the other until one is not acknowledged; what each came to.
+async fn write_until_full(
+    store: &dyn Store,
+    epoch: Epoch,
+    writer: usize,
+) -> Vec<(String, Outcome)> {
+    let mut ends = Vec::new();
+    for n in 0.. {
+        let key = format!("{writer}/{n}");
+        let txn = Txn::under(epoch).absent(key.as_str());
+        let outcome = store.write(txn.put(key.as_str(), vec![1; 20_000])).await;
+        let acknowledged = matches!(outcome, Outcome::Applied { .. });
+        ends.push((key, outcome));
+        if !acknowledged {
+            break;
+        }
+    }
+    ends
 }

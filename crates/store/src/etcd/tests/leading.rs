@@ -83,7 +83,7 @@ async fn a_leader_that_hears_nothing_for_its_time_is_told_that_it_is_lost() {
     let world = World::one().await;
     let store = open_short(&world).await;
     let epoch = store.lead("a").await.expect("nobody leads yet");
-    world.cluster.stop(0);
+    world.cluster.stop(0).await;
     let lost = until("the end of a leadership in silence", || async {
         match store.keep(epoch).await {
             Err(LeadError::Unavailable { .. }) => None,

@@ -47,14 +47,17 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut
 /// A cluster whose files go with the test.
 struct World {
     cluster: Cluster,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl World {
     async fn start(options: Options) -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
         let cluster = Cluster::start(folder.path(), options).await;
-        Self { cluster, folder }
+        Self {
+            cluster,
+            _folder: folder,
+        }
     }
 
     /// One member of the current line.

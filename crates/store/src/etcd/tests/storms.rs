@@ -32,7 +32,7 @@ async fn storm(world: &mut World, seed: u64) {
         let lasts = LASTS[dice.random_range(0..LASTS.len())];
         match fault % 2 {
             0 => {
-                world.cluster.stop(member);
+                world.cluster.stop(member).await;
                 tokio::time::sleep(lasts).await;
                 world.cluster.go_on(member);
             }

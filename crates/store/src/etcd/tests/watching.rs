@@ -91,7 +91,7 @@ async fn a_watch_outlives_its_server_s_death_and_pause() {
     world.cluster.kill(0);
     world.cluster.restart(0).await;
     expected.push(put_at_last(&store, "k", "2").await);
-    world.cluster.stop(0);
+    world.cluster.stop(0).await;
     let unanswered = store.write(Txn::default().put("other", "1")).await;
     assert!(
         !matches!(unanswered, Outcome::Applied { .. }),
