@@ -217,7 +217,7 @@ impl Cluster {
 
     /// Lets a member that stands still go on.
     pub fn go_on(&self, member: usize) {
-        self.signal(member, Signal::CONT);
+        self.process(member).signal(Signal::CONT);
     }
 
     fn process(&self, member: usize) -> &Process {
