@@ -50,8 +50,7 @@ pub(crate) struct House {
     pub(crate) shares: bool,
     pub(crate) shutdown: Shutdown,
     /// The lock of the folder that the process uses, where the store has none of its own.
-    #[expect(dead_code, reason = "held until the process ends, and never looked at")]
-    lock: Option<File>,
+    _lock: Option<File>,
 }
 
 impl Coordinator {
@@ -74,8 +73,8 @@ impl Coordinator {
                 let store = store::Etcd::open(etcd).await;
                 let store = Arc::new(store.map_err(|error| etcd_problem(&error))?);
                 let house = House::open(settings, &listener, store, shutdown).await?;
-                let lock = Some(locked);
-                Ok(Self::among_others(listener, House { lock, ..house }))
+                let _lock = Some(locked);
+                Ok(Self::among_others(listener, House { _lock, ..house }))
             }
         }
     }
@@ -200,7 +199,7 @@ impl House {
             shares: false,
             shutdown,
             settings,
-            lock: None,
+            _lock: None,
         })
     }
 
