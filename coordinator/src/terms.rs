@@ -71,13 +71,13 @@ async fn follow(
             turned = &mut turning => turned,
             // The store did not answer, or its first leader has not given it a generation yet.
             () = tokio::time::sleep(ASK_AGAIN), if mirror.is_none() => {
-                renew(house, door, &mut mirror).await;
+                renew(house, door, &mut mirror).await?;
                 continue;
             }
         };
         let known = match turned {
             Turn::Led(known) => {
-                renew(house, door, &mut mirror).await;
+                renew(house, door, &mut mirror).await?;
                 known
             }
             Turn::Leads(epoch) => {
@@ -193,14 +193,18 @@ impl Drop for Following {
     }
 }
 
-/// Begins a mirror where there is none, or none of the generation that the store is in.
-async fn renew(house: &House, door: &watch::Sender<Inside>, mirror: &mut Option<Following>) {
+/// Begins a mirror where there is none, or none of the generation that the store is in. What keeps it from that for a while is logged.
+async fn renew(
+    house: &House,
+    door: &watch::Sender<Inside>,
+    mirror: &mut Option<Following>,
+) -> Result<(), Problem> {
     let begun = match Shelf::of_follower(house.store.clone()).await {
-        Ok(None) => return,
+        Ok(None) => return Ok(()),
         Ok(Some(shelf)) => {
             let same = |following: &Following| following.generation == shelf.generation();
             if mirror.as_ref().is_some_and(same) {
-                return;
+                return Ok(());
             }
             begin(house, door, shelf).await
         }
@@ -208,8 +212,12 @@ async fn renew(house: &House, door: &watch::Sender<Inside>, mirror: &mut Option<
     };
     match begun {
         Ok(following) => *mirror = Some(following),
-        Err(problem) => tracing::warn!(%problem, "the store's records could not be followed"),
+        Err(problem) if passes(problem.code) => {
+            tracing::warn!(%problem, "the store's records could not be followed");
+        }
+        Err(problem) => return Err(problem),
     }
+    Ok(())
 }
 
 async fn begin(
