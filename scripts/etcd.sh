@@ -39,7 +39,7 @@ build() {
     [ -x "$program" ] && return
     go=${go:-$(go_command)}
     mkdir -p "$cache/$version"
-    (cd "$folder" && GOTOOLCHAIN=local GOFLAGS=-mod=readonly "$go" build -trimpath -o "$program.new" .) ||
+    (cd "$folder" && GOTOOLCHAIN=local "$go" build -trimpath -o "$program.new" .) ||
         fail "etcd $version could not be built" "look at Go's words above; behind a mirror set GOPROXY"
     mv "$program.new" "$program"
     echo "setup: etcd $version is at $program"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# HTDemucs against the package it was published in; `make parity` calls it. Golden vectors of small networks, each of their tensors altered, and the
-# full-size comparison with its table. With the word `golden` it makes the golden vectors again instead, with `checkpoints` the small published files. The package lies in the yardsticks'
+# HTDemucs against the package it was published in; `make parity` calls it. Golden vectors of small networks, each of their tensors altered, converted
+# files, the residual's features, and the full-size comparison with its table. With the word `golden` it makes the golden vectors again instead, with `checkpoints` the small published files. The package lies in the yardsticks'
 # environment (scripts/yardstick.sh); it takes float32 without TensorFloat-32 on both sides.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ elif [ "${1:-}" = checkpoints ]; then
     exec "$python" crates/checkpoint/golden/make.py
 fi
 export NVIDIA_TF32_OVERRIDE=0
-cargo test --release --locked -p models --test htdemucs -- --nocapture --test-threads=1
+cargo test --release --locked -p models --test htdemucs --test htdemucs_checkpoint --test htdemucs_converted --test residual_golden -- --nocapture --test-threads=1
 cargo build --release --locked -p models --example separate
 printf '\n== full size\n'
 "$python" crates/models/bench/parity.py "${CARGO_TARGET_DIR:-target}/release"

@@ -339,6 +339,8 @@ fn storage_outcome<T>(what: &str, outcome: Result<T, StorageError>) -> StorageOu
             let code = match error {
                 StorageError::Full { .. } => Code::StorageFull,
                 StorageError::Corrupt { .. } | StorageError::Invalid(_) => Code::StorageCorrupt,
+                StorageError::Denied { .. } => Code::StorageDenied,
+                StorageError::Missing { .. } => Code::StorageMissing,
                 StorageError::Unavailable { .. } | StorageError::NotFound { .. } => {
                     Code::StorageUnavailable
                 }

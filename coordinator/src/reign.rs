@@ -74,6 +74,10 @@ impl Reign {
         let (store, settings) = (house.store.clone(), &house.settings);
         let shelf = Shelf::open(store.clone(), epoch).await?;
         let (folders, records) = (shelf.folders().await?, shelf.bundles().await?);
+        let sources = Sources::new(&settings.sources)?;
+        for record in folders {
+            sources.keep(record.name, record.folder.as_ref());
+        }
         let closing = Shutdown::new();
         let journal = settings
             .journal
@@ -86,15 +90,10 @@ impl Reign {
             journal.transpose()?,
         );
         let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
-        let sources = Sources::new(&settings.sources);
-        for record in folders {
-            sources.keep(record.name, record.folder.as_ref());
-        }
         Ok(Self {
             app: Arc::new(App {
-                sources,
                 bundles: Bundles::new(records),
-                ..app(house, handle, shelf)
+                ..app(house, handle, shelf, sources)
             }),
             epoch,
             driver,
@@ -126,13 +125,13 @@ impl Reign {
     }
 }
 
-/// What handlers hold, with no sources and bundles yet.
-pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf) -> App {
+/// What handlers hold, with no bundles yet.
+pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources) -> App {
     App {
         driver,
         shelf,
         storage: house.storage.clone(),
-        sources: Sources::new(&house.settings.sources),
+        sources,
         bundles: Bundles::default(),
         lookups: Lookups::new(house.storage.clone()),
         imports: house.imports.clone(),

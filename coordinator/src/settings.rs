@@ -3,15 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bundle::Trust;
 use runtime::config::{Kind, Loaded, Program, Setting};
-use runtime::sources::sources;
+use runtime::sources::{SourceAt, sources};
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use scheduler::{Config, limits};
 use serde::Deserialize;
+use storage::{Place, StorageSettings};
 use types::{Code, Millis, Problem, SourceName, file_url};
 
 use crate::quotas::quotas;
@@ -85,12 +86,12 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "storage",
             kind: Kind::Text(None),
-            help: "Object storage as a URL, such as file:///srv/trackscan; DATA/storage where none is given",
+            help: "Object storage as a URL, such as file:///srv/trackscan or s3://bucket/prefix?credentials=file:/PATH; DATA/storage where none is given",
         },
         Setting {
             key: "source",
             kind: Kind::List,
-            help: "A source as NAME=DIR",
+            help: "A source as NAME=DIR, or as NAME=URL where it lies in an object store",
         },
         Setting {
             key: "folder-sources",
@@ -207,14 +208,14 @@ pub struct Settings {
     pub advertise: Option<String>,
     /// Folder for scratch files; emptied at start.
     pub scratch: PathBuf,
-    /// Object storage as a URL.
-    pub storage: String,
+    /// Object storage.
+    pub storage: StorageSettings,
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,
     /// Where metrics are served.
     pub metrics: MetricsAddress,
-    /// Configured sources: absolute folders by name.
-    pub sources: BTreeMap<SourceName, PathBuf>,
+    /// Configured sources by name.
+    pub sources: BTreeMap<SourceName, StorageSettings>,
     /// Whether an import may register its folder.
     pub folder_sources: bool,
     /// The bundle to register and to use where a scan names none.
@@ -255,13 +256,10 @@ impl Settings {
             store: shared::store(raw, &data)?,
             advertise: shared::advertise(raw)?,
             scratch: data.join("scratch"),
-            storage: raw
-                .storage
-                .clone()
-                .unwrap_or_else(|| file_url(&data.join("storage"))),
+            storage: storage(raw.storage.as_deref(), &data)?,
             listen: raw.listen,
             metrics: raw.metrics,
-            sources: sources(&raw.source)?,
+            sources: stores(&raw.source)?,
             folder_sources: raw.folder_sources,
             default_bundle: raw.default_bundle.clone(),
             shipped_bundle: raw.shipped_bundle.clone(),
@@ -281,6 +279,23 @@ impl Settings {
         let given = self.advertise.clone();
         given.unwrap_or_else(|| format!("http://{bound}"))
     }
+}
+
+/// The storage root that is named, or a folder within the data's.
+fn storage(named: Option<&str>, data: &Path) -> Result<StorageSettings, Problem> {
+    let url = named.map_or_else(|| file_url(&data.join("storage")), str::to_owned);
+    StorageSettings::parse(&url).map_err(|error| Problem::of(Code::ConfigInvalid, &error))
+}
+
+fn stores(list: &[String]) -> Result<BTreeMap<SourceName, StorageSettings>, Problem> {
+    let store = |at: SourceAt| match at {
+        SourceAt::Folder(folder) => Ok(StorageSettings::new(Place::Folder(folder))),
+        SourceAt::Store(url) => {
+            StorageSettings::parse(&url).map_err(|error| Problem::of(Code::ConfigInvalid, &error))
+        }
+    };
+    let named = sources(list)?.into_iter();
+    named.map(|(name, at)| Ok((name, store(at)?))).collect()
 }
 
 /// What the core is told of the operator's wishes; the rest is its default.
@@ -343,14 +358,42 @@ mod tests {
     fn a_data_folder_is_all_that_must_be_given() {
         let settings = check(&["--data", "/d"]).unwrap();
         assert_eq!(settings.store, Where::Embedded("/d/store".into()));
-        assert_eq!(settings.storage, "file:///d/storage");
+        let folder = |at: &str| StorageSettings::new(Place::Folder(at.into()));
+        assert_eq!(settings.storage, folder("/d/storage"));
         assert_eq!(settings.listen, "127.0.0.1:7700".parse().unwrap());
         let odd = check(&["--data", "/100%/d"]).unwrap();
-        assert_eq!(odd.storage, "file:///100%25/d/storage");
+        assert_eq!(odd.storage, folder("/100%/d/storage"));
         check_refused(&[], "setting `data` has no value");
     }
 
     #[test]
+    fn storage_and_sources_are_named_alike_and_a_secret_among_them_is_refused_unseen() {
+        let s3 = "s3://b/p?region=r&credentials=env:KEYS";
+        let args = [
+            "--data",
+            "/d",
+            "--storage",
+            s3,
+            "--source",
+            &format!("far={s3}"),
+        ];
+        let settings = check(&args).unwrap();
+        let named = StorageSettings::parse(s3).unwrap();
+        assert_eq!(settings.storage, named);
+        assert_eq!(settings.sources.values().collect::<Vec<_>>(), [&named]);
+        for args in [
+            ["--storage", "s3://b?secret=hunter2"],
+            ["--source", "m=s3://b?secret=hunter2"],
+        ] {
+            let args: Vec<&str> = ["--data", "/d"].into_iter().chain(args).collect();
+            let problem = check(&args).unwrap_err();
+            assert!(
+                problem.code == Code::ConfigInvalid && !problem.message.contains("hunter2"),
+                "{problem}"
+            );
+        }
+    }
+
     fn the_core_s_policy_is_the_operator_s() {
         let args = [
             "--data",

@@ -3,11 +3,12 @@
 //! finds it once it is there again.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use proto::v1;
-use types::{Digest, SourceName};
+use storage::{Place, StorageSettings};
+use types::{Code, Digest, Problem, SourceName};
 
 /// All sources of this coordinator.
 #[derive(Debug, Default)]
@@ -17,14 +18,22 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// The sources of the configuration, be they there or not.
-    pub(crate) fn new(configured: &BTreeMap<SourceName, PathBuf>) -> Self {
+    ///
+    /// # Errors
+    /// `CONFIG_INVALID` where the settings of a store make no client.
+    pub(crate) fn new(configured: &BTreeMap<SourceName, StorageSettings>) -> Result<Self, Problem> {
         let mut known = storage::Sources::default();
-        for (name, folder) in configured {
-            known.configure(name.clone(), folder);
+        for (name, settings) in configured {
+            match &settings.place {
+                Place::Folder(folder) => known.configure(name.clone(), folder),
+                Place::S3(_) | Place::Gcs(_) | Place::Azure { .. } => known
+                    .connect(name.clone(), settings)
+                    .map_err(|error| Problem::of(Code::ConfigInvalid, &error))?,
+            }
         }
-        Self {
+        Ok(Self {
             known: RwLock::new(known),
-        }
+        })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, storage::Sources> {
@@ -60,10 +69,11 @@ impl Sources {
         self.read().clone()
     }
 
-    /// All of them as agents are told. A folder whose name is no text stays unknown to them.
+    /// All of them as agents are told. A folder whose name is no text stays unknown to them, and so does a place in an object store:
+    /// its credentials are each node's own.
     pub(crate) fn definitions(&self) -> Vec<v1::SourceDefinition> {
         let define = |source: &std::sync::Arc<storage::Source>| {
-            let folder = source.root().to_str()?.to_owned();
+            let folder = source.folder()?.to_str()?.to_owned();
             Some(v1::SourceDefinition {
                 name: source.name().to_string(),
                 folder,
@@ -92,17 +102,32 @@ pub(crate) fn name_of_folder(folder: &Path) -> SourceName {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
+
+    fn at(folder: &Path) -> StorageSettings {
+        StorageSettings::new(Place::Folder(folder.to_owned()))
+    }
+
+    #[test]
+    fn a_place_in_an_object_store_is_not_told_to_agents() {
+        let settings = StorageSettings::parse("s3://b/p?credentials=anonymous").unwrap();
+        let name = SourceName::new("far").unwrap();
+        let sources = Sources::new(&[(name.clone(), settings)].into()).unwrap();
+        assert!(sources.now().get(&name).is_ok());
+        assert!(sources.definitions().is_empty());
+    }
 
     #[test]
     fn a_configured_name_is_not_taken_by_a_folder() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let name = SourceName::new("all").unwrap();
-        let sources = Sources::new(&[(name.clone(), one.path().to_owned())].into());
+        let sources = Sources::new(&[(name.clone(), at(one.path()))].into()).unwrap();
         sources.add(name.clone(), other.path()).unwrap();
         assert_eq!(
-            sources.now().get(&name).unwrap().root(),
-            one.path().canonicalize().unwrap()
+            sources.now().get(&name).unwrap().folder(),
+            Some(one.path().canonicalize().unwrap().as_path())
         );
         assert_eq!(sources.definitions().len(), 1);
     }
@@ -114,10 +139,10 @@ mod tests {
         let name = |name: &str| SourceName::new(name).unwrap();
         let unplugged = folder.path().join("unplugged");
         let configured = [
-            (name("taken"), there.to_owned()),
-            (name("configured"), unplugged.clone()),
+            (name("taken"), at(there)),
+            (name("configured"), at(&unplugged)),
         ];
-        let sources = Sources::new(&configured.into());
+        let sources = Sources::new(&configured.into()).unwrap();
         sources.keep(name("taken"), &absent);
         sources.keep(name("kept"), &absent);
         let told: Vec<_> = sources

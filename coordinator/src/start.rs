@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown, drain};
-use storage::Storage;
+use storage::probe::{Answer, Depth, Report};
+use storage::{Place, Storage};
 use store::{Embedded, LeadError, OpenError, Store};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -313,12 +314,47 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
 }
 
 async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
-    let url = settings.storage.clone();
-    blocking("open storage", move || {
-        Storage::open(&url)
-            .map_err(|error| storage_problem(&format!("open storage `{url}`"), &error))
-    })
-    .await
+    let wanted = settings.storage.clone();
+    let opened = blocking("open storage", move || {
+        Storage::connect(&wanted)
+            .map_err(|error| storage_problem(&format!("open storage `{wanted}`"), &error))
+    });
+    let storage = opened.await?;
+    // Of a folder all of it is known.
+    if !matches!(settings.storage.place, Place::Folder(_)) {
+        check_storage(&storage).await?;
+    }
+    Ok(storage)
+}
+
+/// Asks storage the cheap questions. One that does not answer is no reason to end: work waits for it; one that answers wrongly is.
+async fn check_storage(storage: &Storage) -> Result<(), Problem> {
+    let report = storage.probe(Depth::Start).await;
+    for finding in &report.findings {
+        let (question, answer) = (finding.question.as_str(), finding.answer.as_str());
+        match finding.answer {
+            Answer::No => tracing::warn!(question, answer, seen = finding.seen, "storage"),
+            Answer::Yes | Answer::Unknown => {
+                tracing::info!(question, answer, seen = finding.seen, "storage")
+            }
+        }
+    }
+    match report.is_usable() {
+        true => Ok(()),
+        false => Err(unusable(&report)),
+    }
+}
+
+fn unusable(report: &Report) -> Problem {
+    let wrong = report
+        .findings
+        .iter()
+        .find(|finding| finding.answer == Answer::No && finding.question.is_needed());
+    let seen = wrong.map_or("", |finding| &finding.seen);
+    Problem::new(
+        Code::StorageUnavailable,
+        format!("use storage `{}`: {seen}", report.place),
+    )
 }
 
 async fn lead(house: &House) -> Result<Epoch, Problem> {

@@ -22,6 +22,7 @@ use crate::follower::Follower;
 use crate::handlers::note_default;
 use crate::reign::{Begun, Reign, app, ended, ends_reign_alone, lost, routes};
 use crate::shelf::Shelf;
+use crate::sources::Sources;
 use crate::start::House;
 
 /// Wait before a store is asked again that did not answer: far below the leadership time, and nothing to a store that is back.
@@ -135,6 +136,8 @@ const fn passes(code: Code) -> bool {
             | Code::StoreFull
             | Code::StorageUnavailable
             | Code::StorageFull
+            | Code::StorageDenied
+            | Code::StorageMissing
             | Code::Overloaded
             | Code::DeadlineExceeded
     )
@@ -226,10 +229,11 @@ async fn begin(
     shelf: Shelf,
 ) -> Result<Following, Problem> {
     let (generation, policy) = (shelf.generation(), house.settings.policy.clone());
+    let sources = Sources::new(&house.settings.sources)?;
     let (follower, handle, shelved) = Follower::new(house.store.clone(), generation, policy);
     let app = Arc::new(App {
         shelved: Some(Mutex::new(shelved)),
-        ..app(house, handle, shelf)
+        ..app(house, handle, shelf, sources)
     });
     if let Some(folder) = &house.settings.default_bundle {
         note_default(&app, folder).await?;

@@ -177,12 +177,13 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         Code::NotLeader
         | Code::StoreUnavailable
         | Code::StorageUnavailable
+        | Code::StorageMissing
         | Code::CoordinatorUnreachable => tonic::Code::Unavailable,
         Code::Overloaded | Code::StoreFull | Code::StorageFull => tonic::Code::ResourceExhausted,
         Code::DeadlineExceeded => tonic::Code::DeadlineExceeded,
         Code::Internal => tonic::Code::Internal,
         Code::StoreCorrupt | Code::StorageCorrupt => tonic::Code::DataLoss,
-        Code::SourceDenied => tonic::Code::PermissionDenied,
+        Code::SourceDenied | Code::StorageDenied => tonic::Code::PermissionDenied,
         Code::JobClosed
         | Code::ResultNotPublished
         | Code::NothingToRetry
@@ -203,6 +204,7 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::ScoresTellNothing
         | Code::DataLocked
         | Code::StoreOlder
+        | Code::StorageForeign
         | Code::ChildDied
         | Code::BinaryMissing
         | Code::AddressInUse

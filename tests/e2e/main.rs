@@ -8,6 +8,7 @@
 
 mod calibrating;
 mod escalation;
+mod labelled_folder;
 mod life;
 mod long;
 mod path;

@@ -43,7 +43,12 @@ fn tiers() -> PossibleValuesParser {
 #[derive(Debug, Args)]
 pub(crate) struct Known {
     /// Published job, its unique beginning, or `last`.
-    pub(crate) job: String,
+    #[arg(required_unless_present = "folder")]
+    pub(crate) job: Option<String>,
+    /// Folder of the labelled tracks, for small sets: the cluster imports it and separates every track first, which takes the
+    /// place of a job. The coordinator must see the folder under this name. The same folder again is not scanned again.
+    #[arg(long, value_name = "DIR", conflicts_with = "job")]
+    pub(crate) folder: Option<PathBuf>,
     /// CSV of known tracks: `track_id` or `key`, `label` (human or ai), and where they are known `artist`, `label_name`, `genre`,
     /// `isrc` and `split` (calibrate or test).
     #[arg(long, value_name = "FILE")]

@@ -134,7 +134,7 @@ pub(crate) struct Retry {
 }
 
 /// Where a job stands in line.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Rank {
     /// How urgent it is, before all else; a new job is `batch` unless given.
     #[arg(long, value_enum, value_name = "LANE")]

@@ -4,7 +4,7 @@
 use super::evaluate::{Counts, SEED, Scanned, write};
 use crate::args::{Calibrate, Global};
 use crate::client::Client;
-use crate::commands::interruptible;
+use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
 use crate::labelled::{
     self, Asked, Joined, Joiner, Judge, Remade, card, remake, stated_bound, tables,
@@ -28,8 +28,13 @@ pub(super) async fn run(global: &Global, flags: Calibrate) -> Result<(), Failure
     let key = secret_key(&flags.key)?;
     refuse_existing(&flags.out)?;
     let client = Client::connect(global).await?;
+    let bundle = match &flags.known.folder {
+        Some(_) => digest_in(&flags.bundle)?,
+        None => String::new(),
+    };
+    let named = labelled_folder::job(global, &client, &flags.known, &bundle).await?;
     interruptible(async {
-        let job = Scanned::fetch(&client, &flags.known.job).await?;
+        let job = Scanned::fetch(&client, &named).await?;
         let base = open(&flags.bundle, &job.bundle)?;
         let mut joiner = Joiner::new(labels, job.bundle.clone());
         job.rows(&client, |row| joiner.take(row)).await?;
@@ -72,6 +77,11 @@ fn refuse_existing(out: &Path) -> Result<(), Failure> {
         out.display()
     );
     Err(problem(Code::AlreadyExists, said))
+}
+
+fn digest_in(dir: &Path) -> Result<String, Failure> {
+    let digest = Bundle::digest_in(dir).map_err(|refused| refused.problem())?;
+    Ok(digest.to_string())
 }
 
 /// Opens the bundle that the job was scanned with. Its digest is the cluster's word, so that no key need be trusted here.

@@ -26,11 +26,38 @@ pub(super) async fn import(
     };
     let request = v1::ImportRequest {
         caller: client.caller(),
-        catalog: name.clone(),
+        catalog: name,
         path,
         format: wire_format(format).into(),
         source: source.unwrap_or_default(),
     };
+    let view = imported(global, client, request).await?;
+    after(print(global, &view), outcome(&view))
+}
+
+/// Imports a folder of this machine under a name, with progress; gives the snapshot that stands then, be it new or not.
+pub(super) async fn import_folder(
+    global: &Global,
+    client: &Client,
+    name: String,
+    folder: &Path,
+) -> Result<Imported, Failure> {
+    let request = v1::ImportRequest {
+        caller: client.caller(),
+        catalog: name,
+        path: absolute(folder)?,
+        format: wire_format(ImportFormat::Folder).into(),
+        source: String::new(),
+    };
+    imported(global, client, request).await
+}
+
+async fn imported(
+    global: &Global,
+    client: &Client,
+    request: v1::ImportRequest,
+) -> Result<Imported, Failure> {
+    let name = request.catalog.clone();
     let mut events = client.call(client.catalogs().import(request)).await?;
     let mut registered_folder = String::new();
     let mut progress = Progress::new(global);
@@ -49,14 +76,12 @@ pub(super) async fn import(
             None => {}
             Some(Event::Imported(done)) => {
                 progress.end();
-                let snapshot = done.snapshot.unwrap_or_default().into();
-                let view = Imported {
+                return Ok(Imported {
                     catalog: name,
-                    snapshot,
+                    snapshot: done.snapshot.unwrap_or_default().into(),
                     unchanged: done.unchanged,
                     registered_folder,
-                };
-                return after(print(global, &view), outcome(&view));
+                });
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::args::{Evaluate, Global, Known};
 use crate::client::{Client, PAGE_ROWS};
-use crate::commands::interruptible;
+use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
 use crate::labelled::{self, Joined, Joiner, Judge, Page, enough, split, stated_bound, tables};
 use crate::output::print;
@@ -25,8 +25,9 @@ const BOUND_WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn run(global: &Global, flags: Evaluate) -> Result<(), Failure> {
     let labels = labelled::read(&flags.known.labels)?;
     let client = Client::connect(global).await?;
+    let named = labelled_folder::job(global, &client, &flags.known, "").await?;
     interruptible(async {
-        let job = Scanned::fetch(&client, &flags.known.job).await?;
+        let job = Scanned::fetch(&client, &named).await?;
         let manifest = manifest(&client, &job.bundle).await?;
         let judge = Judge::new(&manifest, flags.known.prior);
         let mut joiner = Joiner::new(labels, job.bundle.clone());
@@ -153,12 +154,24 @@ impl Scanned {
 
 /// The manifest of a registered bundle.
 pub(super) async fn manifest(client: &Client, digest: &str) -> Result<Manifest, Failure> {
+    bundle_of(client, digest)
+        .await
+        .map(|(_, manifest)| manifest)
+}
+
+/// Digest and manifest of a registered bundle, by name or digest; of the default one where the name is empty.
+pub(super) async fn bundle_of(
+    client: &Client,
+    bundle: &str,
+) -> Result<(String, Manifest), Failure> {
     let request = v1::GetBundleRequest {
         caller: client.caller(),
-        bundle: digest.to_owned(),
+        bundle: bundle.to_owned(),
     };
     let answer = client.call(client.bundles().get_bundle(request)).await?;
-    Manifest::parse(answer.manifest.as_bytes()).map_err(|refused| refused.problem().into())
+    let manifest = Manifest::parse(answer.manifest.as_bytes());
+    let manifest = manifest.map_err(|refused| refused.problem())?;
+    Ok((answer.bundle.unwrap_or_default().digest, manifest))
 }
 
 /// The bound that a job's bundle states for its flags; none where that cannot be read, since what is known of a job is shown all the same.

@@ -7,6 +7,7 @@ mod catalog;
 mod doctor;
 mod evaluate;
 mod follow;
+mod labelled_folder;
 mod local;
 mod node;
 mod report;

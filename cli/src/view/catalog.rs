@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct SnapshotView {
     /// Digest over the canonical rows: its name.
-    digest: String,
+    pub(crate) digest: String,
     /// Accepted tracks.
     rows: u64,
     /// Refused rows.

@@ -173,6 +173,14 @@ impl View for Summary {
             .flags
             .as_ref()
             .map_or_else(String::new, |flags| format!("{}\n", flags.text()));
-        format!("{head}\n{flags}{}{binds}", table(self.records()))
+        let mut records = self.records();
+        let places = records
+            .rows
+            .iter_mut()
+            .flat_map(|row| row.iter_mut().take(2));
+        places
+            .filter(|place| place.is_empty())
+            .for_each(|place| place.push('-'));
+        format!("{head}\n{flags}{}{binds}", table(records))
     }
 }

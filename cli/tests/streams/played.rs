@@ -105,6 +105,13 @@ impl Admin for Service {
         Ok(Response::new(answers))
     }
 
+    async fn probe_storage(
+        &self,
+        _: Request<v1::ProbeStorageRequest>,
+    ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
+        Err(Status::unimplemented("nobody asks"))
+    }
+
     async fn get_leader(
         &self,
         _: Request<v1::GetLeaderRequest>,

@@ -1,10 +1,12 @@
-//! The service for those who run the installation: the journal of the reign, while it goes on, and who leads. Changes nothing.
+//! The service for those who run the installation: the journal of the reign, while it goes on, who leads, and what storage can promise.
+//! Changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use proto::v1;
 use proto::v1::admin_server::Admin;
+use storage::probe::{Depth, Finding};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tonic::{Request as Call, Response, Status};
@@ -38,6 +40,15 @@ impl Admin for AdminService {
     ) -> Result<Response<v1::GetLeaderResponse>, Status> {
         rpc::unary("GetLeader", leader(&self.0, call.into_inner())).await
     }
+
+    async fn probe_storage(
+        &self,
+        call: Call<v1::ProbeStorageRequest>,
+    ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
+        let app = self.0.clone();
+        // What a probe has put is removed also where its caller goes away.
+        rpc::changing("ProbeStorage", probe(app, call.into_inner())).await
+    }
 }
 
 async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderResponse, Problem> {
@@ -52,6 +63,38 @@ async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderRe
         leader: leader.map(|leader| leader.address).unwrap_or_default(),
         revision: shown.map_or(0, |revision| revision.0),
     })
+}
+
+async fn probe(
+    app: Arc<App>,
+    wire: v1::ProbeStorageRequest,
+) -> Result<v1::ProbeStorageResponse, Problem> {
+    let caller = proto::caller(wire.caller)?;
+    let depth = if wire.whole {
+        Depth::Whole
+    } else {
+        Depth::Start
+    };
+    let report = app.storage.probe(depth).await;
+    audit::line(&caller, "ProbeStorage", &report.place, &Ok(()));
+    let usable = report.is_usable();
+    Ok(v1::ProbeStorageResponse {
+        place: report.place,
+        findings: report.findings.into_iter().map(finding).collect(),
+        usable,
+    })
+}
+
+fn finding(found: Finding) -> v1::StorageFinding {
+    let trouble = found.trouble.map(|code| code.to_string());
+    v1::StorageFinding {
+        question: found.question.to_string(),
+        answer: found.answer.as_str().to_owned(),
+        seen: found.seen,
+        without_it: found.question.without_it().to_owned(),
+        needed: found.question.is_needed(),
+        trouble: trouble.unwrap_or_default(),
+    }
 }
 
 async fn export(

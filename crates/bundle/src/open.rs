@@ -72,6 +72,16 @@ impl Bundle {
         Self::read_files(dir, &names, Digest::of(&bytes), manifest)
     }
 
+    /// The digest by which the bundle in a folder is known, if its manifest is what it was signed as. Checks nothing.
+    ///
+    /// # Errors
+    /// When there is no manifest, or one too large.
+    pub fn digest_in(dir: &Path) -> Result<Digest, BundleError> {
+        let names = list(dir)?;
+        let bytes = read_small(dir, MANIFEST_FILE, MANIFEST_BYTES_MAX, &names)?;
+        Ok(Digest::of(&bytes))
+    }
+
     /// Opens a folder whose digest is already trusted: for a worker, whose agent has checked the signature. Everything
     /// else is checked as by [`Bundle::open`].
     ///

@@ -30,6 +30,8 @@ pub struct Entry {
     pub shown: String,
     /// What it is, or why that could not be found out.
     pub kind: Result<Kind, Unlisted>,
+    /// Which version of the object it is, where the store tells versions apart.
+    pub content_id: Option<String>,
 }
 
 /// Why nothing is known of an entry, or of all that is below a folder.
@@ -45,7 +47,7 @@ pub struct Unlisted {
 pub fn parse(number: u64, entry: Entry, source: &SourceName) -> Parsed {
     match judge(&entry) {
         Ok((key, bytes)) => Parsed::Row {
-            row: Box::new(row(source, key, bytes)),
+            row: Box::new(row(source, key, bytes, entry.content_id.clone())),
             line: number,
         },
         Err((code, detail)) => Parsed::Rejected(Rejected::new(number, code, detail, &entry.shown)),
@@ -68,14 +70,14 @@ fn judge(entry: &Entry) -> Result<(&str, u64), (Code, String)> {
     Ok((key, bytes))
 }
 
-fn row(source: &SourceName, key: &str, bytes: u64) -> CatalogRow {
+fn row(source: &SourceName, key: &str, bytes: u64, content_id: Option<String>) -> CatalogRow {
     CatalogRow {
         ordinal: 0,
         track_id: derived_track_id(source, key),
         source: source.clone(),
         key: key.to_owned(),
         bytes: Some(bytes),
-        content_id: None,
+        content_id,
         added_at: None,
         isrc: None,
         iswc: None,
@@ -101,6 +103,7 @@ mod tests {
             key: key.map(str::to_owned),
             shown,
             kind,
+            content_id: None,
         };
         let found = match parse(1, entry, &SourceName::new("music").unwrap()) {
             Parsed::Row { row, .. } => Ok(row.key),

@@ -28,7 +28,7 @@ fn small(rounds: u32) -> SeparatorRecipe {
     recipe.fitting.steps_per_round = 15;
     recipe.fitting.batch = 2;
     recipe.fitting.average = 0.9;
-    recipe.fitting.error = 0.0;
+    (recipe.fitting.error, recipe.fitting.gives_back) = (0.0, false);
     recipe
 }
 
@@ -65,7 +65,10 @@ fn steps_lower_the_loss_and_a_stopped_run_ends_in_the_weights_of_one_that_was_no
     assert_eq!((done.rounds, done.loss), (6, None), "nothing is left to do");
     assert_eq!(done.weights, whole.weights);
 
-    let quality = judge(&recipe, &whole.weights, cache).unwrap();
+    let quality = judge(&recipe, &whole.weights, cache, Path::new("/")).unwrap();
     assert!(quality.sum_db.is_finite(), "{quality}");
-    assert_eq!(quality, judge(&recipe, &whole.weights, cache).unwrap());
+    assert_eq!(
+        quality,
+        judge(&recipe, &whole.weights, cache, Path::new("/")).unwrap()
+    );
 }

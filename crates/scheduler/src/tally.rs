@@ -2,7 +2,7 @@
 //! contributed, and the tests hold the running sum against a fresh count.
 
 use crate::record::{Grant, PartKind, ShardRecord, Totals, VerdictCounts};
-use types::{Ledger, ShardId, StageUse, TrackSet};
+use types::{ShardId, TrackSet};
 
 /// Running totals of a job.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ impl Tally {
         mine.shards_done -= theirs.shards_done;
         mine.parts -= theirs.parts;
         mine.verdicts = verdicts_minus(mine.verdicts, theirs.verdicts);
-        mine.ledger = ledger_minus(mine.ledger, theirs.ledger);
+        mine.ledger = mine.ledger.minus(theirs.ledger);
         self.roots_covered -= other.roots_covered;
         self.passed -= other.passed;
         self.live_grants -= other.live_grants;
@@ -88,25 +88,5 @@ const fn verdicts_minus(a: VerdictCounts, b: VerdictCounts) -> VerdictCounts {
         no_evidence: a.no_evidence.saturating_sub(b.no_evidence),
         inconclusive: a.inconclusive.saturating_sub(b.inconclusive),
         unscannable: a.unscannable.saturating_sub(b.unscannable),
-    }
-}
-
-const fn use_minus(a: StageUse, b: StageUse) -> StageUse {
-    StageUse {
-        device_us: a.device_us.saturating_sub(b.device_us),
-        energy_mj: a.energy_mj.saturating_sub(b.energy_mj),
-        tracks: a.tracks.saturating_sub(b.tracks),
-        audio_ms: a.audio_ms.saturating_sub(b.audio_ms),
-        bytes: a.bytes.saturating_sub(b.bytes),
-        cpu_us: a.cpu_us.saturating_sub(b.cpu_us),
-        wait_us: a.wait_us.saturating_sub(b.wait_us),
-    }
-}
-
-const fn ledger_minus(a: Ledger, b: Ledger) -> Ledger {
-    Ledger {
-        decode: use_minus(a.decode, b.decode),
-        screen: use_minus(a.screen, b.screen),
-        residual: use_minus(a.residual, b.residual),
     }
 }

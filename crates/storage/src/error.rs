@@ -25,6 +25,26 @@ pub enum StorageError {
         /// What the backend said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Storage refused access: the credentials are wrong, old or lack a right.
+    #[error("{action} `{path}`: access was denied")]
+    Denied {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// What the backend said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The whole place is not there: no such bucket, container or folder.
+    #[error("{action} `{path}`: its bucket or folder does not exist")]
+    Missing {
+        /// What was attempted.
+        action: &'static str,
+        /// On what.
+        path: String,
+        /// What the backend said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// Storage has no room left.
     #[error("no room left in storage for `{path}`")]
     Full {
@@ -50,16 +70,22 @@ impl StorageError {
         match self {
             Self::NotFound { .. } => Code::NotFound,
             Self::Unavailable { .. } => Code::StorageUnavailable,
+            Self::Denied { .. } => Code::StorageDenied,
+            Self::Missing { .. } => Code::StorageMissing,
             Self::Full { .. } => Code::StorageFull,
             Self::Corrupt { .. } => Code::StorageCorrupt,
             Self::Invalid(_) => Code::InvalidRequest,
         }
     }
 
-    /// Whether the same call may succeed later without anybody's doing.
+    /// Whether the same call may succeed later: once storage answers, has room, grants the right or is there again. Nothing is
+    /// lost by waiting for that.
     pub const fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable { .. } | Self::Full { .. } => true,
+            Self::Unavailable { .. }
+            | Self::Denied { .. }
+            | Self::Missing { .. }
+            | Self::Full { .. } => true,
             Self::NotFound { .. } | Self::Corrupt { .. } | Self::Invalid(_) => false,
         }
     }
@@ -71,18 +97,40 @@ impl StorageError {
         }
     }
 
+    /// Whether trying again at once may help: a refusal of rights or a missing bucket is nothing that passes in a second.
+    pub(crate) const fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Full { .. })
+    }
+
     /// Sorts what the backend said.
     pub(crate) fn from_store(action: &'static str, path: &str, error: object_store::Error) -> Self {
+        use object_store::Error::{NotFound, PermissionDenied, Unauthenticated};
         let path = path.to_owned();
-        if let object_store::Error::NotFound { .. } = error {
+        let text = said(&error);
+        let source = text.clone().into();
+        if says_no_place(&text) {
+            return Self::Missing {
+                action,
+                path,
+                source,
+            };
+        }
+        if says_full(&error) || says_no_room(&text) {
+            return Self::Full { path };
+        }
+        if matches!(error, NotFound { .. }) {
             return Self::NotFound { path };
         }
-        match says_full(&error) {
-            true => Self::Full { path },
+        match matches!(error, PermissionDenied { .. } | Unauthenticated { .. }) {
+            true => Self::Denied {
+                action,
+                path,
+                source,
+            },
             false => Self::Unavailable {
                 action,
                 path,
-                source: Box::new(error),
+                source,
             },
         }
     }
@@ -113,6 +161,47 @@ pub(crate) fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
     here || error.source().is_some_and(says_full)
 }
 
+/// What stores call a bucket or container that is not there. Asked for a single object they say it by the same status as for
+/// an object that is not there.
+pub(crate) fn says_no_place(text: &str) -> bool {
+    [
+        "NoSuchBucket",
+        "ContainerNotFound",
+        "The specified bucket does not exist",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
+/// What stores say when they are full: no standard has a word for it.
+fn says_no_room(text: &str) -> bool {
+    [
+        "507 Insufficient Storage",
+        "XMinioStorageFull",
+        "QuotaExceeded",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
+}
+
+/// Most characters of what a store said that are kept: its code and message stand at the front.
+const SAID_CHARS_MAX: usize = 600;
+
+/// What a backend said, with its causes, on one line, without what stands in queries of URLs: signatures may.
+pub(crate) fn said(error: &(dyn std::error::Error + 'static)) -> String {
+    let words = types::chain(error);
+    let words = words.split_whitespace().map(without_query);
+    let text = words.collect::<Vec<_>>().join(" ");
+    text.chars().take(SAID_CHARS_MAX).collect()
+}
+
+fn without_query(word: &str) -> &str {
+    match word.contains("://") {
+        true => word.split('?').next().unwrap_or(word),
+        false => word,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,6 +219,60 @@ mod tests {
         ] {
             let error = StorageError::from_io("write", "a part", kind.into());
             assert_eq!(error.code(), code, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_a_store_said_shows_no_query_of_a_url() {
+        let error = object_store::Error::Generic {
+            store: "S3",
+            source: "GET https://h/b/k?sig=hunter2&x=1 \n failed".into(),
+        };
+        let text = said(&error);
+        assert!(
+            text.contains("GET https://h/b/k failed") && !text.contains("hunter2"),
+            "{text}"
+        );
+        let long = object_store::Error::Generic {
+            store: "S3",
+            source: "x".repeat(100_000).into(),
+        };
+        assert!(said(&long).len() <= SAID_CHARS_MAX);
+    }
+
+    #[test]
+    fn denied_missing_full_and_silent_are_told_apart_and_all_may_pass() {
+        let path = || "a".to_owned();
+        let words = |text: &str| -> Box<dyn std::error::Error + Send + Sync> { text.into() };
+        let generic = |text: &str| object_store::Error::Generic {
+            store: "S3",
+            source: words(text),
+        };
+        let not_found = |text: &str| object_store::Error::NotFound {
+            path: path(),
+            source: words(text),
+        };
+        let denied = object_store::Error::PermissionDenied {
+            path: path(),
+            source: words("403"),
+        };
+        for (error, code, transient) in [
+            (denied, Code::StorageDenied, true),
+            (
+                not_found("<Code>NoSuchBucket</Code>"),
+                Code::StorageMissing,
+                true,
+            ),
+            (not_found("<Code>NoSuchKey</Code>"), Code::NotFound, false),
+            (generic("507 Insufficient Storage"), Code::StorageFull, true),
+            (generic("timed out"), Code::StorageUnavailable, true),
+        ] {
+            let error = StorageError::from_store("read", "a", error);
+            assert_eq!(
+                (error.code(), error.is_transient()),
+                (code, transient),
+                "{error}"
+            );
         }
     }
 }

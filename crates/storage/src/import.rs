@@ -292,7 +292,7 @@ impl Work {
         key: &str,
         mut take: impl FnMut(Parsed) -> Result<(), ImportError>,
     ) -> Result<Digest, ImportError> {
-        let file = self.source.open(key)?.into_file();
+        let file = self.source.open(key)?.into_reader();
         let mut hashing = Hashing {
             inner: file,
             hasher: Sha256::new(),
@@ -315,7 +315,7 @@ impl Work {
 const BUFFER_BYTES: usize = 256 * 1024;
 
 struct Hashing {
-    inner: File,
+    inner: Box<dyn Read + Send>,
     hasher: Sha256,
 }
 

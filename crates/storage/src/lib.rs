@@ -1,15 +1,20 @@
 //! Where bytes live: the storage root with snapshots, bundles, specifications, parts and manifests; and the sources,
-//! from which tracks are read and to which nothing is ever written.
+//! from which tracks are read and to which nothing is ever written. Each is a folder or a place in an object store.
 //!
 //! Called by the coordinator (imports, specifications, manifests, results) and by agents (list rows, track bytes, parts,
 //! bundles). Sole owner of `object_store` and `parquet`. Objects are written once under names that say what they are, never
 //! changed, and checked against the digest in their name when they are read. Which part counts is not decided here.
 
 mod bundles;
+mod cluster;
 mod collect;
 mod columns;
+#[cfg(test)]
+mod conformance;
+mod credentials;
 mod error;
 mod export;
+pub mod faults;
 mod import;
 mod job;
 mod manifest;
@@ -17,15 +22,20 @@ mod objects;
 pub mod parts;
 pub mod paths;
 mod pieces;
+pub mod probe;
 mod progress;
 mod rejected;
+mod remote;
 mod selection;
+mod settings;
 mod snapshot;
 mod sources;
 mod verify;
 
 pub use bundles::{BUNDLE_FILES_MAX, BundleIndex, remove_unfinished_bundles};
+pub use cluster::{ClusterMark, MARKS_MAX, MarkConflict};
 pub use collect::PartObject;
+pub use credentials::Credentials;
 pub use error::StorageError;
 pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
 pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
@@ -37,6 +47,7 @@ pub use paths::ObjectPath;
 pub use progress::ImportProgress;
 pub use rejected::{RejectedPage, RejectedRow};
 pub use selection::Selection;
+pub use settings::{Place, SILENCE_DEFAULT, StorageSettings};
 pub use snapshot::Snapshot;
 pub use sources::{FOLDER_ENTRIES_MAX, Listing, Source, SourceError, SourceFile, Sources};
 pub use verify::{FINDINGS_MAX, Finding, VerifyReport};

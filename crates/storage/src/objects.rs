@@ -1,9 +1,10 @@
-//! The storage root: objects put once and read back, on a local folder whose writes are synced.
+//! The storage root: objects put once and read back, on a local folder whose writes are synced, or on a store behind a network.
 //!
 //! Everything else in this crate stands on [`Storage`]. A put never overwrites: an object that is already there with the
-//! same bytes is a success (our own earlier attempt, or a repetition), with other bytes it is damage. Retries are bounded
-//! here and nowhere below.
+//! same bytes is a success (our own earlier attempt, or a repetition), with other bytes it is damage. What a put that was not
+//! answered came to is settled by what stands there. Attempts at an object are bounded here, those at a request in `remote`.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
@@ -21,13 +22,18 @@ use object_store::{
 use sha2::{Digest as _, Sha256};
 use types::Digest;
 
-use crate::{ObjectPath, PartLength, StorageError};
+use crate::remote::{self, Remote};
+use crate::{ObjectPath, PartLength, Place, StorageError, StorageSettings};
 
 /// Attempts at one put before its failure is reported: the first and four more, over about a second.
 const PUT_ATTEMPTS_MAX: u32 = 5;
 
 /// Wait before the second attempt; each further wait is twice as long.
 const PUT_RETRY_WAIT: Duration = Duration::from_millis(50);
+
+/// Times that an object is read before it is called damaged: bytes may be lost or changed on their way, and a third reading that
+/// is wrong too is no accident of the way.
+const READS_MAX: u32 = 3;
 
 /// Bytes of a file that are sent at once, and most chunks of it under way.
 const FILE_CHUNK_BYTES: usize = 8 * 1024 * 1024;
@@ -37,11 +43,25 @@ const FILE_CHUNKS_MAX: usize = 4;
 const HEADS_MAX: usize = 16;
 
 /// A handle on the storage root; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
     /// The root as a folder, where it is one.
     folder: Option<PathBuf>,
+    /// Where it lies, for people.
+    place: Arc<str>,
+}
+
+impl fmt::Debug for Storage {
+    /// Of a store behind a network its place alone: what its client prints of itself is not ours to vouch for.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Storage");
+        shown.field("place", &self.place);
+        if self.folder.is_some() {
+            shown.field("store", &self.store);
+        }
+        shown.finish()
+    }
 }
 
 /// How a put succeeded.
@@ -54,22 +74,29 @@ pub enum Put {
 }
 
 impl Storage {
-    /// Opens the storage root at `url`, which is `file:///absolute/folder`; the folder is made where it does not exist.
+    /// Opens the storage root that a URL names, as [`StorageSettings::parse`] reads it. A folder is made where it does not exist;
+    /// a bucket is not, and nothing is asked of it yet.
     ///
     /// # Errors
-    /// When the URL is of another kind, or the folder cannot be made.
+    /// When the URL makes no sense, its credentials cannot be read, or the folder cannot be made.
     pub fn open(url: &str) -> Result<Self, StorageError> {
-        let folder = url
-            .strip_prefix("file://")
-            .filter(|path| path.starts_with('/'));
-        let folder =
-            folder.map(|path| percent_encoding::percent_decode_str(path).decode_utf8_lossy());
-        match folder {
-            Some(folder) => Self::open_folder(Path::new(folder.as_ref())),
-            None => Err(StorageError::Invalid(format!(
-                "storage `{url}` is not of the form `file:///absolute/folder`"
-            ))),
+        Self::connect(&StorageSettings::parse(url)?)
+    }
+
+    /// The same with settings that were read already.
+    ///
+    /// # Errors
+    /// As [`Storage::open`].
+    pub fn connect(settings: &StorageSettings) -> Result<Self, StorageError> {
+        if let Place::Folder(folder) = &settings.place {
+            return Self::open_folder(folder);
         }
+        let Remote { store, .. } = remote::open(settings, "storage")?;
+        Ok(Self {
+            store,
+            folder: None,
+            place: settings.to_string().into(),
+        })
     }
 
     /// Opens a folder as the storage root; it is made where it does not exist.
@@ -89,8 +116,20 @@ impl Storage {
             .with_fsync(true);
         Ok(Self {
             store: Arc::new(store),
+            place: format!("file://{}", folder.display()).into(),
             folder: Some(folder),
         })
+    }
+
+    /// Where it lies, for people: without its query.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The root as a folder, where it is one.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
     }
 
     /// Puts an object that must not change: see the module's words on what is already there.
@@ -103,7 +142,7 @@ impl Storage {
             };
             match self.settle(path, &bytes, error).await {
                 Ok(put) => return Ok(put),
-                Err(error) if error.is_transient() && attempt < PUT_ATTEMPTS_MAX => {
+                Err(error) if error.is_passing() && attempt < PUT_ATTEMPTS_MAX => {
                     tracing::warn!(%path, attempt, %error, "put failed; trying again");
                     tokio::time::sleep(wait).await;
                     attempt += 1;
@@ -133,17 +172,15 @@ impl Storage {
         bytes: &Bytes,
         error: object_store::Error,
     ) -> Result<Put, StorageError> {
-        match self.get(path).await {
-            Ok(there) if there == bytes => {
+        let ours = Digest::of(bytes);
+        match self.get_checked(path, ours).await {
+            Ok(_) => {
                 self.sync(path).await?;
                 Ok(Put::AlreadyThere)
             }
-            Ok(there) => {
-                let (theirs, ours) = (Digest::of(&there), Digest::of(bytes));
-                Err(StorageError::corrupt(
-                    path,
-                    format!("{theirs} stands where {ours} was to be put"),
-                ))
+            Err(StorageError::Corrupt { cause, .. }) => {
+                let cause = format!("{ours} was to be put where other bytes stand: {cause}");
+                Err(StorageError::corrupt(path, cause))
             }
             Err(StorageError::NotFound { .. }) => {
                 Err(StorageError::from_store("write", path.as_str(), error))
@@ -192,10 +229,10 @@ impl Storage {
             .map_err(failed)?;
         let mut writing = WriteMultipart::new_with_chunk_size(upload, FILE_CHUNK_BYTES);
         match send_file(&mut writing, file).await {
-            Ok(()) => {
-                writing.finish().await.map_err(failed)?;
-                Ok(Put::Written)
-            }
+            Ok(bytes) => match writing.finish().await {
+                Ok(_) => Ok(Put::Written),
+                Err(error) => self.settle_file(path, bytes).await.ok_or(failed(error)),
+            },
             Err(error) => {
                 if let Err(error) = writing.abort().await {
                     tracing::warn!(%path, %error, "an unfinished upload was left behind");
@@ -203,6 +240,12 @@ impl Storage {
                 Err(StorageError::from_io("write", path.as_str(), error))
             }
         }
+    }
+
+    /// Whether a file whose last answer was lost stands there all the same.
+    async fn settle_file(&self, path: &ObjectPath, bytes: u64) -> Option<Put> {
+        let there = self.len(path).await.ok()?;
+        (there == bytes).then_some(Put::Written)
     }
 
     /// The backend, for what only one caller needs.
@@ -253,9 +296,15 @@ impl Storage {
 
     /// The whole object.
     pub(crate) async fn get(&self, path: &ObjectPath) -> Result<Bytes, StorageError> {
+        read_again(|| self.get_once(path)).await
+    }
+
+    async fn get_once(&self, path: &ObjectPath) -> Result<Bytes, StorageError> {
         let failed = |error| StorageError::from_store("read", path.as_str(), error);
         let answer = self.store.get(&path.to_store()).await.map_err(failed)?;
-        answer.bytes().await.map_err(failed)
+        let wanted = answer.meta.size;
+        let bytes = answer.bytes().await.map_err(failed)?;
+        whole(path, bytes, wanted)
     }
 
     /// The whole object, whose bytes must have this digest.
@@ -264,14 +313,17 @@ impl Storage {
         path: &ObjectPath,
         sha256: Digest,
     ) -> Result<Bytes, StorageError> {
-        let bytes = self.get(path).await?;
-        match Digest::of(&bytes) {
-            found if found == sha256 => Ok(bytes),
-            found => Err(StorageError::corrupt(
-                path,
-                format!("sha256 is {found}, not {sha256}"),
-            )),
-        }
+        let read = || async {
+            let bytes = self.get_once(path).await?;
+            match Digest::of(&bytes) {
+                found if found == sha256 => Ok(bytes),
+                found => Err(StorageError::corrupt(
+                    path,
+                    format!("sha256 is {found}, not {sha256}"),
+                )),
+            }
+        };
+        read_again(read).await
     }
 
     /// Some bytes of an object.
@@ -281,15 +333,13 @@ impl Storage {
         range: Range<u64>,
     ) -> Result<Bytes, StorageError> {
         let wanted = range.end - range.start;
-        let got = self.store.get_range(&path.to_store(), range).await;
-        let got = got.map_err(|error| StorageError::from_store("read", path.as_str(), error))?;
-        match got.len() as u64 == wanted {
-            true => Ok(got),
-            false => Err(StorageError::corrupt(
-                path,
-                format!("{} of {wanted} bytes read", got.len()),
-            )),
-        }
+        let read = || async {
+            let got = self.store.get_range(&path.to_store(), range.clone()).await;
+            let got =
+                got.map_err(|error| StorageError::from_store("read", path.as_str(), error))?;
+            whole(path, got, wanted)
+        };
+        read_again(read).await
     }
 
     #[cfg(test)]
@@ -297,6 +347,38 @@ impl Storage {
         Self {
             store,
             folder: None,
+            place: "test".into(),
+        }
+    }
+}
+
+fn whole(path: &ObjectPath, bytes: Bytes, wanted: u64) -> Result<Bytes, StorageError> {
+    match bytes.len() as u64 == wanted {
+        true => Ok(bytes),
+        false => Err(StorageError::corrupt(
+            path,
+            format!("{} of {wanted} bytes read", bytes.len()),
+        )),
+    }
+}
+
+/// Reads until what came is sound, and not for ever.
+pub(crate) async fn read_again<T, F: Future<Output = Result<T, StorageError>>>(
+    read: impl Fn() -> F,
+) -> Result<T, StorageError> {
+    let mut reads = 1;
+    loop {
+        match read().await {
+            Err(StorageError::Corrupt { path, cause }) if reads < READS_MAX => {
+                tracing::warn!(
+                    path,
+                    cause,
+                    reads,
+                    "what was read is damaged; reading it again"
+                );
+                reads += 1;
+            }
+            outcome => return outcome,
         }
     }
 }
@@ -324,8 +406,10 @@ fn look_up_failed(path: &ObjectPath, error: io::Error) -> StorageError {
     StorageError::from_io("look up", path.as_str(), error)
 }
 
-async fn send_file(writing: &mut WriteMultipart, mut file: File) -> io::Result<()> {
+/// Gives how many bytes were sent.
+async fn send_file(writing: &mut WriteMultipart, mut file: File) -> io::Result<u64> {
     file.seek(SeekFrom::Start(0))?;
+    let mut sent = 0;
     loop {
         writing
             .wait_for_capacity(FILE_CHUNKS_MAX)
@@ -334,8 +418,9 @@ async fn send_file(writing: &mut WriteMultipart, mut file: File) -> io::Result<(
         let (chunk, back) = run_blocking(move || read_chunk(file)).await?;
         file = back;
         if chunk.is_empty() {
-            return Ok(());
+            return Ok(sent);
         }
+        sent += chunk.len() as u64;
         writing.put(chunk);
     }
 }

@@ -22,6 +22,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use types::{CatalogRow, DeclaredAi, Digest, Range, SourceName, TenantId, TrackId, UnixMillis};
 
 use crate::columns::{Reading, Writing, child, structs, texts, value};
+use crate::objects::read_again;
 use crate::{ObjectPath, Storage, StorageError, paths, pieces};
 
 /// The footer's key for the digests of the chunks, in hexadecimal digits, one after another.
@@ -116,14 +117,8 @@ impl Storage {
         list: Digest,
     ) -> Result<Snapshot, StorageError> {
         let path = paths::snapshot(tenant, list);
-        let index = pieces::index(self, &path).await?;
-        let found = list_of(&index).map_err(|cause| StorageError::corrupt(&path, cause))?;
-        if found.digest != list {
-            return Err(StorageError::corrupt(
-                &path,
-                format!("its index comes to {}", found.digest),
-            ));
-        }
+        let read = || self.snapshot_index(&path, list);
+        let (index, found) = read_again(read).await?;
         Ok(Snapshot {
             storage: self.clone(),
             path,
@@ -131,6 +126,22 @@ impl Storage {
             index,
             last: Mutex::new(None),
         })
+    }
+
+    async fn snapshot_index(
+        &self,
+        path: &ObjectPath,
+        list: Digest,
+    ) -> Result<(Arc<ParquetMetaData>, ListDigest), StorageError> {
+        let index = pieces::index(self, path).await?;
+        let found = list_of(&index).map_err(|cause| StorageError::corrupt(path, cause))?;
+        match found.digest == list {
+            true => Ok((index, found)),
+            false => Err(StorageError::corrupt(
+                path,
+                format!("its index comes to {}", found.digest),
+            )),
+        }
     }
 }
 
@@ -176,18 +187,21 @@ impl Snapshot {
         {
             return Ok(rows.clone());
         }
+        let rows = Arc::new(read_again(|| self.read_chunk(number)).await?);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, rows.clone()));
+        Ok(rows)
+    }
+
+    async fn read_chunk(&self, number: usize) -> Result<Vec<CatalogRow>, StorageError> {
         let damaged = |cause: String| StorageError::corrupt(&self.path, cause);
         let batches = pieces::row_group(&self.storage, &self.path, &self.index, number).await?;
         let expected = self.list.chunks[number];
         let checked = crate::objects::run_blocking(move || {
             check_chunk(&batches, expected).map_err(io::Error::other)
         });
-        let rows = checked
+        checked
             .await
-            .map_err(|error| damaged(format!("chunk {number}: {error}")))?;
-        let rows = Arc::new(rows);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((number, rows.clone()));
-        Ok(rows)
+            .map_err(|error| damaged(format!("chunk {number}: {error}")))
     }
 }
 

@@ -58,7 +58,12 @@ fn removing_what_is_absent_takes_no_revision() {
     assert_eq!(end, End::Applied { revision });
     assert_eq!(model.changes("", revision, 9), Ok(vec![]));
     let end = write(&mut model, vec![], vec![absent, put("k", "2")]);
-    assert_eq!(end, End::Applied { revision: Revision(2) });
+    assert_eq!(
+        end,
+        End::Applied {
+            revision: Revision(2)
+        }
+    );
 }
 
 #[test]

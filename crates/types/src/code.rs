@@ -91,6 +91,9 @@ coded_enum! {
         StorageUnavailable = "STORAGE_UNAVAILABLE" @ 78, cause: "The object storage does not answer.", fix: "Work resumes by itself once it answers; check its health and credentials.";
         StorageFull = "STORAGE_FULL" @ 79, cause: "The object storage has no room left.", fix: "Free space; work resumes by itself.";
         StorageCorrupt = "STORAGE_CORRUPT" @ 80, cause: "An object does not match the digest that names it.", fix: "Run `scanctl result verify`; restore the object from a copy.";
+        StorageDenied = "STORAGE_DENIED" @ 93, cause: "The object storage refuses access with these credentials.", fix: "Check the credentials and the rights of bucket and prefix; work resumes by itself once access is granted.";
+        StorageMissing = "STORAGE_MISSING" @ 94, cause: "The bucket or folder that is configured as object storage does not exist.", fix: "Make or mount it, or correct the setting; work resumes by itself once it is there.";
+        StorageForeign = "STORAGE_FOREIGN" @ 95, cause: "Another cluster keeps its objects under this storage prefix.", fix: "Give each cluster a bucket or prefix of its own; where that cluster is gone for good, use `admin restore`.";
         Overloaded = "OVERLOADED" @ 81, cause: "Too many requests are under way.", fix: "Retry after a moment.";
         VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both.";
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";

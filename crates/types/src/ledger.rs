@@ -54,6 +54,20 @@ impl StageUse {
         self.wait_us as f64 / whole as f64
     }
 
+    /// What is left of a sum of uses without one of them.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            device_us: self.device_us.saturating_sub(other.device_us),
+            energy_mj: self.energy_mj.saturating_sub(other.energy_mj),
+            tracks: self.tracks.saturating_sub(other.tracks),
+            audio_ms: self.audio_ms.saturating_sub(other.audio_ms),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            cpu_us: self.cpu_us.saturating_sub(other.cpu_us),
+            wait_us: self.wait_us.saturating_sub(other.wait_us),
+        }
+    }
+
     /// Both uses together.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
@@ -102,6 +116,16 @@ impl Ledger {
             decode: self.decode.plus(other.decode),
             screen: self.screen.plus(other.screen),
             residual: self.residual.plus(other.residual),
+        }
+    }
+
+    /// What is left of a sum of ledgers without one of them.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self {
+            decode: self.decode.minus(other.decode),
+            screen: self.screen.minus(other.screen),
+            residual: self.residual.minus(other.residual),
         }
     }
 

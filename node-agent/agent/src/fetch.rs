@@ -189,6 +189,8 @@ fn unready(what: &'static str, of: Digest, error: &StorageError) -> Unready {
     match error {
         StorageError::NotFound { .. }
         | StorageError::Unavailable { .. }
+        | StorageError::Denied { .. }
+        | StorageError::Missing { .. }
         | StorageError::Full { .. } => Unready::Later,
         StorageError::Corrupt { .. } | StorageError::Invalid(_) => Unready::Never,
     }

@@ -36,7 +36,7 @@ fn run(loaded: &Loaded<Raw>) -> Result<(), Problem> {
 async fn work(settings: Settings, devices: Vec<types::Device>) -> Result<(), Problem> {
     let shutdown = process::attend(settings.metrics, &PROGRAM).await?;
     let storage =
-        Storage::open(&settings.storage).map_err(|error| Problem::of(error.code(), &error))?;
+        Storage::connect(&settings.storage).map_err(|error| Problem::of(error.code(), &error))?;
     let names = devices.iter().map(ToString::to_string).collect();
     let clock = FleetClock::default();
     let coordinator = GrpcCoordinator::new(

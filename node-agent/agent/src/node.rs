@@ -20,7 +20,7 @@ use audio::limits::Limits;
 use bundle::{Bundle, Residual};
 use engine::{FromWorker, Load, Loaded, LoadedResidual, ToWorker, WorkerStats};
 use runtime::shutdown::Shutdown;
-use storage::{Sources, Storage};
+use storage::{Place, Sources, Storage};
 use tokio::sync::mpsc;
 use types::{Code, Device, Digest, Millis, Problem, PullNo, Session, SourceName, Stage};
 
@@ -149,8 +149,14 @@ impl Node {
         };
         let shelf = Shelf::open(&settings.data.join("parts")).map_err(internal)?;
         let mut sources = Sources::default();
-        for (name, folder) in &settings.sources {
-            sources.configure(name.clone(), folder);
+        for (name, at) in &settings.sources {
+            match &at.place {
+                Place::Folder(folder) => sources.configure(name.clone(), folder),
+                Place::S3(_) | Place::Gcs(_) | Place::Azure { .. } => {
+                    let connected = sources.connect(name.clone(), at);
+                    connected.map_err(|error| Problem::of(Code::ConfigInvalid, &error))?;
+                }
+            }
         }
         let count = u32::try_from(devices.len())
             .map_err(|_| Problem::new(Code::Internal, "count devices"))?;

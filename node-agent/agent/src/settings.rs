@@ -7,9 +7,10 @@ use std::time::Duration;
 use bundle::Trust;
 use proto::leader::Coordinators;
 use runtime::config::{Kind, Loaded, Program, Setting};
-use runtime::sources::sources;
+use runtime::sources::{SourceAt, sources};
 use runtime::telemetry::{LogFormat, MetricsAddress};
 use serde::Deserialize;
+use storage::{Place, StorageSettings};
 use types::{Code, Dtype, Millis, NodeId, Problem, SourceName, Stage};
 
 mod devices;
@@ -35,7 +36,7 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "storage",
             kind: Kind::Text(None),
-            help: "Object storage as a URL, such as file:///srv/trackscan",
+            help: "Object storage as a URL, such as file:///srv/trackscan or s3://bucket/prefix?credentials=file:/PATH",
         },
         Setting {
             key: "node",
@@ -70,7 +71,7 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "source",
             kind: Kind::List,
-            help: "A source as NAME=DIR",
+            help: "A source as NAME=DIR, or as NAME=URL where it lies in an object store",
         },
         Setting {
             key: "accept-sources",
@@ -198,8 +199,8 @@ impl Serves {
 pub struct Settings {
     /// Addresses of coordinators.
     pub coordinator: Coordinators,
-    /// Object storage as a URL.
-    pub storage: String,
+    /// Object storage.
+    pub storage: StorageSettings,
     /// Where metrics are served.
     pub metrics: MetricsAddress,
     /// Which events are logged.
@@ -227,8 +228,8 @@ pub struct NodeSettings {
     pub decoders: u32,
     /// Tracks after which a decoder is replaced, at least 1.
     pub tracks_per_decoder: u32,
-    /// Configured sources: folders by name.
-    pub sources: BTreeMap<SourceName, PathBuf>,
+    /// Configured sources by name.
+    pub sources: BTreeMap<SourceName, StorageSettings>,
     /// Whether definitions of sources are taken from the coordinator.
     pub accept_sources: bool,
     /// The worker's binary.
@@ -263,10 +264,11 @@ impl Settings {
         let raw = &loaded.config;
         Ok(Self {
             coordinator: coordinators(&raw.coordinator)?,
-            storage: raw
-                .storage
-                .clone()
-                .ok_or_else(|| invalid("setting `storage` has no value"))?,
+            storage: store(
+                raw.storage
+                    .as_deref()
+                    .ok_or_else(|| invalid("setting `storage` has no value"))?,
+            )?,
             metrics: raw.metrics,
             log: raw.log.clone(),
             log_format: raw.log_format,
@@ -292,7 +294,7 @@ fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
         stages: raw.stages,
         decoders: decoders(raw.decoders),
         tracks_per_decoder: raw.tracks_per_decoder.max(1),
-        sources: sources(&raw.source)?,
+        sources: stores(&raw.source)?,
         accept_sources: raw.accept_sources,
         worker: binary(raw.worker.as_ref(), "trackscan-worker")?,
         decoder: binary(raw.decoder.as_ref(), "trackscan-decoder")?,
@@ -304,6 +306,19 @@ fn node(raw: &Raw) -> Result<NodeSettings, Problem> {
         source_silence: seconds(raw.source_silence_secs),
         drain: Duration::from_secs(raw.drain_secs.into()),
     })
+}
+
+fn store(url: &str) -> Result<StorageSettings, Problem> {
+    StorageSettings::parse(url).map_err(|error| Problem::of(Code::ConfigInvalid, &error))
+}
+
+fn stores(list: &[String]) -> Result<BTreeMap<SourceName, StorageSettings>, Problem> {
+    let at = |at: SourceAt| match at {
+        SourceAt::Folder(folder) => Ok(StorageSettings::new(Place::Folder(folder))),
+        SourceAt::Store(url) => store(&url),
+    };
+    let named = sources(list)?.into_iter();
+    named.map(|(name, found)| Ok((name, at(found)?))).collect()
 }
 
 /// A span that is not nothing.

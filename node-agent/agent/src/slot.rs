@@ -61,6 +61,8 @@ pub(crate) struct Work {
     pub(crate) key: String,
     /// Its size as the snapshot has it.
     pub(crate) bytes: Option<u64>,
+    /// Its version as the snapshot has it.
+    pub(crate) content_id: Option<String>,
     /// The rate at which the worker hears.
     pub(crate) rate_hz: u32,
     /// Where the track is there for its residual: how the worker hears it then, and which segments of it.
@@ -300,6 +302,7 @@ mod tests {
             source: sources.get(&name).unwrap(),
             key: "a.wav".to_owned(),
             bytes: None,
+            content_id: None,
             rate_hz: 16_000,
             residual: None,
         }

@@ -205,7 +205,8 @@ impl App {
         known.map_or(Purpose::Demonstration, |bundle| bundle.purpose)
     }
 
-    /// What a published job's own parts cost, by their footers; where those are too many, by its total.
+    /// What a published job's own parts cost, by their footers, and in one more line per stage what the total has beyond them: the screen of
+    /// tracks that went on, whose parts go once the result is published. Where the parts are too many, by the total alone.
     async fn measure_published(&self, seen: &JobSeen) -> Result<Measured, Problem> {
         let path = manifest_path(seen)?;
         let what = format!("read the result of job `{}`", seen.record.spec.job);
@@ -224,6 +225,7 @@ impl App {
                 .map_err(failed)?;
             measured.add_footer(&part.footer);
         }
+        measured.add_rest(&manifest.ledger);
         Ok(measured)
     }
 }

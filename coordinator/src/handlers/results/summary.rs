@@ -1,5 +1,5 @@
 //! Throughput per node, device and stage, and which stage binds. Of an open job from the records of its parts, of a
-//! published one from the footers of its parts.
+//! published one from the footers of its parts and its total.
 
 use std::collections::BTreeMap;
 
@@ -52,6 +52,21 @@ impl Measured {
         self.add("", &[], ledger);
     }
 
+    /// Adds what a total has beyond what was added before, not told apart by node and device.
+    pub(super) fn add_rest(&mut self, total: &Ledger) {
+        let told = self.sum();
+        self.add_total(&total.minus(told));
+    }
+
+    fn sum(&self) -> Ledger {
+        let mut sum = Ledger::default();
+        for ((_, _, stage), used) in &self.uses {
+            let entry = sum.stage_mut(*stage);
+            *entry = entry.plus(*used);
+        }
+        sum
+    }
+
     /// A part's ledger sums its devices; where several ran one stage they are named together.
     fn add(&mut self, node: &str, made: &[(Stage, &str)], ledger: &Ledger) {
         for stage in Stage::ALL {
@@ -87,11 +102,7 @@ impl Measured {
 
     /// The stage that holds the others up (see [`Ledger::binding`]) and why. `None` before two are measured.
     pub(super) fn binding(&self) -> Option<(Stage, String)> {
-        let mut sum = Ledger::default();
-        for ((_, _, stage), used) in &self.uses {
-            let entry = sum.stage_mut(*stage);
-            *entry = entry.plus(*used);
-        }
+        let sum = self.sum();
         let (binds, waits) = sum.binding()?;
         let share = |stage| sum.stage(stage).wait_share() * 100.0;
         let reason = format!(
@@ -159,6 +170,22 @@ mod tests {
             (lines[0].tracks_per_second, lines[0].realtime_factor),
             (5.0, 10.0)
         );
+    }
+
+    #[test]
+    fn what_a_total_has_beyond_its_parts_is_a_line_of_its_own() {
+        let mut measured = measured();
+        let total = measured.sum().plus(Ledger {
+            screen: used(500_000, 0),
+            ..Ledger::default()
+        });
+        measured.add_rest(&total);
+        let lines = measured.lines();
+        let rest = lines[0].r#use.as_ref().unwrap();
+        assert_eq!((lines.len(), lines[0].node.as_str()), (3, ""));
+        assert_eq!((rest.tracks, rest.device_us), (10, 500_000));
+        measured.add_rest(&total);
+        assert_eq!(measured.lines().len(), 3, "nothing is left of it");
     }
 
     #[test]

@@ -38,6 +38,23 @@ pub(super) fn card(making: &Making<'_>, bundle: &BundleManifest, judgement: &Jud
     out
 }
 
+/// The card of a bundle's next version, which tells of the grid; all else is as it was.
+pub(super) fn with_grid(old: &str, bundle: &BundleManifest, grid: &Grid) -> String {
+    let kept = [CONDITIONS, LIMITS_TITLE]
+        .iter()
+        .filter_map(|title| old.find(title))
+        .min()
+        .map_or(old, |end| &old[..end]);
+    let body = kept.split_once('\n').map_or("", |(_, body)| body);
+    let mut out = format!(
+        "# Bundle `{}` version {}\n{body}",
+        bundle.name, bundle.version
+    );
+    conditions(&mut out, grid);
+    out.push_str(&limits(bundle.purpose, true));
+    out
+}
+
 fn purpose(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Demonstration => {
@@ -141,7 +158,7 @@ fn worth(lines: &[Line]) -> String {
 fn conditions(out: &mut String, grid: &Grid) {
     let _ = writeln!(
         out,
-        "\n## Under other conditions\n\nOther pieces, each heard as composed and with a decoder's error, both through the same condition; one segment of a clip. The claim was\nfixed before anything was measured: the area and the share found at one false flag in a hundred, both engines against the screen alone,\non MP3 and AAC at 64 kbps and on resampled sound, for the decoder that nothing met, 15 to 30 dB below the music.\n\n{}\n```\n{}```",
+        "{CONDITIONS}\nOther pieces, each heard as composed and with a decoder's error, both through the same condition; one segment of a clip. The claim was\nfixed before anything was measured: the area and the share found at one false flag in a hundred, both engines against the screen alone,\non MP3 and AAC at 64 kbps and on resampled sound, for the decoder that nothing met, 15 to 30 dB below the music.\n\n{}\n```\n{}```",
         grid.outcome(),
         grid.text()
     );
@@ -173,8 +190,12 @@ fn limits(purpose: Purpose, grid: bool) -> String {
         (Purpose::Demonstration, false) => [DEMONSTRATION_LIMITS, NOT_MEASURED].concat(),
         (Purpose::Production, _) => String::new(),
     };
-    format!("\n## Limits\n\n{own}{LIMITS}")
+    format!("{LIMITS_TITLE}\n{own}{LIMITS}")
 }
+
+/// Titles by which a card's parts are found again.
+const CONDITIONS: &str = "\n## Under other conditions\n";
+const LIMITS_TITLE: &str = "\n## Limits\n";
 
 const DEMONSTRATION_LIMITS: &str = "- Nothing here was heard by the screen as music of people: genre, era, mastering and voices of real recordings are absent.\n- The decoders are small and were trained for minutes; a product's generator leaves other traces.\n";
 
@@ -223,6 +244,34 @@ mod tests {
         assert!(said(-0.01).contains("holds zero") && said(0.0).contains("holds zero"));
         assert!(!said(0.005).contains("holds zero"));
         assert!(worth(&[]).contains("not measured"));
+    }
+
+    #[test]
+    fn a_card_that_tells_of_the_grid_keeps_all_else_and_tells_of_it_once() {
+        let grid = Grid {
+            engines: String::new(),
+            claim: Vec::new(),
+            held_out: Vec::new(),
+            met: Vec::new(),
+            bands: Vec::new(),
+            drift: Vec::new(),
+            operating: Vec::new(),
+            missing: vec!["wav".to_owned()],
+        };
+        let mut bundle = bundle::sample::manifest();
+        bundle.version += 1;
+        let old = format!("# Bundle `x` version 1\n\nWhat it is.\n{LIMITS_TITLE}\nOld ones.\n");
+        let once = with_grid(&old, &bundle, &grid);
+        let title = format!(
+            "# Bundle `{}` version {}\n\nWhat it is.\n",
+            bundle.name, bundle.version
+        );
+        assert!(once.starts_with(&title), "{once}");
+        assert!(!once.contains("Old ones"));
+        let twice = with_grid(&once, &bundle, &grid);
+        assert_eq!(once, twice);
+        assert_eq!(once.matches(CONDITIONS).count(), 1);
+        assert_eq!(once.matches(LIMITS_TITLE).count(), 1);
     }
 
     #[test]

@@ -361,8 +361,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
         grid: flags.grid.as_deref(),
     };
     let (digest, judgement) = calibrate::calibrate(&making, &key, &flags.out)?;
-    std::fs::write(&flags.public_key, format!("{}\n", key.public()))
-        .map_err(at(&flags.public_key))?;
+    write_public(&flags.public_key, &key)?;
     let engines = if judgement.engines.is_empty() {
         String::new()
     } else {
@@ -449,6 +448,11 @@ fn recipe_of<R: Default + DeserializeOwned>(path: Option<&Path>) -> Result<R, Co
         path: path.display().to_string(),
         source,
     })
+}
+
+/// Writes the public half of a key.
+fn write_public(path: &Path, key: &SecretKey) -> Result<(), CommandError> {
+    std::fs::write(path, format!("{}\n", key.public())).map_err(at(path))
 }
 
 /// The key of a file, or one that nobody will know again.

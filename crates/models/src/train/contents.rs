@@ -1,11 +1,11 @@
 //! The files of a bundle that is made, its known results, and its folder.
 //!
-//! Called by `calibrate` once everything is decided. Nothing is judged here.
+//! Called by `calibrate` once everything is decided, and by `evaluate-grid` for a card that is to tell of the grid. Nothing is judged here.
 
 use std::path::{Path, PathBuf};
 
 use bundle::{
-    CanaryScore, Clip, Contents, Manifest as BundleManifest, SecretKey, Tensors, WindowSpec,
+    Bundle, CanaryScore, Clip, Contents, Manifest as BundleManifest, SecretKey, Tensors, WindowSpec,
 };
 use corpus::dice::derive;
 use types::Digest;
@@ -13,6 +13,7 @@ use types::Digest;
 use super::calibrate::{CalibrateError, Judgement, Making};
 use super::card;
 use super::decoder::{Decoder, TRAINED};
+use super::grid::Grid;
 use super::positives;
 use super::second;
 use crate::canary::{CanaryError, known_scores};
@@ -59,6 +60,33 @@ pub(super) fn contents(
         .into_iter()
         .map(|(name, bytes)| (name.to_owned(), bytes))
         .collect())
+}
+
+/// Puts the grid beside and into the card of a bundle, which becomes its next version and replaces it; all else stays as it was measured.
+pub(super) fn add_grid(
+    bundle: &Bundle,
+    grid: &Grid,
+    key: &SecretKey,
+) -> Result<Digest, CalibrateError> {
+    let mut contents = Contents::new();
+    for entry in &bundle.manifest.files {
+        let path = bundle.dir.join(&entry.name);
+        let read = std::fs::read(&path);
+        let bytes = read.map_err(|source| CalibrateError::Replace {
+            path: path.display().to_string(),
+            source,
+        })?;
+        contents.insert(entry.name.clone(), bytes);
+    }
+    let mut next = bundle.manifest.clone();
+    next.version += 1;
+    let old = contents
+        .get(&next.model_card)
+        .map(|bytes| String::from_utf8_lossy(bytes));
+    let card = card::with_grid(&old.unwrap_or_default(), &next, grid);
+    contents.insert(next.model_card.clone(), card.into_bytes());
+    contents.insert(GRID.to_owned(), pretty(grid));
+    replace(&bundle.dir, next, &contents, key)
 }
 
 fn pretty(table: &impl serde::Serialize) -> Vec<u8> {

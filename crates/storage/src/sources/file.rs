@@ -1,6 +1,6 @@
-//! One open file of a source: its bytes by offset, or whole, and whether it is still what it was.
+//! One open file of a folder: its bytes by offset, and whether it is still what it was.
 //!
-//! The agent serves a decoder's `read_at` from this. Reads take no lock and may be made from several threads.
+//! Called by [`super::SourceFile`]. Reads take no lock and may be made from several threads.
 
 use std::fs::File;
 use std::io;
@@ -8,18 +8,18 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use types::SourceName;
 
-use super::{SourceError, Witness};
+use super::SourceError;
+use super::witness::Witness;
 
 /// Where a file says that it gave bytes, and the disk that its source's folder was on when it was opened.
 pub(super) type Note = (Arc<Witness>, u64);
 
 /// A regular file, opened for reading.
 #[derive(Debug)]
-pub struct SourceFile {
+pub(super) struct DiskFile {
     file: File,
     name: SourceName,
     key: String,
@@ -51,7 +51,7 @@ impl Stamp {
     }
 }
 
-impl SourceFile {
+impl DiskFile {
     pub(super) fn new(
         file: File,
         name: &SourceName,
@@ -72,19 +72,19 @@ impl SourceFile {
         }
     }
 
+    /// Its source's name.
+    pub(super) fn name(&self) -> &SourceName {
+        &self.name
+    }
+
     /// Its key.
-    pub fn key(&self) -> &str {
+    pub(super) fn key(&self) -> &str {
         &self.key
     }
 
     /// Length in bytes when it was opened.
-    pub fn len(&self) -> u64 {
+    pub(super) fn len(&self) -> u64 {
         self.stamp.bytes
-    }
-
-    /// Whether it had no bytes when it was opened.
-    pub fn is_empty(&self) -> bool {
-        self.stamp.bytes == 0
     }
 
     /// Reads at `offset`, up to the whole buffer; fewer bytes only at the end, 0 past it. The end is where it was when the
@@ -92,7 +92,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// [`SourceError::Unavailable`] or [`SourceError::Unreadable`] when the system refuses.
-    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
+    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<usize, SourceError> {
         let left = self
             .stamp
             .bytes
@@ -131,66 +131,24 @@ impl SourceFile {
         }
     }
 
-    /// Reads the whole file, of at most `max` bytes and, where the snapshot knows it, of exactly `expected`.
-    ///
-    /// # Errors
-    /// [`SourceError::TooLarge`], [`SourceError::Changed`], or [`SourceError::Unavailable`].
-    pub fn read_whole(&self, max: u64, expected: Option<u64>) -> Result<Bytes, SourceError> {
-        self.check_size(max, expected)?;
-        let mut bytes = vec![0; usize::try_from(self.stamp.bytes).unwrap_or(usize::MAX)];
-        let read = self.read_at(0, &mut bytes)?;
-        if read < bytes.len() {
-            return Err(self.changed(format!("{read} of {} bytes were there", bytes.len())));
-        }
-        self.check_unchanged()?;
-        Ok(bytes.into())
-    }
-
-    /// Checks the size against a bound and against what the snapshot says, before anything is read.
-    ///
-    /// # Errors
-    /// [`SourceError::TooLarge`] or [`SourceError::Changed`].
-    pub fn check_size(&self, max: u64, expected: Option<u64>) -> Result<(), SourceError> {
-        let bytes = self.stamp.bytes;
-        if let Some(expected) = expected.filter(|expected| *expected != bytes) {
-            return Err(self.changed(format!("{bytes} bytes, {expected} in the snapshot")));
-        }
-        match bytes > max {
-            true => {
-                let (name, key) = (self.name.clone(), self.key.clone());
-                Err(SourceError::TooLarge {
-                    name,
-                    key,
-                    bytes,
-                    max,
-                })
-            }
-            false => Ok(()),
-        }
-    }
-
     /// Checks that size and modification time are what they were when it was opened: to be called after the last read.
     ///
     /// # Errors
     /// [`SourceError::Changed`], or [`SourceError::Unavailable`].
-    pub fn check_unchanged(&self) -> Result<(), SourceError> {
+    pub(super) fn check_unchanged(&self) -> Result<(), SourceError> {
         let now = Stamp::of(&self.file).map_err(|error| self.failed(error))?;
         match now == self.stamp {
             true => Ok(()),
-            false => Err(self.changed("it was written while it was read".to_owned())),
+            false => Err(SourceError::Changed {
+                name: self.name.clone(),
+                key: self.key.clone(),
+                cause: "it was written while it was read".to_owned(),
+            }),
         }
     }
 
-    pub(crate) fn into_file(self) -> File {
+    pub(super) fn into_file(self) -> File {
         self.file
-    }
-
-    fn changed(&self, cause: String) -> SourceError {
-        SourceError::Changed {
-            name: self.name.clone(),
-            key: self.key.clone(),
-            cause,
-        }
     }
 
     fn failed(&self, error: io::Error) -> SourceError {

@@ -12,15 +12,16 @@ use rustix::fs::{AtFlags, Dir, FileType, OFlags, statat};
 use rustix::io::Errno;
 use types::Code;
 
-use super::{Source, SourceError, reopen};
+use super::SourceError;
+use super::folder::{Folder, reopen};
 
 /// Most entries of one folder: its names are sorted in memory, at about 100 bytes each.
 pub const FOLDER_ENTRIES_MAX: usize = 4_000_000;
 
 /// The entries of a folder and of the folders in it.
 #[derive(Debug)]
-pub struct Listing {
-    source: Arc<Source>,
+pub(super) struct FolderListing {
+    source: Arc<Folder>,
     /// The entries yet to come of each open folder, the last of a folder first; the present folder last.
     open: Vec<Vec<Named>>,
 }
@@ -38,8 +39,8 @@ enum What {
     Other(Result<Kind, Unlisted>),
 }
 
-impl Listing {
-    pub(super) fn new(source: Arc<Source>, prefix: &str) -> Self {
+impl FolderListing {
+    pub(super) fn new(source: Arc<Folder>, prefix: &str) -> Self {
         let root = Named {
             path: prefix.as_bytes().to_vec(),
             what: What::Folder,
@@ -101,7 +102,7 @@ impl Listing {
                 continue;
             }
             if entries.len() == FOLDER_ENTRIES_MAX {
-                let (name, key) = (self.source.name().clone(), shown.into_owned());
+                let (name, key) = (self.source.name.clone(), shown.into_owned());
                 return Err(SourceError::TooManyEntries { name, key });
             }
             let what = match look(&folder, found.file_name()) {
@@ -122,7 +123,7 @@ impl Listing {
     }
 }
 
-impl Iterator for Listing {
+impl Iterator for FolderListing {
     type Item = Result<Entry, SourceError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -182,5 +183,6 @@ fn entry(path: &[u8], kind: Result<Kind, Unlisted>) -> Entry {
         key,
         shown: String::from_utf8_lossy(path).into_owned(),
         kind,
+        content_id: None,
     }
 }

@@ -1,197 +1,40 @@
-//! Sources: named folders that an operator configured, from which tracks and manifests are read. Nothing is ever written.
+//! Sources: what an operator configured under a name, a folder or a place in an object store, from which tracks and manifests are
+//! read. Nothing is ever written.
 //!
 //! Called by the coordinator (imports) and by agents (track bytes). All calls block: use a thread of your own or the
-//! blocking pool. A key is walked from the root one segment at a time, following no link, and only a regular file is ever
-//! opened: a named pipe cannot hang us and a device is never touched.
+//! blocking pool. A track is a source's name and a key; which host is asked stands in the configuration alone.
 
+mod error;
 mod file;
+mod folder;
 mod listing;
+mod objects;
+mod open;
 mod witness;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use catalog::key;
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
-use rustix::io::Errno;
-use thiserror::Error;
-use types::{Code, SourceName};
+use catalog::listing::Entry;
+use types::SourceName;
 
-use witness::Witness;
+use crate::{StorageError, StorageSettings};
+use folder::Folder;
+use listing::FolderListing;
+use objects::{ObjectListing, Objects};
 
-pub use file::SourceFile;
-pub use listing::{FOLDER_ENTRIES_MAX, Listing};
+pub use error::SourceError;
+pub use listing::FOLDER_ENTRIES_MAX;
+pub use open::SourceFile;
 
 /// The sources of one process, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(BTreeMap<SourceName, Arc<Source>>);
 
-/// One named folder.
-#[derive(Debug)]
-pub struct Source {
-    name: SourceName,
-    /// As it was defined.
-    folder: PathBuf,
-    /// The same without links, once the folder was found.
-    root: OnceLock<PathBuf>,
-    witness: Arc<Witness>,
-}
-
-/// Why something in a source was not read.
-#[derive(Debug, Error)]
-pub enum SourceError {
-    /// No source of that name is configured, or its folder does not exist.
-    #[error("source `{0}` is not configured or not there")]
-    Unknown(String),
-    /// The text is no key.
-    #[error("`{}` is no key of a source", shown(.key))]
-    Key {
-        /// As given.
-        key: String,
-        /// What is wrong with it.
-        source: key::KeyError,
-    },
-    /// There is no such object.
-    #[error("`{key}` does not exist in source `{name}`")]
-    Missing {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-    },
-    /// The system refused access.
-    #[error("access to `{key}` in source `{name}` was denied")]
-    Denied {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-    },
-    /// The key leads through a link, or to something that is no regular file (or no folder, where one was wanted).
-    #[error("`{key}` in source `{name}` is a link or no regular file")]
-    Refused {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-    },
-    /// The object is not what the snapshot says, or changed while it was read.
-    #[error("`{key}` in source `{name}` changed: {cause}")]
-    Changed {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-        /// What differs.
-        cause: String,
-    },
-    /// The object is larger than the caller takes.
-    #[error("`{key}` in source `{name}` has {bytes} bytes, more than {max}")]
-    TooLarge {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-        /// Its size.
-        bytes: u64,
-        /// The caller's bound.
-        max: u64,
-    },
-    /// A folder holds more entries than [`FOLDER_ENTRIES_MAX`].
-    #[error("folder `{key}` in source `{name}` holds more than {FOLDER_ENTRIES_MAX} entries")]
-    TooManyEntries {
-        /// The source.
-        name: SourceName,
-        /// The folder.
-        key: String,
-    },
-    /// The system says that this file cannot be read, whatever its source does.
-    #[error("`{key}` in source `{name}` cannot be read")]
-    Unreadable {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The source did not answer; this may pass.
-    #[error("read `{key}` in source `{name}`")]
-    Unavailable {
-        /// The source.
-        name: SourceName,
-        /// The key.
-        key: String,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-fn shown(text: &str) -> String {
-    text.chars()
-        .take(80)
-        .collect::<String>()
-        .escape_debug()
-        .to_string()
-}
-
-impl SourceError {
-    /// The stable code.
-    pub const fn code(&self) -> Code {
-        match self {
-            Self::Unknown(_) => Code::SourceUnknown,
-            Self::Key { source, .. } => source.code(),
-            Self::Missing { .. } => Code::SourceMissing,
-            Self::Denied { .. } => Code::SourceDenied,
-            Self::Refused { .. } => Code::SourceRefused,
-            Self::Changed { .. } => Code::SourceChanged,
-            Self::TooLarge { .. } => Code::TooManyBytes,
-            Self::TooManyEntries { .. } => Code::CatalogTooLarge,
-            Self::Unreadable { .. } => Code::SourceUnreadable,
-            Self::Unavailable { .. } => Code::StorageUnavailable,
-        }
-    }
-
-    /// What a refusal of the system to open or read a file means.
-    fn of(error: io::Error, name: &SourceName, key: &str) -> Self {
-        let (name, key) = (name.clone(), key.to_owned());
-        match Errno::from_io_error(&error) {
-            Some(Errno::NOENT | Errno::NAMETOOLONG) => Self::Missing { name, key },
-            Some(Errno::ACCESS | Errno::PERM) => Self::Denied { name, key },
-            Some(Errno::LOOP | Errno::NOTDIR) => Self::Refused { name, key },
-            // The file's kind, its length or its checksums forbid it; asking again changes none of them.
-            Some(
-                Errno::INVAL
-                | Errno::ISDIR
-                | Errno::OPNOTSUPP
-                | Errno::OVERFLOW
-                | Errno::FBIG
-                | Errno::BADMSG
-                | Errno::UCLEAN,
-            ) => Self::Unreadable {
-                name,
-                key,
-                source: error,
-            },
-            Some(_) | None => Self::Unavailable {
-                name,
-                key,
-                source: error,
-            },
-        }
-    }
-
-    /// Whether the same call may succeed later: then it says nothing of the track.
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-}
-
 impl Sources {
-    /// Adds a source, or replaces the one of that name.
+    /// Adds a folder, or replaces the source of that name.
     ///
     /// # Errors
     /// When the folder cannot be found.
@@ -200,7 +43,7 @@ impl Sources {
         Ok(())
     }
 
-    /// A source as the configuration has it: where its folder is not there it keeps its name, as with [`define`](Self::define), and the
+    /// A folder as the configuration has it: where it is not there it keeps its name, as with [`define`](Self::define), and the
     /// log says so.
     pub fn configure(&mut self, name: SourceName, folder: &Path) {
         if self.add(name.clone(), folder).is_err() {
@@ -210,18 +53,34 @@ impl Sources {
         }
     }
 
+    /// A place in an object store as the configuration has it. Nothing is asked of it yet: while it does not answer, its tracks
+    /// wait.
+    ///
+    /// # Errors
+    /// Where the settings or credentials make no client.
+    pub fn connect(
+        &mut self,
+        name: SourceName,
+        settings: &StorageSettings,
+    ) -> Result<(), StorageError> {
+        self.insert(Source::connected(name, settings)?);
+        Ok(())
+    }
+
     /// Adds a source, or replaces the one of that name.
     pub fn insert(&mut self, source: Source) {
-        self.0.insert(source.name.clone(), Arc::new(source));
+        self.0.insert(source.name().clone(), Arc::new(source));
     }
 
     /// Keeps a source whose folder may not be there at this moment: it is looked for on each use, and until it is there the
     /// source does not answer, which may pass. Touches no file system. One of that name and folder stays as it is.
     pub fn define(&mut self, name: SourceName, folder: &Path) {
-        if self.0.get(&name).is_some_and(|known| known.is_at(folder)) {
+        let known = self.0.get(&name).and_then(|source| source.as_folder());
+        if known.is_some_and(|known| known.is_at(folder)) {
             return;
         }
-        self.insert(Source::defined(name, folder, OnceLock::new()));
+        let defined = Folder::defined(name, folder, OnceLock::new());
+        self.insert(Source(Kind::Folder(Arc::new(defined))));
     }
 
     /// The source of that name.
@@ -246,15 +105,24 @@ impl Sources {
     pub fn locate(&self, given: &Path) -> Option<(SourceName, String)> {
         let path = given.canonicalize().ok()?;
         let leads_into = |folder: &Path| given.starts_with(folder) || path.starts_with(folder);
-        let near = self
-            .0
-            .values()
-            .filter(|source| source.root.get().is_some() || leads_into(&source.folder));
-        let holding = near.filter(|source| path.starts_with(source.find()));
-        let source = holding.max_by_key(|source| source.root().components().count())?;
-        let key = path.strip_prefix(source.root()).ok()?.to_str()?;
-        (key.is_empty() || key::check(key).is_ok()).then(|| (source.name.clone(), key.to_owned()))
+        let folders = self.0.values().filter_map(|source| source.as_folder());
+        let near =
+            folders.filter(|folder| folder.root.get().is_some() || leads_into(&folder.folder));
+        let holding = near.filter(|folder| path.starts_with(folder.find()));
+        let folder = holding.max_by_key(|folder| folder.root().components().count())?;
+        let key = path.strip_prefix(folder.root()).ok()?.to_str()?;
+        (key.is_empty() || key::check(key).is_ok()).then(|| (folder.name.clone(), key.to_owned()))
     }
+}
+
+/// One named source.
+#[derive(Debug)]
+pub struct Source(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Folder(Arc<Folder>),
+    Objects(Arc<Objects>),
 }
 
 /// What stands under a key.
@@ -265,76 +133,84 @@ pub(crate) enum Place {
 }
 
 impl Source {
-    /// A source whose folder is there.
+    /// A folder that is there.
     ///
     /// # Errors
-    /// When the folder cannot be found.
+    /// When it cannot be found.
     pub fn found(name: SourceName, folder: &Path) -> Result<Self, SourceError> {
-        let root = resolved(folder)
-            .ok_or_else(|| SourceError::Unknown(format!("{name}={}", folder.display())))?;
-        Ok(Self::defined(name, folder, root.into()))
+        Folder::found(name, folder).map(|folder| Self(Kind::Folder(Arc::new(folder))))
     }
 
-    fn defined(name: SourceName, folder: &Path, root: OnceLock<PathBuf>) -> Self {
-        Self {
-            name,
-            folder: folder.to_owned(),
-            root,
-            witness: Arc::default(),
+    /// A place in an object store, or a folder, as settings name it.
+    ///
+    /// # Errors
+    /// Where they make no client.
+    pub fn connected(name: SourceName, settings: &StorageSettings) -> Result<Self, StorageError> {
+        if let crate::Place::Folder(folder) = &settings.place {
+            let defined = Folder::defined(name, folder, OnceLock::new());
+            return Ok(Self(Kind::Folder(Arc::new(defined))));
+        }
+        let objects = Objects::open(name, settings)?;
+        Ok(Self(Kind::Objects(Arc::new(objects))))
+    }
+
+    fn as_folder(&self) -> Option<&Folder> {
+        match &self.0 {
+            Kind::Folder(folder) => Some(folder),
+            Kind::Objects(_) => None,
         }
     }
 
-    fn is_at(&self, folder: &Path) -> bool {
-        self.folder == folder || self.root() == folder
+    /// Requests that were made for it; a folder needs none.
+    #[cfg(test)]
+    pub(crate) fn requests(&self) -> u64 {
+        match &self.0 {
+            Kind::Folder(_) => 0,
+            Kind::Objects(objects) => objects.requests(),
+        }
     }
 
     /// The name it was configured under.
     pub fn name(&self) -> &SourceName {
-        &self.name
-    }
-
-    /// Its folder: without links where it was found already, else as it was defined.
-    pub fn root(&self) -> &Path {
-        self.root.get().unwrap_or(&self.folder)
-    }
-
-    /// The same, and looks for it where it was not found yet.
-    fn find(&self) -> &Path {
-        if self.root.get().is_none()
-            && let Some(root) = resolved(&self.folder)
-        {
-            // Another thread may have found it too, and found the same.
-            let _ = self.root.set(root);
+        match &self.0 {
+            Kind::Folder(folder) => &folder.name,
+            Kind::Objects(objects) => objects.name(),
         }
-        self.root()
     }
 
-    /// Opens the regular file under `key`.
+    /// Its folder, where it is one: without links where it was found already, else as it was defined.
+    pub fn folder(&self) -> Option<&Path> {
+        self.as_folder().map(Folder::root)
+    }
+
+    /// Opens what stands under `key`: a regular file, or an object.
     ///
     /// # Errors
     /// See [`SourceError`].
     pub fn open(&self, key: &str) -> Result<SourceFile, SourceError> {
-        Self::check(key)?;
-        let root = self.open_root(key)?;
-        let disk = fstat(&root).map_err(|error| self.failed(key, error))?;
-        let place = self.walk_from(root, key.as_bytes(), key)?;
-        let stat = fstat(&place).map_err(|error| self.failed(key, error))?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(self.refused(key));
-        }
-        let file = reopen(&place, OFlags::RDONLY).map_err(|error| self.failed(key, error))?;
-        let witness = (Arc::clone(&self.witness), disk.st_dev);
-        SourceFile::new(file.into(), &self.name, key, witness)
+        self.open_version(key, None)
     }
 
-    /// Whether `key` is a file or a folder; the empty key is the source's own folder.
+    /// The same where a snapshot states which version it means, in the words that a listing of the source had for it.
+    ///
+    /// # Errors
+    /// [`SourceError::Changed`] where another version stands there; else see [`SourceError`].
+    pub fn open_version(
+        &self,
+        key: &str,
+        content_id: Option<&str>,
+    ) -> Result<SourceFile, SourceError> {
+        match &self.0 {
+            Kind::Folder(folder) => folder.open(key).map(SourceFile::from),
+            Kind::Objects(objects) => objects.open_object(key, content_id).map(SourceFile::from),
+        }
+    }
+
+    /// Whether `key` is a file or a folder; the empty key is the source's own.
     pub(crate) fn place(&self, key: &str) -> Result<Place, SourceError> {
-        let stat = fstat(self.walk_folder(key)?).map_err(|error| self.failed(key, error))?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        match (kind == FileType::RegularFile, kind == FileType::Directory) {
-            (true, _) => Ok(Place::File),
-            (false, true) => Ok(Place::Folder),
-            (false, false) => Err(self.refused(key)),
+        match &self.0 {
+            Kind::Folder(folder) => folder.place(key),
+            Kind::Objects(objects) => objects.place(key),
         }
     }
 
@@ -342,95 +218,74 @@ impl Source {
     ///
     /// # Errors
     /// When the prefix is no folder of the source.
-    pub fn list(self: &Arc<Self>, prefix: &str) -> Result<Listing, SourceError> {
-        match self.place(prefix)? {
-            Place::Folder => Ok(Listing::new(self.clone(), prefix)),
-            Place::File => Err(self.refused(prefix)),
+    pub fn list(&self, prefix: &str) -> Result<Listing, SourceError> {
+        if self.place(prefix)? == Place::File {
+            let (name, key) = (self.name().clone(), prefix.to_owned());
+            return Err(SourceError::Refused { name, key });
+        }
+        Ok(Listing(match &self.0 {
+            Kind::Folder(folder) => Entries::Folder(FolderListing::new(folder.clone(), prefix)),
+            Kind::Objects(objects) => Entries::Objects(objects.list(prefix)),
+        }))
+    }
+
+    /// Whether another file of this source gives bytes at this moment, from where they lie rather than from memory: then what
+    /// keeps `key` from being read is its own. Reads a few bytes of one or a few files.
+    #[must_use]
+    pub fn answers_besides(&self, key: &str) -> bool {
+        match &self.0 {
+            Kind::Folder(folder) => folder.answers_besides(key),
+            Kind::Objects(objects) => objects.answers_besides(key),
         }
     }
 
-    fn walk_folder(&self, key: &str) -> Result<OwnedFd, SourceError> {
-        match key.is_empty() {
-            true => self.open_root(key),
-            false => self.walk(key),
+    /// Whether this failure to read `key` says something of its track, not of the source: a file is missing or denied
+    /// only where another one gives bytes and it is so again after that. Reads as [`Self::answers_besides`] does.
+    #[must_use]
+    pub fn bears_out(&self, error: &SourceError, key: &str) -> bool {
+        match error {
+            SourceError::Unavailable { .. } => false,
+            SourceError::Missing { .. } | SourceError::Denied { .. } => {
+                let again = || self.open(key).err().map(|again| again.code());
+                self.answers_besides(key) && again() == Some(error.code())
+            }
+            SourceError::Unknown(_)
+            | SourceError::Key { .. }
+            | SourceError::Refused { .. }
+            | SourceError::Changed { .. }
+            | SourceError::TooLarge { .. }
+            | SourceError::TooManyEntries { .. }
+            | SourceError::Unreadable { .. } => true,
         }
-    }
-
-    /// Walks to `key` and gives a handle that only names it: nothing has been opened for reading yet.
-    fn walk(&self, key: &str) -> Result<OwnedFd, SourceError> {
-        Self::check(key)?;
-        self.walk_bytes(key.as_bytes(), key)
-    }
-
-    fn check(key: &str) -> Result<(), SourceError> {
-        key::check(key).map_err(|source| SourceError::Key {
-            key: key.to_owned(),
-            source,
-        })
-    }
-
-    /// The same for names that may not be UTF-8, as a listing meets them.
-    fn walk_bytes(&self, path: &[u8], shown: &str) -> Result<OwnedFd, SourceError> {
-        self.walk_from(self.open_root(shown)?, path, shown)
-    }
-
-    fn walk_from(&self, root: OwnedFd, path: &[u8], shown: &str) -> Result<OwnedFd, SourceError> {
-        let mut here = root;
-        let mut rest = path.split(|byte| *byte == b'/').peekable();
-        while let Some(segment) = rest.next() {
-            let last = rest.peek().is_none();
-            let kind = if last {
-                OFlags::empty()
-            } else {
-                OFlags::DIRECTORY
-            };
-            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind;
-            here = openat(&here, segment, flags, Mode::empty())
-                .map_err(|error| self.failed(shown, error))?;
-        }
-        Ok(here)
-    }
-
-    fn open_root(&self, key: &str) -> Result<OwnedFd, SourceError> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        open(self.find(), flags, Mode::empty()).map_err(|error| self.unavailable(key, error.into()))
-    }
-
-    fn refused(&self, key: &str) -> SourceError {
-        SourceError::Refused {
-            name: self.name.clone(),
-            key: key.to_owned(),
-        }
-    }
-
-    fn unavailable(&self, key: &str, source: io::Error) -> SourceError {
-        SourceError::Unavailable {
-            name: self.name.clone(),
-            key: key.to_owned(),
-            source,
-        }
-    }
-
-    fn failed(&self, key: &str, error: Errno) -> SourceError {
-        SourceError::of(error.into(), &self.name, key)
     }
 }
 
-/// A folder's path without links, where the folder is there.
-fn resolved(folder: &Path) -> Option<PathBuf> {
-    folder.canonicalize().ok().filter(|root| root.is_dir())
+/// The entries of a source or of a folder in it.
+#[derive(Debug)]
+pub struct Listing(Entries);
+
+#[derive(Debug)]
+enum Entries {
+    Folder(FolderListing),
+    Objects(ObjectListing),
 }
 
-/// Opens what a handle names, for reading. The handle was checked; going through it, not through the name again, means
-/// that what is opened is what was checked.
-fn reopen(place: impl AsFd, flags: OFlags) -> Result<OwnedFd, Errno> {
-    use std::os::fd::AsRawFd;
-    let link = format!("/proc/self/fd/{}", place.as_fd().as_raw_fd());
-    open(
-        link,
-        flags | OFlags::CLOEXEC | OFlags::NOCTTY,
-        Mode::empty(),
-    )
+impl Iterator for Listing {
+    type Item = Result<Entry, SourceError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Entries::Folder(entries) => entries.next(),
+            Entries::Objects(entries) => entries.next(),
+        }
+    }
+}
+
+fn check_key(key: &str) -> Result<(), SourceError> {
+    key::check(key).map_err(|source| SourceError::Key {
+        key: key.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

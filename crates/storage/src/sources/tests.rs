@@ -6,6 +6,8 @@ use std::path::Path;
 
 use catalog::listing::Kind;
 use rustix::fs::{CWD, Mode, mkfifoat};
+use rustix::io::Errno;
+use types::Code;
 
 use super::*;
 
@@ -257,7 +259,7 @@ fn a_source_that_is_defined_before_its_folder_is_there_answers_as_soon_as_it_is(
     let source = sources.get(&name).unwrap();
     let absent = source.open("a.wav").unwrap_err();
     assert!(absent.is_transient(), "{absent}");
-    assert_eq!(source.root(), root);
+    assert_eq!(source.folder(), Some(root.as_path()));
     put(&root, "a.wav", b"a");
     check_open(&source, "a.wav", Ok(b"a"));
     let located = sources.locate(&root.join("a.wav"));
@@ -279,7 +281,10 @@ fn only_sources_into_whose_folder_a_path_leads_are_looked_for() {
         sources.define(name(absent), &at(absent));
         put(&at(absent), "a.wav", b"a");
     }
-    let was_found = |source: &str| sources.get(&name(source)).unwrap().root.get().is_some();
+    let was_found = |source: &str| {
+        let source = sources.get(&name(source)).unwrap();
+        source.as_folder().unwrap().root.get().is_some()
+    };
     for (path, expected) in [
         ("there/a.wav", Some("there")),
         ("", None),

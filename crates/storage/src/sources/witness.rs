@@ -9,7 +9,8 @@ use catalog::key;
 use rustix::fs::{Dir, FileType, OFlags, fstat};
 use rustix::io::Errno;
 
-use super::{Source, SourceError, reopen};
+use super::SourceError;
+use super::folder::{Folder, reopen};
 
 /// Files that are tried where no file of the source is known to have given bytes: enough to pass over a few bad ones, few
 /// enough to be asked while a track waits.
@@ -51,11 +52,10 @@ impl Seen {
     }
 }
 
-impl Source {
+impl Folder {
     /// Whether another file of this source gives bytes at this moment, from where they lie rather than from memory: then what
     /// keeps `key` from being read is its own. Reads a few bytes of one or a few files.
-    #[must_use]
-    pub fn answers_besides(&self, key: &str) -> bool {
+    pub(super) fn answers_besides(&self, key: &str) -> bool {
         let seen = self.witness.seen();
         let other = seen.as_ref().filter(|seen| seen.key != key);
         if other.is_some_and(|seen| self.gives_bytes(&seen.key)) {
@@ -63,26 +63,6 @@ impl Source {
         }
         let itself = seen.is_none_or(|seen| self.disk().is_ok_and(|disk| seen.was_on(disk)));
         itself && self.a_neighbour_answers(key)
-    }
-
-    /// Whether this failure to read `key` says something of its track, not of the source: a file is missing or denied
-    /// only where another one gives bytes and it is so again after that. Reads as [`Self::answers_besides`] does.
-    #[must_use]
-    pub fn bears_out(&self, error: &SourceError, key: &str) -> bool {
-        match error {
-            SourceError::Unavailable { .. } => false,
-            SourceError::Missing { .. } | SourceError::Denied { .. } => {
-                let again = || self.open(key).err().map(|again| again.code());
-                self.answers_besides(key) && again() == Some(error.code())
-            }
-            SourceError::Unknown(_)
-            | SourceError::Key { .. }
-            | SourceError::Refused { .. }
-            | SourceError::Changed { .. }
-            | SourceError::TooLarge { .. }
-            | SourceError::TooManyEntries { .. }
-            | SourceError::Unreadable { .. } => true,
-        }
     }
 
     fn disk(&self) -> Result<u64, SourceError> {
@@ -115,7 +95,7 @@ impl Source {
 
 /// A look for a file that gives bytes, with what is left of its bounds.
 struct Search<'a> {
-    source: &'a Source,
+    source: &'a Folder,
     /// The one that does not count.
     key: &'a str,
     files: usize,
@@ -174,7 +154,7 @@ impl Search<'_> {
     }
 }
 
-impl Source {
+impl Folder {
     fn kind(&self, key: &str) -> Option<FileType> {
         let stat = fstat(self.walk(key).ok()?).ok()?;
         Some(FileType::from_raw_mode(stat.st_mode))

@@ -133,6 +133,13 @@ fn is_about_certificates(cause: &str) -> bool {
     refused || cause.contains("invalid peer certificate")
 }
 
+/// Whether a connection was closed by the other side instead of an answer, in the words of the libraries below.
+pub(super) fn closed_unanswered(cause: &str) -> bool {
+    ["connection closed", "connection reset", "broken pipe"]
+        .iter()
+        .any(|words| cause.to_lowercase().contains(words))
+}
+
 /// Whether the connection was never made, so that nothing can have been sent.
 fn never_connected(status: &tonic::Status) -> bool {
     let mut source = StdError::source(status);

@@ -70,6 +70,15 @@ pub enum EtcdError {
         /// What the TLS library or the server said.
         cause: String,
     },
+    /// A member took the connection and closed it without an answer, as it does with whom it does not believe: a client hears of a refused
+    /// certificate only by that.
+    #[error(
+        "{cause}; look whether the etcd members ask for a certificate, and whether ours is of their authority and in date"
+    )]
+    TurnedAway {
+        /// How the connection ended.
+        cause: String,
+    },
     /// No member answered.
     #[error("{cause}; look whether the etcd members run and the endpoints name them")]
     Unreachable {
@@ -108,6 +117,7 @@ impl From<Failure> for EtcdError {
         match failure.class {
             Class::Certificate => Self::Certificate { cause },
             Class::Elsewhere => Self::Elsewhere { cause },
+            Class::Unknown if failure::closed_unanswered(&cause) => Self::TurnedAway { cause },
             Class::NotExecuted
             | Class::NoSpace
             | Class::TooLarge

@@ -75,10 +75,8 @@ impl Authority {
     }
 
     fn parameters(&self) -> CertificateParams {
-        let mut parameters = CertificateParams {
-            is_ca: IsCa::Ca(BasicConstraints::Unconstrained),
-            ..CertificateParams::default()
-        };
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         parameters
             .distinguished_name
             .push(DnType::CommonName, self.name.as_str());

@@ -57,6 +57,7 @@ impl Node {
             source: source.ok()?,
             key: track.key.clone(),
             bytes,
+            content_id: track.content_id.clone(),
             rate_hz: seat.rate_hz()?,
             residual,
         })

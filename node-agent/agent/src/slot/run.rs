@@ -107,7 +107,11 @@ impl Thread {
     fn work(&mut self, work: &Work) {
         let begun = Instant::now();
         self.enter(work.token);
-        let opened = self.shared.reading.timed(|| work.source.open(&work.key));
+        let open = || {
+            work.source
+                .open_version(&work.key, work.content_id.as_deref())
+        };
+        let opened = self.shared.reading.timed(open);
         if self.shared.is_given_up(work.token) {
             // Nothing was begun, so the worker is told nothing; the decoder's socket may be closed already.
             self.decoder = None;

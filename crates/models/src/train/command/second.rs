@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{CommandError, at, open, recipe_of, say};
+use super::{CommandError, at, open, recipe_of, say, secret_key, write_public};
+use crate::train::contents::add_grid;
 use crate::train::grid::{self, Subject};
 use crate::train::separator::{self, SeparatorRecipe};
 
@@ -57,6 +58,12 @@ pub struct EvaluateGrid {
     /// File for the tables as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Put the tables into the bundle's card: its next version takes its place, and the public key's file is written anew.
+    #[arg(long)]
+    into_card: bool,
+    /// File with the secret key that signs that version; where none is given, a key is made and its secret half forgotten.
+    #[arg(long, requires = "into_card")]
+    key: Option<PathBuf>,
 }
 
 pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError> {
@@ -71,7 +78,7 @@ pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError
         minutes(flags.minutes),
     )?;
     std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
-    let quality = separator::judge(&recipe, &trained.weights, &flags.cache)?;
+    let quality = separator::judge(&recipe, &trained.weights, &flags.cache, &flags.decoders)?;
     say(&format!(
         "{}: {} of {} rounds, held-out pieces: {quality}",
         flags.out.display(),
@@ -82,7 +89,8 @@ pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError
 
 pub(super) fn evaluate_grid(flags: &EvaluateGrid) -> Result<(), CommandError> {
     crate::device::set_threads(NonZeroU32::new(1));
-    let subject = Subject::of(&open(&flags.bundle, &flags.public_key)?)?;
+    let bundle = open(&flags.bundle, &flags.public_key)?;
+    let subject = Subject::of(&bundle)?;
     std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
     let begun = Instant::now();
     let budget = minutes(flags.minutes);
@@ -94,7 +102,14 @@ pub(super) fn evaluate_grid(flags: &EvaluateGrid) -> Result<(), CommandError> {
             serde_json::to_vec_pretty(&grid).expect("a grid has no map keys that JSON cannot hold");
         std::fs::write(path, json).map_err(at(path))?;
     }
-    say(&grid.text())
+    say(&grid.text())?;
+    if flags.into_card {
+        let key = secret_key(flags.key.as_deref())?;
+        let digest = add_grid(&bundle, &grid, &key)?;
+        write_public(&flags.public_key, &key)?;
+        say(&format!("{digest} {}", flags.bundle.display()))?;
+    }
+    Ok(())
 }
 
 fn minutes(count: Option<u32>) -> Option<Duration> {

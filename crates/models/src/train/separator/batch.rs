@@ -7,6 +7,7 @@ use tch::Tensor;
 
 use super::pieces::Pieces;
 use super::{SeparatorError, SeparatorRecipe};
+use crate::params::values;
 use crate::train::decoder::Decoder;
 use crate::train::positives::SNR_DB;
 
@@ -79,6 +80,21 @@ impl<'a> Batches<'a> {
     /// One segment of a piece as it was played.
     pub(super) fn clean(&self, dice: &mut Dice) -> Result<Batch, SeparatorError> {
         self.together(&[self.heard(dice, |dice| self.played(dice))?])
+    }
+
+    /// A mix of one segment under the error of the `nth` decoder, so far below it; none where no decoder is heard.
+    pub(super) fn under_error(
+        &self,
+        mix: &Tensor,
+        nth: usize,
+        below_db: f32,
+    ) -> Result<Option<Tensor>, SeparatorError> {
+        let Some(decoder) = self.decoders.iter().cycle().nth(nth) else {
+            return Ok(None);
+        };
+        let mut heard = values(mix)?;
+        add_error(&mut heard, self.pieces.channels(), decoder, below_db);
+        Ok(Some(Tensor::f_from_slice(&heard)?.f_view_as(mix)?))
     }
 
     /// Draws until there is something to hear, and brings it to a root mean square of one.
@@ -209,7 +225,6 @@ fn add_error(mix: &mut [f32], channels: usize, decoder: &Decoder, below_db: f32)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::values;
     use crate::train::decoder::Architecture;
     use crate::train::separator::pieces::Use;
 

@@ -1,14 +1,16 @@
 //! Trains the separator of the demonstration bundle: HTDemucs, small, on stems of the repository's own generator.
 //!
 //! Called by `trackscan-worker train-separator`. The network is the one that serves, under the tensor names of the published checkpoints; the
-//! loss is that of the package, the mean magnitude of the stems' error, and that of their sum. Noise and the errors of neural decoders lie over
+//! loss is that of the package, the mean magnitude of the stems' error, and that of their sum, also in a compressed spectrum. Noise and the errors of neural decoders lie over
 //! mixes and in no stem, so that they are learnt to be what no stem has. Steps are taken in rounds, every round draws from a stream of its own
 //! and ends in a checkpoint, so that a stopped run, started again, ends in the same weights. What comes out is the running mean of the weights.
 
 mod average;
 mod batch;
+mod loss;
 mod pieces;
 mod recipe;
+mod start;
 
 pub use recipe::{SeparatorFitting, SeparatorRecipe};
 
@@ -30,10 +32,13 @@ use crate::htdemucs::{self, HtDemucs};
 use crate::params::ParamError;
 use average::Average;
 use batch::Batches;
+use loss::Loss;
 use pieces::{Pieces, Use};
 
 /// Segments that a trained separator is judged on, all of pieces that it was not trained on.
 const JUDGED: usize = 24;
+/// How far errors lie below the mix when a separator is judged, in decibels: in the middle of those that positives have.
+const ERROR_DB: f32 = 20.0;
 /// A stem this much quieter than its mix, in power, is silent: its ratio says nothing.
 const AUDIBLE: f64 = 1e-3;
 
@@ -149,6 +154,7 @@ struct Run<'a> {
     net: HtDemucs,
     optimiser: AdamW,
     average: Average,
+    loss: Loss,
 }
 
 impl<'a> Run<'a> {
@@ -158,15 +164,19 @@ impl<'a> Run<'a> {
         decoders: &Path,
     ) -> Result<Self, SeparatorError> {
         let pieces = Pieces::new(recipe, cache, Use::Training)?;
-        let start = derive(recipe.fitting.seed, "separator start");
-        tch::manual_seed(start.cast_signed());
+        let seed = derive(recipe.fitting.seed, "separator start");
+        tch::manual_seed(seed.cast_signed());
         let store = VarStore::new(Device::Cpu);
         let net = HtDemucs::new(&store.root(), &recipe.architecture)?;
+        if recipe.fitting.gives_back {
+            start::give_back(&store, &recipe.architecture)?;
+        }
         Ok(Self {
             recipe,
             batches: Batches::new(recipe, pieces, heard_decoders(recipe, decoders)?),
             optimiser: AdamW::new(&store),
             average: Average::new(&store)?,
+            loss: Loss::new(&recipe.fitting)?,
             store,
             net,
         })
@@ -194,13 +204,7 @@ impl<'a> Run<'a> {
         let fitting = &self.recipe.fitting;
         let batch = self.batches.draw(dice)?;
         let found = self.net.forward(&batch.mix)?;
-        let error = found.f_sub(&batch.stems)?;
-        let sum = error.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
-        let of_sum = sum
-            .f_abs()?
-            .f_mean(Kind::Float)?
-            .f_mul_scalar(fitting.sum)?;
-        let loss = error.f_abs()?.f_mean(Kind::Float)?.f_add(&of_sum)?;
+        let loss = self.loss.of(&found, &batch.stems)?;
         let rate = learning_rate(fitting.learning_rate, share);
         self.optimiser.step(&loss, rate, fitting.weight_decay)?;
         self.average.add(self.optimiser.steps(), fitting.average)?;
@@ -224,9 +228,12 @@ pub struct Quality {
     pub stems_db: [Option<f64>; STEMS.len()],
     /// Mean ratio of the mix to what the sum of the stems leaves of it, in decibels.
     pub sum_db: f64,
+    /// Mean share of a decoder's error that the sum of the stems leaves out, between 0 and 1 where it does what it was trained to; none where
+    /// training heard no errors. Of the decoders that it heard, [`ERROR_DB`] below the mix.
+    pub error_out: Option<f64>,
 }
 
-/// Judges weights on held-out pieces.
+/// Judges weights on held-out pieces, under errors of the decoders of the folder `decoders` where training heard them.
 ///
 /// # Errors
 /// [`SeparatorError`].
@@ -234,16 +241,19 @@ pub fn judge(
     recipe: &SeparatorRecipe,
     weights: &Tensors,
     cache: &Path,
+    decoders: &Path,
 ) -> Result<Quality, SeparatorError> {
     recipe.check()?;
     let (_store, net) = htdemucs::load(&recipe.architecture, weights, Device::Cpu, Kind::Float)?;
     let pieces = Pieces::new(recipe, cache, Use::Judging)?;
-    let batches = Batches::new(recipe, pieces, Vec::new());
+    let batches = Batches::new(recipe, pieces, heard_decoders(recipe, decoders)?);
     let mut dice = Dice::new(derive(recipe.fitting.seed, "separator judged"));
     let mut ratios: [Vec<f64>; STEMS.len()] = Default::default();
     let mut sums = Vec::with_capacity(JUDGED);
-    for _ in 0..JUDGED {
+    let mut out = Vec::with_capacity(JUDGED);
+    for segment in 0..JUDGED {
         let batch = batches.clean(&mut dice)?;
+        let erroneous = batches.under_error(&batch.mix, segment, ERROR_DB)?;
         tch::no_grad(|| -> Result<(), TchError> {
             let found = net.forward(&batch.mix)?;
             let error = found.f_sub(&batch.stems)?;
@@ -255,8 +265,12 @@ pub fn judge(
                     of_stem.push(decibels(loud, stem(&error)?));
                 }
             }
-            let stems = found.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?;
-            sums.push(decibels(mix, power(&batch.mix.f_sub(&stems)?)?));
+            let left = left_out(&batch.mix, &found)?;
+            sums.push(decibels(mix, power(&left)?));
+            if let Some(heard) = &erroneous {
+                let more = left_out(heard, &net.forward(heard)?)?.f_sub(&left)?;
+                out.push(share_of(&more, &heard.f_sub(&batch.mix)?)?);
+            }
             Ok(())
         })?;
     }
@@ -264,7 +278,19 @@ pub fn judge(
     Ok(Quality {
         stems_db: ratios.map(|of_stem| (!of_stem.is_empty()).then(|| mean(&of_stem))),
         sum_db: mean(&sums),
+        error_out: (!out.is_empty()).then(|| mean(&out)),
     })
+}
+
+/// What the sum of the stems leaves of a mix.
+fn left_out(mix: &tch::Tensor, stems: &tch::Tensor) -> Result<tch::Tensor, TchError> {
+    mix.f_sub(&stems.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?)
+}
+
+/// How much of one sound is in another, by least squares.
+fn share_of(sound: &tch::Tensor, of: &tch::Tensor) -> Result<f64, TchError> {
+    let common = sound.f_mul(of)?.f_mean(Kind::Double)?;
+    Ok(common.f_double_value(&[])? / power(of)?.max(f64::MIN_POSITIVE))
 }
 
 fn power(sound: &tch::Tensor) -> Result<f64, TchError> {
@@ -283,6 +309,10 @@ impl std::fmt::Display for Quality {
                 None => write!(f, "{name} not heard, ")?,
             }
         }
-        write!(f, "sum {:.1} dB", self.sum_db)
+        write!(f, "sum {:.1} dB", self.sum_db)?;
+        match self.error_out {
+            Some(share) => write!(f, ", errors left out {:.0} %", 100.0 * share),
+            None => Ok(()),
+        }
     }
 }

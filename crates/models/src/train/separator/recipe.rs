@@ -10,14 +10,14 @@ use corpus::RATE_HZ;
 use corpus::stems::STEMS;
 use serde::{Deserialize, Serialize};
 
-use super::SeparatorError;
+use super::{SeparatorError, start};
 
 /// Most pieces: half a day of composing, and a terabyte of stems at the longest.
 const PIECES_MAX: u32 = 100_000;
 /// Longest piece in seconds: a minute of four stereo stems is 42 MB in the cache.
 const SECONDS_MAX: f32 = 60.0;
-/// Most that the sum may weigh: beyond, stems hardly count.
-const SUM_MAX: f64 = 100.0;
+/// Most that an error of the sum may weigh: beyond, stems hardly count.
+const WEIGHT_MAX: f64 = 100.0;
 /// Most segments of a step: each takes hundreds of megabytes while gradients are kept.
 const BATCH_MAX: u32 = 64;
 
@@ -41,6 +41,8 @@ pub struct SeparatorRecipe {
 pub struct SeparatorFitting {
     /// Seed of the pieces, of the start and of every draw.
     pub seed: u64,
+    /// Whether the network starts by giving the mix back, an equal share in each stem, instead of from draws alone.
+    pub gives_back: bool,
     /// Pieces to learn from.
     pub pieces: u32,
     /// Length of a piece in seconds.
@@ -66,6 +68,8 @@ pub struct SeparatorFitting {
     pub error: f32,
     /// Weight of the error of the stems' sum beside that of the stems: what separates badly shall at least not be lost.
     pub sum: f64,
+    /// Weight of the sum's error in a compressed spectrum, where what lies between the loud parts counts too.
+    pub spectrum: f64,
 }
 
 impl Default for SeparatorRecipe {
@@ -77,18 +81,20 @@ impl Default for SeparatorRecipe {
             overlap: Overlap::default(),
             fitting: SeparatorFitting {
                 seed: 1,
+                gives_back: true,
                 pieces: 160,
                 seconds: 8.0,
-                rounds: 200,
+                rounds: 70,
                 steps_per_round: 20,
                 batch: 3,
                 learning_rate: 2e-3,
                 weight_decay: 1e-2,
                 average: 0.995,
                 remix: 0.5,
-                noise: 0.25,
-                error: 0.5,
-                sum: 3.0,
+                noise: 0.0,
+                error: 0.75,
+                sum: 8.0,
+                spectrum: 8.0,
             },
         }
     }
@@ -215,13 +221,18 @@ impl SeparatorRecipe {
                 "lie between 0 and 1",
             ),
             (
-                (0.0..=SUM_MAX).contains(&fitting.sum),
-                "fitting.sum",
-                "is 0 to 100",
+                [fitting.sum, fitting.spectrum]
+                    .iter()
+                    .all(|weight| (0.0..=WEIGHT_MAX).contains(weight)),
+                "fitting.sum and spectrum",
+                "are 0 to 100",
             ),
         ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, field, rule)) => Err(SeparatorError::Recipe { field, rule }),
+        let broken = rules.into_iter().find(|(holds, ..)| !holds);
+        let broken = broken.map(|(_, field, rule)| (field, rule));
+        let hindered = || fitting.gives_back.then(|| start::hindrance(net)).flatten();
+        match broken.or_else(|| hindered().map(|rule| ("fitting.gives_back", rule))) {
+            Some((field, rule)) => Err(SeparatorError::Recipe { field, rule }),
             None => Ok(()),
         }
     }
@@ -267,9 +278,11 @@ mod tests {
             |recipe| recipe.fitting.learning_rate = f64::NAN,
             "learning_rate",
         );
+        check(|recipe| recipe.architecture.channels = 4, "gives_back");
         check(|recipe| recipe.fitting.average = 1.0, "average");
         check(|recipe| recipe.fitting.noise = 1.5, "noise");
         check(|recipe| recipe.fitting.error = -0.1, "error");
         check(|recipe| recipe.fitting.sum = f64::NAN, "sum");
+        check(|recipe| recipe.fitting.spectrum = -1.0, "spectrum");
     }
 }

@@ -1,0 +1,112 @@
+//! `evaluate --folder` and `calibrate --folder`: has the cluster import a small folder of labelled tracks and separate each of them, and
+//! gives the published job. Reads no audio and no labels; what is known of the tracks is looked at once the job has ended.
+
+use super::catalog::import_folder;
+use super::evaluate::bundle_of;
+use super::follow::{Show, follow};
+use super::interruptible;
+use super::steer::wire_rank;
+use crate::args::{Global, Known, Rank};
+use crate::client::Client;
+use crate::failure::{Failure, problem};
+use crate::output::say;
+use crate::progress::Progress;
+use crate::view::JobView;
+use bundle::Manifest;
+use proto::v1;
+use std::path::Path;
+use types::{Code, Digest};
+
+/// Hexadecimal digits of a digest in the names made here: a million folders hardly ever share them.
+const NAME_DIGITS: usize = 16;
+
+/// The job that is judged: the one that was named, or that of the folder with `bundle`, the default one where it is empty.
+pub(super) async fn job(
+    global: &Global,
+    client: &Client,
+    known: &Known,
+    bundle: &str,
+) -> Result<String, Failure> {
+    match (&known.job, &known.folder) {
+        (Some(job), _) => Ok(job.clone()),
+        (None, Some(folder)) => scan(global, client, folder, bundle).await,
+        (None, None) => Err(problem(
+            Code::InvalidRequest,
+            "neither a job nor a folder is named",
+        )),
+    }
+}
+
+async fn scan(
+    global: &Global,
+    client: &Client,
+    folder: &Path,
+    bundle: &str,
+) -> Result<String, Failure> {
+    let job = interruptible(submit(global, client, folder, bundle)).await?;
+    let mut status = JobView::from(job);
+    if !global.quiet {
+        say(format_args!(
+            "job {} scans `{}`",
+            status.job,
+            folder.display()
+        ));
+    }
+    let mut show = Show::Progress(Progress::new(global));
+    follow(global, client, &mut status, &mut show).await?;
+    Ok(status.job)
+}
+
+/// Submits the job. Its request is named by what is scanned and with what, so that asking again finds the job that was.
+async fn submit(
+    global: &Global,
+    client: &Client,
+    folder: &Path,
+    bundle: &str,
+) -> Result<v1::Job, Failure> {
+    let (digest, manifest) = bundle_of(client, bundle).await?;
+    let name = folder.to_string_lossy();
+    let catalog = format!(
+        "known-{}",
+        first_digits(&Digest::of(name.as_bytes()).to_string())
+    );
+    let imported = import_folder(global, client, catalog.clone(), folder).await?;
+    let snapshot = imported.snapshot.digest;
+    let request = v1::SubmitJobRequest {
+        caller: client.caller(),
+        request_id: format!(
+            "known-{}-{}",
+            first_digits(&snapshot),
+            first_digits(&digest)
+        ),
+        catalog,
+        snapshot,
+        bundle: digest,
+        policy: Some(policy(&manifest)),
+        shard_tracks: 0,
+        rank: Some(wire_rank(&Rank::default())),
+        requires: Some(v1::Requirements::default()),
+    };
+    let answer = client.call(client.jobs().submit_job(request)).await?;
+    answer
+        .job
+        .ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))
+}
+
+/// Every track through every engine that the bundle has: those that a gate chose would say nothing of the others.
+fn policy(manifest: &Manifest) -> v1::Policy {
+    let (stages, gate) = match manifest.residual {
+        Some(_) => (v1::Stages::Both, Some(v1::Gate::All.into())),
+        None => (v1::Stages::Screen, None),
+    };
+    v1::Policy {
+        stages: stages.into(),
+        gate,
+        accept_demonstration: true,
+        ..v1::Policy::default()
+    }
+}
+
+fn first_digits(digest: &str) -> &str {
+    digest.get(..NAME_DIGITS).unwrap_or(digest)
+}

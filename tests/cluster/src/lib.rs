@@ -1,0 +1,40 @@
+//! Many hosts on one machine, and what goes wrong on them: network namespaces with addresses of their own, links that are cut or lose,
+//! relays that delay, programs that are killed or stopped, slow disks, stepped clocks; a drawn schedule of such faults with its
+//! executor; and the judge and report of a chaos run.
+//!
+//! Suites make a [`World`], start [`Program`]s on its hosts, and hold the [`Process`]es. It works as root and, where the kernel gives
+//! user namespaces, as anybody. Nothing of it is visible outside, and nothing outlives the suite, however that ends. The product
+//! never uses it.
+
+mod clock;
+mod disk;
+mod fault;
+mod host;
+pub mod keeper;
+mod life;
+mod links;
+pub mod oracle;
+mod place;
+mod process;
+pub mod relay;
+pub mod report;
+mod run;
+mod schedule;
+mod spawn;
+mod stage;
+mod syncs;
+mod world;
+
+pub use clock::Clock;
+pub use disk::Disk;
+pub use fault::{Aim, Fault, Kind, Target, Usual};
+pub use host::Host;
+pub use links::Link;
+pub use process::{Process, Program};
+pub use relay::{Pass, Relay, Shape};
+pub use run::{Beginning, Hands, Record, run};
+pub use rustix::process::Signal;
+pub use schedule::{Member, Plan, Step, steps};
+pub use spawn::program;
+pub use stage::{Cluster, Stage, Weather};
+pub use world::World;

@@ -1,0 +1,210 @@
+//! What a chaos run comes to, as JSON for machines and as text for people. Pure: the run fills a [`Report`] in, nothing here measures.
+
+use crate::fault::Kind;
+use crate::oracle::{Findings, Tracks};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+/// Durations of one thing that happened again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Times {
+    /// How often.
+    pub count: usize,
+    /// Half were at most so long.
+    pub p50_ms: Option<u64>,
+    /// All but one of a hundred were at most so long.
+    pub p99_ms: Option<u64>,
+    /// The longest.
+    pub most_ms: Option<u64>,
+}
+
+impl Times {
+    /// Sums durations up. A percentile is one of the durations, the nearest above.
+    #[must_use]
+    pub fn of(mut measured_ms: Vec<u64>) -> Self {
+        measured_ms.sort_unstable();
+        let at = |percent: usize| {
+            let rank = (measured_ms.len() * percent).div_ceil(100);
+            measured_ms.get(rank.saturating_sub(1)).copied()
+        };
+        Self {
+            count: measured_ms.len(),
+            p50_ms: at(50),
+            p99_ms: at(99),
+            most_ms: measured_ms.last().copied(),
+        }
+    }
+}
+
+/// What a run comes to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Report {
+    /// The seed of its schedule.
+    pub seed: u64,
+    /// How long faults happened.
+    pub lasted_ms: u64,
+    /// Faults that began, by kind.
+    pub faults: BTreeMap<Kind, usize>,
+    /// Faults that could not be carried out or undone, with what was said.
+    pub failed_faults: Vec<String>,
+    /// Processes that ended by themselves and were started again as a service manager does.
+    pub revived: usize,
+    /// Commits that count.
+    pub commits: u64,
+    /// Commits that were refused since their attempt was no longer live.
+    pub refused_stale_commits: u64,
+    /// From a leader's end to the next one's first acknowledged write.
+    pub fail_over: Times,
+    /// From a node's end to the new grant of its work.
+    pub re_grant: Times,
+    /// Tracks that were scanned and did not count.
+    pub tracks_scanned_in_vain: u64,
+    /// Seconds of devices that went into them.
+    pub device_seconds_in_vain: u64,
+    /// What the judge found.
+    pub findings: Findings,
+}
+
+impl Report {
+    /// Whether the run kept its promises: every track once and right, and every fault carried out and undone.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.findings.nothing() && self.failed_faults.is_empty()
+    }
+
+    /// As text, a line for each figure.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |name: &str, value: String| {
+            // Writing into a string cannot fail.
+            let _ = writeln!(text, "{name:<26}{value}");
+        };
+        line("seed", self.seed.to_string());
+        line("lasted", format!("{} s", self.lasted_ms / 1_000));
+        line("faults", self.faults.values().sum::<usize>().to_string());
+        for (kind, count) in &self.faults {
+            line(&format!("  {}", name(*kind)), count.to_string());
+        }
+        line("faults that failed", self.failed_faults.len().to_string());
+        for failed in &self.failed_faults {
+            line("", failed.clone());
+        }
+        line("processes revived", self.revived.to_string());
+        line("commits", self.commits.to_string());
+        line(
+            "stale commits refused",
+            self.refused_stale_commits.to_string(),
+        );
+        line("fail-over", times(&self.fail_over));
+        line("re-grant", times(&self.re_grant));
+        let (tracks, seconds) = (self.tracks_scanned_in_vain, self.device_seconds_in_vain);
+        line(
+            "work lost",
+            format!("{tracks} tracks, {seconds} device-seconds"),
+        );
+        line("rows", self.findings.rows.to_string());
+        for (name, tracks) in promises(&self.findings) {
+            line(name, found(tracks));
+        }
+        let verdict = if self.is_good() { "good" } else { "NOT GOOD" };
+        line("run", verdict.to_owned());
+        text
+    }
+}
+
+fn promises(findings: &Findings) -> [(&'static str, &Tracks); 5] {
+    [
+        ("lost", &findings.lost),
+        ("twice", &findings.twice),
+        ("foreign", &findings.foreign),
+        ("verdict differs", &findings.differing),
+        ("sound but unscannable", &findings.unscannable),
+    ]
+}
+
+fn found(tracks: &Tracks) -> String {
+    match tracks.count {
+        0 => "0".to_owned(),
+        count => format!("{count}: {}", tracks.examples.join(", ")),
+    }
+}
+
+fn times(times: &Times) -> String {
+    let shown = |ms: Option<u64>| ms.map_or("–".to_owned(), |ms| format!("{ms} ms"));
+    format!(
+        "p50 {}, p99 {}, most {}, of {}",
+        shown(times.p50_ms),
+        shown(times.p99_ms),
+        shown(times.most_ms),
+        times.count
+    )
+}
+
+/// A kind as records spell it.
+fn name(kind: Kind) -> String {
+    serde_json::to_value(kind)
+        .ok()
+        .and_then(|value| value.as_str().map(str::to_owned))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        Report {
+            seed: 7,
+            faults: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 2)]),
+            fail_over: Times::of(vec![5_000, 4_000, 9_000]),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn percentiles_are_measured_durations() {
+        let times = Times::of((1..=200).rev().collect());
+        assert_eq!((times.p50_ms, times.p99_ms), (Some(100), Some(198)));
+        assert_eq!((times.most_ms, times.count), (Some(200), 200));
+        assert_eq!(Times::of(vec![7]).p99_ms, Some(7));
+        assert_eq!(Times::of(Vec::new()), Times::default());
+    }
+
+    #[test]
+    fn a_report_reads_back_from_its_json() {
+        let json = serde_json::to_string(&report()).unwrap();
+        assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
+        assert!(json.contains(r#""kill_leader":3"#));
+    }
+
+    #[test]
+    fn the_text_has_each_kind_the_times_and_the_verdict() {
+        let text = report().text();
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        for expected in [
+            vec!["faults", "5"],
+            vec!["kill_leader", "3"],
+            vec!["run", "good"],
+        ] {
+            assert!(lines.contains(&expected), "{expected:?} in\n{text}");
+        }
+        assert!(text.contains("p50 5000 ms, p99 9000 ms"));
+    }
+
+    #[test]
+    fn a_lost_track_or_a_fault_that_failed_makes_a_run_not_good() {
+        let mut lossy = report();
+        lossy.findings.lost.count = 1;
+        let mut failed = report();
+        failed
+            .failed_faults
+            .push("kill: no such process".to_owned());
+        assert!(report().is_good() && !lossy.is_good() && !failed.is_good());
+        assert!(lossy.text().contains("NOT GOOD"));
+    }
+}

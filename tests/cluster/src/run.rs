@@ -1,0 +1,263 @@
+//! Carries a schedule out: begins and undoes each fault when it is time, and writes a record of it, one line of JSON each. What a fault
+//! does to the world is its [`Hands`]' business; `stage` has those of real hosts.
+
+use crate::fault::Fault;
+use crate::schedule::{Plan, Step, steps};
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the world is tended and the stop is looked at, and so how late a fault may be.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Who carries faults out.
+pub trait Hands {
+    /// Makes a fault happen and says whom it hit.
+    ///
+    /// # Errors
+    /// Where it cannot; the schedule goes on, and the fault is not undone.
+    fn begin(&mut self, fault: &Fault) -> Result<String>;
+
+    /// Ends it; `hit` is what its beginning said.
+    ///
+    /// # Errors
+    /// Where it cannot; the schedule goes on.
+    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()>;
+
+    /// Does between faults what a service manager does all the time.
+    fn tend(&mut self);
+}
+
+/// What became of one fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// As it was planned.
+    pub fault: Fault,
+    /// Whom it hit; none where it could not begin.
+    pub hit: Option<String>,
+    /// When it had begun, from the start of the run.
+    pub began_ms: u64,
+    /// When it was undone.
+    pub ended_ms: u64,
+    /// Why it could not be carried out or undone.
+    pub failure: Option<String>,
+}
+
+/// The first line of a record, from which the run is repeated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beginning {
+    /// What was planned.
+    pub plan: Plan,
+}
+
+/// Runs a plan to its end, or until `stop` is set, and undoes what lasts then. Each record is written once its fault is over.
+///
+/// # Errors
+/// Where the record cannot be written; what lasts is undone all the same.
+pub fn run(
+    plan: &Plan,
+    hands: &mut dyn Hands,
+    stop: &AtomicBool,
+    out: &mut dyn Write,
+) -> Result<Vec<Record>> {
+    let faults = plan.draw();
+    let mut course = Course {
+        hands,
+        stop,
+        begun: Instant::now(),
+        records: faults.iter().map(|_| None).collect(),
+    };
+    let plan = plan.clone();
+    let mut written = line(out, &Beginning { plan });
+    for (at_ms, step) in steps(&faults) {
+        course.wait_until(at_ms);
+        match step {
+            Step::Begin(n) => course.begin(n, &faults[n]),
+            Step::End(n) => {
+                if let Some(record) = course.end(n) {
+                    written = written.and(line(out, record));
+                }
+            }
+        }
+    }
+    written?;
+    Ok(course.records.into_iter().flatten().collect())
+}
+
+fn line(out: &mut dyn Write, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value)?;
+    writeln!(out, "{text}").context("write the record of the faults")
+}
+
+struct Course<'a> {
+    hands: &'a mut dyn Hands,
+    stop: &'a AtomicBool,
+    begun: Instant,
+    records: Vec<Option<Record>>,
+}
+
+impl Course<'_> {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    fn wait_until(&mut self, at_ms: u64) {
+        while !self.is_stopped() && self.now_ms() < at_ms {
+            self.hands.tend();
+            let left = Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
+            std::thread::sleep(left.min(TICK));
+        }
+    }
+
+    /// Begins a fault, unless the run is being stopped.
+    fn begin(&mut self, n: usize, fault: &Fault) {
+        if self.is_stopped() {
+            return;
+        }
+        let done = self.hands.begin(fault);
+        let now_ms = self.now_ms();
+        let failure = done.as_ref().err().map(|why| format!("{why:#}"));
+        self.records[n] = Some(Record {
+            fault: fault.clone(),
+            hit: done.ok(),
+            began_ms: now_ms,
+            ended_ms: now_ms,
+            failure,
+        });
+    }
+
+    /// Undoes a fault that began.
+    fn end(&mut self, n: usize) -> Option<&Record> {
+        let ended = self.records[n].as_ref().and_then(|record| {
+            let hit = record.hit.as_ref()?;
+            Some(self.hands.undo(&record.fault, hit))
+        });
+        let now_ms = self.now_ms();
+        let record = self.records[n].as_mut()?;
+        record.ended_ms = now_ms;
+        if let Some(Err(why)) = ended {
+            record.failure = Some(format!("{why:#}"));
+        }
+        Some(record)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Kind, Usual};
+    use crate::schedule::Member;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    /// Hands that only remember; the fault of number `fails` cannot begin, and `stops_at` stops the run.
+    struct Notes<'a> {
+        said: Vec<(bool, u32)>,
+        fails: u32,
+        stops_at: u32,
+        stop: &'a AtomicBool,
+    }
+
+    impl Hands for Notes<'_> {
+        fn begin(&mut self, fault: &Fault) -> Result<String> {
+            anyhow::ensure!(fault.number != self.fails, "no hands");
+            self.said.push((true, fault.number));
+            self.stop
+                .store(fault.number == self.stops_at, Ordering::SeqCst);
+            Ok(fault.target.to_string())
+        }
+
+        fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()> {
+            assert_eq!(hit, fault.target.to_string());
+            self.said.push((false, fault.number));
+            Ok(())
+        }
+
+        fn tend(&mut self) {}
+    }
+
+    /// Faults every few milliseconds, a hundred in all.
+    fn plan() -> Plan {
+        let quick = |kind: Kind| Usual {
+            held_ms: (1, 9),
+            ..kind.usual()
+        };
+        let member = |n: usize| Member {
+            name: format!("node-{n}"),
+            role: "node".to_owned(),
+            host: format!("h{n}"),
+            upgradable: true,
+            has_disk: true,
+            has_clock: true,
+        };
+        Plan {
+            seed: 1,
+            lasts_ms: 300,
+            every_ms: (2, 4),
+            members: (0..6).map(member).collect(),
+            relayed: Vec::new(),
+            led: BTreeSet::new(),
+            impaired_max: BTreeMap::new(),
+            unusual: Kind::ALL.map(|kind| (kind, quick(kind))).into(),
+        }
+    }
+
+    fn noted(fails: u32, stops_at: u32) -> (Vec<Record>, Vec<(bool, u32)>, String) {
+        let stop = AtomicBool::new(false);
+        let mut notes = Notes {
+            said: Vec::new(),
+            fails,
+            stops_at,
+            stop: &stop,
+        };
+        let mut out = Vec::new();
+        let records = run(&plan(), &mut notes, &stop, &mut out).unwrap();
+        (records, notes.said, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn every_fault_begins_and_is_undone_once_and_in_that_order() {
+        let (records, said, _) = noted(u32::MAX, u32::MAX);
+        assert_eq!(records.len(), plan().draw().len());
+        for record in records {
+            let number = record.fault.number;
+            let of_it = said.iter().filter(|(_, its)| *its == number);
+            let of_it: Vec<bool> = of_it.map(|(begins, _)| *begins).collect();
+            assert_eq!(of_it, [true, false]);
+            assert!(record.failure.is_none() && record.began_ms <= record.ended_ms);
+        }
+    }
+
+    #[test]
+    fn a_fault_that_cannot_begin_is_recorded_and_not_undone_and_the_others_go_on() {
+        let (records, said, _) = noted(3, u32::MAX);
+        assert_eq!(records.len(), plan().draw().len());
+        assert_eq!(records[3].failure.as_deref(), Some("no hands"));
+        assert!(said.iter().all(|(_, number)| *number != 3));
+    }
+
+    #[test]
+    fn a_stopped_run_undoes_what_lasts_and_begins_nothing_more() {
+        let (records, said, _) = noted(u32::MAX, 4);
+        assert_eq!(records.len(), 5);
+        let undone = said.iter().filter(|(begins, _)| !begins).count();
+        assert_eq!(undone, 5);
+    }
+
+    #[test]
+    fn a_record_begins_with_its_plan_and_has_a_line_for_each_fault() {
+        let (records, _, text) = noted(u32::MAX, u32::MAX);
+        let mut lines = text.lines();
+        let beginning: Beginning = serde_json::from_str(lines.next().unwrap()).unwrap();
+        let faults: Vec<Fault> = records.iter().map(|record| record.fault.clone()).collect();
+        assert_eq!(beginning.plan.draw(), faults);
+        let mut read: Vec<Record> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
+        read.sort_by_key(|record| record.fault.number);
+        assert_eq!(read, records);
+    }
+}

@@ -1,0 +1,272 @@
+//! Which faults happen when, drawn from a seed: the same plan gives the same faults, to the millisecond. Pure: no clock, no effects; `run`
+//! and `stage` carry it out.
+
+use crate::fault::{Aim, Fault, Kind, Target, Usual};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How often a slot is drawn again where its fault would clash with one that lasts; then the slot stays empty.
+const TRIES_MAX: u64 = 16;
+
+/// A process of the cluster under test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// What it is: members of one role stand in for each other.
+    pub role: String,
+    /// Where it runs.
+    pub host: String,
+    /// Whether there is another build of it.
+    pub upgradable: bool,
+    /// Whether its syncs can be slowed.
+    pub has_disk: bool,
+    /// Whether its clock can be stepped.
+    pub has_clock: bool,
+}
+
+/// From what a schedule is drawn. A record begins with it, so a run is repeated from its record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How long faults happen; at the end all are undone.
+    pub lasts_ms: u64,
+    /// Between the beginnings of two faults, least and most.
+    pub every_ms: (u64, u64),
+    /// The processes.
+    pub members: Vec<Member>,
+    /// Ways with a relay, from the first host to the second.
+    pub relayed: Vec<(String, String)>,
+    /// Roles that have a leader.
+    pub led: BTreeSet<String>,
+    /// At most so many members of a role are impaired at once; all may be where a role has no entry.
+    pub impaired_max: BTreeMap<String, usize>,
+    /// What differs from [`Kind::usual`].
+    pub unusual: BTreeMap<Kind, Usual>,
+}
+
+impl Plan {
+    /// How a kind of fault is in this plan.
+    #[must_use]
+    pub fn usual(&self, kind: Kind) -> Usual {
+        let unusual = self.unusual.get(&kind).copied();
+        unusual.unwrap_or_else(|| kind.usual())
+    }
+
+    /// The faults of this plan, by their beginning.
+    #[must_use]
+    pub fn draw(&self) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = Vec::new();
+        let (mut at_ms, mut slot) = (0, 0);
+        loop {
+            let mut dice = Dice::of(self.seed, slot);
+            // A step of nothing would never reach the end.
+            at_ms += dice.between(self.every_ms.0, self.every_ms.1).max(1);
+            slot += 1;
+            if at_ms >= self.lasts_ms {
+                return faults;
+            }
+            let number = u32::try_from(faults.len()).unwrap_or(u32::MAX);
+            let drawn =
+                (0..TRIES_MAX).find_map(|_| self.try_one(&mut dice, number, at_ms, &faults));
+            faults.extend(drawn);
+        }
+    }
+
+    fn try_one(&self, dice: &mut Dice, number: u32, at_ms: u64, before: &[Fault]) -> Option<Fault> {
+        let kind = self.kind(dice)?;
+        let target = dice.one_of(&self.targets(kind.aim()))?.clone();
+        let usual = self.usual(kind);
+        let held_ms = dice.between(usual.held_ms.0, usual.held_ms.1);
+        let fault = Fault {
+            number,
+            kind,
+            target,
+            amount: dice.signed(usual.amount),
+            at_ms,
+            until_ms: (at_ms + held_ms.max(1)).min(self.lasts_ms),
+        };
+        let lasting = || before.iter().filter(|other| other.until_ms >= at_ms);
+        let clashes = lasting().any(|other| !self.claims(other).is_disjoint(&self.claims(&fault)));
+        let mut together: Vec<&Fault> = lasting().collect();
+        together.push(&fault);
+        (!clashes && self.bearable(&together)).then_some(fault)
+    }
+
+    fn kind(&self, dice: &mut Dice) -> Option<Kind> {
+        let weighed = Kind::ALL.map(|kind| (kind, u64::from(self.usual(kind).weight)));
+        let possible = weighed
+            .iter()
+            .filter(|(kind, _)| !self.targets(kind.aim()).is_empty());
+        let possible: Vec<(Kind, u64)> = possible.copied().collect();
+        let sum = possible.iter().map(|(_, weight)| weight).sum();
+        let mut drawn = dice.below(sum);
+        possible.into_iter().find_map(|(kind, weight)| {
+            let hit = drawn < weight;
+            drawn = drawn.saturating_sub(weight);
+            hit.then_some(kind)
+        })
+    }
+
+    /// All that a fault of this aim may hit.
+    fn targets(&self, aim: Aim) -> Vec<Target> {
+        let processes = |wanted: fn(&Member) -> bool| {
+            let found = self.members.iter().filter(|member| wanted(member));
+            found
+                .map(|member| Target::Process(member.name.clone()))
+                .collect()
+        };
+        match aim {
+            Aim::Process => processes(|_| true),
+            Aim::Upgradable => processes(|member| member.upgradable),
+            Aim::Disk => processes(|member| member.has_disk),
+            Aim::Clock => processes(|member| member.has_clock),
+            Aim::Leader => self.led.iter().cloned().map(Target::Leader).collect(),
+            Aim::Host => self.hosts().into_iter().map(Target::Host).collect(),
+            Aim::Link => self.links(),
+            Aim::Relay => {
+                let ways = self.relayed.iter().cloned();
+                ways.map(|(from, to)| Target::Link(from, to)).collect()
+            }
+            Aim::Storage => vec![Target::Storage],
+            Aim::Store => vec![Target::Store],
+        }
+    }
+
+    fn hosts(&self) -> BTreeSet<String> {
+        self.members
+            .iter()
+            .map(|member| member.host.clone())
+            .collect()
+    }
+
+    fn links(&self) -> Vec<Target> {
+        let hosts = self.hosts();
+        let ways = hosts
+            .iter()
+            .flat_map(|from| hosts.iter().map(move |to| (from, to)));
+        ways.filter(|(from, to)| from != to)
+            .map(|(from, to)| Target::Link(from.clone(), to.clone()))
+            .collect()
+    }
+
+    /// What a fault has for itself while it lasts. Two that share something would undo each other.
+    fn claims(&self, fault: &Fault) -> BTreeSet<String> {
+        let cable = |one: &String, other: &String| {
+            let (first, second) = if one < other {
+                (one, other)
+            } else {
+                (other, one)
+            };
+            format!("cable {first} {second}")
+        };
+        match &fault.target {
+            Target::Process(name) => BTreeSet::from([format!("process {name}")]),
+            Target::Leader(role) => {
+                let members = self.members.iter().filter(|member| member.role == *role);
+                members
+                    .map(|member| format!("process {}", member.name))
+                    .collect()
+            }
+            Target::Link(from, to) if fault.kind.aim() == Aim::Relay => {
+                BTreeSet::from([format!("relay {from} {to}")])
+            }
+            Target::Link(from, to) => BTreeSet::from([cable(from, to)]),
+            Target::Host(host) => {
+                let hosts = self.hosts();
+                let others = hosts.iter().filter(|other| *other != host);
+                others.map(|other| cable(host, other)).collect()
+            }
+            Target::Storage => BTreeSet::from(["storage".to_owned()]),
+            Target::Store => BTreeSet::from(["store".to_owned()]),
+        }
+    }
+
+    /// Whether each role has enough members that are well.
+    fn bearable(&self, together: &[&Fault]) -> bool {
+        self.impaired_max.iter().all(|(role, most)| {
+            let impaired = together
+                .iter()
+                .map(|fault| self.impaired(fault, role))
+                .sum::<usize>();
+            impaired <= *most
+        })
+    }
+
+    /// How many members of a role a fault takes out.
+    fn impaired(&self, fault: &Fault, role: &String) -> usize {
+        let of_role = || self.members.iter().filter(|member| member.role == *role);
+        match (&fault.target, fault.kind.aim()) {
+            (Target::Leader(led), _) => usize::from(led == role),
+            (Target::Host(host), _) => of_role().filter(|member| member.host == *host).count(),
+            (Target::Process(name), Aim::Process | Aim::Upgradable) => {
+                of_role().filter(|member| member.name == *name).count()
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// A step of carrying a schedule out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The fault of this index is undone. Before beginnings of the same millisecond, which may need the same thing.
+    End(usize),
+    /// The fault of this index begins.
+    Begin(usize),
+}
+
+/// All steps of a schedule in their order, with their times.
+#[must_use]
+pub fn steps(faults: &[Fault]) -> Vec<(u64, Step)> {
+    let begins = faults
+        .iter()
+        .enumerate()
+        .map(|(n, fault)| (fault.at_ms, Step::Begin(n)));
+    let ends = faults
+        .iter()
+        .enumerate()
+        .map(|(n, fault)| (fault.until_ms, Step::End(n)));
+    let mut steps: Vec<(u64, Step)> = begins.chain(ends).collect();
+    steps.sort_unstable();
+    steps
+}
+
+/// Chance for one slot: a stream of its own, so that a slot that draws more than before moves no other.
+struct Dice(ChaCha8Rng);
+
+impl Dice {
+    fn of(seed: u64, slot: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        rng.set_stream(slot);
+        Self(rng)
+    }
+
+    /// A number below `n`; 0 where `n` is 0.
+    fn below(&mut self, n: u64) -> u64 {
+        let scaled = u128::from(self.0.next_u64()) * u128::from(n);
+        u64::try_from(scaled >> 64).unwrap_or(0)
+    }
+
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high.saturating_sub(low).saturating_add(1))
+    }
+
+    fn signed(&mut self, (low, high): (i64, i64)) -> i64 {
+        let drawn = self.below(high.saturating_sub(low).max(0).cast_unsigned() + 1);
+        low.saturating_add_unsigned(drawn)
+    }
+
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+        let drawn = self.below(u64::try_from(all.len()).ok()?);
+        all.get(usize::try_from(drawn).ok()?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

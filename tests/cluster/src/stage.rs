@@ -1,0 +1,313 @@
+//! Hands for real hosts: what each fault does to a world, its processes, relays, disks and clocks. What only the cluster under test knows,
+//! it is asked for: [`Cluster`]. Driven by `run`.
+
+use crate::fault::{Aim, Fault, Kind, Target};
+use crate::links::Link;
+use crate::process::Process;
+use crate::relay::{Pass, Relay, Shape};
+use crate::run::Hands;
+use crate::world::World;
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a killed process may take to be reaped on a busy machine.
+const KILLED_WITHIN: Duration = Duration::from_secs(30);
+
+/// A process that keeps ending is started no more often than this, as a service manager would.
+const REVIVED_EVERY: Duration = Duration::from_secs(1);
+
+/// Whom a fault hits that was meant for a leader while there was none.
+const NOBODY: &str = "nobody";
+
+/// How storage behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Weather {
+    /// As it should.
+    Fair,
+    /// So many requests of a thousand are answered with 503.
+    Refuses(u16),
+    /// So many requests of a thousand are done and not answered.
+    Late(u16),
+}
+
+/// What only the cluster under test knows.
+pub trait Cluster {
+    /// The process that leads a role at this moment; none between two leaders, and then the fault hits nobody.
+    ///
+    /// # Errors
+    /// Where it cannot be found out.
+    fn leader(&mut self, role: &str) -> Result<Option<String>>;
+
+    /// The build to upgrade a process to that runs from `current`.
+    ///
+    /// # Errors
+    /// Where there is no other.
+    fn other_build(&mut self, process: &str, current: &Path) -> Result<PathBuf>;
+
+    /// Makes storage behave so.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    fn storage(&mut self, weather: Weather) -> Result<()>;
+
+    /// Raises or lowers the store's alarm that it is full.
+    ///
+    /// # Errors
+    /// Where it cannot be told.
+    fn store_full(&mut self, full: bool) -> Result<()>;
+}
+
+/// A world with everything that faults may hit in it.
+pub struct Stage<C> {
+    // Processes and relays go before the hosts that they run on.
+    processes: BTreeMap<String, Process>,
+    relays: BTreeMap<String, Relay>,
+    world: World,
+    cluster: C,
+    /// Processes that a fault has ended and will start again.
+    held: BTreeSet<String>,
+    revived: BTreeMap<String, (usize, Instant)>,
+}
+
+impl<C: Cluster> Stage<C> {
+    /// A stage with nothing on it yet.
+    #[must_use]
+    pub fn new(world: World, cluster: C) -> Self {
+        Self {
+            processes: BTreeMap::new(),
+            relays: BTreeMap::new(),
+            world,
+            cluster,
+            held: BTreeSet::new(),
+            revived: BTreeMap::new(),
+        }
+    }
+
+    /// The world.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What is asked about the cluster.
+    pub fn cluster(&mut self) -> &mut C {
+        &mut self.cluster
+    }
+
+    /// Puts a process under its program's name on stage: from now on it is started again whenever it ends.
+    pub fn add(&mut self, process: Process) {
+        let name = process.program().name.clone();
+        self.processes.insert(name, process);
+    }
+
+    /// Puts a relay before all that leaves a host.
+    ///
+    /// # Errors
+    /// As [`Relay::before`].
+    pub fn relay(&mut self, host: &str) -> Result<()> {
+        let relay = Relay::before(self.world.host(host)?)?;
+        self.relays.insert(host.to_owned(), relay);
+        Ok(())
+    }
+
+    /// A process by name.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn process(&self, name: &str) -> Result<&Process> {
+        let found = self.processes.get(name);
+        found.with_context(|| format!("find the process `{name}`"))
+    }
+
+    /// How often processes ended by themselves and were started again.
+    #[must_use]
+    pub fn revived(&self) -> usize {
+        self.revived.values().map(|(count, _)| count).sum()
+    }
+
+    /// Ends everything and says whether nothing lives on.
+    ///
+    /// # Errors
+    /// As [`World::end`].
+    pub fn end(self) -> Result<()> {
+        drop(self.processes);
+        drop(self.relays);
+        self.world.end()
+    }
+
+    fn begin_process(&mut self, kind: Kind, name: &str) -> Result<()> {
+        let process = self.process(name)?;
+        if is_pausing(kind) {
+            process.signal_tree(Signal::STOP);
+            return Ok(());
+        }
+        if matches!(kind, Kind::Terminate | Kind::Upgrade) {
+            process.signal(Signal::TERM);
+        } else {
+            process.kill(KILLED_WITHIN)?;
+        }
+        self.held.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn undo_process(&mut self, kind: Kind, name: &str) -> Result<()> {
+        self.held.remove(name);
+        let missing = || format!("find the process `{name}`");
+        let process = self.processes.get_mut(name).with_context(missing)?;
+        if is_pausing(kind) {
+            process.signal_tree(Signal::CONT);
+            return Ok(());
+        }
+        // Whoever has not obeyed SIGTERM by then is killed, as a service manager does.
+        process.kill(KILLED_WITHIN)?;
+        if kind == Kind::Upgrade {
+            let current = &process.program().binary;
+            let other = self.cluster.other_build(name, current)?;
+            return process.start_other(&other);
+        }
+        process.start_again()
+    }
+
+    fn link(&mut self, fault: &Fault, from: &str, to: &str, ends: bool) -> Result<()> {
+        if fault.kind.aim() == Aim::Relay {
+            return self.through_relay(fault, from, to, ends);
+        }
+        let link = match (ends, fault.kind) {
+            (true, _) => Link::Whole,
+            (false, Kind::Loss) => Link::Lossy(permille(fault.amount)),
+            (false, _) => Link::Cut,
+        };
+        match fault.kind == Kind::CutBothWays {
+            true => self.world.link_both(from, to, link),
+            false => self.world.link(from, to, link),
+        }
+    }
+
+    fn through_relay(&mut self, fault: &Fault, from: &str, to: &str, ends: bool) -> Result<()> {
+        let to = self.world.host(to)?.address();
+        let relay = self.relays.get_mut(from);
+        let relay = relay.with_context(|| format!("find the relay of the host `{from}`"))?;
+        let whole = Shape::default();
+        match (ends, fault.kind) {
+            (true, _) => relay.shape(to, whole, whole),
+            (false, Kind::Reset) => relay.reset(to),
+            (false, Kind::Delay) => relay.shape(to, late(fault.amount), late(fault.amount)),
+            (false, Kind::Swallow) => relay.shape(to, passing(Pass::Swallows), whole),
+            (false, _) => relay.shape(to, passing(Pass::Stalls), whole),
+        }
+    }
+
+    fn spoil(&mut self, fault: &Fault, name: &str) -> Result<()> {
+        let program = self.process(name)?.program();
+        let without = |what: &str| format!("`{name}` was started without a {what} of ours");
+        let by = Duration::from_millis(fault.amount.unsigned_abs());
+        if fault.kind == Kind::SlowSync {
+            program
+                .disk
+                .as_ref()
+                .with_context(|| without("disk"))?
+                .slow(by);
+            return Ok(());
+        }
+        let clock = program.clock.as_ref().with_context(|| without("clock"))?;
+        match fault.amount < 0 {
+            true => clock.behind(by),
+            false => clock.ahead(by),
+        }
+        Ok(())
+    }
+
+    fn mend(&mut self, name: &str) -> Result<()> {
+        let program = self.process(name)?.program();
+        program.disk.iter().for_each(crate::Disk::heal);
+        program.clock.iter().for_each(crate::Clock::right);
+        Ok(())
+    }
+}
+
+impl<C: Cluster> Hands for Stage<C> {
+    fn begin(&mut self, fault: &Fault) -> Result<String> {
+        match &fault.target {
+            Target::Process(name) if is_spoiling(fault.kind) => self.spoil(fault, name)?,
+            Target::Process(name) => self.begin_process(fault.kind, name)?,
+            Target::Leader(role) => {
+                let Some(name) = self.cluster.leader(role)? else {
+                    return Ok(NOBODY.to_owned());
+                };
+                self.begin_process(fault.kind, &name)?;
+                return Ok(name);
+            }
+            Target::Link(from, to) => self.link(fault, from, to, false)?,
+            Target::Host(host) => self.world.isolate(host, Link::Cut)?,
+            Target::Storage => self.cluster.storage(weather(fault))?,
+            Target::Store => self.cluster.store_full(true)?,
+        }
+        Ok(fault.target.to_string())
+    }
+
+    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()> {
+        match &fault.target {
+            Target::Process(name) if is_spoiling(fault.kind) => self.mend(name),
+            Target::Leader(_) if hit == NOBODY => Ok(()),
+            Target::Process(_) | Target::Leader(_) => self.undo_process(fault.kind, hit),
+            Target::Link(from, to) => self.link(fault, from, to, true),
+            Target::Host(host) => self.world.isolate(host, Link::Whole),
+            Target::Storage => self.cluster.storage(Weather::Fair),
+            Target::Store => self.cluster.store_full(false),
+        }
+    }
+
+    fn tend(&mut self) {
+        let now = Instant::now();
+        for (name, process) in &mut self.processes {
+            let last = self.revived.get(name).copied();
+            let too_soon = last.is_some_and(|(_, at)| now.duration_since(at) < REVIVED_EVERY);
+            if process.ended().is_none() || self.held.contains(name) || too_soon {
+                continue;
+            }
+            // One that cannot be started now is tried again a moment later, and counts all the same.
+            let _ = process.start_again();
+            let before = last.map_or(0, |(count, _)| count);
+            self.revived.insert(name.clone(), (before + 1, now));
+        }
+    }
+}
+
+fn is_pausing(kind: Kind) -> bool {
+    matches!(kind, Kind::Stop | Kind::StopLeader)
+}
+
+fn is_spoiling(kind: Kind) -> bool {
+    matches!(kind, Kind::SlowSync | Kind::ClockStep)
+}
+
+fn weather(fault: &Fault) -> Weather {
+    match fault.kind == Kind::StorageLate {
+        true => Weather::Late(permille(fault.amount)),
+        false => Weather::Refuses(permille(fault.amount)),
+    }
+}
+
+fn permille(amount: i64) -> u16 {
+    u16::try_from(amount.clamp(0, 1_000)).unwrap_or(0)
+}
+
+/// Late by so much each way, and up to a quarter more.
+fn late(amount: i64) -> Shape {
+    let delay_ms = amount.unsigned_abs();
+    Shape {
+        delay_ms,
+        jitter_ms: delay_ms / 4,
+        ..Shape::default()
+    }
+}
+
+fn passing(pass: Pass) -> Shape {
+    Shape {
+        pass,
+        ..Shape::default()
+    }
+}

@@ -1,0 +1,133 @@
+//! A small set of labelled tracks in a folder: one command imports it, has every track separated, and judges what came of it.
+
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use tests::cluster::{Cluster, Options};
+use tests::{both, music};
+
+use crate::world::text;
+
+/// Tracks of the folder, every third of them labelled ai.
+const TRACKS: usize = 66;
+
+fn labels(folder: &Path, tracks: &Path, beside: &[&str]) -> PathBuf {
+    let mut names: Vec<String> = fs::read_dir(tracks)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names.extend(beside.iter().map(|name| (*name).to_owned()));
+    let mut file = "key,label,artist\n".to_owned();
+    for (at, name) in names.iter().enumerate() {
+        let class = if at % 3 == 0 { "ai" } else { "human" };
+        let _ = writeln!(file, "{name},{class},artist {at}");
+    }
+    let path = folder.join(format!("labels-{}.csv", beside.len()));
+    fs::write(&path, file).unwrap();
+    path
+}
+
+fn jobs(cluster: &Cluster) -> usize {
+    cluster.json(&["scan", "ls"])["jobs"]
+        .as_array()
+        .unwrap()
+        .len()
+}
+
+#[test]
+fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let tracks = folder.path().join("tracks");
+    music::folder(&tracks, TRACKS, 2.0);
+    let (bundle, key) = both::bundle(folder.path());
+    let arguments = [
+        "--device",
+        "cpu",
+        "--default-bundle",
+        text(&bundle),
+        "--trusted-key",
+        &key,
+    ];
+    let cluster = Cluster::start(
+        &folder.path().join("data"),
+        &Options {
+            arguments: arguments.map(str::to_owned).to_vec(),
+            ..Options::default()
+        },
+    );
+    let all = labels(folder.path(), &tracks, &[]);
+    let evaluate = [
+        "evaluate",
+        "--folder",
+        text(&tracks),
+        "--labels",
+        text(&all),
+    ];
+
+    let seen = cluster.json(&evaluate);
+    assert_eq!(seen["tracks"]["screened"], TRACKS);
+    assert_eq!(seen["report"]["humans"], TRACKS - TRACKS / 3);
+    let notes = seen["notes"].to_string();
+    assert!(
+        notes.contains(&format!("{TRACKS} tracks were separated")),
+        "{notes}"
+    );
+
+    let again = cluster.json(&evaluate);
+    assert_eq!(
+        (jobs(&cluster), &again["job"]),
+        (1, &seen["job"]),
+        "it is not scanned again"
+    );
+
+    let missing = labels(folder.path(), &tracks, &["gone.wav"]);
+    let refused = cluster.scanctl(&[
+        "evaluate",
+        "--folder",
+        text(&tracks),
+        "--labels",
+        text(&missing),
+    ]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("LABELS_UNMATCHED") && said.contains("gone.wav"),
+        "{said}"
+    );
+
+    calibrates(&cluster, folder.path(), &tracks, &all, &bundle);
+}
+
+/// A bundle of the folder's job can be calibrated by the same words, one that nobody registered cannot.
+fn calibrates(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bundle: &Path) {
+    let key = folder.join("key");
+    fs::write(&key, "07".repeat(32)).unwrap();
+    let calibrate = |bundle: &Path, out: &str| {
+        let out = folder.join(out);
+        let line = [
+            "calibrate",
+            "--folder",
+            text(tracks),
+            "--labels",
+            text(labels),
+            "--bundle",
+            text(bundle),
+        ];
+        let rest = ["--key", text(&key), "--out", text(&out), "-o", "json"];
+        cluster.scanctl(&[&line[..], &rest].concat())
+    };
+    let refused = calibrate(&tests::tree().join("bundles/demo"), "never");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("BUNDLE_UNKNOWN"), "{said}");
+    assert!(!folder.join("never").exists());
+    // The labels follow nothing that any engine hears, so that a fit may find that they tell nothing; the job it looked at is the same.
+    let ended = calibrate(bundle, "made");
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let made: Option<Value> = serde_json::from_slice(&ended.stdout).ok();
+    assert!(
+        made.is_some() || said.contains("LABELS_TOO_FEW") || said.contains("SCORES_TELL_NOTHING"),
+        "{said}"
+    );
+    assert_eq!(jobs(cluster), 1);
+}
