@@ -237,7 +237,9 @@ fn etcd_problem(error: &store::EtcdError) -> Problem {
         EtcdError::Settings { .. } | EtcdError::File { .. } | EtcdError::Elsewhere { .. } => {
             Code::ConfigInvalid
         }
-        EtcdError::Certificate { .. } | EtcdError::Unreachable { .. } => Code::StoreUnavailable,
+        EtcdError::Certificate { .. }
+        | EtcdError::TurnedAway { .. }
+        | EtcdError::Unreachable { .. } => Code::StoreUnavailable,
         EtcdError::IdentityGone { .. } | EtcdError::IdentityDamaged { .. } => Code::StoreCorrupt,
     };
     Problem::of(code, error)
