@@ -28,8 +28,18 @@ const MANIFEST_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) enum Effect {
     /// To be handed to the core.
     Event(Box<Event>),
-    /// A renewal of the leadership came back: whether it may still hold.
-    Kept(bool),
+    /// A renewal of the leadership came back.
+    Kept(Kept),
+}
+
+/// How a renewal of the leadership ended.
+pub(crate) enum Kept {
+    /// The leadership was held at this moment, and lives from there.
+    Since(tokio::time::Instant),
+    /// It may still hold.
+    Unknown,
+    /// It is over for good.
+    Lost,
 }
 
 /// The hands of the driver.
@@ -181,13 +191,14 @@ impl Effects {
     pub(crate) fn keep(&self, epoch: Epoch) -> impl Future<Output = Effect> + use<> {
         let store = self.store.clone();
         async move {
+            let begun = tokio::time::Instant::now();
             Effect::Kept(match store.keep(epoch).await {
-                Ok(()) => true,
+                Ok(()) => Kept::Since(begun),
                 Err(store::LeadError::Unavailable { cause }) => {
                     tracing::warn!(%epoch, cause, "leadership could not be renewed");
-                    true
+                    Kept::Unknown
                 }
-                Err(store::LeadError::Lost | store::LeadError::Held { .. }) => false,
+                Err(store::LeadError::Lost | store::LeadError::Held { .. }) => Kept::Lost,
             })
         }
     }

@@ -9,6 +9,7 @@
 
 mod convert;
 pub mod field;
+pub mod leader;
 pub mod problem;
 mod row;
 

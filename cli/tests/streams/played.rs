@@ -109,7 +109,17 @@ impl Admin for Service {
         &self,
         _: Request<v1::ProbeStorageRequest>,
     ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
-        unasked()
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn get_leader(
+        &self,
+        _: Request<v1::GetLeaderRequest>,
+    ) -> Result<Response<v1::GetLeaderResponse>, Status> {
+        Ok(Response::new(v1::GetLeaderResponse {
+            here: true,
+            ..v1::GetLeaderResponse::default()
+        }))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The service for those who run the installation: the journal of the reign, while it goes on, and what storage can promise. Changes
-//! nothing.
+//! The service for those who run the installation: the journal of the reign, while it goes on, who leads, and what storage can promise.
+//! Changes nothing.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -34,6 +34,13 @@ impl Admin for AdminService {
         rpc::streamed("ExportJournal", move |answers| export(app, wire, answers))
     }
 
+    async fn get_leader(
+        &self,
+        call: Call<v1::GetLeaderRequest>,
+    ) -> Result<Response<v1::GetLeaderResponse>, Status> {
+        rpc::unary("GetLeader", leader(&self.0, call.into_inner())).await
+    }
+
     async fn probe_storage(
         &self,
         call: Call<v1::ProbeStorageRequest>,
@@ -42,6 +49,20 @@ impl Admin for AdminService {
         // What a probe has put is removed also where its caller goes away.
         rpc::changing("ProbeStorage", probe(app, call.into_inner())).await
     }
+}
+
+async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderResponse, Problem> {
+    proto::caller(wire.caller)?;
+    // A mirror that is being read shows nothing yet.
+    let seen = app.driver.look(|core, _| (core.leads(), core.shows()));
+    let (here, shown) = seen.await.unwrap_or_default();
+    let leader = app.led.leader();
+    Ok(v1::GetLeaderResponse {
+        here: here.is_some(),
+        epoch: leader.as_ref().map_or(0, |leader| leader.epoch.0),
+        leader: leader.map(|leader| leader.address).unwrap_or_default(),
+        revision: shown.map_or(0, |revision| revision.0),
+    })
 }
 
 async fn probe(

@@ -175,6 +175,15 @@ pub(crate) async fn register_default(app: &App, folder: &Path) -> Result<(), Pro
     register(app, folder, record).await
 }
 
+/// Makes the configured bundle the default one of a coordinator that does not lead, where the leader has registered it.
+///
+/// # Errors
+/// When the bundle is refused.
+pub(crate) async fn note_default(app: &App, folder: &Path) -> Result<(), Problem> {
+    app.bundles.set_default(open(app, folder).await?.digest);
+    Ok(())
+}
+
 /// Registers the bundle that ships where no other is. One that others stand beside is not needed: where it cannot even be
 /// opened, the log says so and nothing ends.
 ///

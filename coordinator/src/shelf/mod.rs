@@ -17,6 +17,9 @@ use types::{Code, Epoch, Generation, Problem};
 pub(crate) use catalogs::{CatalogRecord, RejectedCount, SnapshotRecord, check_digest_prefix};
 pub(crate) use registry::{BundleRecord, FolderRecord, Gates};
 
+/// Where the generation stands.
+const GENERATION: &str = "/shelf/generation";
+
 /// Times that one change is tried again because its record moved in between: people, not machines, change these.
 const TRIES_MAX: usize = 8;
 
@@ -59,8 +62,26 @@ impl Shelf {
                 None => Change::Put(Generation(1), Generation(1)),
             })
         };
-        shelf.generation = shelf.change("/shelf/generation".to_owned(), first).await?;
+        shelf.generation = shelf.change(GENERATION.to_owned(), first).await?;
         Ok(shelf)
+    }
+
+    /// The shelf as a coordinator reads it that does not lead; none before the first leader gave the store its generation. No write of it
+    /// takes: no reign has its epoch.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a generation that this version cannot read.
+    pub(crate) async fn of_follower(store: Arc<dyn Store>) -> Result<Option<Self>, Problem> {
+        let shelf = Self {
+            store,
+            epoch: Epoch(0),
+            generation: Generation(0),
+        };
+        let found = shelf.get::<Generation>(GENERATION).await?;
+        Ok(found.map(|found| Self {
+            generation: found.record,
+            ..shelf
+        }))
     }
 
     /// The generation that the store is in.
