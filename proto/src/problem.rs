@@ -179,6 +179,9 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::ScoresTellNothing
         | Code::DataLocked
         | Code::StoreOlder
+        | Code::RestoreUnfinished
+        | Code::BackupDamaged
+        | Code::StoreNotEmpty
         | Code::ChildDied
         | Code::BinaryMissing
         | Code::AddressInUse

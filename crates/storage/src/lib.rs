@@ -6,10 +6,12 @@
 //! changed, and checked against the digest in their name when they are read. Which part counts is not decided here.
 
 mod bundles;
+mod cluster;
 mod collect;
 mod columns;
 mod error;
 mod export;
+mod generations;
 mod import;
 mod job;
 mod manifest;
@@ -18,16 +20,20 @@ pub mod parts;
 pub mod paths;
 mod pieces;
 mod progress;
+mod rebuild;
 mod rejected;
 mod selection;
+mod shelf;
 mod snapshot;
 mod sources;
 mod verify;
 
 pub use bundles::{BUNDLE_FILES_MAX, BundleIndex, remove_unfinished_bundles};
+pub use cluster::{ClusterMark, MARKS_MAX, MarkConflict};
 pub use collect::PartObject;
 pub use error::StorageError;
 pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
+pub use generations::GenerationMark;
 pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
 pub use job::{Cancelled, Revoked, spec_sha256};
 pub use manifest::{Manifest, ManifestOf, ManifestPart, Origin, RetriedError};
@@ -35,8 +41,10 @@ pub use objects::{Put, Storage};
 pub use parts::{EncodedPart, Part, PartFooter, PartKind, PartLength, StageSpan};
 pub use paths::ObjectPath;
 pub use progress::ImportProgress;
+pub use rebuild::{FoundManifest, JobTotals, OpenedPart, PartNames, PartWindow};
 pub use rejected::{RejectedPage, RejectedRow};
 pub use selection::Selection;
+pub use shelf::{CatalogImport, RegisteredFolder};
 pub use snapshot::Snapshot;
 pub use sources::{FOLDER_ENTRIES_MAX, Listing, Source, SourceError, SourceFile, Sources};
 pub use verify::{FINDINGS_MAX, Finding, VerifyReport};
