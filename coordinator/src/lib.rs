@@ -6,7 +6,8 @@
 //! about a grant or a commit (the core does), and lets nothing wire-shaped past its handlers.
 //!
 //! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `journal` its diary, `handlers` are its
-//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `older` refuses a store that would make it remove more, `server` is the edge.
+//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `older` and `mirror` refuse a store that would make it remove more, `restore` makes records anew
+//! where an operator asks for it, `server` is the edge.
 
 mod app;
 mod audit;
@@ -19,8 +20,10 @@ mod effects;
 mod gauges;
 mod handlers;
 mod journal;
+mod mirror;
 mod older;
 mod quotas;
+pub mod restore;
 mod rpc;
 mod server;
 pub mod settings;

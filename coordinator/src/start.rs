@@ -20,7 +20,7 @@ use types::{Code, Epoch, Problem};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
 use crate::bundles::Bundles;
-use crate::collector;
+use crate::collector::{self, Marks};
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handlers::{
@@ -28,6 +28,7 @@ use crate::handlers::{
     NodesService, ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
+use crate::mirror;
 use crate::older::check_not_older;
 use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
 use crate::settings::Settings;
@@ -59,6 +60,7 @@ impl Coordinator {
             Arc::new(once_freed(async || open_store(&settings).await).await?);
         let storage = Arc::new(open_storage(&settings).await?);
         let epoch = lead(store.as_ref()).await?;
+        mirror::check(store.as_ref(), &storage).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;
         let closing = Shutdown::new();
         let journal = settings
@@ -90,6 +92,7 @@ impl Coordinator {
             scratch,
             trust: settings.trust.clone(),
             folder_sources: settings.folder_sources,
+            marks: tokio::sync::Mutex::new(Marks::new(settings.collect)),
             shutdown,
         };
         let coordinator = Self {
@@ -111,6 +114,8 @@ impl Coordinator {
             );
         }
         check_not_older(&self.app).await?;
+        let (store, storage) = (self.app.shelf.store().clone(), self.app.storage.clone());
+        mirror::put(store.as_ref(), &storage, self.app.shelf.generation()).await?;
         let (default, shipped) = (&self.settings.default_bundle, &self.settings.shipped_bundle);
         match (default, shipped) {
             (Some(folder), _) => register_default(&self.app, folder).await?,
@@ -140,6 +145,9 @@ impl Coordinator {
         let deadline = self.settings.drain;
         let collecting = collector::run(self.app.clone(), self.settings.collect, shutdown.clone());
         tokio::spawn(collecting);
+        let (store, storage) = (self.app.shelf.store().clone(), self.app.storage.clone());
+        let generation = self.app.shelf.generation();
+        tokio::spawn(mirror::run(store, storage, generation, shutdown.clone()));
         let routes = routes(self.app).await?;
         let asked = shutdown.clone();
         let serving = server::limited()
@@ -188,6 +196,13 @@ async fn bind(address: SocketAddr) -> Result<Listener, Problem> {
         let code = runtime::process::bind_code(error.kind());
         Problem::new(code, format!("listen on {address}: {error}"))
     })
+}
+
+/// The store that the settings name, for a process that serves nobody.
+pub(crate) async fn open_any_store(settings: &Settings) -> Result<Arc<dyn Store>, Problem> {
+    make_lasting(&settings.store)?;
+    let store = once_freed(async || open_store(settings).await).await?;
+    Ok(Arc::new(store))
 }
 
 async fn open_store(settings: &Settings) -> Result<Embedded, Problem> {
@@ -260,7 +275,7 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
     Ok(folder.to_owned())
 }
 
-async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
+pub(crate) async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
     let url = settings.storage.clone();
     blocking("open storage", move || {
         Storage::open(&url)

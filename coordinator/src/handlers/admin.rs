@@ -1,4 +1,8 @@
-//! The service for those who run the installation: the journal of the reign, while it goes on. Changes nothing.
+//! The service for those who run the installation: the journal of the reign, while it goes on; copies of the store; what may be
+//! collected.
+
+mod backup;
+mod garbage;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +27,7 @@ pub(crate) struct AdminService(pub(crate) Arc<App>);
 #[tonic::async_trait]
 impl Admin for AdminService {
     type ExportJournalStream = Answers<v1::JournalChunk>;
+    type BackupStream = Answers<v1::BackupChunk>;
 
     async fn export_journal(
         &self,
@@ -30,6 +35,22 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::ExportJournalStream>, Status> {
         let (app, wire) = (self.0.clone(), call.into_inner());
         rpc::streamed("ExportJournal", move |answers| export(app, wire, answers))
+    }
+
+    async fn backup(
+        &self,
+        call: Call<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let (app, wire) = (self.0.clone(), call.into_inner());
+        rpc::streamed("Backup", move |answers| backup::send(app, wire, answers))
+    }
+
+    async fn collect_garbage(
+        &self,
+        call: Call<v1::CollectGarbageRequest>,
+    ) -> Result<Response<v1::CollectGarbageResponse>, Status> {
+        let (app, wire) = (self.0.clone(), call.into_inner());
+        rpc::changing("CollectGarbage", garbage::collect(app, wire)).await
     }
 }
 

@@ -47,6 +47,12 @@ pub fn main_of<T: DeserializeOwned>(
     }
 }
 
+/// Ends a process whose own words make no sense, as one whose configuration does not.
+#[must_use]
+pub fn refuse(program: &Program, problem: &Problem) -> ExitCode {
+    fail(program, problem)
+}
+
 /// Sends logs to stderr and gives the threads that all waiting is done on.
 ///
 /// # Errors

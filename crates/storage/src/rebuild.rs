@@ -173,8 +173,8 @@ impl Storage {
             let bytes = self.get_checked(&from, names.sha256).await?;
             return self.put(&to, bytes).await.map(drop);
         }
-        let copied = self.object_store().copy(&from.to_store(), &to.to_store());
-        let copied = copied.await;
+        let (source, target) = (from.to_store(), to.to_store());
+        let copied = self.object_store().copy(&source, &target).await;
         copied.map_err(|error| StorageError::from_store("copy", from.as_str(), error))?;
         match self.len(&to).await? {
             bytes if bytes == names.bytes => Ok(()),
