@@ -28,6 +28,7 @@ pub(crate) struct AdminService(pub(crate) Arc<App>);
 impl Admin for AdminService {
     type ExportJournalStream = Answers<v1::JournalChunk>;
     type BackupStream = Answers<v1::BackupChunk>;
+    type CollectGarbageStream = Answers<v1::CollectGarbageResponse>;
 
     async fn export_journal(
         &self,
@@ -48,9 +49,11 @@ impl Admin for AdminService {
     async fn collect_garbage(
         &self,
         call: Call<v1::CollectGarbageRequest>,
-    ) -> Result<Response<v1::CollectGarbageResponse>, Status> {
+    ) -> Result<Response<Self::CollectGarbageStream>, Status> {
         let (app, wire) = (self.0.clone(), call.into_inner());
-        rpc::changing("CollectGarbage", garbage::collect(app, wire)).await
+        rpc::streamed("CollectGarbage", move |answers| {
+            garbage::collect(app, wire, answers)
+        })
     }
 }
 

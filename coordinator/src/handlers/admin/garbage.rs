@@ -8,12 +8,14 @@ use types::Problem;
 use crate::app::App;
 use crate::audit;
 use crate::collector::{self, Counted, Purpose, Swept};
+use crate::rpc::Sender;
 
 /// Looks through all jobs, and removes what may go where the request says so.
 pub(super) async fn collect(
     app: Arc<App>,
     wire: v1::CollectGarbageRequest,
-) -> Result<v1::CollectGarbageResponse, Problem> {
+    answers: Sender<v1::CollectGarbageResponse>,
+) -> Result<(), Problem> {
     let caller = proto::caller(wire.caller)?;
     let (purpose, what) = match wire.apply {
         true => (Purpose::Sweep, "orphans, to remove them"),
@@ -22,7 +24,9 @@ pub(super) async fn collect(
     let outcome = collector::look(&app, purpose).await;
     audit::line(&caller, "CollectGarbage", what, &outcome);
     let age = app.marks.lock().await.age();
-    outcome.map(|swept| answer(swept, age.0))
+    // What was removed stays removed, be somebody there to hear of it or not.
+    let _ = answers.send(answer(outcome?, age.0)).await;
+    Ok(())
 }
 
 fn answer(swept: Swept, age_ms: u64) -> v1::CollectGarbageResponse {
