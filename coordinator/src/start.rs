@@ -59,8 +59,9 @@ impl Coordinator {
         let store: Arc<dyn Store> =
             Arc::new(once_freed(async || open_store(&settings).await).await?);
         let storage = Arc::new(open_storage(&settings).await?);
-        let epoch = lead(store.as_ref()).await?;
+        // To lead is a write: a store that was put back would look newer than it is.
         mirror::check(store.as_ref(), &storage).await?;
+        let epoch = lead(store.as_ref()).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;
         let closing = Shutdown::new();
         let journal = settings

@@ -193,3 +193,90 @@ fn lost(what: &str) -> Problem {
     let said = format!("{what}: the leadership of this restore is over; another process leads");
     Problem::new(Code::NotLeader, said)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restore::check_finished;
+    use crate::shelf::GENERATION;
+    use scheduler::record::encode;
+    use store::Modelled;
+
+    const NEW: Generation = Generation(2);
+
+    fn marker() -> Marker {
+        Marker {
+            old: Generation(1),
+            new: NEW,
+            backup: None,
+        }
+    }
+
+    async fn begun(store: &Arc<dyn Store>, epoch: Epoch) -> Desk {
+        Desk::begin(store.clone(), epoch, marker()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn no_coordinator_starts_from_a_restore_s_first_write_to_its_last() {
+        let store: Arc<dyn Store> = Arc::new(Modelled::new(7));
+        let epoch = store.lead("restore").await.unwrap();
+        let refused = async || check_finished(store.as_ref()).await.map_err(|p| p.code);
+        assert_eq!(refused().await, Ok(()));
+        let mut desk = begun(&store, epoch).await;
+        assert_eq!(refused().await, Err(Code::RestoreUnfinished));
+        desk.put("/0000000002/a/job/j".to_owned(), vec![1])
+            .await
+            .unwrap();
+        desk.finish(GENERATION, encode(&NEW)).await.unwrap();
+        assert_eq!(refused().await, Ok(()));
+        let found = crate::mirror::generation(store.as_ref()).await.unwrap();
+        assert_eq!(found, Some(NEW));
+    }
+
+    #[tokio::test]
+    async fn what_an_earlier_run_has_under_way_can_no_longer_land() {
+        let store: Arc<dyn Store> = Arc::new(Modelled::new(7));
+        let epoch = store.lead("restore").await.unwrap();
+        let mut first = begun(&store, epoch).await;
+        first
+            .put("/0000000002/a/job/old".to_owned(), vec![1])
+            .await
+            .unwrap();
+        let mut second = begun(&store, epoch).await;
+        let late = first.flush().await.unwrap_err();
+        assert_eq!(late.code, Code::RestoreUnfinished);
+        second
+            .put("/0000000002/a/job/new".to_owned(), vec![1])
+            .await
+            .unwrap();
+        second.flush().await.unwrap();
+        let (_, entries) = store::read_all(store.as_ref(), "/0000000002/")
+            .await
+            .unwrap();
+        assert_eq!(entries.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_stood_in_other_generations_goes_and_nothing_else() {
+        let store: Arc<dyn Store> = Arc::new(Modelled::new(7));
+        let epoch = store.lead("restore").await.unwrap();
+        let mut desk = begun(&store, epoch).await;
+        let old = (0..250).map(|n| format!("/0000000001/a/shard/j/{n:010}"));
+        let kept = [
+            "/0000000002/a/job/j",
+            "/shelf/0000000002/source/s",
+            GENERATION,
+        ];
+        let keys = old.chain(kept.map(str::to_owned));
+        for key in keys.chain(["/shelf/0000000001/source/s".to_owned()]) {
+            desk.put(key, vec![1]).await.unwrap();
+        }
+        desk.flush().await.unwrap();
+        desk.clear("/0000000001/a/shard/j/").await.unwrap();
+        desk.finish(GENERATION, encode(&NEW)).await.unwrap();
+        assert_eq!(sweep(store.as_ref(), epoch, NEW).await.unwrap(), 1);
+        let (_, left) = store::read_all(store.as_ref(), "/").await.unwrap();
+        let left: Vec<_> = left.into_iter().map(|entry| entry.key).collect();
+        assert_eq!(left, kept);
+    }
+}

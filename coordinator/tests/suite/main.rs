@@ -20,6 +20,7 @@ mod path;
 mod people;
 mod reasons;
 mod refusals;
+mod restore;
 mod retry;
 mod scene;
 mod steer;
