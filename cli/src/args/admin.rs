@@ -32,7 +32,7 @@ pub(crate) enum Admin {
 
 /// Flags of `admin backup`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(subcommand_negates_reqs = true)]
 pub(crate) struct Backup {
     #[command(subcommand)]
     pub(crate) command: Option<BackupCommand>,
