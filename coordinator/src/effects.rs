@@ -252,8 +252,8 @@ async fn put_totals(
         manifest: manifest.clone(),
         sha256,
     };
-    let put = storage.put_totals(&found, plan.generation, &totals(&plan.totals));
-    match put.await {
+    let totals = totals(&plan.totals);
+    match storage.put_totals(&found, plan.generation, &totals).await {
         Err(StorageError::Corrupt { path, cause }) => {
             tracing::warn!(path, cause, "totals stand there already");
             Ok(())

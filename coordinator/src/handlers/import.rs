@@ -83,9 +83,9 @@ async fn run(
     }
     let imported = read(app, caller, &plan, answers).await?;
     let record = record(caller, plan, imported);
-    let put = app.storage.put_import(&lasting(caller, &catalog, &record));
-    put.await
-        .map_err(|error| storage_problem("put an import into storage", &error))?;
+    let lasting = lasting(caller, &catalog, &record);
+    let put = app.storage.put_import(&lasting).await;
+    put.map_err(|error| storage_problem("put an import into storage", &error))?;
     let (record, new) = app
         .shelf
         .add_snapshot(&caller.tenant, &catalog, record)

@@ -24,8 +24,7 @@ use types::{Code, Epoch, Problem, Rebuilt};
 
 use crate::settings::Settings;
 use crate::start::{open_any_store, open_storage};
-use crate::{clock, mirror};
-use kept::Kept;
+use crate::clock;
 
 pub(crate) use marker::check_finished;
 pub use words::{Asked, words};
