@@ -22,9 +22,9 @@ use std::time::Duration;
 use store::{LeadError, Store};
 use types::{Code, Epoch, Problem, Rebuilt};
 
+use crate::clock;
 use crate::settings::Settings;
 use crate::start::{open_any_store, open_storage};
-use crate::clock;
 
 pub(crate) use marker::check_finished;
 pub use words::{Asked, words};

@@ -2,6 +2,7 @@
 //! named by the records of their shards. Memory holds the names of many parts and the footers of a few.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use scheduler::rebuild::{FoundPart, LeftPart, RebuiltShards, root_shards};
@@ -20,6 +21,10 @@ use crate::app::storage_problem;
 /// busy at 2,000 a second, and hold some 64 parts of a few hundred KiB.
 const ROOTS_AT_ONCE: usize = 16;
 const PARTS_AT_ONCE: usize = 4;
+
+/// Tries at one root shard, over about a minute: storage that is away for longer needs its operator, who runs the restore again.
+const TRIES_MAX: u32 = 8;
+const WAIT_FIRST: Duration = Duration::from_millis(500);
 
 /// What is read of one root shard.
 struct Root {
@@ -61,7 +66,7 @@ pub(super) async fn rebuild(
         let of = (&key.tenant, &key.job);
         let window = storage.part_window(of, work.old, from).await;
         let window = window.map_err(failed)?;
-        let roots = stream::iter(window.roots.into_values()).map(|names| job.root(names));
+        let roots = stream::iter(window.roots.into_values()).map(|names| job.root_in_time(names));
         let mut roots = roots.buffered(ROOTS_AT_ONCE);
         while let Some(root) = roots.try_next().await.map_err(failed)? {
             done += put(work, key, root).await?;
@@ -77,6 +82,21 @@ pub(super) async fn rebuild(
 }
 
 impl Job<'_> {
+    /// The same as [`Job::root`], tried again for a while where storage does not answer.
+    async fn root_in_time(&self, names: Vec<PartNames>) -> Result<Root, StorageError> {
+        let (mut tries, mut wait) = (1, WAIT_FIRST);
+        loop {
+            match self.root(names.clone()).await {
+                Err(error) if error.is_transient() && tries < TRIES_MAX => {
+                    tracing::warn!(job = %self.key, %error, tries, "parts are read again");
+                }
+                settled => return settled,
+            }
+            tokio::time::sleep(wait).await;
+            (tries, wait) = (tries + 1, wait * 2);
+        }
+    }
+
     /// Reads the parts of one root shard, and copies those that are taken.
     async fn root(&self, names: Vec<PartNames>) -> Result<Root, StorageError> {
         let reading = stream::iter(names.clone()).map(|names| async move {
