@@ -25,4 +25,5 @@ mod retry;
 mod scene;
 mod steer;
 mod still;
+mod upkeep;
 mod world;
