@@ -24,17 +24,19 @@ fn restoring(world: &World, words: &[&str]) -> std::process::Command {
 }
 
 fn restored(world: &World, words: &[&str]) -> Rebuilt {
-    match said(&restoring(world, words).output().unwrap()) {
-        Report::Rebuilt(rebuilt) => rebuilt,
-        other => panic!("{words:?}: {other:?}"),
-    }
+    let said = said(&restoring(world, words).output().unwrap());
+    let Report::Rebuilt(rebuilt) = said else {
+        panic!("{words:?}: {said:?}");
+    };
+    rebuilt
 }
 
 fn refused(world: &World, words: &[&str]) -> Code {
-    match said(&restoring(world, words).output().unwrap()) {
-        Report::Failed(problem) => problem.code,
-        other => panic!("{words:?}: {other:?}"),
-    }
+    let said = said(&restoring(world, words).output().unwrap());
+    let Report::Failed(problem) = said else {
+        panic!("{words:?}: {said:?}");
+    };
+    problem.code
 }
 
 /// No coordinator starts, and it says why.
@@ -400,11 +402,11 @@ async fn killed_anywhere_and_run_again_a_rebuild_comes_to_the_same_end() {
     }
     assert!(unfinished > 0, "some were killed half-way");
     let ended = said(&restoring(&world, &["rebuild"]).output().unwrap());
-    match ended {
+    match &ended {
         Report::Rebuilt(rebuilt) => assert_eq!(rebuilt.replaced, 1),
         // The last one was killed after its last write.
         Report::Failed(problem) => assert_eq!(problem.code, Code::StoreNotEmpty),
-        other => panic!("{other:?} after {unfinished} kills"),
+        Report::Ready { .. } | Report::Drained => panic!("{ended:?}"),
     }
 
     let process = world.spawn(&FLAGS);
