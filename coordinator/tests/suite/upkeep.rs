@@ -75,19 +75,22 @@ async fn a_node_in_work_is_said_to_wait_for_a_store_without_room() {
         .make(brief(&pulled, &pulled.grants[0]), &pulled.grants[0])
         .await;
     process.limit_files(Some(16 * 1024));
-    agent.commit(made.clone()).await.unwrap_err();
-    agent.beat(&pulled.grants).await.unwrap();
-    let request = v1::GetNodeRequest {
-        caller: caller(),
-        node: "n1".to_owned(),
-    };
-    let node = people.nodes.get_node(request).await.unwrap().into_inner();
-    let told = codes(node.reasons);
-    assert!(
-        told.iter()
-            .any(|code| code == Blocking::StoreTrouble.as_str()),
-        "{told:?}"
-    );
+    let waits = |code: &String| code == Blocking::StoreTrouble.as_str();
+    let until = Instant::now() + START_TIMEOUT;
+    loop {
+        agent.commit(made.clone()).await.unwrap_err();
+        agent.beat(&pulled.grants).await.unwrap();
+        let request = v1::GetNodeRequest {
+            caller: caller(),
+            node: "n1".to_owned(),
+        };
+        let node = people.nodes.get_node(request).await.unwrap().into_inner();
+        let told = codes(node.reasons);
+        if told.iter().any(waits) {
+            break;
+        }
+        assert!(Instant::now() < until, "{told:?}");
+    }
     process.limit_files(None);
     let counted = agent.commit(made).await.unwrap();
     assert_eq!(counted.outcome(), v1::CommitOutcome::Counted);
