@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use types::{Code, Digest, JobSpec, Problem, TenantId, chain};
 
 use crate::bundles::Bundles;
+use crate::collector::Marks;
 use crate::handle::Handle;
 use crate::handlers::Lookups;
 use crate::led::Led;
@@ -40,6 +41,8 @@ pub(crate) struct App {
     pub(crate) trust: Trust,
     /// Whether an import may register its folder as a source.
     pub(crate) folder_sources: bool,
+    /// Which orphans were seen, and when; whoever looks holds it.
+    pub(crate) marks: tokio::sync::Mutex<Marks>,
     /// Streams that would go on for ever end with it.
     pub(crate) shutdown: Shutdown,
     /// Who leads.

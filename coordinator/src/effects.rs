@@ -6,13 +6,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scheduler::record::{ManifestName, RevocationRecord};
+use scheduler::record::{ManifestName, RevocationRecord, Totals};
 use scheduler::{Event, JobKey, ManifestPlan, Reading, RevocationKey, StorageOutcome, WriteId};
 use storage::{
-    Cancelled, Manifest, ManifestOf, ManifestPart, Revoked, Storage, StorageError, paths,
+    Cancelled, FoundManifest, JobTotals, Manifest, ManifestOf, ManifestPart, Revoked, Storage,
+    StorageError, paths,
 };
 use store::Store;
-use types::{ActorId, Code, Epoch, Generation, UnixMillis, chain};
+use types::{ActorId, Code, Epoch, Generation, UnixMillis, Verdict, chain};
 
 use crate::turns::Turns;
 use crate::{bridge, clock};
@@ -235,6 +236,7 @@ async fn put_manifest(
 ) -> Result<ManifestName, StorageError> {
     let manifest = manifest(storage, plan).await?;
     let (_, sha256) = manifest.path();
+    put_totals(storage, &manifest, plan).await?;
     let (path, _) = storage.put_manifest(&manifest).await?;
     let read = storage.get_manifest(&path).await?;
     if read != manifest {
@@ -248,6 +250,45 @@ async fn put_manifest(
         generation: plan.generation,
         sha256,
     })
+}
+
+/// Puts what the job comes to beside its manifest: a rebuild would else count every row. What stands there already says the same.
+async fn put_totals(
+    storage: &Storage,
+    manifest: &Manifest,
+    plan: &ManifestPlan,
+) -> Result<(), StorageError> {
+    let (_, sha256) = manifest.path();
+    let found = FoundManifest {
+        manifest: manifest.clone(),
+        sha256,
+    };
+    let totals = totals(&plan.totals);
+    match storage.put_totals(&found, plan.generation, &totals).await {
+        Err(StorageError::Corrupt { path, cause }) => {
+            tracing::warn!(path, cause, "totals stand there already");
+            Ok(())
+        }
+        settled => settled.map(drop),
+    }
+}
+
+/// What a job comes to, in storage's words.
+fn totals(totals: &Totals) -> JobTotals {
+    let counts = &totals.verdicts;
+    let verdicts = [
+        (Verdict::LikelyAi, counts.likely_ai),
+        (Verdict::NoEvidence, counts.no_evidence),
+        (Verdict::Inconclusive, counts.inconclusive),
+        (Verdict::Unscannable, counts.unscannable),
+    ];
+    JobTotals {
+        tracks: totals.tracks,
+        shards: totals.shards,
+        parts: totals.parts,
+        verdicts: verdicts.into_iter().filter(|(_, rows)| *rows > 0).collect(),
+        ledger: totals.ledger,
+    }
 }
 
 /// The manifest that a plan makes: a job's own parts, or for a retry the result whose tracks it scanned again with the new

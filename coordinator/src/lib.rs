@@ -7,8 +7,8 @@
 //!
 //! Where to look: `start` puts the parts together and `terms` says who of several leads; in a `reign` the `driver` owns the core, `effects` are its
 //! hands, `journal` its diary; else a `follower` keeps a mirror. `door` finds whom a call is for, `handlers` are the ears, `handle` their way
-//! to the core, `shelf` keeps what people name, `collector` removes what nothing names, `older` refuses a store that would make it
-//! remove more, `server` is the edge.
+//! to the core, `shelf` keeps what people name, `collector` removes what nothing names, `older` and `mirror` refuse a store that would make it
+//! remove more, `restore` makes records anew where an operator asks for it, `server` is the edge.
 
 mod app;
 mod audit;
@@ -25,9 +25,11 @@ mod handle;
 mod handlers;
 mod journal;
 mod led;
+mod mirror;
 mod older;
 mod quotas;
 mod reign;
+pub mod restore;
 mod rpc;
 mod server;
 pub mod settings;

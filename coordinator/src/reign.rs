@@ -13,6 +13,7 @@ use types::{Code, Epoch, Millis, Problem};
 
 use crate::app::App;
 use crate::bundles::Bundles;
+use crate::collector::Marks;
 use crate::driver::{Driver, End};
 use crate::effects::Effects;
 use crate::handle::Handle;
@@ -26,7 +27,7 @@ use crate::server::MESSAGE_BYTES_MAX;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
 use crate::start::House;
-use crate::{collector, gauges};
+use crate::{collector, gauges, mirror};
 
 /// A reign.
 pub(crate) struct Reign {
@@ -109,6 +110,12 @@ impl Reign {
             house.shutdown.clone(),
         );
         let collecting = tokio::spawn(collecting);
+        let marking = tokio::spawn(mirror::run(
+            house.store.clone(),
+            house.storage.clone(),
+            self.app.shelf.generation(),
+            house.shutdown.clone(),
+        ));
         let end = tokio::select! {
             end = &mut self.driver => end,
             () = closing.asked() => {
@@ -117,6 +124,7 @@ impl Reign {
             }
         };
         collecting.abort();
+        marking.abort();
         house.led.ended(self.epoch);
         metrics::gauge!("scan_leads").set(0.0);
         // What is no more is not shown as if it were.
@@ -138,6 +146,7 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
         scratch: house.scratch.clone(),
         trust: house.settings.trust.clone(),
         folder_sources: house.settings.folder_sources,
+        marks: tokio::sync::Mutex::new(Marks::new(house.settings.collect)),
         shutdown: house.shutdown.clone(),
         led: house.led.clone(),
         shelved: None,
@@ -147,6 +156,8 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
 /// What is to hold before a leader's first answer.
 async fn prepare(house: &House, app: &App) -> Result<(), Problem> {
     check_not_older(app).await?;
+    let generation = app.shelf.generation();
+    mirror::put(house.store.as_ref(), &house.storage, generation).await?;
     let settings = &house.settings;
     match (&settings.default_bundle, &settings.shipped_bundle) {
         (Some(folder), _) => register_default(app, folder).await,

@@ -25,7 +25,7 @@ pub use shared::Where;
 /// The coordinator's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
     name: "coordinator",
-    about: "Cuts catalogs into shards, hands them to node agents and counts each track once",
+    about: "Cuts catalogs into shards, hands them to node agents and counts each track once. `coordinator restore FILE` and `coordinator rebuild`, with the same settings, make the store's records anew",
     version: env!("CARGO_PKG_VERSION"),
     settings: &[
         Setting {

@@ -21,6 +21,7 @@ use types::{Code, Epoch, Problem};
 use crate::app::{SCRATCH_PREFIX, blocking, storage_problem};
 use crate::door::{Door, Inside};
 use crate::led::{self, Led};
+use crate::mirror;
 use crate::reign::{Begun, Reign, ended, lost, routes};
 use crate::server::{self, Listener};
 use crate::settings::{Settings, Where};
@@ -190,6 +191,8 @@ impl House {
             .address()
             .map_err(|error| unknown_address(&error))?;
         let storage = Arc::new(open_storage(&settings).await?);
+        // Before anybody leads: to lead is a write, and a store that was put back would look newer than it is.
+        mirror::check(store.as_ref(), &storage).await?;
         Ok(Self {
             address: settings.advertised(bound),
             storage,
@@ -215,6 +218,21 @@ async fn bind(address: SocketAddr) -> Result<Listener, Problem> {
         let code = runtime::process::bind_code(error.kind());
         Problem::new(code, format!("listen on {address}: {error}"))
     })
+}
+
+/// The store that the settings name, for a process that serves nobody.
+pub(crate) async fn open_any_store(settings: &Settings) -> Result<Arc<dyn Store>, Problem> {
+    match settings.store.clone() {
+        Where::Embedded(folder) => {
+            make_lasting(&folder)?;
+            let store = once_freed(async || open_embedded(folder.clone()).await).await?;
+            Ok(Arc::new(store))
+        }
+        Where::Etcd(etcd) => {
+            let store = store::Etcd::open(etcd).await;
+            Ok(Arc::new(store.map_err(|error| etcd_problem(&error))?))
+        }
+    }
 }
 
 async fn open_embedded(folder: PathBuf) -> Result<Embedded, Problem> {
@@ -315,7 +333,7 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
     Ok(folder.to_owned())
 }
 
-async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
+pub(crate) async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
     let wanted = settings.storage.clone();
     let opened = blocking("open storage", move || {
         Storage::connect(&wanted)

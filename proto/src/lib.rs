@@ -7,6 +7,7 @@
     reason = "tonic writes such attributes into the servers that it generates"
 )]
 
+pub mod backup;
 mod convert;
 pub mod field;
 pub mod leader;

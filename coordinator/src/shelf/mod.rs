@@ -18,7 +18,7 @@ pub(crate) use catalogs::{CatalogRecord, RejectedCount, SnapshotRecord, check_di
 pub(crate) use registry::{BundleRecord, FolderRecord, Gates};
 
 /// Where the generation stands.
-const GENERATION: &str = "/shelf/generation";
+pub(crate) const GENERATION: &str = "/shelf/generation";
 
 /// Times that one change is tried again because its record moved in between: people, not machines, change these.
 const TRIES_MAX: usize = 8;
@@ -91,7 +91,13 @@ impl Shelf {
     }
 
     fn key(&self, rest: std::fmt::Arguments<'_>) -> String {
-        format!("/shelf/{:010}/{rest}", self.generation.0)
+        format!("{}{rest}", prefix(self.generation))
+    }
+
+    /// The store itself, for what copies it whole or asks how far it has come.
+    #[must_use]
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     async fn get<T>(&self, key: &str) -> Result<Option<Stored<T>>, Problem>
@@ -224,6 +230,11 @@ impl Shelf {
     }
 }
 
+/// What every key of a generation's shelf begins with.
+pub(crate) fn prefix(generation: Generation) -> String {
+    format!("/shelf/{:010}/", generation.0)
+}
+
 fn stored<T>(entry: &Entry) -> Result<Stored<T>, Problem>
 where
     T: for<'b> minicbor::Decode<'b, ()>,
@@ -240,7 +251,7 @@ where
     })
 }
 
-fn read_problem(key: &str, error: &ReadError) -> Problem {
+pub(crate) fn read_problem(key: &str, error: &ReadError) -> Problem {
     let code = match error {
         ReadError::Damaged { .. } => Code::StoreCorrupt,
         ReadError::Invalid(_) => Code::InvalidRequest,
