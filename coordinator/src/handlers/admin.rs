@@ -74,7 +74,6 @@ impl Admin for AdminService {
     }
 }
 
-
 async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderResponse, Problem> {
     proto::caller(wire.caller)?;
     // A mirror that is being read shows nothing yet.
