@@ -394,6 +394,7 @@ mod tests {
         }
     }
 
+    #[test]
     fn the_core_s_policy_is_the_operator_s() {
         let args = [
             "--data",

@@ -87,6 +87,8 @@ impl Played {
 #[tonic::async_trait]
 impl Admin for Service {
     type ExportJournalStream = Answers<v1::JournalChunk>;
+    type BackupStream = Answers<v1::BackupChunk>;
+    type CollectGarbageStream = Answers<v1::CollectGarbageResponse>;
 
     async fn export_journal(
         &self,
@@ -103,6 +105,20 @@ impl Admin for Service {
             false => Box::pin(sent.chain(stream::pending())),
         };
         Ok(Response::new(answers))
+    }
+
+    async fn backup(
+        &self,
+        _: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        unasked()
+    }
+
+    async fn collect_garbage(
+        &self,
+        _: Request<v1::CollectGarbageRequest>,
+    ) -> Result<Response<Self::CollectGarbageStream>, Status> {
+        unasked()
     }
 
     async fn probe_storage(
