@@ -1,6 +1,7 @@
 //! The command tree: every command, argument and flag of scanctl, each with its help. Called once by `main`; performs
 //! nothing.
 
+mod admin;
 mod known;
 mod misuse;
 mod scan;
@@ -8,6 +9,7 @@ mod values;
 mod variables;
 
 use crate::report::CARDS_MAX;
+pub(crate) use admin::{Admin, Backup, BackupCommand, Journal, Offline};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use known::{Calibrate, Evaluate, Known};
 pub(crate) use misuse::misuse;
@@ -385,25 +387,6 @@ pub(crate) struct Revoke {
     /// Name of this revocation, so that repeating it with the same span changes nothing; random unless given.
     #[arg(long, value_name = "ID")]
     pub(crate) request_id: Option<String>,
-}
-
-/// Commands for those who run an installation.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Admin {
-    /// What the coordinator's core was told and did.
-    #[command(subcommand)]
-    Journal(Journal),
-}
-
-/// Commands on the journal, which a coordinator writes when started with `--journal DIR`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Journal {
-    /// Write the journal of the coordinator's reign up to now, for `trackscan-sim replay --journal FILE`.
-    Export {
-        /// File to write, which is replaced once the new one is whole; stdout unless given.
-        #[arg(long, value_name = "FILE")]
-        to: Option<PathBuf>,
-    },
 }
 
 /// Commands on bundles.

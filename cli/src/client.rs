@@ -1,33 +1,26 @@
-//! Calling the coordinator: one connection, deadlines on every call, and statuses turned into failures. Used by all
+//! Calling the coordinator: deadlines on every call, and statuses turned into failures; which coordinator that is, `way` finds out. Used by all
 //! commands that speak to a cluster; decides nothing.
 
 use crate::args::Global;
 use crate::failure::{Failure, problem};
+use crate::way::Way;
 use proto::v1;
 use std::future::Future;
 use std::time::Duration;
-use tonic::transport::{Channel, Endpoint};
-use types::{ActorId, Code, TenantId, chain};
+use types::{ActorId, Code, TenantId};
 
 /// How long one call may take unless `--timeout` says otherwise for it: listings answer in milliseconds, so that half a
 /// minute means that something is wrong.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long connecting may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Silence after which the coordinator is asked whether it is still there, between calls and while a stream waits too: a
-/// machine that vanished says nothing, and a wait or an export would go on for ever.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// How long that answer may take: a busy coordinator gives it in milliseconds.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Rows asked for at a time.
 pub(crate) const PAGE_ROWS: u32 = 500;
 /// Largest answer accepted: a page of rows with timelines stays well below.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
-/// A connection and who speaks over it.
+/// A way to the coordinator and who speaks over it.
 #[derive(Clone)]
 pub(crate) struct Client {
-    channel: Channel,
+    way: Way,
     caller: v1::Caller,
     timeout: Duration,
 }
@@ -48,20 +41,14 @@ impl Client {
             .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
         let actor = ActorId::new(&global.actor)
             .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
-        let endpoint = endpoint(&global.address)?;
-        let unreachable = |why: tonic::transport::Error| {
-            problem(
-                Code::CoordinatorUnreachable,
-                format!("could not connect to `{}`: {}", global.address, chain(&why)),
-            )
-        };
-        let channel = endpoint.connect().await.map_err(unreachable)?;
+        let way = Way::new(&global.address)?;
+        way.connect().await?;
         let caller = v1::Caller {
             tenant: tenant.into(),
             actor: actor.into(),
         };
         Ok(Self {
-            channel,
+            way,
             caller,
             timeout,
         })
@@ -90,54 +77,33 @@ impl Client {
         }
     }
 
-    pub(crate) fn catalogs(&self) -> v1::catalogs_client::CatalogsClient<Channel> {
-        v1::catalogs_client::CatalogsClient::new(self.channel.clone())
+    pub(crate) fn catalogs(&self) -> v1::catalogs_client::CatalogsClient<Way> {
+        v1::catalogs_client::CatalogsClient::new(self.way.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    pub(crate) fn jobs(&self) -> v1::jobs_client::JobsClient<Channel> {
-        v1::jobs_client::JobsClient::new(self.channel.clone())
+    pub(crate) fn jobs(&self) -> v1::jobs_client::JobsClient<Way> {
+        v1::jobs_client::JobsClient::new(self.way.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    pub(crate) fn results(&self) -> v1::results_client::ResultsClient<Channel> {
-        v1::results_client::ResultsClient::new(self.channel.clone())
+    pub(crate) fn results(&self) -> v1::results_client::ResultsClient<Way> {
+        v1::results_client::ResultsClient::new(self.way.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    pub(crate) fn nodes(&self) -> v1::nodes_client::NodesClient<Channel> {
-        v1::nodes_client::NodesClient::new(self.channel.clone())
+    pub(crate) fn nodes(&self) -> v1::nodes_client::NodesClient<Way> {
+        v1::nodes_client::NodesClient::new(self.way.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    pub(crate) fn admin(&self) -> v1::admin_client::AdminClient<Channel> {
-        v1::admin_client::AdminClient::new(self.channel.clone())
+    pub(crate) fn admin(&self) -> v1::admin_client::AdminClient<Way> {
+        v1::admin_client::AdminClient::new(self.way.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    pub(crate) fn bundles(&self) -> v1::bundles_client::BundlesClient<Channel> {
-        v1::bundles_client::BundlesClient::new(self.channel.clone())
+    pub(crate) fn bundles(&self) -> v1::bundles_client::BundlesClient<Way> {
+        v1::bundles_client::BundlesClient::new(self.way.clone())
             .max_decoding_message_size(ANSWER_BYTES_MAX)
     }
-}
-
-fn endpoint(address: &str) -> Result<Endpoint, Failure> {
-    let url = if address.contains("://") {
-        address.to_owned()
-    } else {
-        format!("http://{address}")
-    };
-    let endpoint = Endpoint::from_shared(url).map_err(|why| {
-        problem(
-            Code::InvalidRequest,
-            format!("`{address}` is no address: {why}"),
-        )
-    })?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .keep_alive_while_idle(true);
-    Ok(endpoint)
 }

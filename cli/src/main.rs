@@ -20,6 +20,7 @@ mod sink;
 mod timeline;
 mod up;
 mod view;
+mod way;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,9 @@
-//! What every handler holds: the driver, the shelf, storage, sources, and what the configuration allows.
+//! What every handler holds: who owns the core, the shelf, storage, sources, and what the configuration allows. One for each reign, and one
+//! while this process follows.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bundle::Trust;
 use proto::Caller;
@@ -9,12 +11,15 @@ use runtime::shutdown::Shutdown;
 use scheduler::Answer;
 use scheduler::record::{JobRecord, JobState};
 use storage::{ObjectPath, Storage};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::timeout;
 use types::{Code, Digest, JobSpec, Problem, TenantId, chain};
 
 use crate::bundles::Bundles;
-use crate::driver::Handle;
+use crate::collector::Marks;
+use crate::handle::Handle;
 use crate::handlers::Lookups;
+use crate::led::Led;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
 
@@ -30,17 +35,49 @@ pub(crate) struct App {
     pub(crate) bundles: Bundles,
     pub(crate) lookups: Lookups,
     /// Turns for imports.
-    pub(crate) imports: Semaphore,
+    pub(crate) imports: Arc<Semaphore>,
     /// A folder for files that vanish with the call that made them.
     pub(crate) scratch: PathBuf,
     pub(crate) trust: Trust,
     /// Whether an import may register its folder as a source.
     pub(crate) folder_sources: bool,
+    /// Which orphans were seen, and when; whoever looks holds it.
+    pub(crate) marks: tokio::sync::Mutex<Marks>,
     /// Streams that would go on for ever end with it.
     pub(crate) shutdown: Shutdown,
+    /// Who leads.
+    pub(crate) led: Led,
+    /// Of a follower: tells that what the shelf holds has changed.
+    pub(crate) shelved: Option<Mutex<watch::Receiver<u64>>>,
 }
 
+/// How long a call may wait for a mirror to show what was stored before it: what an idle store takes to say how far it has come, twice.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(4);
+
 impl App {
+    /// Waits until a follower shows all that was stored before this was asked. A leader always does.
+    ///
+    /// # Errors
+    /// `NOT_LEADER` where the mirror does not come as far in time, a problem of the store where it cannot be read.
+    pub(crate) async fn catch_up(&self) -> Result<(), Problem> {
+        let Some(shelved) = &self.shelved else {
+            return Ok(());
+        };
+        let late = |_| Problem::new(Code::NotLeader, "wait for the store's latest changes");
+        timeout(CATCH_UP_WITHIN, self.driver.catch_up())
+            .await
+            .map_err(late)??;
+        // Held until the records are read: whoever comes meanwhile needs them too.
+        let mut shelved = shelved.lock().await;
+        if shelved.has_changed().unwrap_or_default() {
+            shelved.mark_unchanged();
+            let read = self.shelf.bundles().await;
+            self.bundles
+                .replace(read.inspect_err(|_| shelved.mark_changed())?);
+        }
+        Ok(())
+    }
+
     /// The object that holds a list's rows.
     pub(crate) fn list_object(&self, tenant: &TenantId, list: Digest) -> String {
         storage::paths::snapshot(tenant, list).to_string()

@@ -9,7 +9,8 @@ pub(crate) const fn revision_out(revision: Revision) -> store::Revision {
     store::Revision(revision.0)
 }
 
-const fn revision_in(revision: store::Revision) -> Revision {
+/// A revision of the store's for the core.
+pub(crate) const fn revision_in(revision: store::Revision) -> Revision {
     Revision(revision.0)
 }
 

@@ -30,15 +30,16 @@ pub(crate) struct Bundles {
 
 impl Bundles {
     pub(crate) fn new(records: Vec<BundleRecord>) -> Self {
-        let known = records
-            .into_iter()
-            .map(|record| (record.digest, record))
-            .collect();
-        Self {
-            known: RwLock::new(known),
-            texts: RwLock::default(),
-            configured: OnceLock::new(),
-        }
+        let bundles = Self::default();
+        bundles.replace(records);
+        bundles
+    }
+
+    /// Takes what the shelf holds for all that there is.
+    pub(crate) fn replace(&self, records: Vec<BundleRecord>) {
+        let by_digest = records.into_iter().map(|record| (record.digest, record));
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        *known = by_digest.collect();
     }
 
     /// Notes a bundle that the shelf holds.

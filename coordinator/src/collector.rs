@@ -1,49 +1,97 @@
 //! Removes part objects that nothing names: what killed agents wrote and never committed, what was superseded, revoked or
 //! cancelled. Lists job by job, asks the core about each object, and removes what the core's `Collector` gives back:
-//! orphans that were orphans a while ago too. Started with the coordinator, and ended with it.
+//! orphans that were orphans a while ago too. Started with the coordinator, and ended with it; an operator may ask for a look at once, by
+//! the same rules and the same memory.
 //!
 //! Nothing else in the product removes objects. A listing that fails costs this look only.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use runtime::shutdown::Shutdown;
-use scheduler::{Collector, JobKey, Listed, PartName};
+use scheduler::record::JobState;
+use scheduler::{Collector, Core, Fate, JobKey, Listed, PartName};
 use storage::{ObjectPath, PartObject, StorageError};
-use types::{Generation, Millis, Problem};
+use types::{Generation, Millis, Problem, chain};
 
 use crate::app::{App, manifest_path};
 
 /// Objects that the core is asked about at once: a few milliseconds of its time.
 const PAGE: usize = 512;
 
+/// Jobs in trouble that one look names: where storage is away all of them are, and for one reason.
+const TROUBLE_MAX: usize = 20;
+
 /// What one look did.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Swept {
-    /// Objects removed.
-    removed: u64,
-    /// Orphans seen that wait to be seen again.
-    waiting: usize,
+pub(crate) struct Swept {
+    /// Orphans that were seen, by why nothing names them.
+    pub(crate) orphans: BTreeMap<&'static str, Counted>,
+    /// Of them, objects removed.
+    pub(crate) removed: Counted,
+    /// Orphans marked, which wait to be seen again.
+    pub(crate) waiting: usize,
+    /// Jobs that could not be looked through, and why.
+    pub(crate) trouble: Vec<String>,
 }
 
-/// What a look through one job came to.
-#[derive(Debug, Default, Clone, Copy)]
-struct Looked {
-    removed: u64,
-    /// It had nothing but what its manifest names.
-    is_clean: bool,
+/// Objects and their bytes.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub(crate) objects: u64,
+    pub(crate) bytes: u64,
 }
 
-/// The collector's state between two looks.
-struct Sweeper {
-    app: Arc<App>,
+impl Counted {
+    const fn add(&mut self, object: &PartObject) {
+        self.objects += 1;
+        self.bytes += object.bytes;
+    }
+}
+
+/// What is remembered between two looks, whoever asked for them.
+pub(crate) struct Marks {
     collector: Collector,
     age: Millis,
     /// Closed jobs in whose paths nothing but the result is left: nothing is ever written there again that counts, and what an agent cut
     /// off writes later is found by the next leader.
     clean: BTreeSet<JobKey>,
+}
+
+impl Marks {
+    /// Marks of orphans that may go when they are seen again after this time.
+    pub(crate) fn new(every: Duration) -> Self {
+        let age = Millis(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+        Self {
+            collector: Collector::new(age),
+            age,
+            clean: BTreeSet::new(),
+        }
+    }
+
+    /// How long an orphan stands after it was marked.
+    pub(crate) const fn age(&self) -> Millis {
+        self.age
+    }
+}
+
+/// What a look is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To remove what may go and mark the rest.
+    Sweep,
+    /// To say what there is. Nothing is marked.
+    Count,
+}
+
+/// One look under way.
+struct Sweeper<'a> {
+    app: &'a App,
+    marks: &'a mut Marks,
+    purpose: Purpose,
+    swept: Swept,
 }
 
 /// A job to look through.
@@ -53,32 +101,27 @@ struct Place {
     /// Of a published one.
     manifest: Option<ObjectPath>,
     closed: bool,
+    /// Why nothing names what is an orphan here.
+    cause: &'static str,
 }
 
 /// Looks every so often, until the end is asked for or the core no longer leads.
 pub(crate) async fn run(app: Arc<App>, every: Duration, closing: Shutdown) {
-    let age = Millis(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
-    let mut sweeper = Sweeper {
-        app,
-        collector: Collector::new(age),
-        age,
-        clean: BTreeSet::new(),
-    };
     loop {
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = closing.asked() => return,
         }
         let swept = tokio::select! {
-            swept = sweeper.sweep() => swept,
+            swept = look(&app, Purpose::Sweep) => swept,
             () = closing.asked() => return,
         };
         match swept {
-            Ok(Swept {
-                removed: 0,
-                waiting,
-            }) => tracing::debug!(waiting, "nothing to collect"),
-            Ok(Swept { removed, waiting }) => {
+            Ok(swept) if swept.removed.objects == 0 => {
+                tracing::debug!(waiting = swept.waiting, "nothing to collect");
+            }
+            Ok(swept) => {
+                let (removed, waiting) = (swept.removed.objects, swept.waiting);
                 tracing::info!(removed, waiting, "objects collected");
             }
             Err(error) => {
@@ -89,26 +132,39 @@ pub(crate) async fn run(app: Arc<App>, every: Duration, closing: Shutdown) {
     }
 }
 
-impl Sweeper {
-    /// One look over all jobs. What storage cannot do is logged and passed over; an error means that the core has gone.
-    async fn sweep(&mut self) -> Result<Swept, Problem> {
-        let mut swept = Swept::default();
+/// One look over all jobs, once another one is over. What storage cannot do is logged and passed over.
+///
+/// # Errors
+/// `NOT_LEADER` where the core has gone.
+pub(crate) async fn look(app: &App, purpose: Purpose) -> Result<Swept, Problem> {
+    let mut marks = app.marks.lock().await;
+    let sweeper = Sweeper {
+        app,
+        marks: &mut marks,
+        purpose,
+        swept: Swept::default(),
+    };
+    sweeper.sweep().await
+}
+
+impl Sweeper<'_> {
+    async fn sweep(mut self) -> Result<Swept, Problem> {
         let places = self.places().await?;
-        self.clean
+        self.marks
+            .clean
             .retain(|job| places.iter().any(|place| place.job == *job));
         for place in places {
-            if self.clean.contains(&place.job) {
+            if self.marks.clean.contains(&place.job) {
                 continue;
             }
-            let looked = self.sweep_job(&place).await?;
-            swept.removed += looked.removed;
-            if place.closed && looked.is_clean {
-                self.clean.insert(place.job);
+            let is_clean = self.sweep_job(&place).await?;
+            if place.closed && is_clean {
+                self.marks.clean.insert(place.job);
             }
         }
-        swept.waiting = self.collector.marked();
-        metrics::gauge!("scan_orphans_waiting").set(swept.waiting as f64);
-        Ok(swept)
+        self.swept.waiting = self.marks.collector.marked();
+        metrics::gauge!("scan_orphans_waiting").set(self.swept.waiting as f64);
+        Ok(self.swept)
     }
 
     async fn places(&self) -> Result<Vec<Place>, Problem> {
@@ -118,45 +174,43 @@ impl Sweeper {
                 generation: view.record.spec.generation,
                 manifest: manifest_path(view.record),
                 closed: view.record.state.is_closed(),
+                cause: cause(&view.record.state),
             };
             core.all_jobs().map(place).collect()
         });
         look.await
     }
 
-    /// Looks through one job's objects, as far as storage lets it.
-    async fn sweep_job(&mut self, place: &Place) -> Result<Looked, Problem> {
+    /// Looks through one job's objects, as far as storage lets it; whether it had nothing but what its manifest names.
+    async fn sweep_job(&mut self, place: &Place) -> Result<bool, Problem> {
         let named = match self.named(place).await {
             Ok(named) => named,
-            Err(error) => return Ok(failed(place, &error, Looked::default())),
+            Err(error) => return Ok(self.failed(place, &error)),
         };
         let storage = self.app.storage.clone();
         let JobKey { tenant, job } = &place.job;
         let objects = storage.part_objects(tenant, place.generation, job);
         let mut pages = objects.try_chunks(PAGE);
-        let mut looked = Looked {
-            removed: 0,
-            is_clean: true,
-        };
+        let mut is_clean = true;
         while let Some(page) = pages.next().await {
             let page = match page {
                 Ok(page) => page,
-                Err(error) => return Ok(failed(place, &error.1, looked)),
+                Err(error) => return Ok(self.failed(place, &error.1)),
             };
             let is_named = |object: &PartObject| {
                 let named = named.as_ref();
                 named.is_some_and(|named| named.contains(object.path.as_str()))
             };
-            looked.is_clean &= page.iter().all(is_named);
+            is_clean &= page.iter().all(is_named);
             for doomed in self.judge(place, page, named.as_ref()).await? {
                 if let Err(error) = storage.remove_part(&doomed).await {
-                    return Ok(failed(place, &error, looked));
+                    return Ok(self.failed(place, &error));
                 }
                 audit(&place.job, &doomed);
-                looked.removed += 1;
+                self.swept.removed.add(&doomed);
             }
         }
-        Ok(looked)
+        Ok(is_clean)
     }
 
     /// The objects that a published job's manifest names; nothing for a job that has none.
@@ -169,7 +223,7 @@ impl Sweeper {
         Ok(Some(keys.collect()))
     }
 
-    /// What of a page is to go.
+    /// What of a page is to go. Orphans are counted, and marked where they are to go later.
     async fn judge(
         &mut self,
         place: &Place,
@@ -185,18 +239,62 @@ impl Sweeper {
             })
             .collect();
         let words: Vec<Listed> = listed.iter().map(|(listed, _)| listed.clone()).collect();
-        let mut collector = std::mem::replace(&mut self.collector, Collector::new(self.age));
+        let (age, purpose) = (self.marks.age, self.purpose);
+        let mut collector = std::mem::replace(&mut self.marks.collector, Collector::new(age));
         let look = self.app.driver.look(move |core, now| {
-            let doomed = collector.see(now, core, &words);
-            (collector, doomed)
+            let orphans = words.iter().filter(|listed| is_orphan(core, listed));
+            let orphans: BTreeSet<PartName> = orphans.map(|listed| listed.part.clone()).collect();
+            let doomed = match purpose {
+                Purpose::Sweep => collector.see(now, core, &words),
+                Purpose::Count => Vec::new(),
+            };
+            (collector, orphans, doomed)
         });
-        let (collector, doomed) = look.await?;
-        self.collector = collector;
+        let (collector, orphans, doomed) = look.await?;
+        self.marks.collector = collector;
         let doomed: BTreeSet<PartName> = doomed.into_iter().collect();
-        let goes = listed
-            .into_iter()
-            .filter(|(listed, _)| doomed.contains(&listed.part));
-        Ok(goes.map(|(_, object)| object).collect())
+        let mut goes = Vec::new();
+        for (listed, object) in listed {
+            if orphans.contains(&listed.part) {
+                self.swept
+                    .orphans
+                    .entry(place.cause)
+                    .or_default()
+                    .add(&object);
+            }
+            if doomed.contains(&listed.part) {
+                goes.push(object);
+            }
+        }
+        Ok(goes)
+    }
+
+    /// A job that could not be looked through to its end is not clean.
+    fn failed(&mut self, place: &Place, error: &StorageError) -> bool {
+        tracing::warn!(job = %place.job, %error, "objects could not be collected; tried again later");
+        if self.swept.trouble.len() < TROUBLE_MAX {
+            let said = format!("job {}: {}", place.job, chain(error));
+            self.swept.trouble.push(said);
+        }
+        false
+    }
+}
+
+/// Whether nothing names the object and nothing ever will, as of now.
+fn is_orphan(core: &Core, listed: &Listed) -> bool {
+    match core.fate(&listed.part) {
+        Fate::Keep => false,
+        Fate::ByManifest => !listed.in_manifest,
+        Fate::Orphan => true,
+    }
+}
+
+/// Why nothing names what is an orphan among a job's objects.
+const fn cause(state: &JobState) -> &'static str {
+    match state {
+        JobState::Running | JobState::Paused | JobState::Publishing => "superseded",
+        JobState::Published(_) => "not-in-manifest",
+        JobState::Cancelled(_) => "cancelled",
     }
 }
 
@@ -207,14 +305,6 @@ fn part_name(place: &Place, object: &PartObject) -> PartName {
         shard: object.shard,
         attempt: object.attempt,
         sha256: object.sha256,
-    }
-}
-
-fn failed(place: &Place, error: &StorageError, looked: Looked) -> Looked {
-    tracing::warn!(job = %place.job, %error, "objects could not be collected; tried again later");
-    Looked {
-        is_clean: false,
-        ..looked
     }
 }
 

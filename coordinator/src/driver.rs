@@ -1,53 +1,34 @@
-//! The one task that owns the scheduler's core. It feeds the core with calls, results of effects and time, in bounded
-//! batches, and carries out what the core asks. Handlers talk to it through a [`Handle`]; nobody else touches the core.
+//! The one task that owns the core of a reign. It feeds the core with calls, results of effects and time, in bounded
+//! batches, and carries out what the core asks. Handlers talk to it through a `Handle`; nobody else touches the core.
 //!
-//! It never decides: which write, which answer and when are the core's. It never repeats an effect either.
+//! It never decides: which write, which answer and when are the core's. It never repeats an effect either. After a pause longer than
+//! the leadership lives (a stopped process, a hung store) it takes no message before a renewal has shown that it still leads.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
-use scheduler::{Action, Actions, Answer, CallId, Caller, Config, Core, Event, Request, StepDown};
-use tokio::sync::{mpsc, oneshot, watch};
+use scheduler::{Action, Actions, Answer, CallId, Config, Core, Event, StepDown};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use types::{Code, Epoch, Generation, Millis, Problem};
+use types::{Epoch, Generation, Millis, Problem};
 
-use crate::effects::{Effect, Effects};
-use crate::journal::{Journal, Written};
+use crate::effects::{Effect, Effects, Kept};
+use crate::handle::{Desk, Handle, Message};
+use crate::journal::Journal;
 use crate::{audit, clock, gauges};
-
-/// Messages that wait for the driver. Beyond it callers wait at the channel, and the server's limits hold them.
-const INBOX_MAX: usize = 1024;
 
 /// Events handled before their actions are carried out: large enough to share one synced write, small enough that no
 /// call waits behind more than a few milliseconds of work.
-const BATCH_MAX: usize = 256;
+pub(crate) const BATCH_MAX: usize = 256;
 
 /// Time between two renewals of leadership: the leadership time is 5 s, so two may fail.
 const KEEP_EVERY: Duration = Duration::from_millis(1_500);
 
-/// A question about the core's state, answered between two batches.
-type Look = Box<dyn FnOnce(&Core, Millis) + Send>;
-
-enum Message {
-    Call {
-        caller: Caller,
-        request: Box<Request>,
-        answer: oneshot::Sender<Result<Answer, Problem>>,
-    },
-    Look(Look),
-    /// The journal so far; none where none is written.
-    Journal(oneshot::Sender<Option<Written>>),
-}
-
-/// What handlers hold of the driver.
-#[derive(Clone)]
-pub(crate) struct Handle {
-    inbox: mpsc::Sender<Message>,
-    changes: watch::Receiver<u64>,
-    ready: watch::Receiver<bool>,
-}
+/// How long after the begin of a renewal that succeeded this process takes itself for the leader without asking: the leadership time less
+/// a tenth, for clocks that run apart.
+const SURE_FOR: Duration = Duration::from_millis(4_500);
 
 /// Why the driver ended.
 #[derive(Debug)]
@@ -67,118 +48,40 @@ pub(crate) struct Driver {
     epoch: Epoch,
     effects: Effects,
     running: JoinSet<Effect>,
-    inbox: mpsc::Receiver<Message>,
+    desk: Desk,
     calls: BTreeMap<CallId, oneshot::Sender<Result<Answer, Problem>>>,
     last_call: u64,
     begun: Instant,
-    changes: watch::Sender<u64>,
-    ready: watch::Sender<bool>,
     keeping: bool,
-}
-
-impl Handle {
-    /// Makes a call and waits for its answer.
-    ///
-    /// # Errors
-    /// What the core refuses, or `NOT_LEADER` where the driver has ended.
-    pub(crate) async fn call(&self, caller: Caller, request: Request) -> Result<Answer, Problem> {
-        let (answer, answered) = oneshot::channel();
-        let message = Message::Call {
-            caller,
-            request: Box::new(request),
-            answer,
-        };
-        self.inbox.send(message).await.map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())?
-    }
-
-    /// Reads the core's state, as of all that was handled before.
-    ///
-    /// # Errors
-    /// `NOT_LEADER` where the core does not lead or the driver has ended.
-    pub(crate) async fn look<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Core, Millis) -> T + Send + 'static,
-    ) -> Result<T, Problem> {
-        let (answer, answered) = oneshot::channel();
-        let look = move |core: &Core, now| {
-            // The asker may be gone; then nobody wants to know.
-            let _ = answer.send(core.leads().map(|_| question(core, now)));
-        };
-        self.inbox
-            .send(Message::Look(Box::new(look)))
-            .await
-            .map_err(|_| ended())?;
-        answered.await.ok().flatten().ok_or_else(ended)
-    }
-
-    /// The journal of this reign so far, with what the core knows as its last line; none where none is written.
-    ///
-    /// # Errors
-    /// `NOT_LEADER` where the driver has ended.
-    pub(crate) async fn journal(&self) -> Result<Option<Written>, Problem> {
-        let (answer, answered) = oneshot::channel();
-        let message = Message::Journal(answer);
-        self.inbox.send(message).await.map_err(|_| ended())?;
-        answered.await.map_err(|_| ended())
-    }
-
-    /// A number that rises whenever records may have changed, for watchers.
-    #[must_use]
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.clone()
-    }
-
-    /// Waits until the core has read the stored state.
-    ///
-    /// # Errors
-    /// `NOT_LEADER` where the driver ended first.
-    pub(crate) async fn ready(&self) -> Result<(), Problem> {
-        let mut ready = self.ready.clone();
-        ready
-            .wait_for(|ready| *ready)
-            .await
-            .map(|_| ())
-            .map_err(|_| ended())
-    }
-}
-
-fn ended() -> Problem {
-    Problem::new(
-        Code::NotLeader,
-        "ask the coordinator while it does not lead",
-    )
+    /// When the last renewal that succeeded was begun.
+    kept: Instant,
+    /// How the last renewal ended: the store could not be asked.
+    in_doubt: bool,
 }
 
 impl Driver {
-    /// A driver whose core begins its reign with the first turn of [`Driver::run`].
+    /// A driver whose core begins its reign with the first turn of [`Driver::run`]. `led` is when the leadership was asked for.
     #[must_use]
     pub(crate) fn new(
-        epoch: Epoch,
+        (epoch, led): (Epoch, Instant),
         policy: Config,
         effects: Effects,
         journal: Option<Journal>,
     ) -> (Self, Handle) {
-        let (sender, inbox) = mpsc::channel(INBOX_MAX);
-        let (changes, ready) = (watch::Sender::new(0), watch::Sender::new(false));
-        let handle = Handle {
-            inbox: sender,
-            changes: changes.subscribe(),
-            ready: ready.subscribe(),
-        };
+        let (desk, handle) = Desk::new();
         let driver = Self {
             core: Core::with_config(policy),
             journal,
             epoch,
             effects,
             running: JoinSet::new(),
-            inbox,
+            desk,
             calls: BTreeMap::new(),
             last_call: 0,
             begun: Instant::now(),
-            changes,
-            ready,
             keeping: false,
+            kept: led,
+            in_doubt: false,
         };
         (driver, handle)
     }
@@ -199,12 +102,12 @@ impl Driver {
             let wake = self.wake();
             let events = tokio::select! {
                 () = closing.asked() => return self.settle().await,
-                received = self.inbox.recv_many(&mut messages, BATCH_MAX) => match received {
+                received = self.desk.inbox.recv_many(&mut messages, BATCH_MAX), if messages.is_empty() => match received {
                     0 => return self.settle().await,
                     _ => self.take_messages(&mut messages),
                 },
                 Some(effect) = self.running.join_next() => match self.take_effects(effect) {
-                    Ok(events) => events,
+                    Ok(events) => self.and_held_back(events, &mut messages),
                     Err(end) => return end,
                 },
                 () = tokio::time::sleep_until(wake) => vec![Event::Tick],
@@ -234,7 +137,29 @@ impl Driver {
         Millis(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
+    fn is_sure(&self) -> bool {
+        self.kept.elapsed() < SURE_FOR
+    }
+
+    /// Messages that were held back follow what came of the renewal: they are taken where it succeeded, and else told that nobody leads
+    /// here.
+    fn and_held_back(&mut self, mut events: Vec<Event>, messages: &mut Vec<Message>) -> Vec<Event> {
+        if messages.is_empty() || self.keeping {
+            return events;
+        }
+        match self.in_doubt && !self.is_sure() {
+            true => messages.clear(),
+            false => events.extend(self.take_messages(messages)),
+        }
+        events
+    }
+
+    /// Takes messages, or holds them back until a renewal has shown that this process still leads.
     fn take_messages(&mut self, messages: &mut Vec<Message>) -> Vec<Event> {
+        if !self.is_sure() {
+            self.keep();
+            return Vec::new();
+        }
         let mut events = Vec::with_capacity(messages.len());
         for message in messages.drain(..) {
             match message {
@@ -254,6 +179,8 @@ impl Driver {
                     });
                 }
                 Message::Look(look) => look(&self.core, self.now()),
+                // A leader shows whatever was stored before it is asked.
+                Message::CatchUp(answer) => _ = answer.send(()),
                 Message::Journal(answer) => {
                     let journal = self.journal.as_mut();
                     // The asker may be gone; then nobody wants it.
@@ -276,7 +203,12 @@ impl Driver {
                 Effect::Event(event) => events.push(*event),
                 Effect::Kept(kept) => {
                     self.keeping = false;
-                    events.extend((!kept).then_some(Event::Lost));
+                    self.in_doubt = matches!(kept, Kept::Unknown);
+                    match kept {
+                        Kept::Since(begun) => self.kept = begun,
+                        Kept::Unknown => {}
+                        Kept::Lost => events.push(Event::Lost),
+                    }
                 }
             }
             next = if events.len() < BATCH_MAX {
@@ -310,7 +242,7 @@ impl Driver {
             self.carry_out(action)?;
         }
         if changed {
-            self.changes.send_modify(|version| *version += 1);
+            self.desk.changed();
         }
         metrics::gauge!("scan_calls_waiting").set(self.calls.len() as f64);
         Ok(())
@@ -335,7 +267,7 @@ impl Driver {
             Action::Audit { by, change } => audit::change(by.as_ref(), &change),
             Action::Ready { epoch } => {
                 tracing::info!(%epoch, "state is read, calls are answered");
-                self.ready.send_replace(true);
+                self.desk.ready();
             }
             Action::StepDown { reason, .. } => return Err(End::SteppedDown(reason)),
             Action::Read { id, reading } => {

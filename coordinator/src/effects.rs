@@ -6,13 +6,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scheduler::record::{ManifestName, RevocationRecord};
+use scheduler::record::{ManifestName, RevocationRecord, Totals};
 use scheduler::{Event, JobKey, ManifestPlan, Reading, RevocationKey, StorageOutcome, WriteId};
 use storage::{
-    Cancelled, Manifest, ManifestOf, ManifestPart, Revoked, Storage, StorageError, paths,
+    Cancelled, FoundManifest, JobTotals, Manifest, ManifestOf, ManifestPart, Revoked, Storage,
+    StorageError, paths,
 };
 use store::Store;
-use types::{ActorId, Code, Epoch, Generation, UnixMillis, chain};
+use types::{ActorId, Code, Epoch, Generation, UnixMillis, Verdict, chain};
 
 use crate::turns::Turns;
 use crate::{bridge, clock};
@@ -28,8 +29,18 @@ const MANIFEST_WITHIN: Duration = Duration::from_secs(120);
 pub(crate) enum Effect {
     /// To be handed to the core.
     Event(Box<Event>),
-    /// A renewal of the leadership came back: whether it may still hold.
-    Kept(bool),
+    /// A renewal of the leadership came back.
+    Kept(Kept),
+}
+
+/// How a renewal of the leadership ended.
+pub(crate) enum Kept {
+    /// The leadership was held at this moment, and lives from there.
+    Since(tokio::time::Instant),
+    /// It may still hold.
+    Unknown,
+    /// It is over for good.
+    Lost,
 }
 
 /// The hands of the driver.
@@ -181,13 +192,14 @@ impl Effects {
     pub(crate) fn keep(&self, epoch: Epoch) -> impl Future<Output = Effect> + use<> {
         let store = self.store.clone();
         async move {
+            let begun = tokio::time::Instant::now();
             Effect::Kept(match store.keep(epoch).await {
-                Ok(()) => true,
+                Ok(()) => Kept::Since(begun),
                 Err(store::LeadError::Unavailable { cause }) => {
                     tracing::warn!(%epoch, cause, "leadership could not be renewed");
-                    true
+                    Kept::Unknown
                 }
-                Err(store::LeadError::Lost | store::LeadError::Held { .. }) => false,
+                Err(store::LeadError::Lost | store::LeadError::Held { .. }) => Kept::Lost,
             })
         }
     }
@@ -224,6 +236,7 @@ async fn put_manifest(
 ) -> Result<ManifestName, StorageError> {
     let manifest = manifest(storage, plan).await?;
     let (_, sha256) = manifest.path();
+    put_totals(storage, &manifest, plan).await?;
     let (path, _) = storage.put_manifest(&manifest).await?;
     let read = storage.get_manifest(&path).await?;
     if read != manifest {
@@ -237,6 +250,45 @@ async fn put_manifest(
         generation: plan.generation,
         sha256,
     })
+}
+
+/// Puts what the job comes to beside its manifest: a rebuild would else count every row. What stands there already says the same.
+async fn put_totals(
+    storage: &Storage,
+    manifest: &Manifest,
+    plan: &ManifestPlan,
+) -> Result<(), StorageError> {
+    let (_, sha256) = manifest.path();
+    let found = FoundManifest {
+        manifest: manifest.clone(),
+        sha256,
+    };
+    let totals = totals(&plan.totals);
+    match storage.put_totals(&found, plan.generation, &totals).await {
+        Err(StorageError::Corrupt { path, cause }) => {
+            tracing::warn!(path, cause, "totals stand there already");
+            Ok(())
+        }
+        settled => settled.map(drop),
+    }
+}
+
+/// What a job comes to, in storage's words.
+fn totals(totals: &Totals) -> JobTotals {
+    let counts = &totals.verdicts;
+    let verdicts = [
+        (Verdict::LikelyAi, counts.likely_ai),
+        (Verdict::NoEvidence, counts.no_evidence),
+        (Verdict::Inconclusive, counts.inconclusive),
+        (Verdict::Unscannable, counts.unscannable),
+    ];
+    JobTotals {
+        tracks: totals.tracks,
+        shards: totals.shards,
+        parts: totals.parts,
+        verdicts: verdicts.into_iter().filter(|(_, rows)| *rows > 0).collect(),
+        ledger: totals.ledger,
+    }
 }
 
 /// The manifest that a plan makes: a job's own parts, or for a retry the result whose tracks it scanned again with the new

@@ -5,8 +5,10 @@
 //! `main` starts it; tests start it in their own process on a free port. It never reads a track's audio, never decides
 //! about a grant or a commit (the core does), and lets nothing wire-shaped past its handlers.
 //!
-//! Where to look: `start` puts the parts together, `driver` owns the core, `effects` are its hands, `journal` its diary, `handlers` are its
-//! ears, `shelf` keeps what people name, `collector` removes what nothing names, `older` refuses a store that would make it remove more, `server` is the edge.
+//! Where to look: `start` puts the parts together and `terms` says who of several leads; in a `reign` the `driver` owns the core, `effects` are its
+//! hands, `journal` its diary; else a `follower` keeps a mirror. `door` finds whom a call is for, `handlers` are the ears, `handle` their way
+//! to the core, `shelf` keeps what people name, `collector` removes what nothing names, `older` and `mirror` refuse a store that would make it
+//! remove more, `restore` makes records anew where an operator asks for it, `server` is the edge.
 
 mod app;
 mod audit;
@@ -14,19 +16,27 @@ mod bridge;
 mod bundles;
 mod clock;
 mod collector;
+mod door;
 mod driver;
 mod effects;
+mod follower;
 mod gauges;
+mod handle;
 mod handlers;
 mod journal;
+mod led;
+mod mirror;
 mod older;
 mod quotas;
+mod reign;
+pub mod restore;
 mod rpc;
 mod server;
 pub mod settings;
 mod shelf;
 mod sources;
 mod start;
+mod terms;
 mod turns;
 mod wire;
 

@@ -17,10 +17,15 @@ use types::{Code, Millis, Problem, SourceName, file_url};
 
 use crate::quotas::quotas;
 
+mod shared;
+
+use shared::StoreKind;
+pub use shared::Where;
+
 /// The coordinator's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
     name: "coordinator",
-    about: "Cuts catalogs into shards, hands them to node agents and counts each track once",
+    about: "Cuts catalogs into shards, hands them to node agents and counts each track once. `coordinator restore FILE` and `coordinator rebuild`, with the same settings, make the store's records anew",
     version: env!("CARGO_PKG_VERSION"),
     settings: &[
         Setting {
@@ -29,9 +34,49 @@ pub const PROGRAM: Program = Program {
             help: "Folder for the store, and for storage unless that is set",
         },
         Setting {
+            key: "store",
+            kind: Kind::Text(Some("embedded")),
+            help: "Where records live: embedded, a folder of this coordinator's own, or etcd, which several coordinators share",
+        },
+        Setting {
+            key: "etcd-endpoint",
+            kind: Kind::List,
+            help: "A member of the etcd cluster, as http://HOST:PORT or https://HOST:PORT",
+        },
+        Setting {
+            key: "etcd-prefix",
+            kind: Kind::Text(Some("trackscan")),
+            help: "What all keys in etcd stand under; another one for each cluster that shares an etcd",
+        },
+        Setting {
+            key: "etcd-ca",
+            kind: Kind::Text(None),
+            help: "The authority that signed the certificates of the etcd members, PEM",
+        },
+        Setting {
+            key: "etcd-cert",
+            kind: Kind::Text(None),
+            help: "The certificate by which the etcd members know this coordinator, PEM",
+        },
+        Setting {
+            key: "etcd-key",
+            kind: Kind::Text(None),
+            help: "The private key of etcd-cert, PEM",
+        },
+        Setting {
             key: "listen",
             kind: Kind::Text(Some("127.0.0.1:7700")),
-            help: "Address of the gRPC server, on loopback",
+            help: "Address of the gRPC server, on loopback unless links-unencrypted is on",
+        },
+        Setting {
+            key: "advertise",
+            kind: Kind::Text(None),
+            help: "Where clients reach this coordinator, as http://HOST:PORT; the address it listens on unless given",
+        },
+        Setting {
+            key: "links-unencrypted",
+            kind: Kind::Switch,
+            help: "Listen beyond loopback although links are not encrypted: on a network that nobody else is on",
         },
         Setting {
             key: "metrics",
@@ -126,7 +171,15 @@ pub const PROGRAM: Program = Program {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Raw {
     data: Option<PathBuf>,
+    store: StoreKind,
+    etcd_endpoint: Vec<String>,
+    etcd_prefix: String,
+    etcd_ca: Option<PathBuf>,
+    etcd_cert: Option<PathBuf>,
+    etcd_key: Option<PathBuf>,
     listen: SocketAddr,
+    advertise: Option<String>,
+    links_unencrypted: bool,
     metrics: MetricsAddress,
     storage: Option<String>,
     source: Vec<String>,
@@ -149,8 +202,10 @@ pub struct Raw {
 /// Settings as they hold together.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Folder of the embedded store.
-    pub store: PathBuf,
+    /// Where records live.
+    pub store: Where,
+    /// Where clients reach this coordinator, as a URL; where it listens unless given.
+    pub advertise: Option<String>,
     /// Folder for scratch files; emptied at start.
     pub scratch: PathBuf,
     /// Object storage.
@@ -196,9 +251,10 @@ impl Settings {
             .ok_or_else(|| invalid("setting `data` has no value"))?;
         let data = std::path::absolute(data)
             .map_err(|error| invalid(format!("folder `{}`: {error}", data.display())))?;
-        check_loopback(raw.listen)?;
+        shared::check_loopback(raw)?;
         Ok(Self {
-            store: data.join("store"),
+            store: shared::store(raw, &data)?,
+            advertise: shared::advertise(raw)?,
             scratch: data.join("scratch"),
             storage: storage(raw.storage.as_deref(), &data)?,
             listen: raw.listen,
@@ -216,6 +272,12 @@ impl Settings {
             log: raw.log.clone(),
             log_format: raw.log_format,
         })
+    }
+
+    /// Where clients reach a coordinator that listens there.
+    pub(crate) fn advertised(&self, bound: SocketAddr) -> String {
+        let given = self.advertise.clone();
+        given.unwrap_or_else(|| format!("http://{bound}"))
     }
 }
 
@@ -275,28 +337,18 @@ pub(crate) fn invalid(message: impl Into<String>) -> Problem {
     Problem::new(Code::ConfigInvalid, message)
 }
 
-/// Until links are encrypted, nothing listens beyond this machine.
-fn check_loopback(listen: SocketAddr) -> Result<(), Problem> {
-    if listen.ip().is_loopback() {
-        return Ok(());
-    }
-    Err(invalid(format!(
-        "setting `listen`: {listen} is not on loopback, and links between machines are not encrypted in this version"
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(args: &[&str]) -> Result<Settings, Problem> {
+    pub(super) fn check(args: &[&str]) -> Result<Settings, Problem> {
         let args = ["coordinator"].iter().chain(args);
         let loaded = PROGRAM.load_from::<Raw>(args, |_| None).unwrap();
         Settings::check(&loaded)
     }
 
     #[track_caller]
-    fn check_refused(args: &[&str], expected: &str) {
+    pub(super) fn check_refused(args: &[&str], expected: &str) {
         let problem = check(args).unwrap_err();
         assert_eq!(problem.code, Code::ConfigInvalid);
         assert!(problem.message.contains(expected), "{problem}");
@@ -305,7 +357,7 @@ mod tests {
     #[test]
     fn a_data_folder_is_all_that_must_be_given() {
         let settings = check(&["--data", "/d"]).unwrap();
-        assert_eq!(settings.store, Path::new("/d/store"));
+        assert_eq!(settings.store, Where::Embedded("/d/store".into()));
         let folder = |at: &str| StorageSettings::new(Place::Folder(at.into()));
         assert_eq!(settings.storage, folder("/d/storage"));
         assert_eq!(settings.listen, "127.0.0.1:7700".parse().unwrap());
@@ -340,14 +392,6 @@ mod tests {
                 "{problem}"
             );
         }
-    }
-
-    #[test]
-    fn nothing_listens_beyond_this_machine() {
-        for listen in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1"] {
-            check_refused(&["--data", "/d", "--listen", listen], "is not on loopback");
-        }
-        assert!(check(&["--data", "/d", "--listen", "[::1]:0"]).is_ok());
     }
 
     #[test]

@@ -1,124 +1,120 @@
-//! Putting the parts together, in the order in which nothing is promised before it holds: bind, open store and storage,
-//! lead, read the state, hold it against storage, register the configured bundle, answer. And the end, in reverse: stop answering, drain, settle
-//! what is under way, give up the leadership.
+//! Putting the parts together, in the order in which nothing is promised before it holds: bind, open store and storage, then lead or follow,
+//! and answer. And the end, in reverse: stop answering, drain, settle what is under way, give up the leadership.
+//!
+//! On a store of its own a coordinator leads before it answers, and ends with its reign. On a store that it shares with others it answers
+//! from the first moment, and `terms` says what.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proto::v1;
 use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown, drain};
-use scheduler::StepDown;
 use storage::probe::{Answer, Depth, Report};
 use storage::{Place, Storage};
 use store::{Embedded, LeadError, OpenError, Store};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tonic::service::Routes;
+use tokio::time::Instant;
 use types::{Code, Epoch, Problem};
 
-use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
-use crate::bundles::Bundles;
-use crate::collector;
-use crate::driver::{Driver, End};
-use crate::effects::Effects;
-use crate::handlers::{
-    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
-    NodesService, ResultsService, register_default, register_shipped,
-};
-use crate::journal::Journal;
-use crate::older::check_not_older;
-use crate::server::{self, Listener, MESSAGE_BYTES_MAX};
-use crate::settings::Settings;
-use crate::shelf::Shelf;
-use crate::sources::Sources;
+use crate::app::{SCRATCH_PREFIX, blocking, storage_problem};
+use crate::door::{Door, Inside};
+use crate::led::{self, Led};
+use crate::mirror;
+use crate::reign::{Begun, Reign, ended, lost, routes};
+use crate::server::{self, Listener};
+use crate::settings::{Settings, Where};
+use crate::terms;
 
 /// Imports at once: each needs a core and room for its scratch files; further ones wait.
 const IMPORTS_MAX: usize = 2;
 
-/// A coordinator that leads and answers.
+/// A coordinator that is about to answer.
 pub struct Coordinator {
     listener: Listener,
-    app: Arc<App>,
-    driver: JoinHandle<End>,
-    closing: Shutdown,
-    settings: Settings,
+    house: Arc<House>,
+    /// Of a store of its own.
+    reign: Option<Reign>,
+}
+
+/// What outlives every reign of this process.
+pub(crate) struct House {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) imports: Arc<Semaphore>,
+    pub(crate) scratch: PathBuf,
+    pub(crate) led: Led,
+    /// Where clients reach this process, as a URL.
+    pub(crate) address: String,
+    /// Whether others may lead the same store.
+    pub(crate) shares: bool,
+    pub(crate) shutdown: Shutdown,
+    /// The lock of the folder that the process uses, where the store has none of its own.
+    _lock: Option<File>,
 }
 
 impl Coordinator {
     /// Starts everything but answering. `shutdown` is what ends [`Coordinator::serve`].
     ///
     /// # Errors
-    /// A problem with its code: the address is taken, the store is locked, damaged or older than the storage, storage does not
+    /// A problem with its code: the address is taken, the store is locked, damaged, unreachable or older than the storage, storage does not
     /// open or answer, the default bundle is refused.
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, Problem> {
         let listener = once_freed(async || bind(settings.listen).await).await?;
-        make_lasting(&settings.store)?;
-        let store: Arc<dyn Store> =
-            Arc::new(once_freed(async || open_store(&settings).await).await?);
-        let storage = Arc::new(open_storage(&settings).await?);
-        let epoch = lead(store.as_ref()).await?;
-        let shelf = Shelf::open(store.clone(), epoch).await?;
-        let closing = Shutdown::new();
-        let journal = settings
-            .journal
-            .as_deref()
-            .map(|folder| Journal::begin(folder, epoch, &settings.policy));
-        let (driver, handle) = Driver::new(
-            epoch,
-            settings.policy.clone(),
-            Effects::new(store, storage.clone(), shelf.generation()),
-            journal.transpose()?,
-        );
-        let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
-        let sources = Sources::new(&settings.sources)?;
-        for record in shelf.folders().await? {
-            sources.keep(record.name, record.folder.as_ref());
+        match settings.store.clone() {
+            Where::Embedded(folder) => {
+                make_lasting(&folder)?;
+                let store = once_freed(async || open_embedded(folder.clone()).await).await?;
+                let house = House::open(settings, &listener, Arc::new(store), shutdown).await?;
+                Self::alone(listener, house).await
+            }
+            Where::Etcd(etcd) => {
+                let locked = once_freed(async || lock(&settings.scratch)).await?;
+                let store = store::Etcd::open(etcd).await;
+                let store = Arc::new(store.map_err(|error| etcd_problem(&error))?);
+                let house = House::open(settings, &listener, store, shutdown).await?;
+                let _lock = Some(locked);
+                Ok(Self::among_others(listener, House { _lock, ..house }))
+            }
         }
-        let scratch = make_scratch(&settings.scratch)?;
-        let bundles = Bundles::new(shelf.bundles().await?);
-        let lookups = Lookups::new(storage.clone());
-        let app = App {
-            driver: handle,
-            shelf,
-            storage,
-            sources,
-            bundles,
-            lookups,
-            imports: Semaphore::new(IMPORTS_MAX),
-            scratch,
-            trust: settings.trust.clone(),
-            folder_sources: settings.folder_sources,
-            shutdown,
-        };
-        let coordinator = Self {
-            listener,
-            app: Arc::new(app),
-            driver,
-            closing,
-            settings,
-        };
-        coordinator.prepare().await
     }
 
-    async fn prepare(mut self) -> Result<Self, Problem> {
-        if self.app.driver.ready().await.is_err() {
-            return Err(
-                ended(&(&mut self.driver).await.map_err(|error| lost(&error))?)
-                    .err()
-                    .unwrap_or_else(stopped),
-            );
+    /// The same on a store that is open, and that others may lead too.
+    ///
+    /// # Errors
+    /// As [`Coordinator::start`].
+    pub async fn start_on(
+        store: Arc<dyn Store>,
+        settings: Settings,
+        shutdown: Shutdown,
+    ) -> Result<Self, Problem> {
+        let listener = once_freed(async || bind(settings.listen).await).await?;
+        let house = House::open(settings, &listener, store, shutdown).await?;
+        Ok(Self::among_others(listener, house))
+    }
+
+    async fn alone(listener: Listener, house: House) -> Result<Self, Problem> {
+        let (begun, epoch) = (Instant::now(), lead(&house).await?);
+        let house = Arc::new(house);
+        match Reign::begin(&house, (epoch, begun)).await? {
+            Begun::Leads(reign) => Ok(Self {
+                listener,
+                house,
+                reign: Some(reign),
+            }),
+            Begun::Over(end) => Err(ended(&end).err().unwrap_or_else(stopped)),
         }
-        check_not_older(&self.app).await?;
-        let (default, shipped) = (&self.settings.default_bundle, &self.settings.shipped_bundle);
-        match (default, shipped) {
-            (Some(folder), _) => register_default(&self.app, folder).await?,
-            (None, Some(folder)) => register_shipped(&self.app, folder).await?,
-            (None, None) => {}
+    }
+
+    fn among_others(listener: Listener, mut house: House) -> Self {
+        house.shares = true;
+        Self {
+            listener,
+            house: Arc::new(house),
+            reign: None,
         }
-        Ok(self)
     }
 
     /// The address that is listened on.
@@ -129,31 +125,31 @@ impl Coordinator {
         self.listener.address()
     }
 
-    /// Answers until the shutdown is asked for or the leadership ends, then drains.
+    /// Answers until the shutdown is asked for, the leadership of a store of its own ends, or the state cannot be read; then drains.
     ///
     /// # Errors
     /// When the leadership ended or the state cannot be read; not when the end was asked for.
     pub async fn serve(self) -> Result<(), Problem> {
-        let address = self
-            .address()
-            .map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
-        let shutdown = self.app.shutdown.clone();
-        let deadline = self.settings.drain;
-        let collecting = collector::run(self.app.clone(), self.settings.collect, shutdown.clone());
-        tokio::spawn(collecting);
-        let routes = routes(self.app).await?;
+        let address = self.address().map_err(|error| unknown_address(&error))?;
+        let (shutdown, deadline) = (self.house.shutdown.clone(), self.house.settings.drain);
+        let inside = match &self.reign {
+            Some(reign) => Inside::Leads(routes(&reign.app).await?),
+            None => Inside::Nobody,
+        };
+        let (inside, door) = Door::new(inside, self.house.led.clone());
         let asked = shutdown.clone();
-        let serving = server::limited()
-            .add_routes(routes)
-            .serve_with_incoming_shutdown(
-                self.listener.incoming(),
-                async move { asked.asked().await },
-            );
+        let serving = server::limited().serve_with_incoming_shutdown(
+            door,
+            self.listener.incoming(),
+            async move { asked.asked().await },
+        );
         let mut serving = tokio::spawn(serving);
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        let mut driver = self.driver;
+        let closing = Shutdown::new();
+        let terms = terms::run(self.house, self.reign, inside, closing.clone());
+        let mut terms = tokio::spawn(terms);
         let end = tokio::select! {
-            end = &mut driver => Some(end),
+            end = &mut terms => Some(end),
             () = shutdown.asked() => None,
         };
         shutdown.ask();
@@ -165,10 +161,10 @@ impl Coordinator {
             );
             serving.abort();
         }
-        self.closing.ask();
+        closing.ask();
         let end = match end {
             Some(end) => end,
-            None => match drain(deadline, &mut driver).await {
+            None => match drain(deadline, &mut terms).await {
                 Drained::Done(end) => end,
                 Drained::TimedOut => {
                     // What was answered is stored; what was not is the next start's recovery.
@@ -180,7 +176,40 @@ impl Coordinator {
                 }
             },
         };
-        ended(&end.map_err(|error| lost(&error))?)
+        end.map_err(|error| lost(&error))?
+    }
+}
+
+impl House {
+    async fn open(
+        settings: Settings,
+        listener: &Listener,
+        store: Arc<dyn Store>,
+        shutdown: Shutdown,
+    ) -> Result<Self, Problem> {
+        let bound = listener
+            .address()
+            .map_err(|error| unknown_address(&error))?;
+        let storage = Arc::new(open_storage(&settings).await?);
+        // Before anybody leads: to lead is a write, and a store that was put back would look newer than it is.
+        mirror::check(store.as_ref(), &storage).await?;
+        Ok(Self {
+            address: settings.advertised(bound),
+            storage,
+            store,
+            imports: Arc::new(Semaphore::new(IMPORTS_MAX)),
+            scratch: make_scratch(&settings.scratch)?,
+            led: Led::default(),
+            shares: false,
+            shutdown,
+            settings,
+            _lock: None,
+        })
+    }
+
+    /// What this process is called in the store when it leads.
+    pub(crate) fn candidate(&self) -> String {
+        led::candidate(&self.address)
     }
 }
 
@@ -191,8 +220,22 @@ async fn bind(address: SocketAddr) -> Result<Listener, Problem> {
     })
 }
 
-async fn open_store(settings: &Settings) -> Result<Embedded, Problem> {
-    let folder = settings.store.clone();
+/// The store that the settings name, for a process that serves nobody.
+pub(crate) async fn open_any_store(settings: &Settings) -> Result<Arc<dyn Store>, Problem> {
+    match settings.store.clone() {
+        Where::Embedded(folder) => {
+            make_lasting(&folder)?;
+            let store = once_freed(async || open_embedded(folder.clone()).await).await?;
+            Ok(Arc::new(store))
+        }
+        Where::Etcd(etcd) => {
+            let store = store::Etcd::open(etcd).await;
+            Ok(Arc::new(store.map_err(|error| etcd_problem(&error))?))
+        }
+    }
+}
+
+async fn open_embedded(folder: PathBuf) -> Result<Embedded, Problem> {
     blocking("open the store", move || {
         Embedded::open(&folder).map_err(|error| {
             let code = match error {
@@ -204,6 +247,35 @@ async fn open_store(settings: &Settings) -> Result<Embedded, Problem> {
         })
     })
     .await
+}
+
+fn etcd_problem(error: &store::EtcdError) -> Problem {
+    use store::EtcdError;
+    let code = match error {
+        EtcdError::Settings { .. } | EtcdError::File { .. } | EtcdError::Elsewhere { .. } => {
+            Code::ConfigInvalid
+        }
+        EtcdError::Certificate { .. }
+        | EtcdError::TurnedAway { .. }
+        | EtcdError::Unreachable { .. } => Code::StoreUnavailable,
+        EtcdError::IdentityGone { .. } | EtcdError::IdentityDamaged { .. } => Code::StoreCorrupt,
+    };
+    Problem::of(code, error)
+}
+
+/// Takes a coordinator's folder for this process: what one leaves there another would remove.
+fn lock(folder: &Path) -> Result<File, Problem> {
+    let what = || format!("lock folder `{}`", folder.display());
+    let failed = |error: std::io::Error| {
+        Problem::new(Code::StorageUnavailable, format!("{}: {error}", what()))
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let file = File::create(folder.join("lock")).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Problem::new(Code::DataLocked, what())),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
 }
 
 /// Makes a folder with those above it that are missing, and syncs each into the one above: a folder that a power cut takes
@@ -261,7 +333,7 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
     Ok(folder.to_owned())
 }
 
-async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
+pub(crate) async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
     let wanted = settings.storage.clone();
     let opened = blocking("open storage", move || {
         Storage::connect(&wanted)
@@ -305,9 +377,9 @@ fn unusable(report: &Report) -> Problem {
     )
 }
 
-async fn lead(store: &dyn Store) -> Result<Epoch, Problem> {
-    let candidate = format!("coordinator {}", std::process::id());
-    store.lead(&candidate).await.map_err(|error| {
+async fn lead(house: &House) -> Result<Epoch, Problem> {
+    let led = house.store.lead(&house.candidate()).await;
+    led.map_err(|error| {
         let code = match error {
             LeadError::Held { .. } | LeadError::Lost => Code::NotLeader,
             LeadError::Unavailable { .. } => Code::StoreUnavailable,
@@ -316,60 +388,8 @@ async fn lead(store: &dyn Store) -> Result<Epoch, Problem> {
     })
 }
 
-/// Every service, with the limits of its messages.
-async fn routes(app: Arc<App>) -> Result<Routes, Problem> {
-    use v1::{
-        admin_server, agents_server, bundles_server, catalogs_server, jobs_server, nodes_server,
-        results_server,
-    };
-    let (health, health_service) = tonic_health::server::health_reporter();
-    let mut routes = Routes::builder();
-    routes.add_service(health_service);
-    macro_rules! add {
-        ($module:ident::$server:ident, $service:ident) => {
-            let server = $module::$server::new($service(app.clone()))
-                .max_decoding_message_size(MESSAGE_BYTES_MAX);
-            health.set_serving::<$module::$server<$service>>().await;
-            routes.add_service(server);
-        };
-    }
-    add!(catalogs_server::CatalogsServer, CatalogsService);
-    add!(jobs_server::JobsServer, JobsService);
-    add!(results_server::ResultsServer, ResultsService);
-    add!(nodes_server::NodesServer, NodesService);
-    add!(bundles_server::BundlesServer, BundlesService);
-    add!(agents_server::AgentsServer, AgentsService);
-    add!(admin_server::AdminServer, AdminService);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1();
-    let reflection = reflection
-        .map_err(|error| Problem::new(Code::Internal, format!("describe services: {error}")))?;
-    routes.add_service(reflection);
-    Ok(routes.routes())
-}
-
-/// What the driver's end means for the process.
-fn ended(end: &End) -> Result<(), Problem> {
-    match end {
-        End::Drained => Ok(()),
-        End::SteppedDown(StepDown::EpochEnded) => {
-            Err(Problem::new(Code::NotLeader, "lead: the epoch ended"))
-        }
-        End::SteppedDown(StepDown::Unreadable { key, cause }) => Err(Problem::new(
-            Code::StoreCorrupt,
-            format!("read record `{key}`: {cause}"),
-        )),
-        End::EffectLost(cause) => Err(Problem::new(
-            Code::Internal,
-            format!("carry out an effect: {cause}"),
-        )),
-    }
-}
-
-fn lost(error: &tokio::task::JoinError) -> Problem {
-    Problem::new(Code::Internal, format!("drive the core: {error}"))
+fn unknown_address(error: &std::io::Error) -> Problem {
+    Problem::new(Code::Internal, error.to_string())
 }
 
 fn stopped() -> Problem {

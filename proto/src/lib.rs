@@ -7,8 +7,10 @@
     reason = "tonic writes such attributes into the servers that it generates"
 )]
 
+pub mod backup;
 mod convert;
 pub mod field;
+pub mod leader;
 pub mod problem;
 mod row;
 

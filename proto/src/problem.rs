@@ -37,6 +37,7 @@ impl From<Problem> for v1::Problem {
             code: problem.code.to_string(),
             cause: problem.message,
             fix: problem.code.fix().to_owned(),
+            leader: String::new(),
         }
     }
 }
@@ -44,9 +45,32 @@ impl From<Problem> for v1::Problem {
 /// The status that tells a client of a problem.
 #[must_use]
 pub fn status(problem: &Problem) -> Status {
+    status_of(problem, v1::Problem::from(problem.clone()))
+}
+
+/// The status that points a client to the coordinator that leads, where one is known to.
+#[must_use]
+pub fn not_leader(what: &str, leader: Option<&str>) -> Status {
+    let problem = Problem::new(Code::NotLeader, what);
+    let wire = v1::Problem {
+        leader: leader.unwrap_or_default().to_owned(),
+        ..problem.clone().into()
+    };
+    status_of(&problem, wire)
+}
+
+/// Where the leader is, by the word of a coordinator that does not lead: `None` where the status says anything else, and an empty
+/// text where nobody is known to lead.
+#[must_use]
+pub fn leader(status: &Status) -> Option<String> {
+    let stated = stated(status)?;
+    (stated.code == Code::NotLeader.as_str()).then_some(stated.leader)
+}
+
+fn status_of(problem: &Problem, wire: v1::Problem) -> Status {
     let grpc = grpc_code(problem.code);
     let message = problem.to_string();
-    let value = v1::Problem::from(problem.clone()).encode_to_vec();
+    let value = wire.encode_to_vec();
     let details = vec![Any {
         type_url: TYPE_URL.to_owned(),
         value,
@@ -181,6 +205,9 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::DataLocked
         | Code::StoreOlder
         | Code::StorageForeign
+        | Code::RestoreUnfinished
+        | Code::BackupDamaged
+        | Code::StoreNotEmpty
         | Code::ChildDied
         | Code::BinaryMissing
         | Code::AddressInUse
@@ -230,6 +257,18 @@ mod tests {
                 ("import `music`: it is so", known.fix())
             );
         }
+    }
+
+    #[test]
+    fn who_does_not_lead_says_who_does_and_nothing_else_says_so() {
+        let at = "http://10.0.0.2:7700";
+        let pointed = not_leader("submit a job here", Some(at));
+        assert_eq!(code(&pointed), Some(Code::NotLeader));
+        assert_eq!(leader(&pointed).as_deref(), Some(at));
+        assert_eq!(leader(&not_leader("x", None)).as_deref(), Some(""));
+        let other = status(&Problem::new(Code::Overloaded, "x"));
+        assert_eq!(leader(&other), None);
+        assert_eq!(leader(&Status::unavailable("x")), None);
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use tests::cluster::Cluster;
 
-/// Commands that need hundreds of labelled tracks: `calibrating` holds their documents to their schemas.
-const ELSEWHERE: [&str; 2] = ["calibrate", "evaluate"];
+/// Commands that need hundreds of labelled tracks: `calibrating` holds their documents to their schemas; and those that run where no
+/// coordinator may.
+const ELSEWHERE: [&str; 4] = ["admin rebuild", "admin restore", "calibrate", "evaluate"];
 
 /// What would disturb others: tried on a cluster of its own.
 const DISTURBING: [&str; 3] = ["node cordon", "node uncordon", "node drain"];
@@ -18,6 +19,8 @@ fn lines() -> Vec<(&'static str, Vec<String>)> {
     let (job, tracks) = (world().job.as_str(), text(&world().tracks));
     let (waiting, retried) = (waiting_job(), format!("scan retry {job} --failed"));
     let waiting = waiting.as_str();
+    let copy = std::env::temp_dir().join(format!("schemas-{}.backup", std::process::id()));
+    let copy = text(&copy);
     let past = "--from 2001-01-01T00:00:00Z --to 2001-01-02T00:00:00Z";
     #[rustfmt::skip]
     let lines = [
@@ -52,6 +55,9 @@ fn lines() -> Vec<(&'static str, Vec<String>)> {
         ("bundle ls", "bundle ls".to_owned()),
         ("bundle get", "bundle get".to_owned()),
         ("bundle verify", "bundle verify".to_owned()),
+        ("admin backup", format!("admin backup --out {copy}")),
+        ("admin backup verify", format!("admin backup verify {copy}")),
+        ("admin gc", "admin gc".to_owned()),
         ("doctor", "doctor".to_owned()),
         ("explain", "explain".to_owned()),
         ("version", "version".to_owned()),

@@ -5,7 +5,7 @@ use clap::builder::FalseyValueParser;
 use clap::{ArgAction, CommandFactory, FromArgMatches};
 
 /// Flags that mean something else in another command: their variables carry the command's name.
-const PER_COMMAND: [(&str, &str); 10] = [
+const PER_COMMAND: [(&str, &str); 13] = [
     ("up", "source"),
     ("import", "source"),
     ("import", "format"),
@@ -16,6 +16,9 @@ const PER_COMMAND: [(&str, &str); 10] = [
     ("calibrate", "bundle"),
     ("calibrate", "out"),
     ("report", "out"),
+    ("backup", "out"),
+    ("restore", "data"),
+    ("rebuild", "data"),
 ];
 
 /// The command tree with a `SCANCTL_*` variable for each long flag.

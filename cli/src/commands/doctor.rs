@@ -8,10 +8,13 @@ use crate::up::siblings;
 use crate::view::{CheckView, Checks};
 use proto::v1;
 use std::path::Path;
-use types::Code;
+use types::{Blocking, Code};
 
 /// Free space below which a data folder is called too small: parts of a hundred thousand tracks fit into it.
 const FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Nodes that are asked what keeps their work from being counted: where the store is in trouble each says the same.
+const NODES_ASKED_MAX: usize = 32;
 
 pub(super) async fn run(global: &Global, flags: &Doctor) -> Result<(), Failure> {
     let mut checks = machine(&flags.data);
@@ -212,9 +215,34 @@ async fn nodes(client: &Client) -> Vec<CheckView> {
             },
         )
     };
-    std::iter::once(count)
+    let mut checks: Vec<_> = std::iter::once(count)
         .chain(devices.map(|(node, status)| device((node, status))))
-        .collect()
+        .collect();
+    for node in living.iter().take(NODES_ASKED_MAX) {
+        checks.extend(trouble(client, &node.name).await);
+    }
+    checks
+}
+
+/// What keeps a node's work from being stored or counted: a store or storage that is full, or does not answer.
+async fn trouble(client: &Client, node: &str) -> Vec<CheckView> {
+    let request = v1::GetNodeRequest {
+        caller: client.caller(),
+        node: node.to_owned(),
+    };
+    let Ok(answer) = client.call(client.nodes().get_node(request)).await else {
+        return Vec::new();
+    };
+    let troubles = [Blocking::StoreTrouble, Blocking::NodeStorage];
+    let told = answer.reasons.into_iter().filter_map(|reason| {
+        let trouble = troubles.iter().find(|one| one.as_str() == reason.code)?;
+        let found = format!("{}: {}", reason.code, reason.cause);
+        Some(check(
+            format!("work of {node}"),
+            Err((found, trouble.fix())),
+        ))
+    });
+    told.collect()
 }
 
 async fn bundles(client: &Client) -> Vec<CheckView> {

@@ -16,7 +16,10 @@ mod scan;
 mod steer;
 mod truth;
 
-use crate::args::{Admin, Bundle, Catalog, Cli, Command, Global, Journal, Node, Results, Scan};
+use crate::args::{
+    Admin, Backup, BackupCommand, Bundle, Catalog, Cli, Command, Global, Journal, Node, Results,
+    Scan,
+};
 use crate::client::Client;
 use crate::failure::{Failure, problem};
 use crate::{signals, up};
@@ -171,10 +174,22 @@ async fn on_node(global: &Global, command: Node) -> Result<(), Failure> {
 }
 
 async fn on_admin(global: &Global, command: Admin) -> Result<(), Failure> {
-    let client = Client::connect(global).await?;
+    let client = || Client::connect(global);
     interruptible(async {
         match command {
-            Admin::Journal(Journal::Export { to }) => admin::export_journal(&client, to).await,
+            Admin::Backup(Backup {
+                command: Some(BackupCommand::Verify { file }),
+                ..
+            }) => admin::verify(global, &file),
+            Admin::Backup(Backup { out, .. }) => {
+                admin::backup(global, &client().await?, &out.unwrap_or_default()).await
+            }
+            Admin::Restore { file, offline } => admin::restore(global, &file, offline).await,
+            Admin::Rebuild(offline) => admin::rebuild(global, offline).await,
+            Admin::Gc { apply } => admin::gc(global, &client().await?, apply).await,
+            Admin::Journal(Journal::Export { to }) => {
+                admin::export_journal(&client().await?, to).await
+            }
         }
     })
     .await

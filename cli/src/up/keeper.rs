@@ -128,6 +128,8 @@ impl Keeper {
             Report::Ready { .. } => self.was_ready = true,
             Report::Failed(reason) => self.reason = Some(reason.clone()),
             Report::Drained => self.drained = true,
+            // No child of `up` is asked to.
+            Report::Rebuilt(_) => {}
         }
         Some(report)
     }

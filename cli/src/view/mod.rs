@@ -1,6 +1,7 @@
 //! What commands print: plain data with a committed JSON schema each, made from wire messages. The wire's numbers for
 //! enums, and its millisecond times, become words and RFC 3339 here.
 
+mod admin;
 mod bundle;
 mod catalog;
 mod evaluated;
@@ -15,6 +16,7 @@ mod row;
 mod simple;
 mod throughput;
 
+pub(crate) use admin::{BackupView, Garbage, RebuiltView};
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
 pub(crate) use evaluated::{Calibrated, Evaluated, Named, SideView, TierView, Tracks};
@@ -170,6 +172,9 @@ mod tests {
     #[test]
     fn the_committed_schemas_are_those_of_the_views() {
         let schemas = [
+            ("admin-backup", schemars::schema_for!(BackupView)),
+            ("admin-gc", schemars::schema_for!(Garbage)),
+            ("admin-rebuild", schemars::schema_for!(RebuiltView)),
             ("bundle-get", schemars::schema_for!(BundleDetail)),
             ("bundle-ls", schemars::schema_for!(BundleList)),
             ("bundle-verify", schemars::schema_for!(BundleVerified)),

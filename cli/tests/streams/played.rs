@@ -87,6 +87,8 @@ impl Played {
 #[tonic::async_trait]
 impl Admin for Service {
     type ExportJournalStream = Answers<v1::JournalChunk>;
+    type BackupStream = Answers<v1::BackupChunk>;
+    type CollectGarbageStream = Answers<v1::CollectGarbageResponse>;
 
     async fn export_journal(
         &self,
@@ -105,11 +107,35 @@ impl Admin for Service {
         Ok(Response::new(answers))
     }
 
+    async fn backup(
+        &self,
+        _: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        unasked()
+    }
+
+    async fn collect_garbage(
+        &self,
+        _: Request<v1::CollectGarbageRequest>,
+    ) -> Result<Response<Self::CollectGarbageStream>, Status> {
+        unasked()
+    }
+
     async fn probe_storage(
         &self,
         _: Request<v1::ProbeStorageRequest>,
     ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
-        unasked()
+        Err(Status::unimplemented("nobody asks"))
+    }
+
+    async fn get_leader(
+        &self,
+        _: Request<v1::GetLeaderRequest>,
+    ) -> Result<Response<v1::GetLeaderResponse>, Status> {
+        Ok(Response::new(v1::GetLeaderResponse {
+            here: true,
+            ..v1::GetLeaderResponse::default()
+        }))
     }
 }
 

@@ -1,5 +1,8 @@
-//! The service for those who run the installation: the journal of the reign, while it goes on, and what storage can promise. Changes
-//! nothing.
+//! The service for those who run the installation: the journal of the reign, while it goes on, who leads, what storage can promise; copies of
+//! the store; what may be collected.
+
+mod backup;
+mod garbage;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +28,8 @@ pub(crate) struct AdminService(pub(crate) Arc<App>);
 #[tonic::async_trait]
 impl Admin for AdminService {
     type ExportJournalStream = Answers<v1::JournalChunk>;
+    type BackupStream = Answers<v1::BackupChunk>;
+    type CollectGarbageStream = Answers<v1::CollectGarbageResponse>;
 
     async fn export_journal(
         &self,
@@ -32,6 +37,13 @@ impl Admin for AdminService {
     ) -> Result<Response<Self::ExportJournalStream>, Status> {
         let (app, wire) = (self.0.clone(), call.into_inner());
         rpc::streamed("ExportJournal", move |answers| export(app, wire, answers))
+    }
+
+    async fn get_leader(
+        &self,
+        call: Call<v1::GetLeaderRequest>,
+    ) -> Result<Response<v1::GetLeaderResponse>, Status> {
+        rpc::unary("GetLeader", leader(&self.0, call.into_inner())).await
     }
 
     async fn probe_storage(
@@ -42,6 +54,38 @@ impl Admin for AdminService {
         // What a probe has put is removed also where its caller goes away.
         rpc::changing("ProbeStorage", probe(app, call.into_inner())).await
     }
+
+    async fn backup(
+        &self,
+        call: Call<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let (app, wire) = (self.0.clone(), call.into_inner());
+        rpc::streamed("Backup", move |answers| backup::send(app, wire, answers))
+    }
+
+    async fn collect_garbage(
+        &self,
+        call: Call<v1::CollectGarbageRequest>,
+    ) -> Result<Response<Self::CollectGarbageStream>, Status> {
+        let (app, wire) = (self.0.clone(), call.into_inner());
+        rpc::streamed("CollectGarbage", move |answers| {
+            garbage::collect(app, wire, answers)
+        })
+    }
+}
+
+async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderResponse, Problem> {
+    proto::caller(wire.caller)?;
+    // A mirror that is being read shows nothing yet.
+    let seen = app.driver.look(|core, _| (core.leads(), core.shows()));
+    let (here, shown) = seen.await.unwrap_or_default();
+    let leader = app.led.leader();
+    Ok(v1::GetLeaderResponse {
+        here: here.is_some(),
+        epoch: leader.as_ref().map_or(0, |leader| leader.epoch.0),
+        leader: leader.map(|leader| leader.address).unwrap_or_default(),
+        revision: shown.map_or(0, |revision| revision.0),
+    })
 }
 
 async fn probe(

@@ -7,7 +7,7 @@ use bundle::{Bundle, Gated, Manifest, SIGNATURE_FILE, Trust};
 use proto::v1;
 use proto::v1::bundles_server::Bundles;
 use tonic::{Request as Call, Response, Status};
-use types::{Code, GateChoice, Problem, TenantId};
+use types::{Code, Digest, GateChoice, Problem, TenantId};
 
 use crate::app::{App, SCRATCH_PREFIX, blocking, storage_problem};
 use crate::bundles::Texts;
@@ -175,6 +175,15 @@ pub(crate) async fn register_default(app: &App, folder: &Path) -> Result<(), Pro
     register(app, folder, record).await
 }
 
+/// Makes the configured bundle the default one of a coordinator that does not lead, where the leader has registered it.
+///
+/// # Errors
+/// When the bundle is refused.
+pub(crate) async fn note_default(app: &App, folder: &Path) -> Result<(), Problem> {
+    app.bundles.set_default(open(app, folder).await?.digest);
+    Ok(())
+}
+
 /// Registers the bundle that ships where no other is. One that others stand beside is not needed: where it cannot even be
 /// opened, the log says so and nothing ends.
 ///
@@ -197,6 +206,17 @@ async fn open(app: &App, folder: &Path) -> Result<BundleRecord, Problem> {
     let (trust, owned) = (app.trust.clone(), folder.to_owned());
     blocking("open a configured bundle", move || {
         let bundle = checked(&owned, &trust)?;
+        let signature = std::fs::read_to_string(owned.join(SIGNATURE_FILE)).unwrap_or_default();
+        Ok(record(&bundle, &signature))
+    })
+    .await
+}
+
+/// What the shelf is to hold of the bundle in a folder whose digest is known; whether it is trusted is asked where it is used.
+pub(crate) async fn record_of(folder: &Path, digest: Digest) -> Result<BundleRecord, Problem> {
+    let owned = folder.to_owned();
+    blocking("open a bundle of storage", move || {
+        let bundle = Bundle::open_pinned(&owned, digest).map_err(|error| error.problem())?;
         let signature = std::fs::read_to_string(owned.join(SIGNATURE_FILE)).unwrap_or_default();
         Ok(record(&bundle, &signature))
     })

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proto::{Caller, v1};
-use storage::{ImportError, ImportFrom, ImportProgress, Imported, SourceError};
+use storage::{
+    CatalogImport, ImportError, ImportFrom, ImportProgress, Imported, RegisteredFolder, SourceError,
+};
 use types::{CatalogName, Code, Problem, SourceName, chain};
 
 use super::catalogs::snapshot_out;
-use crate::app::{App, blocking};
+use crate::app::{App, blocking, storage_problem};
 use crate::rpc::Sender;
 use crate::shelf::{FolderRecord, RejectedCount, SnapshotRecord};
 use crate::sources::name_of_folder;
@@ -81,6 +83,9 @@ async fn run(
     }
     let imported = read(app, caller, &plan, answers).await?;
     let record = record(caller, plan, imported);
+    let lasting = lasting(caller, &catalog, &record);
+    let put = app.storage.put_import(&lasting).await;
+    put.map_err(|error| storage_problem("put an import into storage", &error))?;
     let (record, new) = app
         .shelf
         .add_snapshot(&caller.tenant, &catalog, record)
@@ -152,6 +157,25 @@ fn record(caller: &Caller, plan: Plan, imported: Imported) -> SnapshotRecord {
         rejected_by_code: by_code.collect(),
         object: storage::paths::snapshot(&caller.tenant, imported.list).to_string(),
         rejected_object: imported.rejected_path.map(|path| path.to_string()),
+    }
+}
+
+/// The same for storage, where a rebuild finds it.
+fn lasting(caller: &Caller, catalog: &CatalogName, record: &SnapshotRecord) -> CatalogImport {
+    let by_code = record.rejected_by_code.iter();
+    CatalogImport {
+        tenant: caller.tenant.clone(),
+        catalog: catalog.clone(),
+        list: record.digest,
+        rows: record.rows,
+        rejected: record.rejected,
+        bytes: record.bytes,
+        at: record.imported_at,
+        source: record.source.clone(),
+        path: record.path.clone(),
+        format: record.format,
+        rejected_by_code: by_code.map(|count| (count.code, count.rows)).collect(),
+        rejected_object: record.rejected_object.clone(),
     }
 }
 
@@ -278,6 +302,14 @@ async fn register(app: &Arc<App>, caller: &Caller, path: &Path) -> Result<Placed
         by: caller.actor.clone(),
         at: clock::wall(),
     };
+    let lasting = RegisteredFolder {
+        name: record.name.clone(),
+        folder: record.folder.clone(),
+        by: record.by.clone(),
+        at: record.at,
+    };
+    let put = app.storage.put_folder(&lasting).await;
+    put.map_err(|error| storage_problem("put a folder's name into storage", &error))?;
     app.shelf.add_folder(record).await?;
     let what = format!("{name} = {text}");
     let (known, path, root) = (Arc::clone(app), path.to_owned(), folder.clone());

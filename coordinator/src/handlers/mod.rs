@@ -14,7 +14,9 @@ mod results;
 
 pub(crate) use admin::AdminService;
 pub(crate) use agents::AgentsService;
-pub(crate) use bundles::{BundlesService, register_default, register_shipped};
+pub(crate) use bundles::{
+    BundlesService, note_default, record_of, register_default, register_shipped,
+};
 pub(crate) use catalogs::CatalogsService;
 pub(crate) use jobs::JobsService;
 pub(crate) use nodes::NodesService;

@@ -62,7 +62,7 @@ pub(crate) struct RejectedCount {
 
 impl SnapshotRecord {
     /// The same rows, with what a later import of them refused.
-    fn with_rejected_of(&self, later: &Self) -> Self {
+    pub(crate) fn with_rejected_of(&self, later: &Self) -> Self {
         Self {
             rejected: later.rejected,
             rejected_by_code: later.rejected_by_code.clone(),

@@ -17,6 +17,9 @@ use types::{Code, Epoch, Generation, Problem};
 pub(crate) use catalogs::{CatalogRecord, RejectedCount, SnapshotRecord, check_digest_prefix};
 pub(crate) use registry::{BundleRecord, FolderRecord, Gates};
 
+/// Where the generation stands.
+pub(crate) const GENERATION: &str = "/shelf/generation";
+
 /// Times that one change is tried again because its record moved in between: people, not machines, change these.
 const TRIES_MAX: usize = 8;
 
@@ -59,8 +62,26 @@ impl Shelf {
                 None => Change::Put(Generation(1), Generation(1)),
             })
         };
-        shelf.generation = shelf.change("/shelf/generation".to_owned(), first).await?;
+        shelf.generation = shelf.change(GENERATION.to_owned(), first).await?;
         Ok(shelf)
+    }
+
+    /// The shelf as a coordinator reads it that does not lead; none before the first leader gave the store its generation. No write of it
+    /// takes: no reign has its epoch.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or holds a generation that this version cannot read.
+    pub(crate) async fn of_follower(store: Arc<dyn Store>) -> Result<Option<Self>, Problem> {
+        let shelf = Self {
+            store,
+            epoch: Epoch(0),
+            generation: Generation(0),
+        };
+        let found = shelf.get::<Generation>(GENERATION).await?;
+        Ok(found.map(|found| Self {
+            generation: found.record,
+            ..shelf
+        }))
     }
 
     /// The generation that the store is in.
@@ -70,7 +91,13 @@ impl Shelf {
     }
 
     fn key(&self, rest: std::fmt::Arguments<'_>) -> String {
-        format!("/shelf/{:010}/{rest}", self.generation.0)
+        format!("{}{rest}", prefix(self.generation))
+    }
+
+    /// The store itself, for what copies it whole or asks how far it has come.
+    #[must_use]
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
     }
 
     async fn get<T>(&self, key: &str) -> Result<Option<Stored<T>>, Problem>
@@ -203,6 +230,11 @@ impl Shelf {
     }
 }
 
+/// What every key of a generation's shelf begins with.
+pub(crate) fn prefix(generation: Generation) -> String {
+    format!("/shelf/{:010}/", generation.0)
+}
+
 fn stored<T>(entry: &Entry) -> Result<Stored<T>, Problem>
 where
     T: for<'b> minicbor::Decode<'b, ()>,
@@ -219,7 +251,7 @@ where
     })
 }
 
-fn read_problem(key: &str, error: &ReadError) -> Problem {
+pub(crate) fn read_problem(key: &str, error: &ReadError) -> Problem {
     let code = match error {
         ReadError::Damaged { .. } => Code::StoreCorrupt,
         ReadError::Invalid(_) => Code::InvalidRequest,

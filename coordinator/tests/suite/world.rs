@@ -12,6 +12,7 @@ use std::time::Duration;
 use coordinator::Coordinator;
 use coordinator::settings::{PROGRAM, Raw, Settings};
 use runtime::shutdown::Shutdown;
+use store::Store;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tonic::transport::Channel;
@@ -92,7 +93,10 @@ impl World {
     fn bare_flags(&self, more: &[&str]) -> Vec<String> {
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let key = bundle::sample::key().public().to_string();
-        let mut flags = vec!["--data".to_owned(), text(&self.root.path().join("data"))];
+        let mut flags: Vec<String> = Vec::new();
+        if !more.contains(&"--data") {
+            flags.extend(["--data".to_owned(), text(&self.root.path().join("data"))]);
+        }
         flags.extend(["--metrics", "off", "--trusted-key", &key].map(str::to_owned));
         if !more.contains(&"--listen") {
             flags.extend(["--listen", "127.0.0.1:0"].map(str::to_owned));
@@ -113,6 +117,30 @@ impl World {
 
     pub(crate) async fn start(&self, more: &[&str]) -> Running {
         self.try_start(more).await.unwrap()
+    }
+
+    /// Flags of one of several coordinators: a folder of its own, and the storage of all.
+    pub(crate) fn among_others(&self, name: &str) -> Vec<String> {
+        let own = self.root.path().join(name);
+        let storage = types::file_url(&self.storage_folder());
+        let flags = [
+            "--folder-sources",
+            "--data",
+            own.to_str().unwrap(),
+            "--storage",
+            &storage,
+        ];
+        flags.map(str::to_owned).to_vec()
+    }
+
+    /// Starts one of several coordinators in this process, on a store that they share.
+    pub(crate) async fn start_on(&self, store: Arc<dyn Store>, name: &str) -> Running {
+        let flags = self.among_others(name);
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let settings = settings(self.flags(&flags)).unwrap();
+        let shutdown = Shutdown::new();
+        let started = Coordinator::start_on(store, settings, shutdown.clone()).await;
+        serve(started.unwrap(), shutdown)
     }
 
     /// A coordinator as a process that is not started yet.
@@ -160,16 +188,22 @@ impl World {
 }
 
 async fn run(flags: Vec<String>) -> Result<Running, Problem> {
-    let args = std::iter::once("coordinator".to_owned()).chain(flags);
-    let settings = Settings::check(&PROGRAM.load_from::<Raw>(args, |_| None).unwrap())?;
     let shutdown = Shutdown::new();
-    let coordinator = Coordinator::start(settings, shutdown.clone()).await?;
-    let address = coordinator.address().unwrap();
-    Ok(Running {
-        address,
+    let coordinator = Coordinator::start(settings(flags)?, shutdown.clone()).await?;
+    Ok(serve(coordinator, shutdown))
+}
+
+fn settings(flags: Vec<String>) -> Result<Settings, Problem> {
+    let args = std::iter::once("coordinator".to_owned()).chain(flags);
+    Settings::check(&PROGRAM.load_from::<Raw>(args, |_| None).unwrap())
+}
+
+fn serve(coordinator: Coordinator, shutdown: Shutdown) -> Running {
+    Running {
+        address: coordinator.address().unwrap(),
         shutdown,
         serving: tokio::spawn(coordinator.serve()),
-    })
+    }
 }
 
 /// The address in a log line that tells of one.
@@ -220,11 +254,25 @@ impl Process {
 
     /// SIGTERM, and whether it then ended well.
     pub(crate) fn terminate(mut self) -> bool {
+        self.send(libc::SIGTERM);
+        self.child.wait().unwrap().success()
+    }
+
+    /// SIGSTOP: it stands still.
+    pub(crate) fn pause(&self) {
+        self.send(libc::SIGSTOP);
+    }
+
+    /// SIGCONT: it goes on and does not know for how long it stood.
+    pub(crate) fn go_on(&self) {
+        self.send(libc::SIGCONT);
+    }
+
+    fn send(&self, signal: i32) {
         let pid = i32::try_from(self.child.id()).unwrap();
         // SAFETY: a signal to a child that was not waited for yet, so that its number is still its own.
-        let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+        let sent = unsafe { libc::kill(pid, signal) };
         assert_eq!(sent, 0);
-        self.child.wait().unwrap().success()
     }
 
     /// Log lines of the audit trail so far, as `action outcome`.

@@ -2,6 +2,7 @@
 //! then the process's own work, then one message on stderr and an exit status. Whoever started it reads on stdout, one
 //! JSON line each, when it was ready and why it ended; a terminal is spared them.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
-use types::{Code, Problem, Report};
+use types::{Code, Problem, Rebuilt, Report};
 
 use crate::config::{ConfigError, Loaded, Program};
 use crate::shutdown::Shutdown;
@@ -23,7 +24,16 @@ pub fn main<T: DeserializeOwned>(
     program: &Program,
     run: impl FnOnce(&Loaded<T>) -> Result<(), Problem>,
 ) -> ExitCode {
-    let loaded = match program.load::<T>() {
+    main_of(program, std::env::args_os(), run)
+}
+
+/// The same for a process that has taken words of its own out of its arguments; the first of the rest is the program's name.
+pub fn main_of<T: DeserializeOwned>(
+    program: &Program,
+    args: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(&Loaded<T>) -> Result<(), Problem>,
+) -> ExitCode {
+    let loaded = match program.load_from::<T>(args, |name| std::env::var(name).ok()) {
         Ok(loaded) => loaded,
         Err(ConfigError::Flags(error)) => error.exit(),
         Err(error) => return fail(program, &Problem::of(Code::ConfigInvalid, &error)),
@@ -35,6 +45,12 @@ pub fn main<T: DeserializeOwned>(
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => fail(program, &problem),
     }
+}
+
+/// Ends a process whose own words make no sense, as one whose configuration does not.
+#[must_use]
+pub fn refuse(program: &Program, problem: &Problem) -> ExitCode {
+    fail(program, problem)
 }
 
 /// Sends logs to stderr and gives the threads that all waiting is done on.
@@ -102,6 +118,18 @@ pub fn ready(listening: Option<SocketAddr>) {
 /// Tells whoever started this process that it ends because an operator drained it, and is not to be started again.
 pub fn drained() {
     report(&Report::Drained);
+}
+
+/// Tells whoever started this process what it has rebuilt, on a terminal too: that is what was asked for.
+#[expect(
+    clippy::print_stdout,
+    reason = "what was rebuilt is this program's data"
+)]
+pub fn rebuilt(rebuilt: Rebuilt) {
+    let report = Report::Rebuilt(rebuilt);
+    if let Ok(line) = serde_json::to_string(&report) {
+        println!("{line}");
+    }
 }
 
 /// The code of an address that cannot be listened on: somebody else's, wrong as configured, or a lack of this machine's.

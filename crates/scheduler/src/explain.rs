@@ -425,17 +425,18 @@ impl Reign {
         if node.holdings.len() >= GRANTS_PER_NODE_MAX {
             reasons.push(whole(Blocked::NodeFull { node: name() }));
         }
-        if reasons.is_empty() && node.holdings.is_empty() {
-            reasons.push(whole(self.why_idle(now, node)));
+        if reasons.is_empty() {
+            // What it makes waits to be counted, be it busy or not.
+            let code = self.store_trouble.as_ref().map(|(code, _)| *code);
+            let trouble = code.map(|code| Blocked::StoreTrouble { code });
+            let idle = || node.holdings.is_empty().then(|| self.why_idle(now, node));
+            reasons.extend(trouble.or_else(idle).map(whole));
         }
         reasons
     }
 
     /// Why a sound node without grants has none.
     fn why_idle(&self, now: Millis, node: &Node) -> Blocked {
-        if let Some((code, _)) = &self.store_trouble {
-            return Blocked::StoreTrouble { code: *code };
-        }
         let stock = self.stock();
         let waits = |no: &JobNo| {
             let job = self.jobs.get(no);

@@ -143,6 +143,7 @@ impl Reign {
         let place = job.in_line(no);
         self.count_broken(judged);
         self.seen(no, revision);
+        self.mirrored_state(no, &state);
         match state.is_open() {
             true => self.open.insert(no),
             false => self.open.remove(&no),

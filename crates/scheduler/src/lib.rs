@@ -18,6 +18,7 @@
 //! - The rules: `submit`, `cancel`, `join`, `pull` with `grant` and `pulled`, `share`, `quota` and `routing` for who
 //!   is served with what, `budget` for what is never divided, `beat` with `chores`, `preempt`, `tail` and `suspects`,
 //!   `commit`, `publish`, `trim`, `revoke` with `revoking`, `orphans` with `collect`; [`rebuild`] after a restore.
+//! - Following: `mirror`, what a coordinator knows that does not lead.
 //! - Looking: `views`, `explain` with `blocked`, `tally`, `looks`; [`journal`] for what happened, so that it can be repeated.
 #![cfg_attr(not(test), no_std)]
 
@@ -46,6 +47,7 @@ pub mod journal;
 mod key;
 pub mod limits;
 mod looks;
+mod mirror;
 pub mod mutants;
 mod orphans;
 mod pace;
@@ -88,6 +90,7 @@ pub use event::{
 };
 pub use invariants::{Change, What};
 pub use key::{JobKey, KeyError, NodeKey, RecordKey, RevocationKey};
+pub use mirror::{Mirror, StoredChange, Want};
 pub use orphans::{Fate, PartName};
 pub use reign::Core;
 pub use views::{HeldView, JobView, NodeView, RevocationView, ShardView};

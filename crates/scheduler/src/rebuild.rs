@@ -40,7 +40,7 @@ pub struct FoundPart {
 pub struct FoundJob {
     /// Its specification.
     pub spec: JobSpec,
-    /// SHA-256 of that object.
+    /// SHA-256 of the object that says the same in the new generation.
     pub spec_sha256: Digest,
     /// Its cancel marker.
     pub cancelled: Option<Closing>,
@@ -59,6 +59,57 @@ pub struct Rebuilt {
     pub copies: Vec<PartName>,
     /// Manifests of the old generation to copy before that, byte for byte.
     pub manifests: Vec<(JobKey, ManifestName)>,
+}
+
+/// Why a part of the old generation does not count in the new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Skipped {
+    /// A device made it in a span that was revoked.
+    Revoked,
+    /// A later attempt has a part for one of its tracks.
+    Overlaps,
+    /// It was made for another escalation part than the one that counts.
+    OtherEscalation,
+    /// The escalation part that its shard was made of does not count, or the list has no such shard.
+    NoShard,
+    /// Its tracks are not of its shard, or are not its rows.
+    Misfit,
+}
+
+impl Skipped {
+    /// As reports say it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Revoked => "revoked",
+            Self::Overlaps => "overlaps",
+            Self::OtherEscalation => "other-escalation",
+            Self::NoShard => "no-shard",
+            Self::Misfit => "misfit",
+        }
+    }
+}
+
+/// A part that was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeftPart {
+    /// Its shard.
+    pub shard: ShardId,
+    /// Its attempt.
+    pub attempt: Attempt,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Why.
+    pub why: Skipped,
+}
+
+/// The shard records of some root shards of a job with their escalation shards.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RebuiltShards {
+    /// Records with the parts that are taken.
+    pub shards: BTreeMap<ShardId, ShardRecord>,
+    /// The parts that are not.
+    pub skipped: Vec<LeftPart>,
 }
 
 /// The records of generation `new` for what was found of generation `old`.
@@ -89,7 +140,9 @@ pub fn rebuild(
     rebuilt
 }
 
-fn job_record(new: Generation, found: &FoundJob, at: UnixMillis) -> JobRecord {
+/// What one job's record becomes: published where a manifest stands, else cancelled where it was marked, else running.
+#[must_use]
+pub fn job_record(new: Generation, found: &FoundJob, at: UnixMillis) -> JobRecord {
     let manifest = found
         .manifest
         .filter(|_| !mutants::on(Mutant::RestoreForgetsManifest));
@@ -123,7 +176,6 @@ fn job_record(new: Generation, found: &FoundJob, at: UnixMillis) -> JobRecord {
 }
 
 impl Rebuilt {
-    /// Root shards first: which escalation shards there are follows from what is taken of them.
     fn take_parts(
         &mut self,
         generations: (Generation, Generation),
@@ -131,33 +183,9 @@ impl Rebuilt {
         found: &FoundJob,
         revocations: &[RevocationRecord],
     ) {
-        let mut by_shard: BTreeMap<ShardId, Vec<&FoundPart>> = BTreeMap::new();
-        for part in &found.parts {
-            by_shard.entry(part.shard).or_default().push(part);
-        }
-        let mut escalations: BTreeMap<ShardId, (TrackSet, Digest)> = BTreeMap::new();
-        let roots = |shard: &ShardId| matches!(shard, ShardId::Root(_));
-        let (first, then): (Vec<ShardId>, Vec<ShardId>) = by_shard.keys().partition(|s| roots(s));
-        for shard in first.into_iter().chain(then) {
-            let ground = match shard {
-                ShardId::Root(root) => found.spec.plan.range(root).map(|r| (r.into(), None)),
-                ShardId::Escalation { .. } => {
-                    let made = escalations.get(&shard);
-                    made.map(|(tracks, sha256)| (tracks.clone(), Some(*sha256)))
-                }
-            };
-            let (Some((extent, sha256)), Some(parts)) = (ground, by_shard.get(&shard)) else {
-                continue;
-            };
-            #[cfg(feature = "mutants")]
-            let parts = &unmatched(shard, &by_shard).unwrap_or_else(|| parts.clone());
-            let record = shard_record(parts, &extent, sha256, revocations);
-            for part in &record.parts {
-                if let Some(made) = made_shard(shard, part) {
-                    escalations.insert(made, (part.tracks.clone(), part.sha256));
-                }
-            }
-            self.keep(generations, key, shard, &record);
+        let taken = root_shards(&found.spec, &found.parts, revocations);
+        for (shard, record) in &taken.shards {
+            self.keep(generations, key, *shard, record);
         }
     }
 
@@ -181,6 +209,61 @@ impl Rebuilt {
     }
 }
 
+/// The records of the shards that these parts are of. Parts of one root shard and of its escalation shards come together; which other
+/// roots come with them makes no difference.
+#[must_use]
+pub fn root_shards(
+    spec: &JobSpec,
+    parts: &[FoundPart],
+    revocations: &[RevocationRecord],
+) -> RebuiltShards {
+    let mut by_shard: BTreeMap<ShardId, Vec<&FoundPart>> = BTreeMap::new();
+    for part in parts {
+        by_shard.entry(part.shard).or_default().push(part);
+    }
+    // Root shards first: which escalation shards there are follows from what is taken of them.
+    let is_root = |shard: &ShardId| matches!(shard, ShardId::Root(_));
+    let (first, then): (Vec<ShardId>, Vec<ShardId>) = by_shard.keys().partition(|s| is_root(s));
+    let mut escalations: BTreeMap<ShardId, (TrackSet, Digest)> = BTreeMap::new();
+    let mut rebuilt = RebuiltShards::default();
+    for shard in first.into_iter().chain(then) {
+        let Some(parts) = by_shard.get(&shard) else {
+            continue;
+        };
+        let ground = match shard {
+            ShardId::Root(root) => spec.plan.range(root).map(|range| (range.into(), None)),
+            ShardId::Escalation { .. } => {
+                let made = escalations.get(&shard);
+                made.map(|(tracks, sha256)| (tracks.clone(), Some(*sha256)))
+            }
+        };
+        let Some((extent, sha256)) = ground else {
+            let left = parts.iter().map(|found| left(found, Skipped::NoShard));
+            rebuilt.skipped.extend(left);
+            continue;
+        };
+        #[cfg(feature = "mutants")]
+        let parts = &unmatched(shard, &by_shard).unwrap_or_else(|| parts.clone());
+        let record = shard_record(parts, (&extent, sha256), revocations, &mut rebuilt.skipped);
+        for part in &record.parts {
+            if let Some(made) = made_shard(shard, part) {
+                escalations.insert(made, (part.tracks.clone(), part.sha256));
+            }
+        }
+        rebuilt.shards.insert(shard, record);
+    }
+    rebuilt
+}
+
+const fn left(found: &FoundPart, why: Skipped) -> LeftPart {
+    LeftPart {
+        shard: found.shard,
+        attempt: found.part.attempt,
+        sha256: found.part.sha256,
+        why,
+    }
+}
+
 /// The parts of all escalation shards of a root, where a planted bug does not tell them apart.
 #[cfg(feature = "mutants")]
 fn unmatched<'a>(
@@ -199,9 +282,9 @@ fn unmatched<'a>(
 /// What one shard's record becomes. Its last attempt is the highest that left an object, taken or not.
 fn shard_record(
     parts: &[&FoundPart],
-    extent: &TrackSet,
-    escalation: Option<Digest>,
+    (extent, escalation): (&TrackSet, Option<Digest>),
     revocations: &[RevocationRecord],
+    skipped: &mut Vec<LeftPart>,
 ) -> ShardRecord {
     let mut parts = parts.to_vec();
     parts.sort_by_key(|found| Reverse((found.part.attempt, found.part.sha256)));
@@ -214,15 +297,14 @@ fn shard_record(
     let mut taken = TrackSet::new();
     for found in parts {
         let part = &found.part;
-        let revoked = revocations.iter().any(|by| by.covers(part));
-        let revoked = revoked && !mutants::on(Mutant::RestoreTakesRevoked);
-        let own = found.escalation == escalation || mutants::on(Mutant::RestoreUnmatched);
-        let again = escalation.is_some() && part.kind == PartKind::Escalation;
-        let fits = !part.tracks.is_empty() && part.tracks.difference(extent).is_empty();
-        let whole = u64::from(part.rows) == part.tracks.len();
-        if own && fits && whole && !again && !revoked && !part.tracks.intersects(&taken) {
-            taken = taken.union(&part.tracks);
-            record.parts.push(part.clone());
+        let misfit = misfit(found, (extent, escalation), revocations);
+        let why = misfit.or_else(|| part.tracks.intersects(&taken).then_some(Skipped::Overlaps));
+        match why {
+            Some(why) => skipped.push(left(found, why)),
+            None => {
+                taken = taken.union(&part.tracks);
+                record.parts.push(part.clone());
+            }
         }
     }
     record
@@ -231,194 +313,28 @@ fn shard_record(
     record
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::{Made, VerdictCounts, decode};
-    use types::{Epoch, Ledger, NodeId, Range, ShardPlan, Stage};
-
-    const ROOT: ShardId = ShardId::Root(0);
-
-    fn part(shard: ShardId, attempt: u32, first: u32, end: u32, kind: PartKind) -> FoundPart {
-        let tracks = TrackSet::from(Range { first, end });
-        let name = alloc::format!("{shard}/{attempt}/{first}");
-        FoundPart {
-            shard,
-            escalation: None,
-            part: Part {
-                attempt: Attempt(attempt),
-                kind,
-                rows: end - first,
-                tracks,
-                sha256: Digest::of(name.as_bytes()),
-                bytes: 1,
-                verdicts: VerdictCounts::default(),
-                ledger: Ledger::default(),
-                node: NodeId::new("n").unwrap(),
-                epoch: Epoch(1),
-                made: alloc::vec![Made {
-                    stage: Stage::Screen,
-                    device: String::from("cpu:0"),
-                    from: UnixMillis(i64::from(attempt) * 10),
-                    to: UnixMillis(i64::from(attempt) * 10 + 5),
-                }],
-            },
-        }
-    }
-
-    fn job(parts: Vec<FoundPart>) -> FoundJob {
-        FoundJob {
-            spec: JobSpec {
-                tenant: types::TenantId::default(),
-                actor: types::ActorId::default(),
-                job: types::JobId::new("j").unwrap(),
-                generation: Generation(1),
-                catalog: types::CatalogName::new("c").unwrap(),
-                list: Digest::of(b"list"),
-                plan: ShardPlan {
-                    rows: 8,
-                    shard_tracks: 8,
-                },
-                bundle: Digest::of(b"bundle"),
-                policy: types::Policy::default(),
-                submitted_at: UnixMillis(1),
-                retry: None,
-            },
-            spec_sha256: Digest::of(b"spec"),
-            cancelled: None,
-            manifest: None,
-            parts,
-        }
-    }
-
-    fn rebuilt(found: FoundJob, revocations: &[RevocationRecord]) -> Rebuilt {
-        let generations = (Generation(1), Generation(2));
-        rebuild(generations, &[found], revocations, UnixMillis(9))
-    }
-
-    fn key() -> JobKey {
-        JobKey {
-            tenant: types::TenantId::default(),
-            job: types::JobId::new("j").unwrap(),
-        }
-    }
-
-    fn shard(rebuilt: &Rebuilt, shard: ShardId) -> Option<ShardRecord> {
-        let path = RecordKey::Shard(key(), shard).path(Generation(2));
-        rebuilt
-            .records
-            .get(&path)
-            .map(|value| decode(value).unwrap())
-    }
-
-    fn state(rebuilt: &Rebuilt) -> JobState {
-        let path = RecordKey::Job(key()).path(Generation(2));
-        let record: JobRecord = decode(&rebuilt.records[&path]).unwrap();
-        assert_eq!(record.spec.generation, Generation(2));
-        record.state
-    }
-
-    fn attempts(record: &ShardRecord) -> Vec<u32> {
-        record.parts.iter().map(|part| part.attempt.0).collect()
-    }
-
-    #[test]
-    fn the_later_of_two_parts_for_a_track_is_taken_and_no_number_is_given_again() {
-        let terminal = PartKind::Terminal;
-        let parts = alloc::vec![
-            part(ROOT, 1, 0, 4, terminal),
-            part(ROOT, 3, 2, 6, terminal),
-            part(ROOT, 2, 6, 8, terminal),
-        ];
-        let rebuilt = rebuilt(job(parts), &[]);
-        let record = shard(&rebuilt, ROOT).unwrap();
-        assert_eq!(attempts(&record), [2, 3]);
-        assert_eq!(record.last_attempt, Attempt(3));
-        assert_eq!(rebuilt.copies.len(), 2);
-        assert!(
-            rebuilt
-                .copies
-                .iter()
-                .all(|name| name.generation == Generation(1))
-        );
-    }
-
-    #[test]
-    fn what_a_revocation_covers_is_left_and_what_does_not_fit_the_shard_too() {
-        let terminal = PartKind::Terminal;
-        let parts = alloc::vec![
-            part(ROOT, 1, 0, 2, terminal),
-            part(ROOT, 2, 2, 4, terminal),
-            part(ROOT, 3, 6, 9, terminal),
-        ];
-        let revocation = RevocationRecord {
-            node: crate::NodeKey {
-                tenant: types::TenantId::default(),
-                node: NodeId::new("n").unwrap(),
-            },
-            device: None,
-            from: UnixMillis(10),
-            to: UnixMillis(12),
-            jobs: Vec::new(),
-            progress: crate::record::Progress::Open,
-            by: types::ActorId::default(),
-            at: UnixMillis(1),
-            reason: String::new(),
-        };
-        let record = shard(&rebuilt(job(parts), &[revocation]), ROOT).unwrap();
-        assert_eq!(attempts(&record), [2]);
-    }
-
-    #[test]
-    fn parts_of_an_escalation_shard_stand_under_the_part_whose_digest_they_carry_alone() {
-        let esc = part(ROOT, 1, 2, 5, PartKind::Escalation);
-        let made = made_shard(ROOT, &esc.part).unwrap();
-        let own = FoundPart {
-            escalation: Some(esc.part.sha256),
-            ..part(made, 1, 2, 3, PartKind::Terminal)
-        };
-        let others = FoundPart {
-            escalation: Some(Digest::of(b"another")),
-            ..part(made, 2, 3, 5, PartKind::Terminal)
-        };
-        let rebuilt = rebuilt(job(alloc::vec![own, others, esc.clone()]), &[]);
-        let record = shard(&rebuilt, made).unwrap();
-        assert_eq!(attempts(&record), [1]);
-        assert_eq!(record.escalation, Some(esc.part.sha256));
-    }
-
-    #[test]
-    fn a_manifest_stands_before_a_marker_and_a_marker_before_parts() {
-        let closing = Closing {
-            by: types::ActorId::default(),
-            at: UnixMillis(1),
-            reason: String::new(),
-        };
-        let name = ManifestName {
-            version: 1,
-            generation: Generation(1),
-            sha256: Digest::of(b"manifest"),
-        };
-        let parts = alloc::vec![part(ROOT, 1, 0, 8, PartKind::Terminal)];
-        let cancelled = FoundJob {
-            cancelled: Some(closing.clone()),
-            ..job(parts)
-        };
-        let published = FoundJob {
-            manifest: Some((name, Totals::default())),
-            ..cancelled.clone()
-        };
-        let copied = ManifestName {
-            generation: Generation(2),
-            ..name
-        };
-        for (found, expected) in [
-            (cancelled, JobState::Cancelled(closing)),
-            (published, JobState::Published(copied)),
-        ] {
-            let rebuilt = rebuilt(found, &[]);
-            assert_eq!(state(&rebuilt), expected);
-            assert!(shard(&rebuilt, ROOT).is_none() && rebuilt.copies.is_empty());
-        }
+/// Why a part cannot count in this shard, whatever else is taken.
+fn misfit(
+    found: &FoundPart,
+    (extent, escalation): (&TrackSet, Option<Digest>),
+    revocations: &[RevocationRecord],
+) -> Option<Skipped> {
+    let part = &found.part;
+    let revoked = revocations.iter().any(|by| by.covers(part));
+    let own = found.escalation == escalation || mutants::on(Mutant::RestoreUnmatched);
+    let again = escalation.is_some() && part.kind == PartKind::Escalation;
+    let fits = !part.tracks.is_empty() && part.tracks.difference(extent).is_empty();
+    let whole = u64::from(part.rows) == part.tracks.len();
+    if revoked && !mutants::on(Mutant::RestoreTakesRevoked) {
+        Some(Skipped::Revoked)
+    } else if !own {
+        Some(Skipped::OtherEscalation)
+    } else if !fits || !whole || again {
+        Some(Skipped::Misfit)
+    } else {
+        None
     }
 }
+
+#[cfg(test)]
+mod tests;

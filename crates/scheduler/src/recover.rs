@@ -56,7 +56,7 @@ impl Reign {
     pub(crate) fn read_again(&mut self, turn: &mut Turn<'_>) {
         let due = match &self.phase {
             Phase::Recovering(recovery) => recovery.again_at.is_some_and(|at| at <= turn.now),
-            Phase::Leading => false,
+            Phase::Leading | Phase::Following { .. } => false,
         };
         if due {
             self.read_page(turn);
@@ -136,7 +136,12 @@ impl Reign {
         }
     }
 
-    fn take_entry(&mut self, turn: &mut Turn<'_>, entry: &StoredEntry) -> Result<(), String> {
+    /// Takes one record as stored.
+    pub(crate) fn take_entry(
+        &mut self,
+        turn: &mut Turn<'_>,
+        entry: &StoredEntry,
+    ) -> Result<(), String> {
         let key = RecordKey::parse(self.generation, &entry.key).map_err(|e| e.to_string())?;
         let slot = match &key {
             RecordKey::Job(key) if self.is_name_of_other(key) => {

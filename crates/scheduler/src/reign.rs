@@ -116,6 +116,10 @@ pub(crate) struct Reign {
 pub(crate) enum Phase {
     Recovering(Recovery),
     Leading,
+    /// Of a mirror: every change up to this revision is in.
+    Following {
+        at: Revision,
+    },
 }
 
 impl Core {
@@ -163,10 +167,40 @@ impl Core {
         self.leading().map(|reign| reign.epoch)
     }
 
+    /// The revision up to which the stored state is shown, be it by a leader or by a mirror; `None` before it is read.
+    #[must_use]
+    pub fn shows(&self) -> Option<Revision> {
+        let reign = self.reign.as_ref()?;
+        match reign.phase {
+            Phase::Recovering(_) => None,
+            Phase::Leading => Some(reign.desk.heard),
+            Phase::Following { at } => Some(at),
+        }
+    }
+
     pub(crate) fn leading(&self) -> Option<&Reign> {
         self.reign
             .as_ref()
             .filter(|reign| matches!(reign.phase, Phase::Leading))
+    }
+
+    /// The state that may be looked at.
+    pub(crate) fn shown(&self) -> Option<&Reign> {
+        self.reign.as_ref().filter(|_| self.shows().is_some())
+    }
+
+    /// A core that holds the state of a mirror. It takes no events.
+    pub(crate) const fn of_mirror(reign: Reign, config: Config) -> Self {
+        Self {
+            reign: Some(reign),
+            last_id: 0,
+            heard: None,
+            config,
+        }
+    }
+
+    pub(crate) const fn mirrored(&mut self) -> Option<&mut Reign> {
+        self.reign.as_mut()
     }
 
     fn begin(&mut self, turn: &mut Turn<'_>, epoch: Epoch, generation: Generation) {
@@ -234,7 +268,7 @@ impl Step {
 const TRIES_MAX: u8 = 8;
 
 impl Reign {
-    fn new(epoch: Epoch, generation: Generation, last_id: u64, config: Config) -> Self {
+    pub(crate) fn new(epoch: Epoch, generation: Generation, last_id: u64, config: Config) -> Self {
         Self {
             epoch,
             generation,
@@ -374,7 +408,7 @@ impl Reign {
     fn next_deadline(&self) -> Option<Millis> {
         let recovery = match &self.phase {
             Phase::Recovering(recovery) => recovery.again_at(),
-            Phase::Leading => None,
+            Phase::Leading | Phase::Following { .. } => None,
         };
         let deadlines = [
             recovery,

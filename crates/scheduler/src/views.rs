@@ -98,7 +98,7 @@ impl Core {
 
     /// The jobs of every tenant, by name: for what looks after the whole installation, never for an answer.
     pub fn all_jobs(&self) -> impl Iterator<Item = JobView<'_>> {
-        let reign = self.leading();
+        let reign = self.shown();
         let names = reign.into_iter().flat_map(|reign| reign.job_names.values());
         let jobs = names.filter_map(move |no| reign?.jobs.get(no));
         jobs.filter_map(job_view)
@@ -107,13 +107,13 @@ impl Core {
     /// One job.
     #[must_use]
     pub fn job(&self, key: &JobKey) -> Option<JobView<'_>> {
-        let reign = self.leading()?;
+        let reign = self.shown()?;
         job_view(reign.jobs.get(&reign.job_no(key)?)?)
     }
 
     /// Shards of an open job: those with a record, by name. The others are arithmetic; see [`Core::shard`].
     pub fn shards<'a>(&'a self, key: &JobKey) -> impl Iterator<Item = ShardView<'a>> + 'a {
-        let reign = self.leading();
+        let reign = self.shown();
         let job = reign.and_then(|reign| reign.jobs.get(&reign.job_no(key)?));
         let ids = job.into_iter().flat_map(|job| job.shards.keys());
         ids.filter_map(move |id| shard_view(job?, *id))
@@ -122,7 +122,7 @@ impl Core {
     /// One shard of an open job, whether it has a record or not.
     #[must_use]
     pub fn shard(&self, key: &JobKey, shard: ShardId) -> Option<ShardView<'_>> {
-        let reign = self.leading()?;
+        let reign = self.shown()?;
         shard_view(reign.jobs.get(&reign.job_no(key)?)?, shard)
     }
 
@@ -168,7 +168,7 @@ impl Core {
 
     /// The nodes of every tenant, by name: for what looks after the whole installation, never for an answer.
     pub fn all_nodes(&self, now: Millis) -> impl Iterator<Item = NodeView<'_>> {
-        let reign = self.leading();
+        let reign = self.shown();
         let names = reign
             .into_iter()
             .flat_map(|reign| reign.node_names.values());
@@ -179,7 +179,7 @@ impl Core {
     /// One node.
     #[must_use]
     pub fn node(&self, now: Millis, key: &NodeKey) -> Option<NodeView<'_>> {
-        let reign = self.leading()?;
+        let reign = self.shown()?;
         reign.node_view(now, reign.nodes.get(reign.node_names.get(key)?)?)
     }
 
@@ -189,7 +189,7 @@ impl Core {
         &'a self,
         tenant: &'a TenantId,
     ) -> impl Iterator<Item = RevocationView<'a>> + 'a {
-        let reign = self.leading();
+        let reign = self.shown();
         let names = reign.into_iter().flat_map(|reign| &reign.revocation_names);
         let of_tenant = names.filter(move |(key, _)| key.tenant == *tenant);
         of_tenant.filter_map(move |(key, no)| {
@@ -201,10 +201,10 @@ impl Core {
         })
     }
 
-    /// Every record that the core knows as stored, in its stored form and by its key. None while it does not lead.
+    /// Every record that the core knows as stored, in its stored form and by its key. None before the stored state is read.
     #[must_use]
     pub fn records(&self) -> BTreeMap<String, Vec<u8>> {
-        let Some(reign) = self.leading() else {
+        let Some(reign) = self.shown() else {
             return BTreeMap::new();
         };
         let mut records = BTreeMap::new();
@@ -237,7 +237,7 @@ impl Core {
     /// by invariant: those of [`Invariant::COUNTED`]. Empty, or there is a bug.
     #[must_use]
     pub fn violations(&self) -> BTreeMap<Invariant, u64> {
-        let Some(reign) = self.leading() else {
+        let Some(reign) = self.shown() else {
             return BTreeMap::new();
         };
         let mut counted = reign.violations.clone();

@@ -55,18 +55,23 @@ pub enum MarkConflict {
 }
 
 impl ClusterMark {
-    /// What these marks say against a store that stands at this one; nothing where it may go on.
+    /// What these marks say against a store that stands at this one; nothing where it may go on. A cluster of a lower generation is
+    /// the one that a restore took the place of.
     ///
     /// # Errors
     /// The conflict, another cluster first.
     pub fn check(self, marks: &[Self]) -> Result<(), MarkConflict> {
-        if let Some(other) = marks.iter().find(|mark| mark.cluster != self.cluster) {
+        if let Some(other) = marks
+            .iter()
+            .find(|mark| mark.cluster != self.cluster && mark.generation >= self.generation)
+        {
             return Err(MarkConflict::Foreign {
                 ours: self.cluster,
                 theirs: other.cluster,
             });
         }
-        match marks.iter().max() {
+        let own = marks.iter().filter(|mark| mark.cluster == self.cluster);
+        match own.max() {
             Some(seen) if *seen > self => Err(MarkConflict::Older {
                 ours: self,
                 seen: *seen,
@@ -165,9 +170,18 @@ mod tests {
         let (storage, _folder) = after(&[mark(1, 1, 10), mark(u64::MAX, 1, 3)]).await;
         let marks = storage.marks().await.unwrap();
         for (ours, theirs) in [(1, u64::MAX), (u64::MAX, 1)] {
-            let conflict = mark(ours, 9, 99).check(&marks).unwrap_err();
+            let conflict = mark(ours, 1, 99).check(&marks).unwrap_err();
             assert_eq!(conflict, MarkConflict::Foreign { ours, theirs });
         }
+    }
+
+    #[tokio::test]
+    async fn the_cluster_that_a_restore_replaced_is_no_stranger_and_finds_one_itself() {
+        let (storage, _folder) = after(&[mark(1, 1, 900), mark(2, 2, 3)]).await;
+        let marks = storage.marks().await.unwrap();
+        assert_eq!(mark(2, 2, 4).check(&marks), Ok(()));
+        let conflict = mark(1, 1, 901).check(&marks).unwrap_err();
+        assert_eq!(conflict, MarkConflict::Foreign { ours: 1, theirs: 2 });
     }
 
     #[tokio::test]

@@ -15,8 +15,12 @@ pub struct PartObject {
     pub shard: ShardId,
     /// The attempt.
     pub attempt: Attempt,
+    /// Its lowest ordinal.
+    pub first: Ordinal,
     /// The digest of its bytes.
     pub sha256: Digest,
+    /// Its size as it was listed.
+    pub bytes: u64,
 }
 
 impl Storage {
@@ -34,7 +38,7 @@ impl Storage {
         let named = move |listed: Result<object_store::ObjectMeta, object_store::Error>| {
             let named = listed
                 .map_err(|error| StorageError::from_store("list", &prefix, error))
-                .map(|object| read(&tenant, generation, &job, object.location.as_ref()));
+                .map(|object| read(&tenant, generation, &job, &object));
             std::future::ready(named.transpose())
         };
         self.object_store()
@@ -60,8 +64,9 @@ fn read(
     tenant: &TenantId,
     generation: Generation,
     job: &JobId,
-    location: &str,
+    object: &object_store::ObjectMeta,
 ) -> Option<PartObject> {
+    let location = object.location.as_ref();
     let path: ObjectPath = location.parse().ok()?;
     let mut segments = location.rsplit('/');
     let (name, shard) = (segments.next()?, segments.next()?);
@@ -75,7 +80,9 @@ fn read(
         path,
         shard,
         attempt,
+        first,
         sha256,
+        bytes: object.size,
     })
 }
 

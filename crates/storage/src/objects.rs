@@ -253,6 +253,11 @@ impl Storage {
         &*self.store
     }
 
+    /// Whether the root is a folder.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.folder.is_some()
+    }
+
     /// Whether an object is there.
     pub(crate) async fn exists(&self, path: &ObjectPath) -> Result<bool, StorageError> {
         match self.len(path).await {

@@ -9,8 +9,14 @@
 //! {tenant}/{generation}/{job}/spec.json, …/cancelled.json
 //! {tenant}/{generation}/_revocations/{revocation}-{sha}.json         no job's name begins with `_`
 //! {tenant}/{generation}/{job}/manifest-{version}-{sha}.json
+//! {tenant}/{generation}/{job}/totals-{version}-{sha}.json            what that manifest's job comes to
 //! {tenant}/{generation}/{job}/{hash}/{shard}/{attempt}-{first}-{sha}.parquet
+//! {tenant}/catalogs/{catalog}/{time}-{list}.json                     an import
+//! _folders/{name}.json                                               a folder that imports registered
+//! _generations/{generation}.json                                     that a restore made this generation whole
 //! ```
+//!
+//! No tenant's name begins with `_`.
 //!
 //! `{hash}` spreads a job's parts over prefixes, which object stores limit one by one. Pure: text in, text out.
 
@@ -18,7 +24,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use types::{Attempt, Digest, Generation, JobId, Ordinal, RevocationId, ShardId, TenantId};
+use types::{
+    Attempt, CatalogName, Digest, Generation, JobId, Ordinal, RevocationId, ShardId, SourceName,
+    TenantId, UnixMillis,
+};
 
 /// The name of an object in the storage root: segments of `A-Z a-z 0-9 . _ -`, none empty, `.` or `..`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +131,9 @@ pub fn cancelled(tenant: &TenantId, generation: Generation, job: &JobId) -> Obje
     path(format!("{tenant}/{generation}/{job}/cancelled.json"))
 }
 
+/// The folder of what a tenant's generation had revoked.
+pub(crate) const REVOCATIONS: &str = "_revocations";
+
 /// What is revoked, named by what it says, so that a late put of another writer never replaces it.
 pub fn revoked(
     tenant: &TenantId,
@@ -130,7 +142,7 @@ pub fn revoked(
     sha256: Digest,
 ) -> ObjectPath {
     path(format!(
-        "{tenant}/{generation}/_revocations/{revocation}-{sha256}.json"
+        "{tenant}/{generation}/{REVOCATIONS}/{revocation}-{sha256}.json"
     ))
 }
 
@@ -150,6 +162,64 @@ pub fn manifest(
 /// Whether an object's name is that of a manifest.
 pub(crate) fn is_manifest(name: &str) -> bool {
     name.starts_with("manifest-") && name.ends_with(".json")
+}
+
+/// Version and digest of a manifest, by its object's name.
+pub(crate) fn manifest_named(name: &str) -> Option<(u32, Digest)> {
+    let words = name.strip_prefix("manifest-")?.strip_suffix(".json")?;
+    let (version, sha256) = words.split_once('-')?;
+    Some((version.parse().ok()?, sha256.parse().ok()?))
+}
+
+/// What a published job comes to, beside the manifest of that digest.
+pub fn totals(
+    tenant: &TenantId,
+    generation: Generation,
+    job: &JobId,
+    version: u32,
+    sha256: Digest,
+) -> ObjectPath {
+    path(format!(
+        "{tenant}/{generation}/{job}/totals-{version}-{sha256}.json"
+    ))
+}
+
+/// The folder of a tenant's imports.
+pub(crate) fn catalogs(tenant: &TenantId) -> String {
+    format!("{tenant}/catalogs")
+}
+
+/// One import. Names sort by time.
+pub fn import(
+    tenant: &TenantId,
+    catalog: &CatalogName,
+    at: UnixMillis,
+    list: Digest,
+) -> ObjectPath {
+    let at = at.0.max(0);
+    path(format!("{tenant}/catalogs/{catalog}/{at:015}-{list}.json"))
+}
+
+/// The folder of registered folders.
+pub(crate) const FOLDERS: &str = "_folders";
+
+/// A folder that imports registered as a source.
+pub fn folder(name: &SourceName) -> ObjectPath {
+    path(format!("{FOLDERS}/{name}.json"))
+}
+
+/// The folder of generations that a restore made.
+pub(crate) const GENERATIONS: &str = "_generations";
+
+/// The mark that a restore made a generation whole.
+pub fn generation(generation: Generation) -> ObjectPath {
+    path(format!("{GENERATIONS}/{:010}.json", generation.0))
+}
+
+/// The generation that a path lies in, where it is of a job.
+pub(crate) fn generation_of(path: &ObjectPath) -> Option<Generation> {
+    let mut segments = path.as_str().split('/');
+    segments.nth(1)?.parse().ok().map(Generation)
 }
 
 /// A part, named by its place and content.

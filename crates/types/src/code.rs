@@ -99,7 +99,10 @@ coded_enum! {
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
         StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The bundle has no residual, so it runs the screen alone.", fix: "Submit with `--stages screen`, or name a bundle that has one (`scanctl bundle ls`).";
         ResultNotPublished = "RESULT_NOT_PUBLISHED" @ 85, cause: "The job has not published its result yet.", fix: "Wait with `scanctl scan wait JOB`.";
-        StoreOlder = "STORE_OLDER" @ 89, cause: "The store is older than the storage: by it a job is still open whose manifest stands there.", fix: "Put back the copy of the storage that was made with this copy of the store, or the store as it was; without either, keep both as they are until there is `admin restore`, which makes records from storage.";
+        StoreOlder = "STORE_OLDER" @ 89, cause: "The store is not the one that wrote what stands in the storage, or is an older copy of it.", fix: "Put back the store as it was; without it, run `scanctl admin restore FILE` with a backup or `scanctl admin rebuild`, which make the records anew from the storage.";
+        RestoreUnfinished = "RESTORE_UNFINISHED" @ 90, cause: "A restore or rebuild of this store has begun and has not come to its end.", fix: "Run the same command again; it goes on where it was.";
+        BackupDamaged = "BACKUP_DAMAGED" @ 91, cause: "The file is no whole backup of a store.", fix: "Use another backup; `scanctl admin backup verify FILE` says what one holds.";
+        StoreNotEmpty = "STORE_NOT_EMPTY" @ 92, cause: "The store holds records, which the command would replace.", fix: "Give the command `--replace` if these records are to go; what counts is read from the storage.";
         NothingToRetry = "NOTHING_TO_RETRY" @ 88, cause: "The result has no unscannable track.", fix: "Nothing: every track has a verdict.";
         DeadlineExceeded = "DEADLINE_EXCEEDED" @ 86, cause: "The answer did not come within the time the caller gave.", fix: "Retry, or give a longer `--timeout`.";
         CoordinatorUnreachable = "COORDINATOR_UNREACHABLE" @ 87, cause: "No coordinator answers at the address.", fix: "Start one with `scanctl up`, or give its address with `--address`.";

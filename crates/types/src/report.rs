@@ -1,9 +1,10 @@
 //! What a process of Trackscan says of itself to whoever started it: one JSON line on stdout when it is ready, one when
-//! it ends by a fault or because an operator drained it. `runtime` writes it, `scanctl up` reads it; logs are not of this kind and go to stderr.
+//! it ends by a fault, because an operator drained it, or because it has rebuilt a store. `runtime` writes it, `scanctl up` reads it; logs are not of this kind and go to stderr.
 
 use crate::Problem;
 use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// One line of a process about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +20,60 @@ pub enum Report {
     Failed(Problem),
     /// It ends because an operator drained it: it is not to be started again.
     Drained,
+    /// It has made the records of a store anew, and ends.
+    Rebuilt(Rebuilt),
+}
+
+/// What a restore or rebuild of a store came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rebuilt {
+    /// The generation whose objects were read.
+    pub replaced: u32,
+    /// The generation that was made.
+    pub generation: u32,
+    /// Jobs with a published result.
+    pub published: u64,
+    /// Jobs that were cancelled.
+    pub cancelled: u64,
+    /// Jobs that go on.
+    pub open: u64,
+    /// Closed jobs beyond `jobs-kept`: their results stay, without a record.
+    pub unlisted: u64,
+    /// Jobs that an earlier run of the same restore had done; the numbers below are without theirs.
+    pub done_before: u64,
+    /// Parts of open jobs that count.
+    pub parts_taken: u64,
+    /// Tracks of open jobs with a row that counts, or with a screen that does.
+    pub tracks_taken: u64,
+    /// Tracks of open jobs that are scanned again.
+    pub tracks_queued: u64,
+    /// Parts of open jobs that were left, by why.
+    pub parts_skipped: BTreeMap<String, u64>,
+    /// Catalogs.
+    pub catalogs: u64,
+    /// Bundles.
+    pub bundles: u64,
+    /// Folders that imports had registered.
+    pub folders: u64,
+    /// Revocations.
+    pub revocations: u64,
+    /// Jobs that have their lane, rank, deadline, pause or requirements from the backup or the store.
+    pub ranked: u64,
+    /// What could not be taken over, a sentence each; no more than a screen of them.
+    pub warnings: Vec<String>,
+}
+
+impl Rebuilt {
+    /// Warnings that are kept.
+    pub const WARNINGS_MAX: usize = 50;
+
+    /// Adds a warning, as long as there is room for it.
+    pub fn warn(&mut self, text: impl Into<String>) {
+        if self.warnings.len() < Self::WARNINGS_MAX {
+            self.warnings.push(text.into());
+        }
+    }
 }
 
 #[cfg(test)]
@@ -42,6 +97,10 @@ mod tests {
         );
         check(&Report::Ready { listening: None }, r#"{"ready":{}}"#);
         check(&Report::Drained, r#""drained""#);
+        let whole = Report::Rebuilt(Rebuilt::default());
+        let line = serde_json::to_string(&whole).unwrap();
+        assert!(!line.contains('\n'));
+        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), whole);
         check(
             &Report::Failed(Problem::new(Code::DataLocked, "lock\nfolder `x`")),
             r#"{"failed":{"code":"DATA_LOCKED","message":"lock\nfolder `x`"}}"#,

@@ -1,8 +1,6 @@
-//! The coordinator over gRPC: conversions between the agent's words and the wire's, a deadline on every call.
+//! The coordinator over gRPC: conversions between the agent's words and the wire's. Where a call goes, and how long it may take, is `reach`'s.
 //!
 //! Answers that make no sense count as no answer, with a warning: the coordinator may be of another version.
-
-use std::time::Duration;
 
 use agent_core::{
     BeatCall, Beaten, CallError, Care, Cause, CommitOutcome, Committed, Flush, GrantKey,
@@ -10,10 +8,10 @@ use agent_core::{
 };
 use async_trait::async_trait;
 use proto::field::{FieldError, nested, parsed, required};
+use proto::leader::Coordinators;
 use proto::v1::{self, agents_client::AgentsClient};
 use storage::PartKind;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
+use tonic::transport::Channel;
 use types::{
     ActorId, Attempt, Digest, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session, ShardId,
     Stage, TenantId, UnixMillis,
@@ -22,20 +20,12 @@ use types::{
 use crate::claim::{Claim, ClaimedPart, Verdicts};
 use crate::clock::FleetClock;
 use crate::coordinator::{Coordinator, GrantInfo, Introduction, Work};
-
-/// Longest wait for an answer: two beats and a half, so that a lost call costs a beat and not the grant.
-const CALL_DEADLINE: Duration = Duration::from_secs(5);
-/// Longest wait for a connection.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
-/// An idle connection is asked for a sign of life so often, so that a dead one is noticed.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Largest answer: 16,384 tracks in ranges, and 64 grants with their jobs, stay far below.
-const ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+use crate::reach::Reach;
 
 /// The client.
 #[derive(Clone, Debug)]
 pub struct GrpcCoordinator {
-    client: AgentsClient<Channel>,
+    reach: Reach,
     node: NodeId,
     /// Names of the devices, by number.
     devices: Vec<String>,
@@ -44,26 +34,18 @@ pub struct GrpcCoordinator {
 }
 
 impl GrpcCoordinator {
-    /// A client that connects at its first call, and again whenever it must.
+    /// A client that connects at its first call, and again whenever it must, to whichever of them leads.
     ///
     /// # Errors
-    /// When the address is none.
+    /// When an address is none.
     pub fn new(
-        address: &str,
+        coordinators: Coordinators,
         node: NodeId,
         devices: Vec<String>,
         clock: FleetClock,
     ) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Endpoint::from_shared(address.to_owned())?
-            .connect_timeout(CONNECT_DEADLINE)
-            .timeout(CALL_DEADLINE)
-            .http2_keep_alive_interval(KEEP_ALIVE)
-            .keep_alive_timeout(CALL_DEADLINE)
-            .tcp_nodelay(true);
-        let client =
-            AgentsClient::new(endpoint.connect_lazy()).max_decoding_message_size(ANSWER_BYTES_MAX);
         Ok(Self {
-            client,
+            reach: Reach::new(coordinators, node.clone())?,
             node,
             devices,
             clock,
@@ -100,7 +82,11 @@ impl Coordinator for GrpcCoordinator {
             accepts_sources: node.accepts_sources,
             nonce: node.nonce,
         };
-        let answer = taken("Join", self.client.clone().join(request).await)?;
+        let send = |mut client: AgentsClient<Channel>| {
+            let request = request.clone();
+            async move { client.join(request).await }
+        };
+        let answer = self.reach.ask("Join", send).await?;
         self.clock.set(UnixMillis(answer.wall_ms));
         Ok(Joined {
             session: Session(answer.session),
@@ -119,7 +105,11 @@ impl Coordinator for GrpcCoordinator {
             want_tracks: call.want_tracks,
             bundles: call.bundles.iter().map(ToString::to_string).collect(),
         };
-        let answer = taken("Pull", self.client.clone().pull(request).await)?;
+        let send = |mut client: AgentsClient<Channel>| {
+            let request = request.clone();
+            async move { client.pull(request).await }
+        };
+        let answer = self.reach.ask("Pull", send).await?;
         understood("Pull", work(answer))
     }
 
@@ -144,7 +134,11 @@ impl Coordinator for GrpcCoordinator {
                 .map_or_else(String::new, |code| code.to_string()),
             draining: call.draining,
         };
-        let answer = taken("Beat", self.client.clone().beat(request).await)?;
+        let send = |mut client: AgentsClient<Channel>| {
+            let request = request.clone();
+            async move { client.beat(request).await }
+        };
+        let answer = self.reach.ask("Beat", send).await?;
         self.clock.set(UnixMillis(answer.wall_ms));
         understood("Beat", beaten(answer))
     }
@@ -160,7 +154,11 @@ impl Coordinator for GrpcCoordinator {
             attempt: claim.grant.attempt.0,
             parts: claim.parts.iter().map(part).collect(),
         };
-        let answer = taken("Commit", self.client.clone().commit(request).await)?;
+        let send = |mut client: AgentsClient<Channel>| {
+            let request = request.clone();
+            async move { client.commit(request).await }
+        };
+        let answer = self.reach.ask("Commit", send).await?;
         understood("Commit", committed(answer))
     }
 
@@ -170,27 +168,11 @@ impl Coordinator for GrpcCoordinator {
             node: self.node(),
             session: session.0,
         };
-        taken("Leave", self.client.clone().leave(request).await).map(|_| ())
-    }
-}
-
-/// The answer, or what its absence means. A refusal is one only if the coordinator itself gave its code.
-fn taken<T>(call: &'static str, answer: Result<Response<T>, Status>) -> Result<T, CallError> {
-    let status = match answer {
-        Ok(answer) => return Ok(answer.into_inner()),
-        Err(status) => status,
-    };
-    // A status without our details is the transport's or a proxy's: it says nothing about what became of the call.
-    let stated = !status.details().is_empty();
-    match proto::problem::code(&status).filter(|_| stated) {
-        Some(code) => {
-            tracing::warn!(call, %code, cause = status.message(), "refused by the coordinator");
-            Err(CallError::Refused(code))
-        }
-        None => {
-            tracing::debug!(call, status = %status, "no answer from the coordinator");
-            Err(CallError::Unanswered)
-        }
+        let send = |mut client: AgentsClient<Channel>| {
+            let request = request.clone();
+            async move { client.leave(request).await }
+        };
+        self.reach.ask("Leave", send).await.map(|_| ())
     }
 }
 

@@ -14,6 +14,7 @@ mod news;
 mod node;
 mod parts;
 mod probe;
+mod reach;
 mod residual;
 mod rows;
 pub mod settings;

@@ -40,7 +40,7 @@ async fn work(settings: Settings, devices: Vec<types::Device>) -> Result<(), Pro
     let names = devices.iter().map(ToString::to_string).collect();
     let clock = FleetClock::default();
     let coordinator = GrpcCoordinator::new(
-        &settings.coordinator,
+        settings.coordinator,
         settings.node.name.clone(),
         names,
         clock.clone(),

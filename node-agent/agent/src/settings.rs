@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bundle::Trust;
+use proto::leader::Coordinators;
 use runtime::config::{Kind, Loaded, Program, Setting};
 use runtime::sources::{SourceAt, sources};
 use runtime::telemetry::{LogFormat, MetricsAddress};
@@ -25,7 +26,7 @@ pub const PROGRAM: Program = Program {
         Setting {
             key: "coordinator",
             kind: Kind::Text(Some("http://127.0.0.1:7700")),
-            help: "Address of the coordinator",
+            help: "Addresses of coordinators, parted by commas; from any of them the one that leads is found",
         },
         Setting {
             key: "data",
@@ -196,8 +197,8 @@ impl Serves {
 /// Settings as they hold together.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Address of the coordinator.
-    pub coordinator: String,
+    /// Addresses of coordinators.
+    pub coordinator: Coordinators,
     /// Object storage.
     pub storage: StorageSettings,
     /// Where metrics are served.
@@ -262,7 +263,7 @@ impl Settings {
     pub fn check(loaded: &Loaded<Raw>) -> Result<Self, Problem> {
         let raw = &loaded.config;
         Ok(Self {
-            coordinator: address(&raw.coordinator),
+            coordinator: coordinators(&raw.coordinator)?,
             storage: store(
                 raw.storage
                     .as_deref()
@@ -335,13 +336,9 @@ fn decoders(wanted: u32) -> u32 {
     chosen.clamp(1, DECODERS_MAX)
 }
 
-/// The address as a URL.
-fn address(text: &str) -> String {
-    if text.contains("://") {
-        text.to_owned()
-    } else {
-        format!("http://{text}")
-    }
+fn coordinators(text: &str) -> Result<Coordinators, Problem> {
+    let read = Coordinators::parse("coordinator", text);
+    read.map_err(|error| invalid(format!("setting {error}")))
 }
 
 fn binary(given: Option<&PathBuf>, name: &str) -> Result<PathBuf, Problem> {
@@ -397,7 +394,7 @@ mod tests {
     #[test]
     fn data_and_storage_are_all_that_must_be_given() {
         let settings = check(&["--data", "/d", "--storage", "file:///s"]).unwrap();
-        assert_eq!(settings.coordinator, "http://127.0.0.1:7700");
+        assert_eq!(settings.coordinator.current(), "http://127.0.0.1:7700");
         assert_eq!(settings.node.name.as_str(), "local");
         assert_eq!(settings.node.flush_every, Millis(60_000));
         assert!(settings.node.decoders >= 1);
@@ -439,6 +436,7 @@ mod tests {
         check_refused(&with(&["--trusted-key", "00"]), "setting `trusted-key`");
         check_refused(&with(&["--min-bundle", "x"]), "setting `min-bundle`");
         check_refused(&with(&["--node", "a/b"]), "setting `node`");
+        check_refused(&with(&["--coordinator", "a:1,ftp://b:1"]), "`ftp://b:1`");
         check_refused(
             &with(&["--worker", "/nowhere/at/all"]),
             "find `/nowhere/at/all`",

@@ -134,7 +134,9 @@ impl Process {
         match self.life.report(limit) {
             Some(Report::Ready { listening }) => Ok(listening),
             Some(Report::Failed(problem)) => bail!("{what}: it reports {problem:?}"),
-            Some(Report::Drained) => bail!("{what}: it reports that it was drained"),
+            Some(report @ (Report::Drained | Report::Rebuilt(_))) => {
+                bail!("{what}: it reports {report:?}")
+            }
             None => bail!(
                 "{what}: ended {:?}, after at most {limit:?}; it said:\n{}",
                 self.ended(),

@@ -1,7 +1,7 @@
 //! Turns a piece into a hard positive: the same piece with the error of a neural decoder at a drawn level, matched to the original in
 //! loudness and coarse spectrum.
 //!
-//! Called by `labelled` and `demo`. Works on the middle signal (the mean of both channels), which is what the screen hears; the side signal
+//! Called by `labelled`, `demo` and the separator's training. Works on the middle signal (the mean of both channels), which is what the screen hears; the side signal
 //! stays the original's.
 
 use corpus::Stereo;
@@ -28,8 +28,7 @@ pub struct Pair {
 pub fn pair(original: &Stereo, decoder: &Decoder, snr_db: f32) -> Pair {
     let middle = mean(original, 1.0);
     let side = mean(original, -1.0);
-    let marked = with_error(&middle, &decoder.reconstruct(&middle), snr_db);
-    let matched = match_to(&marked, &middle);
+    let matched = marked(&middle, decoder, snr_db);
     let mut pair = Pair {
         human: original.clone(),
         positive: recombined(&matched, &side),
@@ -40,6 +39,12 @@ pub fn pair(original: &Stereo, decoder: &Decoder, snr_db: f32) -> Pair {
         pair.positive.scale(PEAK / peak);
     }
     pair
+}
+
+/// A middle signal under the error of `decoder`, `snr_db` below it before it is matched to the original again in loudness and coarse spectrum.
+pub(super) fn marked(middle: &[f32], decoder: &Decoder, snr_db: f32) -> Vec<f32> {
+    let heard = with_error(middle, &decoder.reconstruct(middle), snr_db);
+    match_to(&heard, middle)
 }
 
 /// `original` plus the error of `decoded`, scaled to `snr_db`; the original itself where there is no error.

@@ -169,7 +169,7 @@ impl Core {
     /// # Errors
     /// Names the key that differs.
     pub fn agrees_with(&self, entries: &[StoredEntry]) -> Result<(), Violation> {
-        let Some(reign) = self.leading() else {
+        let Some(reign) = self.shown() else {
             return Ok(());
         };
         let read: BTreeSet<&str> = entries.iter().map(|entry| entry.key.as_str()).collect();

@@ -4,11 +4,13 @@
 
 mod answers;
 mod calm;
+mod follower;
 mod judge;
 mod operators;
 
 use crate::world::agent::{Agent, BOTH, SCREEN, same};
 use crate::world::{Effect, World, not_applied, unavailable, unknown};
+use follower::Follower;
 use proptest::prelude::*;
 use scheduler::record::{Care, PartKind};
 use scheduler::{
@@ -51,6 +53,8 @@ struct History {
     escalated: BTreeMap<(JobKey, ShardId), Digest>,
     /// The node that does not come back when the faults stop.
     away: Option<usize>,
+    /// A coordinator that does not lead, and keeps a copy.
+    follower: Follower,
 }
 
 impl History {
@@ -86,6 +90,7 @@ impl History {
             made: BTreeMap::new(),
             escalated: BTreeMap::new(),
             away: None,
+            follower: Follower::new(),
         }
     }
 
@@ -431,9 +436,11 @@ fn run(jobs: &[(u32, u32)], steps: &[Step]) {
         history.follow();
         history.judge_totals();
         history.judge_cache();
+        history.follower.hear(&history.world, *step);
     }
     history.stop_faults();
     history.judge();
+    history.follower.hear_all(&history.world);
 }
 
 fn jobs() -> impl Strategy<Value = Vec<(u32, u32)>> {

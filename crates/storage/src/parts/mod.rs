@@ -20,7 +20,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use thiserror::Error;
-use types::{Digest, TrackRow, TrackSet, Verdict};
+use types::{Digest, Generation, TrackRow, TrackSet, Verdict};
 
 pub use footer::{PartFooter, PartKind, StageSpan};
 pub(crate) use rows::from_batch;
@@ -85,7 +85,7 @@ pub fn encode(footer: &PartFooter, rows: &[TrackRow]) -> Result<EncodedPart, Par
         ));
     }
     let sha256 = Digest::of(&bytes);
-    let path = path_of(footer, sha256)?;
+    let path = path_of(footer, footer.generation, sha256)?;
     Ok(EncodedPart {
         path,
         bytes,
@@ -121,25 +121,27 @@ pub fn footer(bytes: &Bytes) -> Result<PartFooter, PartError> {
     PartFooter::from_pairs(pairs.into_iter().flatten()).map_err(PartError::Format)
 }
 
-fn path_of(footer: &PartFooter, sha256: Digest) -> Result<ObjectPath, PartError> {
+/// Where a part stands in the paths of a generation: the one that made it, or a later one that took it over.
+fn path_of(
+    footer: &PartFooter,
+    generation: Generation,
+    sha256: Digest,
+) -> Result<ObjectPath, PartError> {
+    if generation < footer.generation {
+        let said = format!("a part of the later generation {}", footer.generation);
+        return Err(PartError::Inconsistent(said));
+    }
     let first = footer.tracks.first();
     let first = first.ok_or_else(|| PartError::Inconsistent("a part without tracks".to_owned()))?;
     let PartFooter {
         tenant,
-        generation,
         job,
         shard,
         attempt,
         ..
     } = footer;
     Ok(paths::part(
-        tenant,
-        *generation,
-        job,
-        *shard,
-        *attempt,
-        first,
-        sha256,
+        tenant, generation, job, *shard, *attempt, first, sha256,
     ))
 }
 
@@ -257,14 +259,25 @@ impl Storage {
     pub async fn get_part(&self, path: &ObjectPath, sha256: Digest) -> Result<Part, StorageError> {
         let bytes = self.get_checked(path, sha256).await?;
         let part = decode(&bytes).map_err(|error| StorageError::corrupt(path, error))?;
-        match path_of(&part.footer, sha256) {
-            Ok(expected) if expected == *path => Ok(part),
-            Ok(expected) => Err(StorageError::corrupt(
-                path,
-                format!("its footer leads to {expected}"),
-            )),
-            Err(error) => Err(StorageError::corrupt(path, error)),
-        }
+        check_place(&part.footer, path, sha256)?;
+        Ok(part)
+    }
+}
+
+/// Checks that a part's footer leads to where it stands, in the generation whose path that is.
+pub(crate) fn check_place(
+    footer: &PartFooter,
+    path: &ObjectPath,
+    sha256: Digest,
+) -> Result<(), StorageError> {
+    let generation = paths::generation_of(path).unwrap_or(footer.generation);
+    match path_of(footer, generation, sha256) {
+        Ok(expected) if expected == *path => Ok(()),
+        Ok(expected) => Err(StorageError::corrupt(
+            path,
+            format!("its footer leads to {expected}"),
+        )),
+        Err(error) => Err(StorageError::corrupt(path, error)),
     }
 }
 

@@ -9,7 +9,7 @@ use super::pieces::Pieces;
 use super::{SeparatorError, SeparatorRecipe};
 use crate::params::values;
 use crate::train::decoder::Decoder;
-use crate::train::positives::SNR_DB;
+use crate::train::positives::{SNR_DB, marked};
 
 /// A mix below this root mean square is as good as silent and drawn again: the parts of a piece stand at 0.25 to 1.
 const QUIET: f32 = 0.02;
@@ -197,8 +197,8 @@ fn add_noise(mix: &mut [f32], dice: &mut Dice) {
         .for_each(|(slot, sample)| *slot += gain * sample);
 }
 
-/// Lays a decoder's error over a mix, so far below it in decibels. It is the error of the middle signal, alike in every channel, as in the
-/// positives.
+/// Lays a decoder's error over a mix, so far below it in decibels before both are matched in their coarse spectrum. It is the error of the
+/// middle signal, alike in every channel, as in the positives.
 fn add_error(mix: &mut [f32], channels: usize, decoder: &Decoder, below_db: f32) {
     let frames = mix.len() / channels.max(1);
     let mut middle = vec![0.0; frames];
@@ -208,17 +208,11 @@ fn add_error(mix: &mut [f32], channels: usize, decoder: &Decoder, below_db: f32)
             .zip(channel)
             .for_each(|(sum, sample)| *sum += sample / channels as f32);
     }
-    let mut error = decoder.reconstruct(&middle);
-    error
-        .iter_mut()
-        .zip(&middle)
-        .for_each(|(have, want)| *have -= want);
-    let gain = rms(&middle) * 10.0_f32.powf(-below_db / 20.0) / rms(&error).max(1e-9);
+    let heard = marked(&middle, decoder, below_db);
     for channel in mix.chunks_mut(frames) {
-        channel
-            .iter_mut()
-            .zip(&error)
-            .for_each(|(slot, sample)| *slot += gain * sample);
+        for ((slot, heard), played) in channel.iter_mut().zip(&heard).zip(&middle) {
+            *slot += heard - played;
+        }
     }
 }
 
@@ -277,22 +271,26 @@ mod tests {
     }
 
     #[test]
-    fn an_error_lies_over_every_channel_alike_and_as_far_below_as_was_asked() {
+    fn under_an_error_the_middle_of_a_mix_is_a_positive_and_its_sides_are_left() {
         let before: Vec<f32> = (0..16_384)
             .map(|at| (at as f32 * 0.05).sin() + 0.3 * (at as f32 * 0.31).sin())
             .collect();
+        let of = |mix: &[f32], sign: f32| -> Vec<f32> {
+            let (left, right) = mix.split_at(8_192);
+            let both = left.iter().zip(right);
+            both.map(|(a, b)| 0.5 * (a + sign * b)).collect()
+        };
+        let far = |one: &[f32], other: &[f32]| {
+            let apart: Vec<f32> = one.iter().zip(other).map(|(a, b)| a - b).collect();
+            rms(&apart)
+        };
         let mut mix = before.clone();
         let decoder = Decoder::fresh(Architecture::Transposed64);
         add_error(&mut mix, 2, &decoder, 20.0);
-        let error: Vec<f32> = mix.iter().zip(&before).map(|(a, b)| a - b).collect();
-        let (left, right) = error.split_at(8_192);
-        let apart = left.iter().zip(right).map(|(a, b)| (a - b).abs());
-        assert!(apart.fold(0.0, f32::max) < 1e-4);
-        let middle: Vec<f32> = (0..8_192)
-            .map(|at| 0.5 * (before[at] + before[at + 8_192]))
-            .collect();
-        let below = 20.0 * (rms(&middle) / rms(left)).log10();
-        assert!((below - 20.0).abs() < 0.1, "{below}");
+        let middle = of(&before, 1.0);
+        assert!(far(&of(&mix, 1.0), &marked(&middle, &decoder, 20.0)) < 1e-6);
+        assert!(far(&of(&mix, 1.0), &middle) > 0.01 * rms(&middle));
+        assert!(far(&of(&mix, -1.0), &of(&before, -1.0)) < 1e-6);
     }
 
     #[test]

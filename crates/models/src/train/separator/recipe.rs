@@ -84,7 +84,7 @@ impl Default for SeparatorRecipe {
                 gives_back: true,
                 pieces: 160,
                 seconds: 8.0,
-                rounds: 70,
+                rounds: 50,
                 steps_per_round: 20,
                 batch: 3,
                 learning_rate: 2e-3,

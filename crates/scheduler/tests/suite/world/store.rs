@@ -5,8 +5,8 @@ use scheduler::record::{
     JobRecord, JobState, PartKind, Progress, RevocationRecord, ShardRecord, Standing, decode,
 };
 use scheduler::{
-    Change, Compare, Op, Outcome, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredEntry,
-    invariants,
+    Change, Compare, Op, Outcome, ReadOutcome, Reading, RecordKey, Refusal, Revision, StoredChange,
+    StoredEntry, invariants,
 };
 use std::collections::BTreeMap;
 use types::{Epoch, ShardId, TrackSet};
@@ -23,6 +23,8 @@ pub(crate) struct MemStore {
     pub(crate) writes: u64,
     /// Everything that a write changed, with the epoch that wrote it.
     pub(crate) changed: Vec<(Epoch, Change)>,
+    /// Every transaction, as those are told of it who follow.
+    pub(crate) log: Vec<(Revision, Vec<StoredChange>)>,
 }
 
 impl MemStore {
@@ -110,6 +112,7 @@ impl MemStore {
         }
         self.judge_tombstones(txn);
         self.note_changes(txn);
+        self.log_changes(&txn.ops);
         for op in &txn.ops {
             match op {
                 Op::Put { key, value } => {
@@ -124,6 +127,38 @@ impl MemStore {
         Outcome::Applied {
             revision: Revision(self.revision),
         }
+    }
+
+    fn log_changes(&mut self, ops: &[Op]) {
+        let told = |op: &Op| StoredChange {
+            key: op.key().to_owned(),
+            value: match op {
+                Op::Put { value, .. } => Some(value.clone()),
+                Op::Delete { .. } => None,
+            },
+        };
+        let changes = ops.iter().map(told).collect();
+        self.log.push((Revision(self.revision), changes));
+    }
+
+    /// Everything that was stored at a revision.
+    pub(crate) fn all_at(&self, at: Revision) -> Vec<StoredEntry> {
+        let mut entries = BTreeMap::new();
+        let until = self.log.iter().take_while(|(revision, _)| *revision <= at);
+        for (revision, changes) in until {
+            for StoredChange { key, value } in changes {
+                let entry = |value: &Vec<u8>| StoredEntry {
+                    key: key.clone(),
+                    value: value.clone(),
+                    revision: *revision,
+                };
+                match value {
+                    Some(value) => entries.insert(key.clone(), entry(value)),
+                    None => entries.remove(key),
+                };
+            }
+        }
+        entries.into_values().collect()
     }
 
     /// Notes what a transaction that is about to land changes.

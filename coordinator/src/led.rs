@@ -1,0 +1,107 @@
+//! Who leads, as far as this process knows: told by the store, passed on to callers that came to the wrong one. What the store holds of a
+//! leader is a text of ours, the candidate's name, which begins with its address.
+
+use store::Store;
+use tokio::sync::watch;
+use types::Epoch;
+
+/// Longest candidate's name that is looked at: an address is far shorter.
+const NAME_BYTES_MAX: usize = 512;
+
+/// A coordinator that leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    /// Its reign.
+    pub(crate) epoch: Epoch,
+    /// Where clients reach it, as a URL.
+    pub(crate) address: String,
+}
+
+/// The last word on who leads. Copies are one and the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Led {
+    known: watch::Sender<Option<Leader>>,
+}
+
+/// What a candidate is called in the store: where it is reached, and which process of that machine it is.
+pub(crate) fn candidate(address: &str) -> String {
+    format!("{address} coordinator {}", std::process::id())
+}
+
+impl Leader {
+    fn named(leader: &store::Leader) -> Self {
+        let name = leader.name.get(..NAME_BYTES_MAX).unwrap_or(&leader.name);
+        let address = name.split_ascii_whitespace().next().unwrap_or_default();
+        Self {
+            epoch: leader.epoch,
+            address: address.to_owned(),
+        }
+    }
+}
+
+impl Led {
+    /// This process leads from now on.
+    pub(crate) fn here(&self, epoch: Epoch, address: &str) {
+        let address = address.to_owned();
+        self.known.send_replace(Some(Leader { epoch, address }));
+    }
+
+    /// The reign of this epoch is over.
+    pub(crate) fn ended(&self, epoch: Epoch) {
+        self.known
+            .send_if_modified(|known| known.take_if(|known| known.epoch == epoch).is_some());
+    }
+
+    /// What the store says.
+    pub(crate) fn told(&self, leader: Option<&store::Leader>) {
+        self.known.send_replace(leader.map(Leader::named));
+    }
+
+    /// Asks the store. Where it does not answer, nobody is known to lead.
+    pub(crate) async fn ask(&self, store: &dyn Store) -> Option<Epoch> {
+        let leader = store.led_by().await.ok().flatten();
+        self.told(leader.as_ref());
+        leader.map(|leader| leader.epoch)
+    }
+
+    /// Who leads, as far as is known.
+    #[must_use]
+    pub(crate) fn leader(&self) -> Option<Leader> {
+        self.known.borrow().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leader(epoch: u64, name: &str) -> store::Leader {
+        store::Leader {
+            epoch: Epoch(epoch),
+            name: name.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_candidate_is_reached_where_its_name_says() {
+        let led = Led::default();
+        led.told(Some(&leader(7, &candidate("http://10.0.0.2:7700"))));
+        let known = led.leader().unwrap();
+        assert_eq!(
+            (known.epoch, &*known.address),
+            (Epoch(7), "http://10.0.0.2:7700")
+        );
+        led.told(Some(&leader(8, "")));
+        assert_eq!(led.leader().unwrap().address, "");
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_reign_makes_nobody_forget_a_later_one() {
+        let led = Led::default();
+        led.here(Epoch(7), "http://a:1");
+        led.ended(Epoch(6));
+        assert!(led.leader().is_some());
+        led.ended(Epoch(7));
+        assert_eq!(led.leader(), None);
+    }
+}

@@ -1,0 +1,228 @@
+//! One reign of this process, from the epoch that the store gave to its end: read the state, hold it against storage, register the
+//! configured bundle, then answer and collect. Called by `start` where nobody else may lead, else by `terms`. All that it holds is dropped with it.
+
+use std::sync::Arc;
+
+use proto::v1;
+use runtime::shutdown::Shutdown;
+use scheduler::{Core, StepDown};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use tonic::service::Routes;
+use types::{Code, Epoch, Millis, Problem};
+
+use crate::app::App;
+use crate::bundles::Bundles;
+use crate::collector::Marks;
+use crate::driver::{Driver, End};
+use crate::effects::Effects;
+use crate::handle::Handle;
+use crate::handlers::{
+    AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
+    NodesService, ResultsService, register_default, register_shipped,
+};
+use crate::journal::Journal;
+use crate::older::check_not_older;
+use crate::server::MESSAGE_BYTES_MAX;
+use crate::shelf::Shelf;
+use crate::sources::Sources;
+use crate::start::House;
+use crate::{collector, gauges, mirror};
+
+/// A reign.
+pub(crate) struct Reign {
+    pub(crate) app: Arc<App>,
+    epoch: Epoch,
+    driver: JoinHandle<End>,
+    closing: Shutdown,
+}
+
+/// What came of beginning a reign.
+pub(crate) enum Begun {
+    /// It is ready to answer.
+    Leads(Reign),
+    /// It was over before.
+    Over(End),
+}
+
+impl Reign {
+    /// Begins the reign of an epoch that was asked for at that moment, and makes it ready to answer.
+    ///
+    /// # Errors
+    /// What keeps this process from leading: the store or storage cannot be read, the store is older than the storage, the default
+    /// bundle is refused. Nothing of the reign goes on then.
+    pub(crate) async fn begin(house: &House, epoch: (Epoch, Instant)) -> Result<Begun, Problem> {
+        let mut reign = Self::drive(house, epoch).await?;
+        if reign.app.driver.ready().await.is_err() {
+            let end = (&mut reign.driver).await.map_err(|error| lost(&error))?;
+            return Ok(Begun::Over(end));
+        }
+        if let Err(problem) = prepare(house, &reign.app).await {
+            reign.closing.ask();
+            let end = reign.driver.await.map_err(|error| lost(&error))?;
+            // What was found wrong by a leader that is none any more may be the work of the next one.
+            return match ends_reign_alone(&end) {
+                true => Ok(Begun::Over(end)),
+                false => Err(problem),
+            };
+        }
+        house.led.here(reign.epoch, &house.address);
+        metrics::gauge!("scan_leads").set(1.0);
+        Ok(Begun::Leads(reign))
+    }
+
+    async fn drive(house: &House, (epoch, begun): (Epoch, Instant)) -> Result<Self, Problem> {
+        let (store, settings) = (house.store.clone(), &house.settings);
+        let shelf = Shelf::open(store.clone(), epoch).await?;
+        let (folders, records) = (shelf.folders().await?, shelf.bundles().await?);
+        let sources = Sources::new(&settings.sources)?;
+        for record in folders {
+            sources.keep(record.name, record.folder.as_ref());
+        }
+        let closing = Shutdown::new();
+        let journal = settings
+            .journal
+            .as_deref()
+            .map(|folder| Journal::begin(folder, epoch, &settings.policy));
+        let (driver, handle) = Driver::new(
+            (epoch, begun),
+            settings.policy.clone(),
+            Effects::new(store, house.storage.clone(), shelf.generation()),
+            journal.transpose()?,
+        );
+        let driver = tokio::spawn(driver.run(shelf.generation(), closing.clone()));
+        Ok(Self {
+            app: Arc::new(App {
+                bundles: Bundles::new(records),
+                ..app(house, handle, shelf, sources)
+            }),
+            epoch,
+            driver,
+            closing,
+        })
+    }
+
+    /// Lets the reign last until `closing` is asked for, and then settles what is under way, or until it ends.
+    pub(crate) async fn last(mut self, house: &House, closing: &Shutdown) -> Result<End, Problem> {
+        let collecting = collector::run(
+            self.app.clone(),
+            house.settings.collect,
+            house.shutdown.clone(),
+        );
+        let collecting = tokio::spawn(collecting);
+        let marking = tokio::spawn(mirror::run(
+            house.store.clone(),
+            house.storage.clone(),
+            self.app.shelf.generation(),
+            house.shutdown.clone(),
+        ));
+        let end = tokio::select! {
+            end = &mut self.driver => end,
+            () = closing.asked() => {
+                self.closing.ask();
+                (&mut self.driver).await
+            }
+        };
+        collecting.abort();
+        marking.abort();
+        house.led.ended(self.epoch);
+        metrics::gauge!("scan_leads").set(0.0);
+        // What is no more is not shown as if it were.
+        gauges::set(&Core::new(), Millis(0));
+        end.map_err(|error| lost(&error))
+    }
+}
+
+/// What handlers hold, with no bundles yet.
+pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources) -> App {
+    App {
+        driver,
+        shelf,
+        storage: house.storage.clone(),
+        sources,
+        bundles: Bundles::default(),
+        lookups: Lookups::new(house.storage.clone()),
+        imports: house.imports.clone(),
+        scratch: house.scratch.clone(),
+        trust: house.settings.trust.clone(),
+        folder_sources: house.settings.folder_sources,
+        marks: tokio::sync::Mutex::new(Marks::new(house.settings.collect)),
+        shutdown: house.shutdown.clone(),
+        led: house.led.clone(),
+        shelved: None,
+    }
+}
+
+/// What is to hold before a leader's first answer.
+async fn prepare(house: &House, app: &App) -> Result<(), Problem> {
+    check_not_older(app).await?;
+    let generation = app.shelf.generation();
+    mirror::put(house.store.as_ref(), &house.storage, generation).await?;
+    let settings = &house.settings;
+    match (&settings.default_bundle, &settings.shipped_bundle) {
+        (Some(folder), _) => register_default(app, folder).await,
+        (None, Some(folder)) => register_shipped(app, folder).await,
+        (None, None) => Ok(()),
+    }
+}
+
+/// Every service, with the limits of its messages.
+pub(crate) async fn routes(app: &Arc<App>) -> Result<Routes, Problem> {
+    use v1::{
+        admin_server, agents_server, bundles_server, catalogs_server, jobs_server, nodes_server,
+        results_server,
+    };
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut routes = Routes::builder();
+    routes.add_service(health_service);
+    macro_rules! add {
+        ($module:ident::$server:ident, $service:ident) => {
+            let server = $module::$server::new($service(app.clone()))
+                .max_decoding_message_size(MESSAGE_BYTES_MAX);
+            health.set_serving::<$module::$server<$service>>().await;
+            routes.add_service(server);
+        };
+    }
+    add!(catalogs_server::CatalogsServer, CatalogsService);
+    add!(jobs_server::JobsServer, JobsService);
+    add!(results_server::ResultsServer, ResultsService);
+    add!(nodes_server::NodesServer, NodesService);
+    add!(bundles_server::BundlesServer, BundlesService);
+    add!(agents_server::AgentsServer, AgentsService);
+    add!(admin_server::AdminServer, AdminService);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1();
+    let reflection = reflection
+        .map_err(|error| Problem::new(Code::Internal, format!("describe services: {error}")))?;
+    routes.add_service(reflection);
+    Ok(routes.routes())
+}
+
+/// What the driver's end means for the process.
+pub(crate) fn ended(end: &End) -> Result<(), Problem> {
+    match end {
+        End::Drained => Ok(()),
+        End::SteppedDown(StepDown::EpochEnded) => {
+            Err(Problem::new(Code::NotLeader, "lead: the epoch ended"))
+        }
+        End::SteppedDown(StepDown::Unreadable { key, cause }) => Err(Problem::new(
+            Code::StoreCorrupt,
+            format!("read record `{key}`: {cause}"),
+        )),
+        End::EffectLost(cause) => Err(Problem::new(
+            Code::Internal,
+            format!("carry out an effect: {cause}"),
+        )),
+    }
+}
+
+pub(crate) fn lost(error: &tokio::task::JoinError) -> Problem {
+    Problem::new(Code::Internal, format!("drive the core: {error}"))
+}
+
+/// Whether only the reign is over, and this process may follow and lead again.
+pub(crate) const fn ends_reign_alone(end: &End) -> bool {
+    matches!(end, End::SteppedDown(StepDown::EpochEnded))
+}
