@@ -16,7 +16,7 @@ const PIECE_SECONDS: f32 = 60.0;
 /// Repetitions: three hours of it.
 const REPEATS: u32 = 180;
 /// How long the scan may take before it counts as stuck.
-const SCAN_LIMIT: Duration = Duration::from_secs(600);
+const SCAN_LIMIT: Duration = Duration::from_secs(1_800);
 /// Most resident memory of a process of each kind while it scans a mix, MiB.
 const BUDGET_MIB: [(&str, u64); 4] = [
     ("coordinator", 128),

@@ -49,8 +49,8 @@ pub(crate) struct WrongFlags {
     pub(crate) flagged: u64,
     /// One for each rule by which a track of this job can be `likely_ai`.
     pub(crate) rules: Vec<RuleBound>,
-    /// Expected at most, over all of these.
-    pub(crate) allowed: f64,
+    /// Expected at most, over all of these, in whole tracks.
+    pub(crate) allowed: u64,
 }
 
 /// The bound of one rule's threshold.
@@ -238,21 +238,24 @@ impl WrongFlags {
         Self {
             screened: tally.scored,
             flagged: tally.ended(Verdict::LikelyAi),
-            allowed: together.min(1.0) * tally.scored as f64,
+            // Rounding of the bounds' last digits must not make one track of none.
+            allowed: (together.min(1.0) * tally.scored as f64 - 1e-9)
+                .ceil()
+                .max(0.0) as u64,
             rules: bounds,
         }
     }
 
     /// What the numbers mean together.
     pub(crate) fn conclusion(&self) -> String {
-        let (screened, allowed) = (count(self.screened), format!("{:.1}", self.allowed));
+        let (screened, allowed) = (count(self.screened), count(self.allowed));
         let head = format!(
             "If every one of the {screened} tracks with a score were human-made, up to {allowed} of them would be expected to be flagged wrongly."
         );
         let flagged = count(self.flagged);
         match self.flagged {
             0 => format!("{head} None is flagged."),
-            few if few as f64 <= self.allowed => format!(
+            few if few <= self.allowed => format!(
                 "{head} {flagged} are flagged, no more than that: by their number alone, all of them could be wrong."
             ),
             _ => format!(
@@ -362,7 +365,8 @@ mod tests {
     fn the_bound_is_taken_over_the_tracks_that_were_screened() {
         // The sample: 10 of 1,000, bound 0.017.
         let flags = wrong(10, 990);
-        assert!((flags.allowed - 17.0).abs() < 1e-9);
+        assert_eq!(flags.allowed, 17);
+        assert_eq!(wrong(0, 10).allowed, 1);
         assert!(flags.conclusion().ends_with(
             "10 are flagged, no more than that: by their number alone, all of them could be wrong."
         ));

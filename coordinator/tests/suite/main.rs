@@ -9,6 +9,7 @@ mod agent;
 mod bundles;
 mod crash;
 mod damage;
+mod drill;
 mod edge;
 mod etcd;
 mod full;

@@ -49,7 +49,7 @@ fn check_refused(world: &World, expected: Code) {
     assert_eq!(problem.code, expected, "{problem}");
 }
 
-fn said(output: &Output) -> Report {
+pub(crate) fn said(output: &Output) -> Report {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("{output:?}"))
 }
@@ -88,7 +88,7 @@ pub(crate) async fn submitted(people: &mut People, request_id: &str) -> String {
 }
 
 /// Makes and commits so many of the grants that a pull gave.
-async fn commit(agent: &mut Agent, pulled: &v1::PullResponse, grants: usize) {
+pub(crate) async fn commit(agent: &mut Agent, pulled: &v1::PullResponse, grants: usize) {
     assert!(pulled.grants.len() >= grants, "{pulled:?}");
     for grant in &pulled.grants[..grants] {
         let made = agent.make(brief(pulled, grant), grant).await;

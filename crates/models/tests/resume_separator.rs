@@ -9,7 +9,7 @@
 use std::path::Path;
 
 use bundle::separator::Config;
-use models::train::separator::{SeparatorRecipe, Trained, judge, train_while};
+use models::train::separator::{SeparatorRecipe, Sources, Trained, judge, train_while};
 
 /// A network and pieces so small that a step takes milliseconds.
 fn small(rounds: u32) -> SeparatorRecipe {
@@ -28,8 +28,18 @@ fn small(rounds: u32) -> SeparatorRecipe {
     recipe.fitting.steps_per_round = 15;
     recipe.fitting.batch = 2;
     recipe.fitting.average = 0.9;
-    (recipe.fitting.error, recipe.fitting.gives_back) = (0.0, false);
+    recipe.fitting.gives_back = false;
+    (recipe.fitting.error, recipe.fitting.labelled) = (0.0, 0.0);
     recipe
+}
+
+/// No decoder is heard, and no labelled piece.
+fn sources(cache: &Path) -> Sources<'_> {
+    Sources {
+        cache,
+        decoders: Path::new("/"),
+        labelled: None,
+    }
 }
 
 /// Removes checkpoints and leaves the stems.
@@ -43,8 +53,7 @@ fn forget_rounds(cache: &Path) {
 }
 
 fn train(recipe: &SeparatorRecipe, cache: &Path, rounds: u32) -> Trained {
-    // No decoder is heard.
-    train_while(recipe, cache, Path::new("/"), |done| done < rounds).unwrap()
+    train_while(recipe, sources(cache), |done| done < rounds).unwrap()
 }
 
 #[test]
@@ -65,10 +74,10 @@ fn steps_lower_the_loss_and_a_stopped_run_ends_in_the_weights_of_one_that_was_no
     assert_eq!((done.rounds, done.loss), (6, None), "nothing is left to do");
     assert_eq!(done.weights, whole.weights);
 
-    let quality = judge(&recipe, &whole.weights, cache, Path::new("/")).unwrap();
+    let quality = judge(&recipe, &whole.weights, sources(cache)).unwrap();
     assert!(quality.sum_db.is_finite(), "{quality}");
     assert_eq!(
         quality,
-        judge(&recipe, &whole.weights, cache, Path::new("/")).unwrap()
+        judge(&recipe, &whole.weights, sources(cache)).unwrap()
     );
 }

@@ -19,6 +19,8 @@ mod generations;
 mod import;
 mod job;
 mod manifest;
+#[cfg(any(test, feature = "server"))]
+pub mod moto;
 mod objects;
 pub mod parts;
 pub mod paths;

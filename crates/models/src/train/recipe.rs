@@ -57,7 +57,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             name: "demo".to_owned(),
-            version: 2,
+            version: 3,
             preprocessing: Preprocessing {
                 rate_hz: 44_100,
                 n_fft: 2_048,

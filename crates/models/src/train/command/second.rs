@@ -9,7 +9,7 @@ use clap::Args;
 use super::{CommandError, at, open, recipe_of, say, secret_key, write_public};
 use crate::train::contents::add_grid;
 use crate::train::grid::{self, Subject};
-use crate::train::separator::{self, SeparatorRecipe};
+use crate::train::separator::{self, SeparatorRecipe, Sources};
 
 /// Flags of `train-separator`.
 #[derive(Debug, Args)]
@@ -23,6 +23,9 @@ pub struct TrainSeparator {
     /// Folder of the decoders' weights, whose errors are to end in no stem.
     #[arg(long)]
     decoders: PathBuf,
+    /// Labelled manifest (CSV) whose pieces of the split `train` are heard; needed where the recipe's `labelled` is more than 0.
+    #[arg(long)]
+    labelled: Option<PathBuf>,
     /// Recipe (JSON); the demonstration bundle's where none is given.
     #[arg(long)]
     recipe: Option<PathBuf>,
@@ -71,14 +74,14 @@ pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError
     crate::device::keep_large_memory();
     let recipe = recipe_of::<SeparatorRecipe>(flags.recipe.as_deref())?;
     std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
-    let trained = separator::train(
-        &recipe,
-        &flags.cache,
-        &flags.decoders,
-        minutes(flags.minutes),
-    )?;
+    let sources = Sources {
+        cache: &flags.cache,
+        decoders: &flags.decoders,
+        labelled: flags.labelled.as_deref(),
+    };
+    let trained = separator::train(&recipe, sources, minutes(flags.minutes))?;
     std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
-    let quality = separator::judge(&recipe, &trained.weights, &flags.cache, &flags.decoders)?;
+    let quality = separator::judge(&recipe, &trained.weights, sources)?;
     say(&format!(
         "{}: {} of {} rounds, held-out pieces: {quality}",
         flags.out.display(),

@@ -1,10 +1,12 @@
-//! What one step looks at: segments of stems, each with the mix that they add up to, brought to the scale that service hears.
+//! What one step looks at: segments of stems, each with the mix that they add up to, and of labelled pieces, brought to the scale that service
+//! hears.
 
 use corpus::dice::Dice;
 use corpus::shape::rms;
 use corpus::stems::STEMS;
 use tch::Tensor;
 
+use super::labelled::LabelledPieces;
 use super::pieces::Pieces;
 use super::{SeparatorError, SeparatorRecipe};
 use crate::params::values;
@@ -27,8 +29,12 @@ const NOISE_COLOUR: (f32, f32) = (0.02, 1.0);
 pub(super) struct Batch {
     /// `[B, channels, samples]`.
     pub(super) mix: Tensor,
-    /// `[B, stems, channels, samples]`.
+    /// `[B, stems, channels, samples]`; zeros where they are not known.
     pub(super) stems: Tensor,
+    /// What the stems are to add up to, `[B, channels, samples]`.
+    pub(super) sum: Tensor,
+    /// Whether the stems are known, 1 or 0, `[B, 1, 1, 1]`.
+    pub(super) known: Tensor,
 }
 
 /// Draws batches.
@@ -36,45 +42,84 @@ pub(super) struct Batch {
 pub(super) struct Batches<'a> {
     recipe: &'a SeparatorRecipe,
     pieces: Pieces,
+    labelled: Option<LabelledPieces>,
     /// Those whose errors lie over mixes.
     decoders: Vec<Decoder>,
     /// Frames of a segment.
     frames: usize,
 }
 
-/// One segment: its mix and its stems, each channel after channel.
+/// One segment: its mix, what its stems are to add up to, and the stems where they are known, each channel after channel.
 struct Item {
     mix: Vec<f32>,
-    stems: Vec<f32>,
+    sum: Vec<f32>,
+    stems: Option<Vec<f32>>,
 }
 
 impl<'a> Batches<'a> {
-    pub(super) fn new(recipe: &'a SeparatorRecipe, pieces: Pieces, decoders: Vec<Decoder>) -> Self {
+    pub(super) fn new(
+        recipe: &'a SeparatorRecipe,
+        pieces: Pieces,
+        labelled: Option<LabelledPieces>,
+        decoders: Vec<Decoder>,
+    ) -> Self {
         Self {
             recipe,
             pieces,
+            labelled,
             decoders,
             frames: usize::try_from(recipe.architecture.segment).unwrap_or(1),
         }
     }
 
-    /// A step's segments, remixed, under noise and under errors as the recipe says.
+    /// A step's segments: of labelled pieces, or remixed, under noise and under errors, as the recipe says.
     pub(super) fn draw(&self, dice: &mut Dice) -> Result<Batch, SeparatorError> {
-        let fitting = &self.recipe.fitting;
-        let items = (0..fitting.batch).map(|_| {
-            let remixed = dice.chance(fitting.remix);
-            let mut item = self.heard(dice, |dice| self.stems(dice, remixed))?;
-            if dice.chance(fitting.noise) {
-                add_noise(&mut item.mix, dice);
-            }
-            if !self.decoders.is_empty() && dice.chance(fitting.error) {
-                let decoder = &self.decoders[dice.below(self.decoders.len())];
-                let below_db = dice.uniform(SNR_DB.0, SNR_DB.1);
-                add_error(&mut item.mix, self.pieces.channels(), decoder, below_db);
-            }
-            Ok(item)
+        let items = (0..self.recipe.fitting.batch).map(|_| match &self.labelled {
+            Some(pieces) if dice.chance(self.recipe.fitting.labelled) => self.known(pieces, dice),
+            _ => self.mixed(dice),
         });
         self.together(&items.collect::<Result<Vec<_>, SeparatorError>>()?)
+    }
+
+    /// A segment of stems.
+    fn mixed(&self, dice: &mut Dice) -> Result<Item, SeparatorError> {
+        let fitting = &self.recipe.fitting;
+        let remixed = dice.chance(fitting.remix);
+        let mut item = self.heard(dice, |dice| self.stems(dice, remixed))?;
+        if dice.chance(fitting.noise) {
+            add_noise(&mut item.mix, dice);
+        }
+        if !self.decoders.is_empty() && dice.chance(fitting.error) {
+            let decoder = &self.decoders[dice.below(self.decoders.len())];
+            let below_db = dice.uniform(SNR_DB.0, SNR_DB.1);
+            add_error(&mut item.mix, self.pieces.channels(), decoder, below_db);
+        }
+        Ok(item)
+    }
+
+    /// A segment of a labelled piece, one time in two as a positive.
+    fn known(&self, pieces: &LabelledPieces, dice: &mut Dice) -> Result<Item, SeparatorError> {
+        let is_positive = dice.chance(0.5);
+        for _ in 0..DRAWS_MAX {
+            let Some(crop) = pieces.draw(dice, self.frames)? else {
+                continue;
+            };
+            let heard = if is_positive {
+                &crop.positive
+            } else {
+                &crop.human
+            };
+            let level = rms(heard);
+            if level > QUIET {
+                let scaled = |pcm: &[f32]| pcm.iter().map(|x| x / level).collect();
+                return Ok(Item {
+                    mix: scaled(heard),
+                    sum: scaled(&crop.human),
+                    stems: None,
+                });
+            }
+        }
+        self.mixed(dice)
     }
 
     /// One segment of a piece as it was played.
@@ -119,7 +164,11 @@ impl<'a> Batches<'a> {
         for sample in mix.iter_mut().chain(&mut stems) {
             *sample *= gain;
         }
-        Ok(Item { mix, stems })
+        Ok(Item {
+            sum: mix.clone(),
+            mix,
+            stems: Some(stems),
+        })
     }
 
     /// The stems of one place of one piece.
@@ -160,11 +209,21 @@ impl<'a> Batches<'a> {
         .map(|count| count as i64);
         let joined =
             |of: fn(&Item) -> &[f32]| -> Vec<f32> { items.iter().flat_map(of).copied().collect() };
+        let unknown = vec![0.0; STEMS.len() * self.pieces.channels() * self.frames];
+        let played = items
+            .iter()
+            .flat_map(|item| item.stems.as_ref().unwrap_or(&unknown))
+            .copied();
+        let known = items
+            .iter()
+            .map(|item| if item.stems.is_some() { 1.0_f32 } else { 0.0 });
+        let flat = [count, channels, frames];
         Ok(Batch {
-            mix: Tensor::f_from_slice(&joined(|item| &item.mix))?
-                .f_view([count, channels, frames])?,
-            stems: Tensor::f_from_slice(&joined(|item| &item.stems))?
+            mix: Tensor::f_from_slice(&joined(|item| &item.mix))?.f_view(flat)?,
+            sum: Tensor::f_from_slice(&joined(|item| &item.sum))?.f_view(flat)?,
+            stems: Tensor::f_from_slice(&played.collect::<Vec<f32>>())?
                 .f_view([count, stems, channels, frames])?,
+            known: Tensor::f_from_slice(&known.collect::<Vec<f32>>())?.f_view([count, 1, 1, 1])?,
         })
     }
 }
@@ -224,7 +283,7 @@ mod tests {
 
     fn batches<'a>(recipe: &'a SeparatorRecipe, cache: &std::path::Path) -> Batches<'a> {
         let pieces = Pieces::new(recipe, cache, Use::Training).unwrap();
-        Batches::new(recipe, pieces, Vec::new())
+        Batches::new(recipe, pieces, None, Vec::new())
     }
 
     fn short() -> SeparatorRecipe {

@@ -1,12 +1,14 @@
 //! Trains the separator of the demonstration bundle: HTDemucs, small, on stems of the repository's own generator.
 //!
 //! Called by `trackscan-worker train-separator`. The network is the one that serves, under the tensor names of the published checkpoints; the
-//! loss is that of the package, the mean magnitude of the stems' error, and that of their sum, also in a compressed spectrum. Noise and the errors of neural decoders lie over
-//! mixes and in no stem, so that they are learnt to be what no stem has. Steps are taken in rounds, every round draws from a stream of its own
+//! loss is that of the package, the mean magnitude of the stems' error, that of their sum, and how far the residual is from what it is to hold. Noise
+//! and the errors of neural decoders lie over mixes and in no stem, so that they are learnt to be what no stem has; labelled pieces show the
+//! same worn and through codecs. Steps are taken in rounds, every round draws from a stream of its own
 //! and ends in a checkpoint, so that a stopped run, started again, ends in the same weights. What comes out is the running mean of the weights.
 
 mod average;
 mod batch;
+mod labelled;
 mod loss;
 mod pieces;
 mod recipe;
@@ -20,6 +22,7 @@ use std::time::{Duration, Instant};
 use bundle::Tensors;
 use bundle::separator::Unfit;
 use corpus::dice::{Dice, derive};
+use corpus::manifest::ManifestError;
 use corpus::stems::STEMS;
 use tch::nn::VarStore;
 use tch::{Device, Kind, TchError};
@@ -28,10 +31,12 @@ use super::checkpoint::{Checkpoint, CheckpointError};
 use super::decoder::{Decoder, DecoderError, TRAINED};
 use super::fitting::learning_rate;
 use super::optimiser::AdamW;
+use super::tracks::TrackError;
 use crate::htdemucs::{self, HtDemucs};
 use crate::params::ParamError;
 use average::Average;
 use batch::Batches;
+use labelled::LabelledPieces;
 use loss::Loss;
 use pieces::{Pieces, Use};
 
@@ -67,6 +72,25 @@ pub enum SeparatorError {
     /// The checkpoint could not be used.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The labelled manifest could not be read.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The labelled manifest changed while it was read.
+    #[error("reading labelled manifest `{path}`")]
+    Labelled {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The recipe hears labelled pieces, and there are none.
+    #[error(
+        "the recipe's `labelled` needs a labelled manifest with both versions of pieces in the split `train`"
+    )]
+    Unlabelled,
+    /// A labelled piece could not be heard.
+    #[error(transparent)]
+    Track(#[from] TrackError),
     /// A decoder whose errors are to be heard is missing or broken.
     #[error(transparent)]
     Decoder(#[from] DecoderError),
@@ -95,19 +119,43 @@ pub struct Trained {
     pub loss: Option<f64>,
 }
 
-/// Trains `recipe` with stems and checkpoints under `cache` and the decoders of the folder `decoders`, for at most `budget` of wall time where one is given: it ends after the round
-/// in which the time runs out.
+/// What a run learns from, and where it keeps what it made.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// Folder for stems and checkpoints.
+    pub cache: &'a Path,
+    /// Folder of the decoders whose errors are heard.
+    pub decoders: &'a Path,
+    /// Manifest of labelled pieces; needed where the recipe hears them.
+    pub labelled: Option<&'a Path>,
+}
+
+impl Sources<'_> {
+    fn labelled(&self, recipe: &SeparatorRecipe) -> Result<Option<LabelledPieces>, SeparatorError> {
+        if recipe.fitting.labelled <= 0.0 {
+            return Ok(None);
+        }
+        let path = self.labelled.ok_or(SeparatorError::Unlabelled)?;
+        let channels = u32::try_from(recipe.architecture.audio_channels).unwrap_or(1);
+        let pieces = LabelledPieces::open(path, channels)?;
+        if pieces.count() == 0 {
+            return Err(SeparatorError::Unlabelled);
+        }
+        Ok(Some(pieces))
+    }
+}
+
+/// Trains `recipe` for at most `budget` of wall time where one is given: it ends after the round in which the time runs out.
 ///
 /// # Errors
 /// [`SeparatorError`]; what is done stays in the checkpoint.
 pub fn train(
     recipe: &SeparatorRecipe,
-    cache: &Path,
-    decoders: &Path,
+    sources: Sources<'_>,
     budget: Option<Duration>,
 ) -> Result<Trained, SeparatorError> {
     let begun = Instant::now();
-    train_while(recipe, cache, decoders, |_| {
+    train_while(recipe, sources, |_| {
         budget.is_none_or(|budget| begun.elapsed() < budget)
     })
 }
@@ -118,13 +166,17 @@ pub fn train(
 /// As there.
 pub fn train_while(
     recipe: &SeparatorRecipe,
-    cache: &Path,
-    decoders: &Path,
+    sources: Sources<'_>,
     more: impl Fn(u32) -> bool,
 ) -> Result<Trained, SeparatorError> {
     recipe.check()?;
-    let mut run = Run::new(recipe, cache, decoders)?;
-    let checkpoint = Checkpoint::of(cache, &recipe.to_json());
+    let labelled = sources.labelled(recipe)?;
+    let mut key = recipe.to_json();
+    if let Some(pieces) = &labelled {
+        key.push_str(&pieces.digest.to_string());
+    }
+    let mut run = Run::new(recipe, sources, labelled)?;
+    let checkpoint = Checkpoint::of(sources.cache, &key);
     let means = run.average.state();
     let done = checkpoint.restore_with(&run.store, &mut run.optimiser, &means)?;
     let (mut rounds, mut loss) = (done, None);
@@ -160,10 +212,11 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(
         recipe: &'a SeparatorRecipe,
-        cache: &Path,
-        decoders: &Path,
+        sources: Sources<'_>,
+        labelled: Option<LabelledPieces>,
     ) -> Result<Self, SeparatorError> {
-        let pieces = Pieces::new(recipe, cache, Use::Training)?;
+        let pieces = Pieces::new(recipe, sources.cache, Use::Training)?;
+        let decoders = heard_decoders(recipe, sources.decoders)?;
         let seed = derive(recipe.fitting.seed, "separator start");
         tch::manual_seed(seed.cast_signed());
         let store = VarStore::new(Device::Cpu);
@@ -173,7 +226,7 @@ impl<'a> Run<'a> {
         }
         Ok(Self {
             recipe,
-            batches: Batches::new(recipe, pieces, heard_decoders(recipe, decoders)?),
+            batches: Batches::new(recipe, pieces, labelled, decoders),
             optimiser: AdamW::new(&store),
             average: Average::new(&store)?,
             loss: Loss::new(&recipe.fitting)?,
@@ -204,7 +257,7 @@ impl<'a> Run<'a> {
         let fitting = &self.recipe.fitting;
         let batch = self.batches.draw(dice)?;
         let found = self.net.forward(&batch.mix)?;
-        let loss = self.loss.of(&found, &batch.stems)?;
+        let loss = self.loss.of(&found, &batch)?;
         let rate = learning_rate(fitting.learning_rate, share);
         self.optimiser.step(&loss, rate, fitting.weight_decay)?;
         self.average.add(self.optimiser.steps(), fitting.average)?;
@@ -228,29 +281,29 @@ pub struct Quality {
     pub stems_db: [Option<f64>; STEMS.len()],
     /// Mean ratio of the mix to what the sum of the stems leaves of it, in decibels.
     pub sum_db: f64,
-    /// Mean share of a decoder's error that the sum of the stems leaves out, between 0 and 1 where it does what it was trained to; none where
-    /// training heard no errors. Of the decoders that it heard, [`ERROR_DB`] below the mix.
-    pub error_out: Option<f64>,
+    /// By how many decibels the residual rises on average when a decoder's error lies over the mix, [`ERROR_DB`] below it; none where training
+    /// heard no errors. Of the decoders that it heard.
+    pub rise_db: Option<f64>,
 }
 
-/// Judges weights on held-out pieces, under errors of the decoders of the folder `decoders` where training heard them.
+/// Judges weights on held-out pieces, under errors of decoders where training heard them.
 ///
 /// # Errors
 /// [`SeparatorError`].
 pub fn judge(
     recipe: &SeparatorRecipe,
     weights: &Tensors,
-    cache: &Path,
-    decoders: &Path,
+    sources: Sources<'_>,
 ) -> Result<Quality, SeparatorError> {
     recipe.check()?;
     let (_store, net) = htdemucs::load(&recipe.architecture, weights, Device::Cpu, Kind::Float)?;
-    let pieces = Pieces::new(recipe, cache, Use::Judging)?;
-    let batches = Batches::new(recipe, pieces, heard_decoders(recipe, decoders)?);
+    let pieces = Pieces::new(recipe, sources.cache, Use::Judging)?;
+    let decoders = heard_decoders(recipe, sources.decoders)?;
+    let batches = Batches::new(recipe, pieces, None, decoders);
     let mut dice = Dice::new(derive(recipe.fitting.seed, "separator judged"));
     let mut ratios: [Vec<f64>; STEMS.len()] = Default::default();
     let mut sums = Vec::with_capacity(JUDGED);
-    let mut out = Vec::with_capacity(JUDGED);
+    let mut rises = Vec::with_capacity(JUDGED);
     for segment in 0..JUDGED {
         let batch = batches.clean(&mut dice)?;
         let erroneous = batches.under_error(&batch.mix, segment, ERROR_DB)?;
@@ -265,11 +318,11 @@ pub fn judge(
                     of_stem.push(decibels(loud, stem(&error)?));
                 }
             }
-            let left = left_out(&batch.mix, &found)?;
-            sums.push(decibels(mix, power(&left)?));
+            let left = power(&left_out(&batch.mix, &found)?)?;
+            sums.push(decibels(mix, left));
             if let Some(heard) = &erroneous {
-                let more = left_out(heard, &net.forward(heard)?)?.f_sub(&left)?;
-                out.push(share_of(&more, &heard.f_sub(&batch.mix)?)?);
+                let under = power(&left_out(heard, &net.forward(heard)?)?)?;
+                rises.push(decibels(under, left));
             }
             Ok(())
         })?;
@@ -278,19 +331,13 @@ pub fn judge(
     Ok(Quality {
         stems_db: ratios.map(|of_stem| (!of_stem.is_empty()).then(|| mean(&of_stem))),
         sum_db: mean(&sums),
-        error_out: (!out.is_empty()).then(|| mean(&out)),
+        rise_db: (!rises.is_empty()).then(|| mean(&rises)),
     })
 }
 
 /// What the sum of the stems leaves of a mix.
 fn left_out(mix: &tch::Tensor, stems: &tch::Tensor) -> Result<tch::Tensor, TchError> {
     mix.f_sub(&stems.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?)
-}
-
-/// How much of one sound is in another, by least squares.
-fn share_of(sound: &tch::Tensor, of: &tch::Tensor) -> Result<f64, TchError> {
-    let common = sound.f_mul(of)?.f_mean(Kind::Double)?;
-    Ok(common.f_double_value(&[])? / power(of)?.max(f64::MIN_POSITIVE))
 }
 
 fn power(sound: &tch::Tensor) -> Result<f64, TchError> {
@@ -310,8 +357,8 @@ impl std::fmt::Display for Quality {
             }
         }
         write!(f, "sum {:.1} dB", self.sum_db)?;
-        match self.error_out {
-            Some(share) => write!(f, ", errors left out {:.0} %", 100.0 * share),
+        match self.rise_db {
+            Some(rise) => write!(f, ", residual {rise:+.1} dB under errors"),
             None => Ok(()),
         }
     }

@@ -68,8 +68,12 @@ pub struct SeparatorFitting {
     pub error: f32,
     /// Weight of the error of the stems' sum beside that of the stems: what separates badly shall at least not be lost.
     pub sum: f64,
-    /// Weight of the sum's error in a compressed spectrum, where what lies between the loud parts counts too.
-    pub spectrum: f64,
+    /// Weight of the error of the residual's compressed spectrum: magnitudes alone, since what a generator left can be found but not foretold
+    /// to the sample.
+    pub residual: f64,
+    /// Chance that a segment is one of a labelled piece of the split `train`, as composed or as a positive, through its codec. Its stems are
+    /// not known, only what is to be left.
+    pub labelled: f32,
 }
 
 impl Default for SeparatorRecipe {
@@ -84,7 +88,7 @@ impl Default for SeparatorRecipe {
                 gives_back: true,
                 pieces: 160,
                 seconds: 8.0,
-                rounds: 50,
+                rounds: 60,
                 steps_per_round: 20,
                 batch: 3,
                 learning_rate: 2e-3,
@@ -92,9 +96,10 @@ impl Default for SeparatorRecipe {
                 average: 0.995,
                 remix: 0.5,
                 noise: 0.0,
-                error: 0.75,
-                sum: 8.0,
-                spectrum: 8.0,
+                error: 0.5,
+                sum: 1.0,
+                residual: 16.0,
+                labelled: 0.6,
             },
         }
     }
@@ -216,15 +221,22 @@ impl SeparatorRecipe {
                 "is at least 0 and below 1",
             ),
             (
-                chance(fitting.remix) && chance(fitting.noise) && chance(fitting.error),
-                "fitting.remix, noise and error",
+                [
+                    fitting.remix,
+                    fitting.noise,
+                    fitting.error,
+                    fitting.labelled,
+                ]
+                .into_iter()
+                .all(chance),
+                "fitting.remix, noise, error and labelled",
                 "lie between 0 and 1",
             ),
             (
-                [fitting.sum, fitting.spectrum]
+                [fitting.sum, fitting.residual]
                     .iter()
                     .all(|weight| (0.0..=WEIGHT_MAX).contains(weight)),
-                "fitting.sum and spectrum",
+                "fitting.sum and residual",
                 "are 0 to 100",
             ),
         ];
@@ -283,6 +295,7 @@ mod tests {
         check(|recipe| recipe.fitting.noise = 1.5, "noise");
         check(|recipe| recipe.fitting.error = -0.1, "error");
         check(|recipe| recipe.fitting.sum = f64::NAN, "sum");
-        check(|recipe| recipe.fitting.spectrum = -1.0, "spectrum");
+        check(|recipe| recipe.fitting.residual = -1.0, "residual");
+        check(|recipe| recipe.fitting.labelled = 1.1, "labelled");
     }
 }
