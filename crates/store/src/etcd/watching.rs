@@ -15,6 +15,7 @@ use super::assembly::{self, Assembly};
 use super::failure::{Class, Failure};
 use super::keys::{Keys, end_of, revision_in};
 use super::members::{Begun, Members};
+use super::read;
 use super::settings::READ_DEADLINE;
 use crate::watch::WAITING_MAX;
 use crate::{Change, ReadError, Revision, Seen, Watch};
@@ -104,10 +105,12 @@ impl From<Failure> for Ended {
 
 impl Watcher {
     async fn run(mut self) {
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut again) = (0, false);
         loop {
             let before = self.after;
-            let cause = match self.stream().await {
+            let ended = self.stream(again).await;
+            again = true;
+            let cause = match ended {
                 Ended::Unheard => return,
                 Ended::Over(error) => return self.end(error).await,
                 Ended::Broken(cause) => cause,
@@ -130,9 +133,12 @@ impl Watcher {
         drop(self.out.send(Err(error)).await);
     }
 
-    /// Opens one stream and gives what it says, until it is over.
-    async fn stream(&mut self) -> Ended {
+    /// Opens one stream and gives what it says, until it is over; `again` where it takes the place of another one.
+    async fn stream(&mut self, again: bool) -> Ended {
         let member = self.watched.members.current();
+        if again && let Err(ended) = self.check_not_behind(member).await {
+            return ended;
+        }
         let opened = match self.open(member).await {
             Ok(opened) => opened,
             Err(failure) => return failure.into(),
@@ -142,6 +148,21 @@ impl Watcher {
             self.watched.members.leave(member);
         }
         ended
+    }
+
+    /// Ends the watch of a store that was put back from a copy while there was no stream: its server would wait until the revision is
+    /// reached once more, and never tell what happened on the way.
+    async fn check_not_behind(&self, member: usize) -> Result<(), Ended> {
+        let key = self.watched.keys.identity();
+        let ask = |mut client: Client| async move { client.get(key, None).await };
+        let members = &self.watched.members;
+        let answer = members.call_at(member, READ_DEADLINE, ask).await?;
+        match read::revision_of(&answer) < self.after {
+            true => Err(Ended::Over(ReadError::Compacted {
+                revision: self.after,
+            })),
+            false => Ok(()),
+        }
     }
 
     async fn open(&self, member: usize) -> Result<WatchStream, Failure> {

@@ -150,3 +150,27 @@ async fn a_watch_of_a_store_that_is_gone_ends_and_says_so() {
     let mut again = store.watch("k", before).await.unwrap();
     assert_eq!(next(&mut again).await.0, after);
 }
+
+#[tokio::test]
+async fn a_watch_of_a_store_that_was_put_back_ends_and_leaves_nothing_out() {
+    let mut world = World::one().await;
+    let store = world.open("p").await;
+    let before = put(&store, "k", "0").await;
+    let copy = world.cluster.copy(0).await;
+    put_at_last(&store, "k", "1").await;
+    let seen = put_at_last(&store, "k", "2").await;
+    let mut watch = store.watch("k", before).await.unwrap();
+    while next(&mut watch).await.0 < seen {}
+    world.cluster.put_back(0, &copy).await;
+    // A stream from there on would wait, and leave out what comes before it.
+    let ended = loop {
+        match in_time("the end of a watch", watch.next()).await {
+            Ok(Seen::Progress { .. }) => {}
+            ended => break ended,
+        }
+    };
+    assert!(
+        matches!(ended, Err(ReadError::Compacted { .. })),
+        "{ended:?}"
+    );
+}
