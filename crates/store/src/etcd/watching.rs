@@ -17,6 +17,7 @@ use super::keys::{Keys, end_of, revision_in};
 use super::members::{Begun, Members};
 use super::read;
 use super::settings::READ_DEADLINE;
+use super::versions;
 use crate::watch::WAITING_MAX;
 use crate::{Change, ReadError, Revision, Seen, Watch};
 
@@ -51,8 +52,6 @@ pub(super) struct Watched {
     pub(super) members: Arc<Members>,
     pub(super) keys: Keys,
     pub(super) range: Range,
-    /// Whether the members answer how far a watch has come after everything before it. Of others the answer only shows that they live.
-    pub(super) ordered_progress: bool,
 }
 
 /// Begins a watch.
@@ -61,6 +60,7 @@ pub(super) fn begin(watched: Watched, after: Revision) -> Watch {
     let watcher = Watcher {
         watched,
         after,
+        ordered_progress: false,
         out,
     };
     tokio::spawn(watcher.run());
@@ -71,6 +71,9 @@ struct Watcher {
     watched: Watched,
     /// The last revision given.
     after: Revision,
+    /// Whether the stream's member answers how far a watch has come after everything before it. Of others the answer only shows that they
+    /// live.
+    ordered_progress: bool,
     out: mpsc::Sender<Result<Seen, ReadError>>,
 }
 
@@ -143,6 +146,13 @@ impl Watcher {
             Ok(opened) => opened,
             Err(failure) => return failure.into(),
         };
+        if matches!(self.watched.range, Range::Data(_)) {
+            let asked = versions::has_ordered_progress(&self.watched.members, member).await;
+            self.ordered_progress = match asked {
+                Ok(ordered) => ordered,
+                Err(failure) => return failure.into(),
+            };
+        }
         let ended = self.follow(opened).await;
         if let Ended::Broken(_) = ended {
             self.watched.members.leave(member);
@@ -238,7 +248,7 @@ impl Watcher {
         for (revision, changes) in whole {
             self.give(Seen::Changed { revision, changes }).await?;
         }
-        if quiet && self.watched.ordered_progress && assembly.is_empty() {
+        if quiet && self.ordered_progress && assembly.is_empty() {
             let revision = revision_in(answer.header().map_or(0, |header| header.revision()));
             self.give(Seen::Progress { revision }).await?;
         }

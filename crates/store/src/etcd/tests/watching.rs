@@ -1,7 +1,7 @@
 //! Watches on real servers: progress, fragments, compaction, and streams that break.
 
 use super::{World, applied, in_time, put, put_at_last};
-use crate::{Outcome, REQUEST_BYTES_MAX, ReadError, Revision, Seen, Store, Txn, Watch};
+use crate::{Etcd, Outcome, REQUEST_BYTES_MAX, ReadError, Revision, Seen, Store, Txn, Watch};
 
 /// The next transaction's revision and how many keys it changed.
 async fn next(watch: &mut Watch) -> (Revision, usize) {
@@ -28,6 +28,27 @@ async fn a_quiet_watch_says_how_far_it_has_come() {
             Seen::Changed { .. } => panic!("nothing of the range changed"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_watch_of_who_came_while_a_member_was_away_says_how_far_it_has_come_too() {
+    let mut world = World::three().await;
+    world.cluster.kill(2);
+    let store = super::until("a store that serves", || async {
+        Etcd::open(world.cluster.settings("p")).await.ok()
+    })
+    .await;
+    let before = put_at_last(&store, "quiet/k", "1").await;
+    let mut watch = store.watch("quiet/", before).await.unwrap();
+    let last = put_at_last(&store, "elsewhere", "1").await;
+    let far = loop {
+        match in_time("progress", watch.next()).await.unwrap() {
+            Seen::Progress { revision } if revision >= last => break revision,
+            Seen::Progress { .. } => {}
+            Seen::Changed { .. } => panic!("nothing of the range changed"),
+        }
+    };
+    assert!(far >= last);
 }
 
 #[tokio::test]
