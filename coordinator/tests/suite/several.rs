@@ -259,8 +259,9 @@ async fn a_leader_that_is_told_to_end_hands_over_while_a_call_is_still_under_way
     let (goes, gone) = tokio::sync::oneshot::channel();
     let mut goes = Some(goes);
     let endless = futures::stream::poll_fn(move |_| {
-        let told = goes.take().map(|goes| goes.send(()));
-        drop(told);
+        if let Some(goes) = goes.take() {
+            goes.send(()).unwrap();
+        }
         Poll::<Option<()>>::Pending
     });
     let mut client = tonic::client::Grpc::new(channel.clone());
