@@ -78,6 +78,17 @@ impl App {
         Ok(())
     }
 
+    /// Waits until it is sure that a leader still leads, for what is answered without asking the core. A follower caught up before.
+    ///
+    /// # Errors
+    /// `NOT_LEADER` where it does not.
+    pub(crate) async fn leads_still(&self) -> Result<(), Problem> {
+        match self.shelved {
+            Some(_) => Ok(()),
+            None => self.driver.catch_up().await,
+        }
+    }
+
     /// The object that holds a list's rows.
     pub(crate) fn list_object(&self, tenant: &TenantId, list: Digest) -> String {
         storage::paths::snapshot(tenant, list).to_string()

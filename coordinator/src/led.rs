@@ -31,7 +31,11 @@ pub(crate) fn candidate(address: &str) -> String {
 impl Leader {
     fn named(leader: &store::Leader) -> Self {
         let name = leader.name.get(..NAME_BYTES_MAX).unwrap_or(&leader.name);
-        let address = name.split_ascii_whitespace().next().unwrap_or_default();
+        // A restore has no address: nobody reaches it.
+        let first = name.split_ascii_whitespace().next();
+        let address = first
+            .filter(|word| word.contains("://"))
+            .unwrap_or_default();
         Self {
             epoch: leader.epoch,
             address: address.to_owned(),
@@ -91,8 +95,10 @@ mod tests {
             (known.epoch, &*known.address),
             (Epoch(7), "http://10.0.0.2:7700")
         );
-        led.told(Some(&leader(8, "")));
-        assert_eq!(led.leader().unwrap().address, "");
+        for nowhere in ["", "restore 12 at 1767225600000"] {
+            led.told(Some(&leader(8, nowhere)));
+            assert_eq!(led.leader().unwrap().address, "", "{nowhere}");
+        }
     }
 
     #[test]

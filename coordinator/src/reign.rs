@@ -27,7 +27,7 @@ use crate::server::MESSAGE_BYTES_MAX;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
 use crate::start::House;
-use crate::{collector, gauges, mirror};
+use crate::{collector, gauges, mirror, restore};
 
 /// A reign.
 pub(crate) struct Reign {
@@ -73,6 +73,8 @@ impl Reign {
 
     async fn drive(house: &House, (epoch, begun): (Epoch, Instant)) -> Result<Self, Problem> {
         let (store, settings) = (house.store.clone(), &house.settings);
+        // Asked before, and a restore may have begun since and died: none begins from here on, for it would have to lead.
+        restore::check_finished(store.as_ref()).await?;
         let shelf = Shelf::open(store.clone(), epoch).await?;
         let (folders, records) = (shelf.folders().await?, shelf.bundles().await?);
         let sources = Sources::new(&settings.sources)?;
@@ -103,6 +105,9 @@ impl Reign {
     }
 
     /// Lets the reign last until `closing` is asked for, and then settles what is under way, or until it ends.
+    ///
+    /// # Errors
+    /// When the task that owns the core is lost, or storage shows that this store is not the one to lead.
     pub(crate) async fn last(mut self, house: &House, closing: &Shutdown) -> Result<End, Problem> {
         let collecting = collector::run(
             self.app.clone(),
@@ -110,14 +115,20 @@ impl Reign {
             house.shutdown.clone(),
         );
         let collecting = tokio::spawn(collecting);
-        let marking = tokio::spawn(mirror::run(
+        let mut marking = tokio::spawn(mirror::run(
             house.store.clone(),
             house.storage.clone(),
             self.app.shelf.generation(),
             house.shutdown.clone(),
         ));
+        let mut unfit = Ok(());
         let end = tokio::select! {
             end = &mut self.driver => end,
+            Ok(Err(problem)) = &mut marking => {
+                unfit = Err(problem);
+                self.closing.ask();
+                (&mut self.driver).await
+            }
             () = closing.asked() => {
                 self.closing.ask();
                 (&mut self.driver).await
@@ -129,6 +140,7 @@ impl Reign {
         metrics::gauge!("scan_leads").set(0.0);
         // What is no more is not shown as if it were.
         gauges::set(&Core::new(), Millis(0));
+        unfit?;
         end.map_err(|error| lost(&error))
     }
 }

@@ -8,6 +8,7 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown, drain};
@@ -29,6 +30,10 @@ use crate::terms;
 
 /// Imports at once: each needs a core and room for its scratch files; further ones wait.
 const IMPORTS_MAX: usize = 2;
+
+/// How long calls under way may keep a leader that others share a store with from handing over: most are answered within milliseconds, and
+/// one that is not is answered by the next leader or rests on what does not change.
+const HAND_OVER: Duration = Duration::from_millis(250);
 
 /// A coordinator that is about to answer.
 pub struct Coordinator {
@@ -145,7 +150,7 @@ impl Coordinator {
         );
         let mut serving = tokio::spawn(serving);
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        let closing = Shutdown::new();
+        let (closing, shares) = (Shutdown::new(), self.house.shares);
         let terms = terms::run(self.house, self.reign, inside, closing.clone());
         let mut terms = tokio::spawn(terms);
         let end = tokio::select! {
@@ -153,7 +158,21 @@ impl Coordinator {
             () = shutdown.asked() => None,
         };
         shutdown.ask();
-        let drained = drain(deadline, &mut serving).await;
+        // What is under way may take long, and meanwhile this process takes no further call: those who may lead instead do not wait for it.
+        let alone = if shares {
+            deadline.min(HAND_OVER)
+        } else {
+            deadline
+        };
+        let mut drained = drain(alone, &mut serving).await;
+        closing.ask();
+        let end = match end {
+            Some(end) => Drained::Done(end),
+            None => drain(deadline, &mut terms).await,
+        };
+        if matches!(drained, Drained::TimedOut) {
+            drained = drain(deadline.saturating_sub(alone), &mut serving).await;
+        }
         if matches!(drained, Drained::TimedOut) {
             tracing::warn!(
                 ?deadline,
@@ -161,20 +180,13 @@ impl Coordinator {
             );
             serving.abort();
         }
-        closing.ask();
-        let end = match end {
-            Some(end) => end,
-            None => match drain(deadline, &mut terms).await {
-                Drained::Done(end) => end,
-                Drained::TimedOut => {
-                    // What was answered is stored; what was not is the next start's recovery.
-                    tracing::warn!(
-                        ?deadline,
-                        "writes were still under way at the end of the drain"
-                    );
-                    return Ok(());
-                }
-            },
+        let Drained::Done(end) = end else {
+            // What was answered is stored; what was not is the next start's recovery.
+            tracing::warn!(
+                ?deadline,
+                "writes were still under way at the end of the drain"
+            );
+            return Ok(());
         };
         end.map_err(|error| lost(&error))?
     }

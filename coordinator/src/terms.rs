@@ -20,6 +20,7 @@ use crate::door::Inside;
 use crate::driver::End;
 use crate::follower::Follower;
 use crate::handlers::note_default;
+use crate::mirror;
 use crate::reign::{Begun, Reign, app, ended, ends_reign_alone, lost, routes};
 use crate::shelf::Shelf;
 use crate::sources::Sources;
@@ -88,6 +89,7 @@ async fn follow(
                 }
                 None
             }
+            Turn::Unfit(problem) => return Err(problem),
         };
         turning = Box::pin(turn(house, known));
     }
@@ -149,6 +151,8 @@ enum Turn {
     Led(Option<Epoch>),
     /// This process leads, and asked for it at that moment.
     Leads((Epoch, Instant)),
+    /// Nobody may lead this store.
+    Unfit(Problem),
 }
 
 /// Waits while another leads, and asks for the leadership where nobody does.
@@ -162,6 +166,12 @@ async fn turn(house: &House, known: Option<Epoch>) -> Turn {
             Ok(None) => house.led.told(None),
             Err(error) => return rest(&error.to_string()).await,
         }
+    }
+    // Before each reign and not at the start alone: a store may be put back while coordinators run.
+    match mirror::check(house.store.as_ref(), &house.storage).await {
+        Ok(()) => {}
+        Err(problem) if passes(problem.code) => return rest(&problem.to_string()).await,
+        Err(problem) => return Turn::Unfit(problem),
     }
     let begun = Instant::now();
     match house.store.lead(&house.candidate()).await {
@@ -179,7 +189,10 @@ async fn turn(house: &House, known: Option<Epoch>) -> Turn {
 }
 
 async fn rest(cause: &str) -> Turn {
-    tracing::warn!(cause, "the store does not say who leads; asked again");
+    tracing::warn!(
+        cause,
+        "who leads, or whether this process may, is not known; asked again"
+    );
     tokio::time::sleep(ASK_AGAIN).await;
     Turn::Led(None)
 }

@@ -42,9 +42,9 @@ impl Bundles for BundlesService {
 }
 
 impl BundlesService {
-    #[expect(clippy::unused_async, reason = "every call is answered by a future")]
     async fn list(&self, wire: v1::ListBundlesRequest) -> Result<v1::ListBundlesResponse, Problem> {
         proto::caller(wire.caller)?;
+        self.0.leads_still().await?;
         let bundles = self.0.bundles.all();
         Ok(v1::ListBundlesResponse {
             bundles: bundles.into_iter().map(|record| self.out(record)).collect(),
@@ -53,6 +53,7 @@ impl BundlesService {
 
     async fn get(&self, wire: v1::GetBundleRequest) -> Result<v1::GetBundleResponse, Problem> {
         proto::caller(wire.caller)?;
+        self.0.leads_still().await?;
         let record = self.0.bundles.find(&wire.bundle)?;
         let texts = match self.0.bundles.texts(record.digest) {
             Some(texts) => texts,
@@ -73,6 +74,7 @@ impl BundlesService {
         wire: v1::VerifyBundleRequest,
     ) -> Result<v1::VerifyBundleResponse, Problem> {
         proto::caller(wire.caller)?;
+        self.0.leads_still().await?;
         let record = self.0.bundles.find(&wire.bundle)?;
         let findings = match verify(&self.0, &record).await {
             Ok(()) => Vec::new(),

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use scheduler::record::{Progress, RevocationRecord, encode};
 use scheduler::{JobKey, NodeKey, RecordKey, RevocationKey};
 use storage::{CatalogImport, Revoked, paths};
-use types::{CatalogName, Digest, Problem, SourceName, TenantId, UnixMillis};
+use types::{CatalogName, Digest, Problem, SourceName, TenantId, UnixMillis, chain};
 
-use super::jobs::Lists;
+use super::jobs::{Lists, is_damage};
 use super::steps::Work;
 use crate::app::storage_problem;
 use crate::handlers::record_of;
@@ -213,7 +213,14 @@ async fn bundles(work: &mut Work<'_>) -> Result<(), Problem> {
                 let scratch = work.scratch()?;
                 let fetched = storage.get_bundle(&tenant, digest, scratch.path()).await;
                 let what = format!("read bundle {}", digest.short());
-                fetched.map_err(|error| storage_problem(&what, &error))?;
+                if let Err(error) = fetched {
+                    if !is_damage(&error) {
+                        return Err(storage_problem(&what, &error));
+                    }
+                    // Nothing that counts rests on it, and everything else is not to wait for it.
+                    work.report.warn(format!("{what}: {}", chain(&error)));
+                    continue;
+                }
                 match record_of(scratch.path(), digest).await {
                     Ok(record) => record,
                     Err(problem) => {

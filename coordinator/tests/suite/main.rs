@@ -16,6 +16,7 @@ mod full;
 mod held;
 mod imports;
 mod journal;
+mod odd;
 mod offered;
 mod older;
 mod path;

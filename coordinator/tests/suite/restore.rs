@@ -439,3 +439,32 @@ async fn a_backup_that_is_not_whole_is_refused_before_the_store_is_touched() {
     assert_eq!(code, Code::BackupDamaged);
     assert!(!store(&world).exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_bundle_keeps_nothing_else_from_being_restored() {
+    let world = World::new(TRACKS);
+    let process = world.spawn(&FLAGS);
+    let mut people = People::new(process.channel().await);
+    people.imported(&world.music()).await;
+    submitted(&mut people, "half").await;
+    let mut agent = joined(&process, &world, "n1").await;
+    let pulled = agent.pull(16).await.unwrap();
+    commit(&mut agent, &pulled, 1).await;
+    process.kill();
+    lose_store(&world);
+    let bundles = world.storage_folder().join("default/bundles");
+    let bundle = std::fs::read_dir(bundles).unwrap().next().unwrap();
+    for file in std::fs::read_dir(bundle.unwrap().path()).unwrap() {
+        let file = file.unwrap();
+        if file.file_name() != "index.json" {
+            std::fs::write(file.path(), "damaged").unwrap();
+        }
+    }
+    let rebuilt = restored(&world, &["rebuild"]);
+    assert_eq!(
+        (rebuilt.open, rebuilt.parts_taken, rebuilt.bundles),
+        (1, 1, 0)
+    );
+    let said = |warning: &String| warning.starts_with("read bundle");
+    assert!(rebuilt.warnings.iter().any(said), "{:?}", rebuilt.warnings);
+}

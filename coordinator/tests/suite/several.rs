@@ -2,12 +2,14 @@
 //! processes and a real etcd show is in `etcd`.
 
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use proto::v1;
 use proto::v1::admin_client::AdminClient;
 use store::{Modelled, Store};
 use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::Channel;
 use types::{Code, Epoch};
 
@@ -68,6 +70,42 @@ impl Pair {
         let mut people = People::new(self.leads.channel().await);
         people.imported(&self.world.music()).await;
         people.submit("r-1").await.job.unwrap().spec.unwrap().job
+    }
+}
+
+/// Messages that say nothing.
+struct Nothing;
+
+impl Encoder for Nothing {
+    type Item = ();
+    type Error = Status;
+
+    fn encode(&mut self, (): (), _: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        Ok(())
+    }
+}
+
+impl Decoder for Nothing {
+    type Item = ();
+    type Error = Status;
+
+    fn decode(&mut self, _: &mut DecodeBuf<'_>) -> Result<Option<()>, Status> {
+        Ok(None)
+    }
+}
+
+impl Codec for Nothing {
+    type Encode = ();
+    type Decode = ();
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
     }
 }
 
@@ -211,4 +249,38 @@ async fn a_leader_whose_epoch_is_over_follows_in_the_same_process() {
     people.submit("r-1").await;
     pair.follows.stop().await.unwrap();
     pair.leads.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_told_to_end_hands_over_while_a_call_is_still_under_way() {
+    let pair = Pair::new().await;
+    let channel = pair.leads.channel().await;
+    // A call whose request never ends: it is under way until the drain is over.
+    let (goes, gone) = tokio::sync::oneshot::channel();
+    let mut goes = Some(goes);
+    let endless = futures::stream::poll_fn(move |_| {
+        if let Some(goes) = goes.take() {
+            goes.send(()).unwrap();
+        }
+        Poll::<Option<()>>::Pending
+    });
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    let begun = tokio::spawn(async move {
+        client.ready().await.unwrap();
+        let path = "/trackscan.v1.Jobs/GetJob".parse().unwrap();
+        let answer = client.client_streaming(tonic::Request::new(endless), path, Nothing);
+        answer.await.map(drop)
+    });
+    gone.await.unwrap();
+    // A call behind it on the same connection is answered: the server has both.
+    until(&channel, |said| said.here).await;
+    pair.leads.ask();
+    until(&pair.follows.channel().await, |said| said.here).await;
+    assert!(
+        !pair.leads.has_ended(),
+        "the call keeps nobody from leading"
+    );
+    begun.abort();
+    pair.leads.stop().await.unwrap();
+    pair.follows.stop().await.unwrap();
 }

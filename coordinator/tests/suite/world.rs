@@ -135,12 +135,24 @@ impl World {
 
     /// Starts one of several coordinators in this process, on a store that they share.
     pub(crate) async fn start_on(&self, store: Arc<dyn Store>, name: &str) -> Running {
+        let (started, shutdown) = self.started_on(store, name).await;
+        serve(started, shutdown)
+    }
+
+    /// Starts two coordinators on stores of their own and one storage, neither of which may lead before both may.
+    pub(crate) async fn start_at_once<S: Store>(&self, [one, other]: [Arc<S>; 2]) -> [Running; 2] {
+        let one = self.started_on(one, "one").await;
+        let other = self.started_on(other, "other").await;
+        [one, other].map(|(started, shutdown)| serve(started, shutdown))
+    }
+
+    async fn started_on(&self, store: Arc<dyn Store>, name: &str) -> (Coordinator, Shutdown) {
         let flags = self.among_others(name);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let settings = settings(self.flags(&flags)).unwrap();
         let shutdown = Shutdown::new();
         let started = Coordinator::start_on(store, settings, shutdown.clone()).await;
-        serve(started.unwrap(), shutdown)
+        (started.unwrap(), shutdown)
     }
 
     /// A coordinator as a process that is not started yet.
@@ -215,6 +227,21 @@ fn listening(line: &str) -> Option<SocketAddr> {
 impl Running {
     pub(crate) async fn channel(&self) -> Channel {
         channel(self.address).await
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.serving.is_finished()
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn ended(self) -> Result<(), Problem> {
+        self.serving.await.unwrap()
+    }
+
+    /// Asks for its end.
+    pub(crate) fn ask(&self) {
+        self.shutdown.ask();
     }
 
     /// Drains it.

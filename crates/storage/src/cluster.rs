@@ -4,8 +4,12 @@
 //! late write of an older leader adds a lower mark and takes nothing back. The highest mark tells a store that was put back from an
 //! older copy, a mark of another cluster a prefix that two clusters share.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectMeta;
 use thiserror::Error;
 use types::Generation;
 
@@ -17,8 +21,12 @@ const FOLDER: &str = "_cluster";
 /// Marks of one cluster that are kept: the highest, and some more, since a reader may be between listing and looking.
 const KEPT: usize = 4;
 
-/// Most marks that are read: a leader keeps [`KEPT`], and leaders that die before they clear up leave a few.
-pub const MARKS_MAX: usize = 10_000;
+/// Marks that are cleared up at most with one that is put: a leader leaves one behind at a time, and what one that may not remove left is
+/// cleared up bit by bit once somebody may.
+const CLEARED_MAX: usize = 100;
+
+/// Most clusters whose marks are read: one keeps its objects here, and each restore into a new store leaves one behind.
+pub const CLUSTERS_MAX: usize = 10_000;
 
 /// How far the store of a cluster had come when its leader said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,38 +114,56 @@ impl ClusterMark {
 }
 
 impl Storage {
-    /// Every mark under this storage root, of whatever cluster. Objects of other names are passed over.
+    /// The highest mark of each cluster under this storage root. Objects of other names are passed over. There may be any number of lower
+    /// ones, where nobody may remove anything.
     ///
     /// # Errors
-    /// See [`StorageError`]; `Invalid` where there are more than [`MARKS_MAX`].
+    /// See [`StorageError`]; `Invalid` where there are marks of more than [`CLUSTERS_MAX`] clusters.
     pub async fn marks(&self) -> Result<Vec<ClusterMark>, StorageError> {
-        let under = object_store::path::Path::from(FOLDER);
-        let failed = |error| StorageError::from_store("list", FOLDER, error);
-        let listed = self.object_store().list(Some(&under)).take(MARKS_MAX + 1);
-        let found: Vec<_> = listed.map_err(failed).try_collect().await?;
-        if found.len() > MARKS_MAX {
-            let said = format!("more than {MARKS_MAX} objects stand under `{FOLDER}`");
-            return Err(StorageError::Invalid(said));
+        let mut highest = BTreeMap::new();
+        let mut listed = self.listed_marks(FOLDER);
+        while let Some(mark) = listed.try_next().await? {
+            let known = highest.entry(mark.cluster).or_insert(mark);
+            *known = mark.max(*known);
+            if highest.len() > CLUSTERS_MAX {
+                let said =
+                    format!("marks of more than {CLUSTERS_MAX} clusters stand under `{FOLDER}`");
+                return Err(StorageError::Invalid(said));
+            }
         }
-        let marks = found
-            .iter()
-            .filter_map(|object| ClusterMark::of(object.location.as_ref()));
-        Ok(marks.collect())
+        Ok(highest.into_values().collect())
     }
 
-    /// Puts a mark, and removes those of the same cluster that it leaves far behind.
+    fn listed_marks(&self, folder: &str) -> BoxStream<'static, Result<ClusterMark, StorageError>> {
+        let under = object_store::path::Path::from(folder);
+        let named = |listed: object_store::Result<ObjectMeta>| {
+            let mark = listed
+                .map_err(|error| StorageError::from_store("list", FOLDER, error))
+                .map(|object| ClusterMark::of(object.location.as_ref()));
+            std::future::ready(mark.transpose())
+        };
+        self.object_store()
+            .list(Some(&under))
+            .filter_map(named)
+            .boxed()
+    }
+
+    /// Puts a mark, and removes some of those of the same cluster that it leaves far behind.
     ///
     /// # Errors
     /// See [`StorageError`]. A mark that could not be removed is no error: it says nothing wrong.
     pub async fn put_mark(&self, mark: ClusterMark) -> Result<Put, StorageError> {
         let put = self.put(&mark.path()?, Bytes::new()).await?;
-        let mut own = self.marks().await?;
-        own.retain(|other| other.cluster == mark.cluster && *other < mark);
+        let folder = format!("{FOLDER}/{:016x}", mark.cluster);
+        let lower = |other: &ClusterMark| std::future::ready(*other < mark);
+        let lower = self.listed_marks(&folder).try_filter(lower);
+        let mut own: Vec<_> = lower.take(KEPT + CLEARED_MAX).try_collect().await?;
         own.sort_unstable();
         let behind = own.len().saturating_sub(KEPT);
         for old in &own[..behind] {
             if let Err(error) = self.remove(&old.path()?).await {
-                tracing::debug!(%error, "an old mark stays");
+                tracing::warn!(%error, "an old mark of how far the store has come stays");
+                break;
             }
         }
         Ok(put)
@@ -213,5 +239,21 @@ mod tests {
         storage.put_mark(mark(7, 1, 2)).await.unwrap();
         let marks = storage.marks().await.unwrap();
         assert_eq!(marks.iter().max(), Some(&mark(7, 1, 20)));
+    }
+    #[tokio::test]
+    async fn marks_that_nobody_may_remove_keep_nobody_from_reading_the_highest() {
+        let (storage, folder) = after(&[mark(7, 1, 1), mark(8, 1, 1)]).await;
+        let here = folder.path().join(FOLDER).join(format!("{:016x}", 7));
+        for revision in 2..CLUSTERS_MAX + 10 {
+            std::fs::write(here.join(format!("0000000001-{revision:020}")), "").unwrap();
+        }
+        let marks = storage.marks().await.unwrap();
+        let last = CLUSTERS_MAX as u64 + 9;
+        assert_eq!(marks, [mark(7, 1, last), mark(8, 1, 1)]);
+        let before = std::fs::read_dir(&here).unwrap().count();
+        storage.put_mark(mark(7, 1, last + 1)).await.unwrap();
+        let left = std::fs::read_dir(&here).unwrap().count();
+        assert_eq!(left, before + 1 - CLEARED_MAX);
+        assert_eq!(storage.marks().await.unwrap()[0], mark(7, 1, last + 1));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Called when the store is opened. The record is a random number, put by the first opening into an empty prefix by one guarded
 //! transaction. Together with the cluster's own number it names the store for life: another etcd behind the same address has another
-//! number, another prefix has another record, and a snapshot that was restored into a new cluster has another number too. An etcd whose
-//! members come and go keeps it.
+//! number, and another prefix has another record. An etcd whose members come and go keeps it; so does one that was restored from a snapshot
+//! for members of the same addresses and token, as its own tools do by default: only its revision tells, see [`super::leading`].
 
 use std::time::Duration;
 

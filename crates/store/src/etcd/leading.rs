@@ -33,6 +33,9 @@ struct Reign {
     renewed: Instant,
     /// How long the server lets it live from there.
     lives: Duration,
+    /// How far the store had come when it was last asked. One that is behind that was put back from a copy, and its leader's key with it:
+    /// what this process knows of it is of another history.
+    seen: Revision,
 }
 
 /// Who leads, and the revision at which that was read.
@@ -87,6 +90,7 @@ impl Leadership {
                 epoch,
                 renewed: begun,
                 lives,
+                seen: Revision(epoch.0),
             })),
             // It runs out by itself where this is not answered.
             Err(_) => drop(revoke(members, lease).await),
@@ -124,11 +128,12 @@ impl Leadership {
             })
         });
         match kept {
-            Ok(lives) => {
+            Ok((lives, seen)) => {
                 self.set(Some(Reign {
                     epoch,
                     renewed: begun,
                     lives,
+                    seen,
                 }));
                 Ok(())
             }
@@ -142,13 +147,19 @@ impl Leadership {
         }
     }
 
-    async fn renew(&self, members: &Members, epoch: Epoch) -> Result<Duration, LeadError> {
+    async fn renew(
+        &self,
+        members: &Members,
+        epoch: Epoch,
+    ) -> Result<(Duration, Revision), LeadError> {
+        let seen = self.seen(epoch);
         let led = self.led(members).await?;
-        if led.leader.map(|leader| leader.epoch) != Some(epoch) {
+        let leads = led.leader.map(|leader| leader.epoch) == Some(epoch);
+        if !leads || led.revision < seen {
             return Err(LeadError::Lost);
         }
         match renew(members, led.lease).await {
-            Ok(lives) => Ok(lives),
+            Ok(lives) => Ok((lives, led.revision)),
             Err(failure) if failure.class == Class::NoLease => Err(LeadError::Lost),
             Err(failure) => Err(failure.into()),
         }
@@ -185,6 +196,12 @@ impl Leadership {
 
     fn forget(&self, epoch: Epoch) {
         self.reign().take_if(|reign| reign.epoch == epoch);
+    }
+
+    /// How far the store had come when a reign of this process was last renewed.
+    fn seen(&self, epoch: Epoch) -> Revision {
+        let ours = self.reign().filter(|reign| reign.epoch == epoch);
+        ours.map_or(Revision(0), |reign| reign.seen)
     }
 
     /// Whether a reign of this process has had no answered renewal for as long as it lives. It is never renewed again then: whoever is

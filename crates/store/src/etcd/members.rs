@@ -81,9 +81,9 @@ impl<T> Answer for Begun<T> {
     }
 }
 
-/// Whether another member, or the same a little later, may do better.
+/// Whether another member, or the same a little later, may do better: of several, one may have a certificate that has run out.
 fn is_passing(failure: &Failure) -> bool {
-    failure.of_member && !matches!(failure.class, Class::Elsewhere | Class::Certificate)
+    failure.of_member && failure.class != Class::Elsewhere
 }
 
 impl Members {

@@ -138,7 +138,6 @@ pub struct Etcd {
     identity: Identity,
     leadership: Leadership,
     versions: Vec<String>,
-    ordered_progress: bool,
 }
 
 impl Etcd {
@@ -156,8 +155,7 @@ impl Etcd {
             members: Arc::new(members),
             keys,
             identity,
-            versions: versions.said,
-            ordered_progress: versions.ordered_progress,
+            versions,
         })
     }
 
@@ -187,7 +185,6 @@ impl Etcd {
             members: self.members.clone(),
             keys: self.keys.clone(),
             range,
-            ordered_progress: self.ordered_progress,
         };
         watching::begin(watched, after)
     }

@@ -110,7 +110,8 @@ pub(super) fn entry(keys: &Keys, kv: KeyValue) -> Result<Entry, ReadError> {
     })
 }
 
-fn revision_of(answer: &GetResponse) -> Revision {
+/// The revision at which an answer was given.
+pub(super) fn revision_of(answer: &GetResponse) -> Revision {
     revision_in(answer.header().map_or(0, |header| header.revision()))
 }
 

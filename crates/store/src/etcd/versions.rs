@@ -5,7 +5,7 @@
 use etcd_client::Client;
 
 use super::EtcdError;
-use super::failure::Class;
+use super::failure::{Class, Failure};
 use super::members::Members;
 use super::settings::READ_DEADLINE;
 
@@ -17,17 +17,9 @@ const SAFE: [((u64, u64), u64); 2] = [((3, 6), 14), ((3, 7), 1)];
 /// at once, ahead of changes that it has not sent.
 const ORDERED_PROGRESS: [((u64, u64), u64); 2] = [((3, 4), 25), ((3, 5), 8)];
 
-/// What the members said of themselves.
-pub(super) struct Versions {
-    /// The version of each that answered.
-    pub(super) said: Vec<String>,
-    /// Whether every member answers for its watches in order.
-    pub(super) ordered_progress: bool,
-}
-
-/// Asks each member for its version and warns of those that are not safe. A member that does not answer is passed over; one of another cluster
-/// is refused.
-pub(super) async fn check(members: &Members) -> Result<Versions, EtcdError> {
+/// Asks each member for its version and warns of those that are not safe. Gives the version of each that answered: one that does not is
+/// passed over, one of another cluster is refused.
+pub(super) async fn check(members: &Members) -> Result<Vec<String>, EtcdError> {
     let mut said = Vec::new();
     for member in 0..members.settings().endpoints.len() {
         let ask = |mut client: Client| async move { client.status().await };
@@ -39,11 +31,18 @@ pub(super) async fn check(members: &Members) -> Result<Versions, EtcdError> {
             }
         }
     }
-    let all = said.len() == members.settings().endpoints.len();
-    Ok(Versions {
-        ordered_progress: all && said.iter().all(|v| is_at_least(v, &ORDERED_PROGRESS)),
-        said,
-    })
+    Ok(said)
+}
+
+/// Whether a member answers for its watches in order. Asked for each stream: members come back, and are
+/// replaced by newer ones, while a coordinator runs.
+pub(super) async fn has_ordered_progress(
+    members: &Members,
+    member: usize,
+) -> Result<bool, Failure> {
+    let ask = |mut client: Client| async move { client.status().await };
+    let status = members.call_at(member, READ_DEADLINE, ask).await?;
+    Ok(is_at_least(status.version(), &ORDERED_PROGRESS))
 }
 
 fn judge(endpoint: &str, version: &str) -> String {

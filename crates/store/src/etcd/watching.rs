@@ -15,7 +15,9 @@ use super::assembly::{self, Assembly};
 use super::failure::{Class, Failure};
 use super::keys::{Keys, end_of, revision_in};
 use super::members::{Begun, Members};
+use super::read;
 use super::settings::READ_DEADLINE;
+use super::versions;
 use crate::watch::WAITING_MAX;
 use crate::{Change, ReadError, Revision, Seen, Watch};
 
@@ -50,8 +52,6 @@ pub(super) struct Watched {
     pub(super) members: Arc<Members>,
     pub(super) keys: Keys,
     pub(super) range: Range,
-    /// Whether the members answer how far a watch has come after everything before it. Of others the answer only shows that they live.
-    pub(super) ordered_progress: bool,
 }
 
 /// Begins a watch.
@@ -60,6 +60,7 @@ pub(super) fn begin(watched: Watched, after: Revision) -> Watch {
     let watcher = Watcher {
         watched,
         after,
+        ordered_progress: false,
         out,
     };
     tokio::spawn(watcher.run());
@@ -70,6 +71,9 @@ struct Watcher {
     watched: Watched,
     /// The last revision given.
     after: Revision,
+    /// Whether the stream's member answers how far a watch has come after everything before it. Of others the answer only shows that they
+    /// live.
+    ordered_progress: bool,
     out: mpsc::Sender<Result<Seen, ReadError>>,
 }
 
@@ -104,10 +108,12 @@ impl From<Failure> for Ended {
 
 impl Watcher {
     async fn run(mut self) {
-        let mut in_a_row = 0;
+        let (mut in_a_row, mut again) = (0, false);
         loop {
             let before = self.after;
-            let cause = match self.stream().await {
+            let ended = self.stream(again).await;
+            again = true;
+            let cause = match ended {
                 Ended::Unheard => return,
                 Ended::Over(error) => return self.end(error).await,
                 Ended::Broken(cause) => cause,
@@ -130,18 +136,43 @@ impl Watcher {
         drop(self.out.send(Err(error)).await);
     }
 
-    /// Opens one stream and gives what it says, until it is over.
-    async fn stream(&mut self) -> Ended {
+    /// Opens one stream and gives what it says, until it is over; `again` where it takes the place of another one.
+    async fn stream(&mut self, again: bool) -> Ended {
         let member = self.watched.members.current();
+        if again && let Err(ended) = self.check_not_behind(member).await {
+            return ended;
+        }
         let opened = match self.open(member).await {
             Ok(opened) => opened,
             Err(failure) => return failure.into(),
         };
+        if matches!(self.watched.range, Range::Data(_)) {
+            let asked = versions::has_ordered_progress(&self.watched.members, member).await;
+            self.ordered_progress = match asked {
+                Ok(ordered) => ordered,
+                Err(failure) => return failure.into(),
+            };
+        }
         let ended = self.follow(opened).await;
         if let Ended::Broken(_) = ended {
             self.watched.members.leave(member);
         }
         ended
+    }
+
+    /// Ends the watch of a store that was put back from a copy while there was no stream: its server would wait until the revision is
+    /// reached once more, and never tell what happened on the way.
+    async fn check_not_behind(&self, member: usize) -> Result<(), Ended> {
+        let key = self.watched.keys.identity();
+        let ask = |mut client: Client| async move { client.get(key, None).await };
+        let members = &self.watched.members;
+        let answer = members.call_at(member, READ_DEADLINE, ask).await?;
+        match read::revision_of(&answer) < self.after {
+            true => Err(Ended::Over(ReadError::Compacted {
+                revision: self.after,
+            })),
+            false => Ok(()),
+        }
     }
 
     async fn open(&self, member: usize) -> Result<WatchStream, Failure> {
@@ -217,7 +248,7 @@ impl Watcher {
         for (revision, changes) in whole {
             self.give(Seen::Changed { revision, changes }).await?;
         }
-        if quiet && self.watched.ordered_progress && assembly.is_empty() {
+        if quiet && self.ordered_progress && assembly.is_empty() {
             let revision = revision_in(answer.header().map_or(0, |header| header.revision()));
             self.give(Seen::Progress { revision }).await?;
         }

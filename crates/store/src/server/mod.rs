@@ -250,6 +250,34 @@ impl Cluster {
         assert!(self.is_ready().await, "etcd did not begin to serve again");
     }
 
+    /// Ends a member, keeps a copy of its files, and starts it again.
+    ///
+    /// # Panics
+    /// When it does not begin to serve again.
+    pub async fn copy(&mut self, member: usize) -> PathBuf {
+        self.kill(member);
+        let copy = self.folder.join(format!("copy-of-{member}"));
+        copy_folder(&self.data_of(member), &copy);
+        self.restart(member).await;
+        copy
+    }
+
+    /// Ends a member, puts a copy of its files in their place, and starts it again: what was written since is gone, and nothing says so.
+    ///
+    /// # Panics
+    /// When it does not begin to serve again.
+    pub async fn put_back(&mut self, member: usize, copy: &Path) {
+        self.kill(member);
+        let data = self.data_of(member);
+        std::fs::remove_dir_all(&data).expect("the test's folder can be written");
+        copy_folder(copy, &data);
+        self.restart(member).await;
+    }
+
+    fn data_of(&self, member: usize) -> PathBuf {
+        self.folder.join(format!("member-{member}"))
+    }
+
     /// Which living member leads.
     ///
     /// # Panics
@@ -360,7 +388,7 @@ impl Cluster {
         let cluster: Vec<String> = (0..self.members.len())
             .map(|n| format!("m{n}={}", peer(n)))
             .collect();
-        let data = self.folder.join(format!("member-{member}"));
+        let data = self.data_of(member);
         let token = self.folder.display().to_string();
         let mut arguments = vec![
             format!("--name=m{member}"),
@@ -390,5 +418,17 @@ impl Cluster {
             ]);
         }
         arguments
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("the test's folder can be written");
+    for entry in std::fs::read_dir(from).expect("a member has a folder") {
+        let entry = entry.expect("a member's folder can be read");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        match from.is_dir() {
+            true => copy_folder(&from, &to),
+            false => drop(std::fs::copy(&from, &to).expect("a member's file can be copied")),
+        }
     }
 }

@@ -84,6 +84,20 @@ async fn certificates_that_have_run_out_are_refused_on_either_side() {
 }
 
 #[tokio::test]
+async fn one_member_whose_certificate_has_run_out_keeps_nobody_from_the_others() {
+    let (expired, _folder, authority) = world(Dates::Past).await;
+    let options = Options {
+        authority: Some(authority),
+        ..Options::one(Line::V3_7)
+    };
+    let sound = World::start(options).await;
+    let mut settings = sound.cluster.settings("p");
+    settings.endpoints.insert(0, expired.cluster.endpoint(0));
+    let store = Etcd::open(settings).await.expect("another member serves");
+    put(&store, "k", "1").await;
+}
+
+#[tokio::test]
 async fn a_server_with_certificates_is_not_spoken_to_without_and_the_other_way_round() {
     let (secure, _folder, authority) = world(Dates::Valid).await;
     let mut plain = secure.cluster.settings("p");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{World, applied, in_time, until, value_of};
+use super::{World, applied, in_time, put_at_last, until, value_of};
 use crate::{Etcd, LeadError, Outcome, Refusal, Store, Txn};
 
 /// The shortest leadership, so that tests wait little for its end.
@@ -110,4 +110,31 @@ async fn a_new_leader_follows_within_its_lease_when_the_old_one_dies() {
     assert_eq!(gone, Ok(None));
     let new = follower.lead("https://new:1").await.expect("nobody leads");
     assert!(new > old);
+}
+
+#[tokio::test]
+async fn a_leader_of_a_store_that_was_put_back_is_told_that_it_is_lost() {
+    let mut world = World::one().await;
+    let mut settings = world.cluster.settings("p");
+    // It does not run out while the server is started twice.
+    settings.leadership = Duration::from_secs(60);
+    let store = Etcd::open(settings).await.expect("the cluster serves");
+    let epoch = store.lead("a").await.expect("nobody leads yet");
+    let copy = world.cluster.copy(0).await;
+    put_at_last(&store, "k", "1").await;
+    let kept = || async {
+        match store.keep(epoch).await {
+            Err(LeadError::Unavailable { .. }) => None,
+            ended => Some(ended),
+        }
+    };
+    assert_eq!(until("a renewal", kept).await, Ok(()));
+    world.cluster.put_back(0, &copy).await;
+    let led = until("an answer", || async { store.led_by().await.ok() }).await;
+    assert_eq!(
+        led.map(|leader| leader.epoch),
+        Some(epoch),
+        "its key came back too"
+    );
+    assert_eq!(until("an end", kept).await, Err(LeadError::Lost));
 }

@@ -1,7 +1,7 @@
 //! Watches on real servers: progress, fragments, compaction, and streams that break.
 
 use super::{World, applied, in_time, put, put_at_last};
-use crate::{Outcome, REQUEST_BYTES_MAX, ReadError, Revision, Seen, Store, Txn, Watch};
+use crate::{Etcd, Outcome, REQUEST_BYTES_MAX, ReadError, Revision, Seen, Store, Txn, Watch};
 
 /// The next transaction's revision and how many keys it changed.
 async fn next(watch: &mut Watch) -> (Revision, usize) {
@@ -28,6 +28,27 @@ async fn a_quiet_watch_says_how_far_it_has_come() {
             Seen::Changed { .. } => panic!("nothing of the range changed"),
         }
     }
+}
+
+#[tokio::test]
+async fn a_watch_of_who_came_while_a_member_was_away_says_how_far_it_has_come_too() {
+    let mut world = World::three().await;
+    world.cluster.kill(2);
+    let store = super::until("a store that serves", || async {
+        Etcd::open(world.cluster.settings("p")).await.ok()
+    })
+    .await;
+    let before = put_at_last(&store, "quiet/k", "1").await;
+    let mut watch = store.watch("quiet/", before).await.unwrap();
+    let last = put_at_last(&store, "elsewhere", "1").await;
+    let far = loop {
+        match in_time("progress", watch.next()).await.unwrap() {
+            Seen::Progress { revision } if revision >= last => break revision,
+            Seen::Progress { .. } => {}
+            Seen::Changed { .. } => panic!("nothing of the range changed"),
+        }
+    };
+    assert!(far >= last);
 }
 
 #[tokio::test]
@@ -149,4 +170,28 @@ async fn a_watch_of_a_store_that_is_gone_ends_and_says_so() {
     let after = put_at_last(&store, "k", "1").await;
     let mut again = store.watch("k", before).await.unwrap();
     assert_eq!(next(&mut again).await.0, after);
+}
+
+#[tokio::test]
+async fn a_watch_of_a_store_that_was_put_back_ends_and_leaves_nothing_out() {
+    let mut world = World::one().await;
+    let store = world.open("p").await;
+    let before = put(&store, "k", "0").await;
+    let copy = world.cluster.copy(0).await;
+    put_at_last(&store, "k", "1").await;
+    let seen = put_at_last(&store, "k", "2").await;
+    let mut watch = store.watch("k", before).await.unwrap();
+    while next(&mut watch).await.0 < seen {}
+    world.cluster.put_back(0, &copy).await;
+    // A stream from there on would wait, and leave out what comes before it.
+    let ended = loop {
+        match in_time("the end of a watch", watch.next()).await {
+            Ok(Seen::Progress { .. }) => {}
+            ended => break ended,
+        }
+    };
+    assert!(
+        matches!(ended, Err(ReadError::Compacted { .. })),
+        "{ended:?}"
+    );
 }
