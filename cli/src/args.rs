@@ -206,12 +206,38 @@ pub(crate) enum Device {
 /// Flags of `doctor`.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
+    #[command(subcommand)]
+    pub(crate) command: Option<DoctorCommand>,
     /// Check this machine only; call no coordinator.
     #[arg(long)]
     pub(crate) client: bool,
     /// Folder for state, results and logs; `up` makes it where there is none.
     #[arg(long, value_name = "DIR", default_value = DATA)]
     pub(crate) data: PathBuf,
+}
+
+/// What else a doctor can look at.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DoctorCommand {
+    /// Ask the storage what it can promise and what not, and say what each lack means. What is put for it is removed again.
+    Storage(StorageDoctor),
+}
+
+/// Flags of `doctor storage`.
+#[derive(Debug, Args)]
+pub(crate) struct StorageDoctor {
+    /// Ask only what a coordinator asks when it starts: a few small requests. All of it takes some ten megabytes.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Ask this place from this machine, by the coordinator's binary, in the place of the one that the coordinator uses; no
+    /// coordinator needs to run. A URL such as s3://BUCKET/PREFIX?credentials=file:/PATH: it names where credentials are
+    /// kept and never holds one.
+    #[arg(long, value_name = "URL")]
+    pub(crate) storage: Option<String>,
+    /// Flags of the coordinator, such as --config FILE: the place that they name is asked from this machine; its variables hold
+    /// too.
+    #[arg(last = true, value_name = "COORDINATOR-FLAG")]
+    pub(crate) flags: Vec<OsString>,
 }
 
 /// Commands on catalogs.

@@ -3,7 +3,7 @@
 
 use crate::args::Global;
 use crate::failure::{Failure, problem};
-use crate::way::Way;
+use crate::way::{Way, straight};
 use proto::v1;
 use std::future::Future;
 use std::time::Duration;
@@ -16,6 +16,39 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const PAGE_ROWS: u32 = 500;
 /// Largest answer accepted: a page of rows with timelines stays well below.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
+
+/// What one coordinator says of who leads, be it the leader or not; no other one is asked in its place.
+pub(crate) async fn leader_at(
+    global: Global,
+    address: String,
+) -> Result<v1::GetLeaderResponse, Failure> {
+    let caller = Some(caller(&global)?);
+    let mut admin = v1::admin_client::AdminClient::new(straight(&address).await?);
+    let timeout = global.timeout.unwrap_or(CALL_TIMEOUT);
+    let call = admin.get_leader(v1::GetLeaderRequest { caller });
+    match tokio::time::timeout(timeout, call).await {
+        Ok(answer) => Ok(answer?.into_inner()),
+        Err(_) => Err(late(timeout)),
+    }
+}
+
+fn caller(global: &Global) -> Result<v1::Caller, Failure> {
+    let tenant = TenantId::new(&global.tenant)
+        .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
+    let actor = ActorId::new(&global.actor)
+        .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
+    Ok(v1::Caller {
+        tenant: tenant.into(),
+        actor: actor.into(),
+    })
+}
+
+fn late(timeout: Duration) -> Failure {
+    problem(
+        Code::DeadlineExceeded,
+        format!("no answer within {timeout:?}"),
+    )
+}
 
 /// A way to the coordinator and who speaks over it.
 #[derive(Clone)]
@@ -36,17 +69,17 @@ impl Client {
         Self::with_deadline(global, CALL_TIMEOUT).await
     }
 
+    /// Connects for a call that takes longer than others.
+    pub(crate) async fn connect_within(
+        global: &Global,
+        timeout: Duration,
+    ) -> Result<Self, Failure> {
+        Self::with_deadline(global, timeout).await
+    }
+
     async fn with_deadline(global: &Global, timeout: Duration) -> Result<Self, Failure> {
-        let tenant = TenantId::new(&global.tenant)
-            .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
-        let actor = ActorId::new(&global.actor)
-            .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;
-        let way = Way::new(&global.address)?;
+        let (caller, way) = (caller(global)?, Way::new(&global.address)?);
         way.connect().await?;
-        let caller = v1::Caller {
-            tenant: tenant.into(),
-            actor: actor.into(),
-        };
         Ok(Self {
             way,
             caller,
@@ -70,10 +103,7 @@ impl Client {
     ) -> Result<T, Failure> {
         match tokio::time::timeout(self.timeout, call).await {
             Ok(answer) => Ok(answer?.into_inner()),
-            Err(_) => Err(problem(
-                Code::DeadlineExceeded,
-                format!("no answer within {:?}", self.timeout),
-            )),
+            Err(_) => Err(late(self.timeout)),
         }
     }
 

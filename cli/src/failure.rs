@@ -59,6 +59,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Code and cause in one line, for a failure that is part of what is shown.
+    pub(crate) fn said(&self) -> String {
+        match self {
+            Self::Problem { code, cause, .. } => format!("{code}: {cause}"),
+            Self::Ended(_) | Self::PipeClosed => "no answer".to_owned(),
+        }
+    }
+
     /// Whether trying again may help.
     pub(crate) fn is_away(&self) -> bool {
         matches!(

@@ -174,6 +174,15 @@ impl Service<Request<Body>> for Way {
     }
 }
 
+/// A connection to one coordinator, be it the leader or not.
+pub(crate) async fn straight(address: &str) -> Result<Channel, Failure> {
+    let connected = async { endpoint(address)?.connect().await };
+    connected.await.map_err(|why| {
+        let cause = format!("could not connect to `{address}`: {}", chain(&why));
+        problem(Code::CoordinatorUnreachable, cause)
+    })
+}
+
 fn endpoint(address: &str) -> Result<Endpoint, Error> {
     let endpoint = Endpoint::from_shared(address.to_owned())?
         .connect_timeout(CONNECT_TIMEOUT)

@@ -20,6 +20,7 @@ use crate::collector::Marks;
 use crate::handle::Handle;
 use crate::handlers::Lookups;
 use crate::led::Led;
+use crate::settings::{Alike, differing};
 use crate::shelf::Shelf;
 use crate::sources::Sources;
 
@@ -47,12 +48,17 @@ pub(crate) struct App {
     pub(crate) shutdown: Shutdown,
     /// Who leads.
     pub(crate) led: Led,
+    /// How this process is configured, as far as all coordinators of a store are to be alike.
+    pub(crate) alike: Alike,
     /// Of a follower: tells that what the shelf holds has changed.
     pub(crate) shelved: Option<Mutex<watch::Receiver<u64>>>,
 }
 
 /// How long a call may wait for a mirror to show what was stored before it: what an idle store takes to say how far it has come, twice.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long it may take to learn how the leader is configured, for an answer that is to come at once.
+const ALIKE_WITHIN: Duration = Duration::from_secs(1);
 
 impl App {
     /// Waits until a follower shows all that was stored before this was asked. A leader always does.
@@ -76,6 +82,13 @@ impl App {
                 .replace(read.inspect_err(|_| shelved.mark_changed())?);
         }
         Ok(())
+    }
+
+    /// Settings that the leader has otherwise than this process; none while this one leads, or the store does not say so in time.
+    pub(crate) async fn differs(&self) -> Vec<String> {
+        let said = timeout(ALIKE_WITHIN, self.shelf.alike()).await;
+        let theirs = said.ok().and_then(Result::ok).unwrap_or_default();
+        differing(&self.alike, &theirs)
     }
 
     /// Waits until it is sure that a leader still leads, for what is answered without asking the core. A follower caught up before.

@@ -1,9 +1,10 @@
 //! The coordinator's process, told in order: read the settings, set up logs and metrics, start, serve until the end is
-//! asked for, drain, and say how it ended. Where its first words are those of a restore, it does that instead, and serves nobody.
+//! asked for, drain, and say how it ended. Where its first words are those of a restore or a probe, it does that instead, and serves nobody.
 
 use std::process::ExitCode;
 
 use coordinator::Coordinator;
+use coordinator::probe;
 use coordinator::restore::{self, Asked};
 use coordinator::settings::{PROGRAM, Raw, Settings};
 use runtime::config::Loaded;
@@ -12,7 +13,12 @@ use types::Problem;
 
 fn main() -> ExitCode {
     match restore::words(std::env::args_os()) {
-        Ok((None, args)) => process::main_of(&PROGRAM, args, run),
+        Ok((None, args)) => match probe::words(args) {
+            (None, args) => process::main_of(&PROGRAM, args, run),
+            (Some(depth), args) => {
+                process::main_of(&PROGRAM, args, |loaded| probe::run(loaded, depth))
+            }
+        },
         Ok((Some(asked), args)) => {
             process::main_of(&PROGRAM, args, |loaded| rebuild(loaded, asked))
         }

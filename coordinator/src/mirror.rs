@@ -1,8 +1,9 @@
 //! What storage has seen of the store: marks of cluster, generation and revision. Held against the store by a coordinator that is about to
 //! lead, before it does anything, and put by one that leads: before its first answer and from time to time.
 //!
-//! A store that was put back from an older copy, another store over the same storage, and a new store where there was one before are
-//! refused here, each with what shows it. Nothing is ever repaired: that is `restore`'s, and an operator's to ask for.
+//! A store that was put back from an older copy, another store over the same storage, a new store where there was one before, and a storage that
+//! is not the one of this store are refused here, each with what shows it. Nothing is ever repaired: that is `restore`'s, and an operator's
+//! to ask for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use types::{Code, Generation, Problem};
 
 use crate::app::storage_problem;
 use crate::restore;
-use crate::shelf::{GENERATION, read_problem};
+use crate::shelf::{GENERATION, Shelf, marked, read_problem};
 
 /// Time between two marks: what a store that was put back may lack without being noticed by its revision.
 const MARK_EVERY: Duration = Duration::from_secs(10);
@@ -26,7 +27,8 @@ const MARK_EVERY: Duration = Duration::from_secs(10);
 /// marks meanwhile.
 ///
 /// # Errors
-/// `STORE_OLDER`, `RESTORE_UNFINISHED`, or the problem of a store or storage that does not answer: it might show one.
+/// `STORE_OLDER`, `STORAGE_FOREIGN`, `STORAGE_OTHER`, `RESTORE_UNFINISHED`, or the problem of a store or storage that does not answer: it
+/// might show one.
 pub(crate) async fn check(store: &dyn Store, storage: &Storage) -> Result<(), Problem> {
     let marks = marks(storage).await?;
     let restored = storage.restored().await.map_err(|error| unread(&error))?;
@@ -34,7 +36,11 @@ pub(crate) async fn check(store: &dyn Store, storage: &Storage) -> Result<(), Pr
     let Some(generation) = generation(store).await? else {
         return check_new(store, storage, &marks).await;
     };
-    check_against(store, generation, &marks).await?;
+    let ours = check_against(store, generation, &marks).await?;
+    let is_ours = marks.iter().any(|mark| mark.cluster == ours.cluster);
+    if !is_ours && is_marked(store, generation).await? {
+        return Err(elsewhere(storage));
+    }
     match restored.last().filter(|last| **last > generation) {
         Some(later) => Err(refused(&format!(
             "it is of generation {generation}, and storage holds generation {later}"
@@ -66,38 +72,57 @@ async fn check_new(
 }
 
 /// Marks how far the store has come, and refuses it where the marks of others say that it is not alone here: of two clusters that
-/// begin at once each sees the other's mark, or is seen.
+/// begin at once each sees the other's mark, or is seen. One that is not takes its mark back, and the store of one that is notes that it
+/// has been marked.
 ///
 /// # Errors
-/// `STORE_OLDER`, or the problem of a store or storage that does not answer.
-pub(crate) async fn put(
-    store: &dyn Store,
-    storage: &Storage,
-    generation: Generation,
-) -> Result<(), Problem> {
-    let mark = mark(store, generation).await?;
-    put_mark(store, storage, mark).await
+/// `STORE_OLDER`, `STORAGE_FOREIGN`, or the problem of a store or storage that does not answer.
+pub(crate) async fn put(shelf: &Shelf, storage: &Storage) -> Result<(), Problem> {
+    let store = shelf.store().as_ref();
+    let mark = mark(store, shelf.generation()).await?;
+    let put = put_mark(store, storage, mark).await;
+    if let Err(problem) = &put
+        && problem.code == Code::StorageForeign
+        && let Err(error) = storage.take_back_mark(mark).await
+    {
+        tracing::warn!(%error, "a mark on another cluster's storage stays");
+    }
+    put?;
+    shelf.note_marked().await
 }
 
 async fn put_mark(store: &dyn Store, storage: &Storage, mark: ClusterMark) -> Result<(), Problem> {
     let put = storage.put_mark(mark).await;
     put.map_err(|error| storage_problem("mark how far the store has come", &error))?;
     let marks = marks(storage).await?;
-    check_against(store, mark.generation, &marks).await
+    check_against(store, mark.generation, &marks)
+        .await
+        .map(drop)
+}
+
+/// Whether a leader has marked the storage of this store: whoever finds no mark then looks at another storage.
+async fn is_marked(store: &dyn Store, generation: Generation) -> Result<bool, Problem> {
+    let key = marked(generation);
+    let found = store.get(&key).await;
+    let found = found.map_err(|error| read_problem(&key, &error))?;
+    Ok(found.is_some())
 }
 
 async fn marks(storage: &Storage) -> Result<Vec<ClusterMark>, Problem> {
     storage.marks().await.map_err(|error| unread(&error))
 }
 
-/// Holds the store as it is at this moment against marks that were read before.
+/// Holds the store as it is at this moment against marks that were read before, and gives how far it has come.
 async fn check_against(
     store: &dyn Store,
     generation: Generation,
     marks: &[ClusterMark],
-) -> Result<(), Problem> {
+) -> Result<ClusterMark, Problem> {
     let ours = mark(store, generation).await?;
-    ours.check(marks).map_err(|conflict| older(&conflict))
+    let checked = ours.check(marks);
+    checked
+        .map(|()| ours)
+        .map_err(|conflict| refusal(&conflict))
 }
 
 fn unread(error: &StorageError) -> Problem {
@@ -108,7 +133,7 @@ fn unread(error: &StorageError) -> Problem {
 /// tried again.
 ///
 /// # Errors
-/// `STORE_OLDER` where another store took the place of this one, or this one was put back: who leads it is to end.
+/// `STORAGE_FOREIGN` where another store took the place of this one, `STORE_OLDER` where this one was put back: who leads it is to end.
 pub(crate) async fn run(
     store: Arc<dyn Store>,
     storage: Arc<Storage>,
@@ -128,7 +153,9 @@ pub(crate) async fn run(
             continue;
         }
         match put_mark(store.as_ref(), &storage, mark).await {
-            Err(problem) if problem.code == Code::StoreOlder => return Err(problem),
+            Err(problem) if matches!(problem.code, Code::StoreOlder | Code::StorageForeign) => {
+                return Err(problem);
+            }
             Err(problem) => {
                 tracing::warn!(%problem, "how far the store has come could not be marked");
             }
@@ -161,8 +188,22 @@ pub(crate) async fn generation(store: &dyn Store) -> Result<Option<Generation>, 
     })
 }
 
-fn older(conflict: &MarkConflict) -> Problem {
-    refused(&conflict.to_string())
+fn refusal(conflict: &MarkConflict) -> Problem {
+    match conflict {
+        MarkConflict::Foreign { .. } => {
+            let said = format!("start on the storage: {conflict}");
+            Problem::new(Code::StorageForeign, said)
+        }
+        MarkConflict::Older { .. } => refused(&conflict.to_string()),
+    }
+}
+
+fn elsewhere(storage: &Storage) -> Problem {
+    let said = format!(
+        "start on storage `{}`: no leader of this store has marked it, and one has marked another",
+        storage.place()
+    );
+    Problem::new(Code::StorageOther, said)
 }
 
 fn refused(shows: &str) -> Problem {

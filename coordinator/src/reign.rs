@@ -161,6 +161,7 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
         marks: tokio::sync::Mutex::new(Marks::new(house.settings.collect)),
         shutdown: house.shutdown.clone(),
         led: house.led.clone(),
+        alike: house.settings.alike.clone(),
         shelved: None,
     }
 }
@@ -168,9 +169,9 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
 /// What is to hold before a leader's first answer.
 async fn prepare(house: &House, app: &App) -> Result<(), Problem> {
     check_not_older(app).await?;
-    let generation = app.shelf.generation();
-    mirror::put(house.store.as_ref(), &house.storage, generation).await?;
+    mirror::put(&app.shelf, &house.storage).await?;
     let settings = &house.settings;
+    app.shelf.note_alike(&settings.alike).await?;
     match (&settings.default_bundle, &settings.shipped_bundle) {
         (Some(folder), _) => register_default(app, folder).await,
         (None, Some(folder)) => register_shipped(app, folder).await,

@@ -17,15 +17,18 @@ use types::{Code, Millis, Problem, SourceName, file_url};
 
 use crate::quotas::quotas;
 
+mod alike;
 mod shared;
 
+pub use alike::Alike;
+pub(crate) use alike::differing;
 use shared::StoreKind;
 pub use shared::Where;
 
 /// The coordinator's settings, from which its flags, variables, file keys and help follow.
 pub const PROGRAM: Program = Program {
     name: "coordinator",
-    about: "Cuts catalogs into shards, hands them to node agents and counts each track once. `coordinator restore FILE` and `coordinator rebuild`, with the same settings, make the store's records anew",
+    about: "Cuts catalogs into shards, hands them to node agents and counts each track once. `coordinator restore FILE` and `coordinator rebuild`, with the same settings, make the store's records anew; `coordinator probe` asks what storage can promise",
     version: env!("CARGO_PKG_VERSION"),
     settings: &[
         Setting {
@@ -232,6 +235,8 @@ pub struct Settings {
     pub collect: Duration,
     /// How long a drain may take.
     pub drain: Duration,
+    /// What all coordinators of a store are to be told alike.
+    pub alike: Alike,
     /// Which events are logged.
     pub log: String,
     /// How log lines look.
@@ -249,17 +254,18 @@ impl Settings {
             .data
             .as_ref()
             .ok_or_else(|| invalid("setting `data` has no value"))?;
-        let data = std::path::absolute(data)
-            .map_err(|error| invalid(format!("folder `{}`: {error}", data.display())))?;
+        let data = absolute(data)?;
         shared::check_loopback(raw)?;
+        let sources = stores(&raw.source)?;
         Ok(Self {
+            alike: alike::of(raw, &sources),
             store: shared::store(raw, &data)?,
             advertise: shared::advertise(raw)?,
             scratch: data.join("scratch"),
             storage: storage(raw.storage.as_deref(), &data)?,
             listen: raw.listen,
             metrics: raw.metrics,
-            sources: stores(&raw.source)?,
+            sources,
             folder_sources: raw.folder_sources,
             default_bundle: raw.default_bundle.clone(),
             shipped_bundle: raw.shipped_bundle.clone(),
@@ -279,6 +285,31 @@ impl Settings {
         let given = self.advertise.clone();
         given.unwrap_or_else(|| format!("http://{bound}"))
     }
+}
+
+/// The storage root alone, for a process that needs nothing else: a data folder is asked for only where no storage is named.
+///
+/// # Errors
+/// `CONFIG_INVALID` where neither is named, or what is named makes no sense.
+pub(crate) fn storage_alone(loaded: &Loaded<Raw>) -> Result<StorageSettings, Problem> {
+    let raw = &loaded.config;
+    match (raw.storage.as_deref(), &raw.data) {
+        (None, None) => Err(invalid(
+            "neither setting `storage` nor setting `data` has a value",
+        )),
+        (named, Some(data)) => storage(named, &absolute(data)?),
+        (named, None) => storage(named, Path::new("")),
+    }
+}
+
+/// How log lines look, and which there are.
+pub(crate) fn logs(loaded: &Loaded<Raw>) -> (LogFormat, &str) {
+    (loaded.config.log_format, &loaded.config.log)
+}
+
+fn absolute(folder: &Path) -> Result<PathBuf, Problem> {
+    std::path::absolute(folder)
+        .map_err(|error| invalid(format!("folder `{}`: {error}", folder.display())))
 }
 
 /// The storage root that is named, or a folder within the data's.

@@ -267,9 +267,8 @@ fn etcd_problem(error: &store::EtcdError) -> Problem {
         EtcdError::Settings { .. } | EtcdError::File { .. } | EtcdError::Elsewhere { .. } => {
             Code::ConfigInvalid
         }
-        EtcdError::Certificate { .. }
-        | EtcdError::TurnedAway { .. }
-        | EtcdError::Unreachable { .. } => Code::StoreUnavailable,
+        EtcdError::Certificate { .. } | EtcdError::TurnedAway { .. } => Code::StoreCertificate,
+        EtcdError::Unreachable { .. } => Code::StoreUnavailable,
         EtcdError::IdentityGone { .. } | EtcdError::IdentityDamaged { .. } => Code::StoreCorrupt,
     };
     Problem::of(code, error)

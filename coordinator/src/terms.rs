@@ -248,6 +248,11 @@ async fn begin(
         shelved: Some(Mutex::new(shelved)),
         ..app(house, handle, shelf, sources)
     });
+    let differs = app.differs().await;
+    if !differs.is_empty() {
+        let (code, settings) = (Code::ConfigDiffers.as_str(), differs.join(", "));
+        tracing::warn!(code, settings, "the leader is configured otherwise");
+    }
     if let Some(folder) = &house.settings.default_bundle {
         note_default(&app, folder).await?;
     }

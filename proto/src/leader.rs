@@ -60,6 +60,12 @@ impl Coordinators {
         })
     }
 
+    /// The addresses that were given, in their order.
+    #[must_use]
+    pub fn listed(&self) -> &[String] {
+        &self.listed
+    }
+
     /// Where the next call goes.
     #[must_use]
     pub fn current(&self) -> &str {
@@ -90,7 +96,7 @@ impl Coordinators {
         if self.current() != from {
             return true;
         }
-        let pointer = address(leader).filter(|to| may_point(from, to) && to != from);
+        let pointer = pointed(from, leader).filter(|to| to != from);
         match pointer.filter(|_| self.pointers < POINTERS_MAX) {
             Some(to) => {
                 self.pointers += 1;
@@ -112,9 +118,12 @@ impl Coordinators {
     }
 }
 
-fn may_point(from: &str, to: &str) -> bool {
+/// Where the coordinator at `from` points, as far as it is believed.
+#[must_use]
+pub fn pointed(from: &str, to: &str) -> Option<String> {
     let scheme = |address: &str| address.split("://").next().map(str::to_owned);
-    to.len() <= POINTER_BYTES_MAX && scheme(from) == scheme(to)
+    let believed = |to: &String| to.len() <= POINTER_BYTES_MAX && scheme(from) == scheme(to);
+    address(to).filter(believed)
 }
 
 /// The address as `scheme://host:port`, where the text is no more than that; `http` where it has no scheme.

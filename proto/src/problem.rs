@@ -205,6 +205,9 @@ pub const fn grpc_code(code: Code) -> tonic::Code {
         | Code::DataLocked
         | Code::StoreOlder
         | Code::StorageForeign
+        | Code::StorageOther
+        | Code::StoreCertificate
+        | Code::ConfigDiffers
         | Code::RestoreUnfinished
         | Code::BackupDamaged
         | Code::StoreNotEmpty

@@ -19,6 +19,8 @@ pub(crate) enum Admin {
     },
     /// Make the store's records anew from what storage holds alone. No coordinator may run.
     Rebuild(Offline),
+    /// Show who leads, and what each coordinator says of it whose address is given.
+    Leader,
     /// Count the part objects that nothing names, or remove those that may go.
     Gc {
         /// Remove what was an orphan a while ago too, and mark the rest.

@@ -1,9 +1,11 @@
-//! `admin journal export` and `admin gc`; copies of the store and their restores are in files of their own.
+//! `admin journal export` and `admin gc`; who leads, copies of the store and their restores are in files of their own.
 
 mod backup;
+mod leader;
 mod offline;
 
 pub(super) use backup::{backup, verify};
+pub(super) use leader::{ask, leader};
 pub(super) use offline::{rebuild, restore};
 
 use crate::args::Global;

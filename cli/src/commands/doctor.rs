@@ -1,11 +1,17 @@
-//! `doctor`: checks this machine and, unless told otherwise, the cluster; each fault comes with its remedy.
+//! `doctor`: checks this machine and, unless told otherwise, the cluster; each fault comes with its remedy. What the storage can promise is asked
+//! in a file of its own.
 
+mod storage;
+
+pub(super) use storage::run as storage;
+
+use super::admin;
 use crate::args::{Doctor, Global};
 use crate::client::Client;
 use crate::failure::{Exit, Failure, after};
 use crate::output::print;
 use crate::up::siblings;
-use crate::view::{CheckView, Checks};
+use crate::view::{CheckView, Checks, Leadership};
 use proto::v1;
 use std::path::Path;
 use types::{Blocking, Code};
@@ -21,13 +27,16 @@ pub(super) async fn run(global: &Global, flags: &Doctor) -> Result<(), Failure> 
     if !flags.client {
         checks.extend(cluster(global).await);
     }
-    let fault = checks.iter().any(|check| !check.ok);
-    let outcome = if fault {
-        Err(Failure::Ended(Exit::Fault))
-    } else {
-        Ok(())
-    };
+    let outcome = fault_or(checks.iter().all(|check| check.ok));
     after(print(global, &Checks { checks }), outcome)
+}
+
+/// How a doctor ends.
+const fn fault_or(sound: bool) -> Result<(), Failure> {
+    match sound {
+        true => Ok(()),
+        false => Err(Failure::Ended(Exit::Fault)),
+    }
 }
 
 fn check(name: impl Into<String>, found: Result<String, (String, &str)>) -> CheckView {
@@ -150,7 +159,7 @@ async fn cluster(global: &Global) -> Vec<CheckView> {
         Err(failure) => {
             return vec![check(
                 "coordinator",
-                Err((said(&failure), Code::CoordinatorUnreachable.fix())),
+                Err((failure.said(), Code::CoordinatorUnreachable.fix())),
             )];
         }
     };
@@ -158,9 +167,38 @@ async fn cluster(global: &Global) -> Vec<CheckView> {
         "coordinator",
         Ok(format!("answers at {}", global.address)),
     )];
+    checks.extend(coordinators(global).await);
     checks.extend(nodes(&client).await);
     checks.extend(bundles(&client).await);
     checks
+}
+
+/// Who leads, and each coordinator whose address was given and that does not answer or is configured otherwise.
+async fn coordinators(global: &Global) -> Vec<CheckView> {
+    let told = match admin::ask(global).await {
+        Ok(told) => told,
+        Err(failure) => {
+            return vec![check(
+                "leader",
+                Err((failure.said(), Code::CoordinatorUnreachable.fix())),
+            )];
+        }
+    };
+    let found = Leadership::of(told);
+    let led = match found.is_led() {
+        true => Ok(format!("{} leads, epoch {}", found.leader, found.epoch)),
+        false => Err((
+            "no coordinator leads".to_owned(),
+            "wait a few seconds; if none does then, see the coordinators' logs",
+        )),
+    };
+    let faults = found.coordinators.iter().filter_map(|one| {
+        let name = format!("coordinator {}", one.address);
+        Some(check(name, Err(one.fault()?)))
+    });
+    std::iter::once(check("leader", led))
+        .chain(faults)
+        .collect()
 }
 
 async fn nodes(client: &Client) -> Vec<CheckView> {
@@ -172,7 +210,7 @@ async fn nodes(client: &Client) -> Vec<CheckView> {
         Err(failure) => {
             return vec![check(
                 "nodes",
-                Err((said(&failure), "see the coordinator's log")),
+                Err((failure.said(), "see the coordinator's log")),
             )];
         }
     };
@@ -267,14 +305,7 @@ async fn bundles(client: &Client) -> Vec<CheckView> {
                     .join("; "),
                 Code::BundleDigestMismatch.fix(),
             )),
-            Err(failure) => Err((said(&failure), Code::BundleUnknown.fix())),
+            Err(failure) => Err((failure.said(), Code::BundleUnknown.fix())),
         },
     )]
-}
-
-fn said(failure: &Failure) -> String {
-    match failure {
-        Failure::Problem { code, cause, .. } => format!("{code}: {cause}"),
-        Failure::Ended(_) | Failure::PipeClosed => "no answer".to_owned(),
-    }
 }

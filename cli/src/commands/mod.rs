@@ -13,12 +13,13 @@ mod node;
 mod report;
 mod result;
 mod scan;
+mod sibling;
 mod steer;
 mod truth;
 
 use crate::args::{
-    Admin, Backup, BackupCommand, Bundle, Catalog, Cli, Command, Global, Journal, Node, Results,
-    Scan,
+    Admin, Backup, BackupCommand, Bundle, Catalog, Cli, Command, Doctor, DoctorCommand, Global,
+    Journal, Node, Results, Scan,
 };
 use crate::client::Client;
 use crate::failure::{Failure, problem};
@@ -34,6 +35,10 @@ pub(crate) fn run(cli: Cli) -> Result<(), Failure> {
         Command::Explain { code } => local::explain(&global, code.as_deref()),
         Command::Completion { shell } => local::completion(shell),
         Command::Version => local::version(&global),
+        Command::Doctor(Doctor {
+            command: Some(DoctorCommand::Storage(flags)),
+            ..
+        }) => blocking(interruptible(doctor::storage(&global, flags))),
         Command::Doctor(flags) => blocking(doctor::run(&global, &flags)),
         Command::Up(flags) => blocking(up::run(flags)),
         Command::Catalog(command) => blocking(on_catalog(&global, command)),
@@ -186,6 +191,7 @@ async fn on_admin(global: &Global, command: Admin) -> Result<(), Failure> {
             }
             Admin::Restore { file, offline } => admin::restore(global, &file, offline).await,
             Admin::Rebuild(offline) => admin::rebuild(global, offline).await,
+            Admin::Leader => admin::leader(global).await,
             Admin::Gc { apply } => admin::gc(global, &client().await?, apply).await,
             Admin::Journal(Journal::Export { to }) => {
                 admin::export_journal(&client().await?, to).await

@@ -129,7 +129,7 @@ impl Keeper {
             Report::Failed(reason) => self.reason = Some(reason.clone()),
             Report::Drained => self.drained = true,
             // No child of `up` is asked to.
-            Report::Rebuilt(_) => {}
+            Report::Rebuilt(_) | Report::Probed(_) => {}
         }
         Some(report)
     }

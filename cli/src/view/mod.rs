@@ -9,11 +9,13 @@ mod explain;
 mod figures;
 mod flags;
 mod job;
+mod leader;
 mod node;
 mod result;
 mod revocation;
 mod row;
 mod simple;
+mod storage;
 mod throughput;
 
 pub(crate) use admin::{BackupView, Garbage, RebuiltView};
@@ -23,12 +25,14 @@ pub(crate) use evaluated::{Calibrated, Evaluated, Named, SideView, TierView, Tra
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
 pub(crate) use flags::{Bound, Flags, is_screened};
 pub(crate) use job::{JobList, JobView, Submitted};
+pub(crate) use leader::{Leadership, Told};
 use node::NodeView;
 pub(crate) use node::{NodeDetail, NodeList};
 pub(crate) use result::{RowDetail, RowList, Verified};
 pub(crate) use revocation::{RevocationList, Revoked};
 pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
+pub(crate) use storage::StorageReport;
 pub(crate) use throughput::Summary;
 
 use crate::output::plain;
@@ -174,6 +178,7 @@ mod tests {
         let schemas = [
             ("admin-backup", schemars::schema_for!(BackupView)),
             ("admin-gc", schemars::schema_for!(Garbage)),
+            ("admin-leader", schemars::schema_for!(Leadership)),
             ("admin-rebuild", schemars::schema_for!(RebuiltView)),
             ("bundle-get", schemars::schema_for!(BundleDetail)),
             ("bundle-ls", schemars::schema_for!(BundleList)),
@@ -184,6 +189,7 @@ mod tests {
             ("catalog-ls", schemars::schema_for!(CatalogList)),
             ("catalog-rejected", schemars::schema_for!(RejectedList)),
             ("doctor", schemars::schema_for!(Checks)),
+            ("doctor-storage", schemars::schema_for!(StorageReport)),
             ("evaluate", schemars::schema_for!(Evaluated)),
             ("explain", schemars::schema_for!(CodeList)),
             ("node-get", schemars::schema_for!(NodeDetail)),

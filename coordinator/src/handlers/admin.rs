@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use proto::v1;
 use proto::v1::admin_server::Admin;
-use storage::probe::{Depth, Finding};
+use storage::probe::Depth;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tonic::{Request as Call, Response, Status};
-use types::{Code, Problem};
+use types::{Code, ProbeFinding, Problem};
 
 use crate::app::App;
 use crate::audit;
+use crate::probe::probed;
 use crate::rpc::{self, Answers, Sender};
 
 /// Bytes in one chunk: a quarter of a message.
@@ -85,6 +86,10 @@ async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderRe
         epoch: leader.as_ref().map_or(0, |leader| leader.epoch.0),
         leader: leader.map(|leader| leader.address).unwrap_or_default(),
         revision: shown.map_or(0, |revision| revision.0),
+        differs: match here {
+            Some(_) => Vec::new(),
+            None => app.differs().await,
+        },
     })
 }
 
@@ -98,25 +103,23 @@ async fn probe(
     } else {
         Depth::Start
     };
-    let report = app.storage.probe(depth).await;
-    audit::line(&caller, "ProbeStorage", &report.place, &Ok(()));
-    let usable = report.is_usable();
+    let probed = probed(app.storage.probe(depth).await);
+    audit::line(&caller, "ProbeStorage", &probed.place, &Ok(()));
     Ok(v1::ProbeStorageResponse {
-        place: report.place,
-        findings: report.findings.into_iter().map(finding).collect(),
-        usable,
+        place: probed.place,
+        findings: probed.findings.into_iter().map(finding).collect(),
+        usable: probed.usable,
     })
 }
 
-fn finding(found: Finding) -> v1::StorageFinding {
-    let trouble = found.trouble.map(|code| code.to_string());
+fn finding(found: ProbeFinding) -> v1::StorageFinding {
     v1::StorageFinding {
-        question: found.question.to_string(),
-        answer: found.answer.as_str().to_owned(),
+        question: found.question,
+        answer: found.answer,
         seen: found.seen,
-        without_it: found.question.without_it().to_owned(),
-        needed: found.question.is_needed(),
-        trouble: trouble.unwrap_or_default(),
+        without_it: found.without_it,
+        needed: found.needed,
+        trouble: found.trouble,
     }
 }
 

@@ -14,6 +14,8 @@ use scheduler::record::{decode, encode};
 use store::{Entry, KeyRange, NotAppliedCause, Outcome, ReadError, Refusal, Revision, Store, Txn};
 use types::{Code, Epoch, Generation, Problem};
 
+use crate::settings::Alike;
+
 pub(crate) use catalogs::{CatalogRecord, RejectedCount, SnapshotRecord, check_digest_prefix};
 pub(crate) use registry::{BundleRecord, FolderRecord, Gates};
 
@@ -82,6 +84,43 @@ impl Shelf {
             generation: found.record,
             ..shelf
         }))
+    }
+
+    /// Notes that this store's storage has been marked.
+    ///
+    /// # Errors
+    /// When the record cannot be read or written.
+    pub(crate) async fn note_marked(&self) -> Result<(), Problem> {
+        let first = |found: Option<bool>| {
+            Ok(match found {
+                Some(_) => Change::Keep(()),
+                None => Change::Put(true, ()),
+            })
+        };
+        self.change(marked(self.generation), first).await
+    }
+
+    /// Notes how the leader is configured, as far as its fellows are to be alike.
+    ///
+    /// # Errors
+    /// When the record cannot be read or written.
+    pub(crate) async fn note_alike(&self, ours: &Alike) -> Result<(), Problem> {
+        let ours = |found: Option<Alike>| {
+            Ok(match found {
+                Some(found) if found == *ours => Change::Keep(()),
+                Some(_) | None => Change::Put(ours.clone(), ()),
+            })
+        };
+        self.change(alike(self.generation), ours).await
+    }
+
+    /// How the leader is configured; nothing where none has said so.
+    ///
+    /// # Errors
+    /// When the record cannot be read.
+    pub(crate) async fn alike(&self) -> Result<Alike, Problem> {
+        let found = self.get::<Alike>(&alike(self.generation)).await?;
+        Ok(found.map(|found| found.record).unwrap_or_default())
     }
 
     /// The generation that the store is in.
@@ -228,6 +267,16 @@ impl Shelf {
         }
         Ok(true)
     }
+}
+
+/// Where it stands how the leader is configured.
+fn alike(generation: Generation) -> String {
+    format!("{}alike", prefix(generation))
+}
+
+/// Where it stands that a leader of this generation has marked the storage.
+pub(crate) fn marked(generation: Generation) -> String {
+    format!("{}marked", prefix(generation))
 }
 
 /// What every key of a generation's shelf begins with.

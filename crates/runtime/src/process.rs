@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
-use types::{Code, Problem, Rebuilt, Report};
+use types::{Code, Probed, Problem, Rebuilt, Report};
 
 use crate::config::{ConfigError, Loaded, Program};
 use crate::shutdown::Shutdown;
@@ -121,13 +121,21 @@ pub fn drained() {
 }
 
 /// Tells whoever started this process what it has rebuilt, on a terminal too: that is what was asked for.
+pub fn rebuilt(rebuilt: Rebuilt) {
+    answer(&Report::Rebuilt(rebuilt));
+}
+
+/// Tells whoever started this process what it found out about a storage, on a terminal too.
+pub fn probed(probed: Probed) {
+    answer(&Report::Probed(probed));
+}
+
 #[expect(
     clippy::print_stdout,
-    reason = "what was rebuilt is this program's data"
+    reason = "what was asked for is this program's data"
 )]
-pub fn rebuilt(rebuilt: Rebuilt) {
-    let report = Report::Rebuilt(rebuilt);
-    if let Ok(line) = serde_json::to_string(&report) {
+fn answer(report: &Report) {
+    if let Ok(line) = serde_json::to_string(report) {
         println!("{line}");
     }
 }

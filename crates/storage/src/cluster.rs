@@ -134,6 +134,14 @@ impl Storage {
         Ok(highest.into_values().collect())
     }
 
+    /// Takes back a mark that its own cluster has just put, and that nobody may rest on: it found that another cluster was here first.
+    ///
+    /// # Errors
+    /// See [`StorageError`].
+    pub async fn take_back_mark(&self, mark: ClusterMark) -> Result<(), StorageError> {
+        self.remove(&mark.path()?).await
+    }
+
     fn listed_marks(&self, folder: &str) -> BoxStream<'static, Result<ClusterMark, StorageError>> {
         let under = object_store::path::Path::from(folder);
         let named = |listed: object_store::Result<ObjectMeta>| {
@@ -199,6 +207,13 @@ mod tests {
             let conflict = mark(ours, 1, 99).check(&marks).unwrap_err();
             assert_eq!(conflict, MarkConflict::Foreign { ours, theirs });
         }
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_is_taken_back_is_no_cluster_s_any_more() {
+        let (storage, _folder) = after(&[mark(1, 1, 10), mark(2, 1, 3)]).await;
+        storage.take_back_mark(mark(2, 1, 3)).await.unwrap();
+        assert_eq!(storage.marks().await.unwrap(), [mark(1, 1, 10)]);
     }
 
     #[tokio::test]

@@ -93,7 +93,9 @@ coded_enum! {
         StorageCorrupt = "STORAGE_CORRUPT" @ 80, cause: "An object does not match the digest that names it.", fix: "Run `scanctl result verify`; restore the object from a copy.";
         StorageDenied = "STORAGE_DENIED" @ 93, cause: "The object storage refuses access with these credentials.", fix: "Check the credentials and the rights of bucket and prefix; work resumes by itself once access is granted.";
         StorageMissing = "STORAGE_MISSING" @ 94, cause: "The bucket or folder that is configured as object storage does not exist.", fix: "Make or mount it, or correct the setting; work resumes by itself once it is there.";
-        StorageForeign = "STORAGE_FOREIGN" @ 95, cause: "Another cluster keeps its objects under this storage prefix.", fix: "Give each cluster a bucket or prefix of its own; where that cluster is gone for good, use `admin restore`.";
+        StorageForeign = "STORAGE_FOREIGN" @ 95, cause: "Another cluster keeps its objects under this storage prefix.", fix: "Give each cluster a bucket or prefix of its own; where this store takes the place of one that is gone for good, run `scanctl admin restore FILE` or `scanctl admin rebuild`.";
+        StorageOther = "STORAGE_OTHER" @ 96, cause: "The object storage that is configured has nothing of this store, whose objects were kept elsewhere.", fix: "Mount it, or correct the setting `storage`: all coordinators of a store have the same. Clusters that share an etcd have an `etcd-prefix` each. Where the objects were moved, move `_cluster/` with them.";
+        StoreCertificate = "STORE_CERTIFICATE" @ 97, cause: "The store's certificate is not believed, or the store does not believe this side's.", fix: "Check `etcd-ca`, `etcd-cert` and `etcd-key`, the names and dates in the certificates, and the clocks of both sides.";
         Overloaded = "OVERLOADED" @ 81, cause: "Too many requests are under way.", fix: "Retry after a moment.";
         VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both.";
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
@@ -139,6 +141,7 @@ coded_enum! {
 
         // `up`, configuration, doctor.
         ConfigInvalid = "CONFIG_INVALID" @ 140, cause: "The configuration has an unknown key or a value out of range.", fix: "Correct the key that the message names; `--help` lists them all.";
+        ConfigDiffers = "CONFIG_DIFFERS" @ 148, cause: "This coordinator is configured otherwise than the one that leads.", fix: "Give all coordinators of a cluster the same settings: what one is told holds while it leads.";
         DataLocked = "DATA_LOCKED" @ 141, cause: "Another process uses this data folder.", fix: "Stop it, or give another `--data`.";
         ChildDied = "CHILD_DIED" @ 142, cause: "A child process died five times within a minute.", fix: "Read the log lines above; `scanctl doctor` may name the cause.";
         BinaryMissing = "BINARY_MISSING" @ 143, cause: "A sibling binary is not where scanctl stands.", fix: "Build or install all five binaries together.";

@@ -26,7 +26,7 @@ pub use id::{
 pub use job::{GateChoice, JobSpec, Policy, Requirements, RetryOf, Stages};
 pub use ledger::{Ledger, StageUse};
 pub use range::{Ordinal, Range, RangeError, TrackSet};
-pub use report::{Rebuilt, Report};
+pub use report::{ProbeFinding, Probed, Rebuilt, Report};
 pub use row::{
     CatalogRow, DeclaredAi, Embedding, Provenance, ResidualSegment, Score, Thumbnail,
     TimelinePoint, TrackRow,

@@ -1,5 +1,5 @@
 //! What a process of Trackscan says of itself to whoever started it: one JSON line on stdout when it is ready, one when
-//! it ends by a fault, because an operator drained it, or because it has rebuilt a store. `runtime` writes it, `scanctl up` reads it; logs are not of this kind and go to stderr.
+//! it ends by a fault, because an operator drained it, or because it has done what it was run for alone. `runtime` writes it, scanctl reads it; logs are not of this kind and go to stderr.
 
 use crate::Problem;
 use core::net::SocketAddr;
@@ -22,6 +22,38 @@ pub enum Report {
     Drained,
     /// It has made the records of a store anew, and ends.
     Rebuilt(Rebuilt),
+    /// It has asked a storage what it can promise, and ends.
+    Probed(Probed),
+}
+
+/// What a storage can promise and what not.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Probed {
+    /// Where it lies; never with credentials.
+    pub place: String,
+    /// What was found out, in the order in which it was asked.
+    pub findings: Vec<ProbeFinding>,
+    /// Nothing was found for which Trackscan cannot work with it.
+    pub usable: bool,
+}
+
+/// What was found out about one question to a storage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProbeFinding {
+    /// Such as `one-winner`.
+    pub question: String,
+    /// `yes`, `no` or `unknown`.
+    pub answer: String,
+    /// What was seen, in a sentence.
+    pub seen: String,
+    /// What a no means, in a sentence.
+    pub without_it: String,
+    /// Trackscan cannot work where the answer is no.
+    pub needed: bool,
+    /// The code of what kept it from being found out; empty where nothing did.
+    pub trouble: String,
 }
 
 /// What a restore or rebuild of a store came to.
@@ -97,10 +129,14 @@ mod tests {
         );
         check(&Report::Ready { listening: None }, r#"{"ready":{}}"#);
         check(&Report::Drained, r#""drained""#);
-        let whole = Report::Rebuilt(Rebuilt::default());
-        let line = serde_json::to_string(&whole).unwrap();
-        assert!(!line.contains('\n'));
-        assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), whole);
+        for whole in [
+            Report::Rebuilt(Rebuilt::default()),
+            Report::Probed(Probed::default()),
+        ] {
+            let line = serde_json::to_string(&whole).unwrap();
+            assert!(!line.contains('\n'));
+            assert_eq!(serde_json::from_str::<Report>(&line).unwrap(), whole);
+        }
         check(
             &Report::Failed(Problem::new(Code::DataLocked, "lock\nfolder `x`")),
             r#"{"failed":{"code":"DATA_LOCKED","message":"lock\nfolder `x`"}}"#,

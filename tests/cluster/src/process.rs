@@ -134,7 +134,7 @@ impl Process {
         match self.life.report(limit) {
             Some(Report::Ready { listening }) => Ok(listening),
             Some(Report::Failed(problem)) => bail!("{what}: it reports {problem:?}"),
-            Some(report @ (Report::Drained | Report::Rebuilt(_))) => {
+            Some(report @ (Report::Drained | Report::Rebuilt(_) | Report::Probed(_))) => {
                 bail!("{what}: it reports {report:?}")
             }
             None => bail!(

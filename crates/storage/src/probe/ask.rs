@@ -1,6 +1,6 @@
 //! How each question is put to a store. Called by [`Storage::probe`] alone.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -28,6 +28,10 @@ const LARGE_BYTES: usize = 11 * 1024 * 1024;
 const PIECE_BYTES: usize = 5 * 1024 * 1024;
 /// Difference between clocks from which requests may be refused: providers allow fifteen minutes.
 const SKEW: Duration = Duration::from_secs(300);
+/// Small objects that are put and read one after another to learn how long that takes: enough for a median that one slow request does not move.
+const TIMED: usize = 20;
+/// Half of such puts, and half of such reads, are quicker than this where a store is prompt: a commit makes two requests in a row.
+const PROMPT: Duration = Duration::from_millis(125);
 /// Longest time for one question.
 const DEADLINE: Duration = Duration::from_secs(300);
 
@@ -88,6 +92,7 @@ impl<'a> Asker<'a> {
             Question::LargeObject => self.large_object().await,
             Question::Clock => self.clock().await,
             Question::Synced => Ok(self.synced()),
+            Question::Prompt => self.prompt().await,
         }
     }
 
@@ -364,6 +369,36 @@ impl<'a> Asker<'a> {
         ))
     }
 
+    async fn prompt(&self) -> Seen {
+        let (mut puts, mut reads) = (Vec::new(), Vec::new());
+        for number in 0..TIMED {
+            let name = format!("timed/{number}");
+            let begun = Instant::now();
+            self.put(&name, "x", PutMode::Overwrite).await?;
+            let put = begun.elapsed();
+            self.text(&name).await?;
+            reads.push(begun.elapsed().saturating_sub(put));
+            puts.push(put);
+        }
+        let ((put, slowest_put), (read, slowest_read)) = (middle(puts), middle(reads));
+        let answer = if put.max(read) <= PROMPT {
+            Answer::Yes
+        } else {
+            Answer::No
+        };
+        let millis = |time: Duration| time.as_millis();
+        Ok((
+            answer,
+            format!(
+                "Of {TIMED} small objects half were put within {} ms and read within {} ms, all within {} and {} ms.",
+                millis(put),
+                millis(read),
+                millis(slowest_put),
+                millis(slowest_read)
+            ),
+        ))
+    }
+
     /// No request shows it, so that what is known is said.
     fn synced(&self) -> (Answer, String) {
         match self.storage.folder() {
@@ -395,6 +430,13 @@ impl<'a> Asker<'a> {
             let _another_runs = folder.parent().map(std::fs::remove_dir);
         }
     }
+}
+
+/// The median and the longest of some times.
+fn middle(mut times: Vec<Duration>) -> (Duration, Duration) {
+    times.sort_unstable();
+    let at = |n: usize| times.get(n).copied().unwrap_or_default();
+    (at(times.len() / 2), at(times.len().saturating_sub(1)))
 }
 
 fn sync(folder: &std::path::Path) -> (Answer, String) {

@@ -148,7 +148,12 @@ impl Node {
     pub(super) fn answered(&mut self, event: Event) {
         // A coordinator of another version will not change its mind.
         if event == Event::Joined(Err(CallError::Refused(Code::VersionMismatch))) {
-            self.fatal = Some(Problem::new(Code::VersionMismatch, "join the coordinator"));
+            let said = concat!(
+                "join the coordinator with version ",
+                env!("CARGO_PKG_VERSION"),
+                ": it does not work with that one"
+            );
+            self.fatal = Some(Problem::new(Code::VersionMismatch, said));
         } else {
             self.tell_core(event);
         }
