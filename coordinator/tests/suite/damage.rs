@@ -117,7 +117,7 @@ async fn a_write_that_was_torn_is_as_if_it_had_not_been_and_all_before_it_stands
     process.kill();
     std::fs::write(&file, torn(&before, &after)).unwrap();
     // A write that was torn was never answered, nor seen by storage.
-    std::fs::remove_dir_all(world.storage_folder().join("_cluster")).unwrap();
+    world.forget_revisions();
 
     let process = world.spawn(&FLAGS);
     let mut people = People::new(process.channel().await);

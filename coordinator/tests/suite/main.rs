@@ -16,6 +16,7 @@ mod full;
 mod held;
 mod imports;
 mod journal;
+mod misuse;
 mod odd;
 mod offered;
 mod older;

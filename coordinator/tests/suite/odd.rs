@@ -164,7 +164,7 @@ async fn of_two_clusters_that_begin_at_once_on_one_storage_no_two_go_on() {
         }
     };
     let ended = timeout(START_TIMEOUT, either).await.expect("one ends");
-    assert_eq!(ended.unwrap_err().code, Code::StoreOlder);
+    assert_eq!(ended.unwrap_err().code, Code::StorageForeign);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -177,7 +177,7 @@ async fn a_leader_whose_store_another_one_has_taken_the_place_of_ends() {
         ..mark(CLUSTER + 1, 1)
     };
     world.storage().put_mark(restored).await.unwrap();
-    assert_eq!(ends(running).await, Code::StoreOlder);
+    assert_eq!(ends(running).await, Code::StorageForeign);
     assert_eq!(store.led_by().await, Ok(None));
 }
 

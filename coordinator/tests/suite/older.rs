@@ -68,15 +68,11 @@ async fn over(world: &World, copy: &[u8]) -> (Process, People) {
     (process, people)
 }
 
-/// Takes away what storage has seen of the store's revisions: what is left to show an older one is a manifest.
-fn forget_marks(world: &World) {
-    std::fs::remove_dir_all(world.storage_folder().join("_cluster")).unwrap();
-}
-
 /// No coordinator starts over that copy of the store; it names the job and the remedy, and leaves storage as it is.
 #[track_caller]
 fn check_refused(world: &World, copy: &[u8], job: &str) {
-    forget_marks(world);
+    // What is left to show an older store is a manifest.
+    world.forget_revisions();
     let result = files(&world.storage_folder());
     std::fs::write(store_file(world), copy).unwrap();
     let ended = world.command(&FLAGS).output().unwrap();

@@ -172,7 +172,7 @@ async fn a_lost_store_is_restored_and_every_track_of_every_job_has_one_row() {
     std::fs::write(store(&world).join("state.redb"), older).unwrap();
     check_refused(&world, Code::StoreOlder);
     lose_store(&world);
-    check_refused(&world, Code::StoreOlder);
+    check_refused(&world, Code::StorageForeign);
 
     let rebuilt = restored(&world, &["restore", copy]);
     assert_eq!((rebuilt.replaced, rebuilt.generation), (1, 2));
@@ -406,7 +406,7 @@ async fn killed_anywhere_and_run_again_a_rebuild_comes_to_the_same_end() {
         Report::Rebuilt(rebuilt) => assert_eq!(rebuilt.replaced, 1),
         // The last one was killed after its last write.
         Report::Failed(problem) => assert_eq!(problem.code, Code::StoreNotEmpty),
-        Report::Ready { .. } | Report::Drained => panic!("{ended:?}"),
+        Report::Ready { .. } | Report::Drained | Report::Probed(_) => panic!("{ended:?}"),
     }
 
     let process = world.spawn(&FLAGS);

@@ -77,6 +77,18 @@ impl World {
         self.root.path().join("data/storage")
     }
 
+    /// Takes away what storage has seen of the store's revisions; whose storage it is stays known.
+    pub(crate) fn forget_revisions(&self) {
+        let marks = self.storage_folder().join("_cluster");
+        for cluster in std::fs::read_dir(marks).unwrap() {
+            let cluster = cluster.unwrap().path();
+            std::fs::remove_dir_all(&cluster).unwrap();
+            std::fs::create_dir(&cluster).unwrap();
+            let lowest = format!("{:010}-{:020}", 1, 0);
+            std::fs::write(cluster.join(lowest), []).unwrap();
+        }
+    }
+
     /// The same storage that the coordinator has, as an agent opens it.
     pub(crate) fn storage(&self) -> storage::Storage {
         storage::Storage::open_folder(&self.storage_folder()).unwrap()
@@ -135,20 +147,39 @@ impl World {
 
     /// Starts one of several coordinators in this process, on a store that they share.
     pub(crate) async fn start_on(&self, store: Arc<dyn Store>, name: &str) -> Running {
-        let (started, shutdown) = self.started_on(store, name).await;
+        self.start_on_with(store, name, &[]).await
+    }
+
+    /// The same with more flags.
+    pub(crate) async fn start_on_with(
+        &self,
+        store: Arc<dyn Store>,
+        name: &str,
+        more: &[&str],
+    ) -> Running {
+        let (started, shutdown) = self.started_on(store, name, more).await;
         serve(started, shutdown)
     }
 
     /// Starts two coordinators on stores of their own and one storage, neither of which may lead before both may.
     pub(crate) async fn start_at_once<S: Store>(&self, [one, other]: [Arc<S>; 2]) -> [Running; 2] {
-        let one = self.started_on(one, "one").await;
-        let other = self.started_on(other, "other").await;
+        let one = self.started_on(one, "one", &[]).await;
+        let other = self.started_on(other, "other", &[]).await;
         [one, other].map(|(started, shutdown)| serve(started, shutdown))
     }
 
-    async fn started_on(&self, store: Arc<dyn Store>, name: &str) -> (Coordinator, Shutdown) {
+    async fn started_on(
+        &self,
+        store: Arc<dyn Store>,
+        name: &str,
+        more: &[&str],
+    ) -> (Coordinator, Shutdown) {
         let flags = self.among_others(name);
-        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let flags: Vec<&str> = flags
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
         let settings = settings(self.flags(&flags)).unwrap();
         let shutdown = Shutdown::new();
         let started = Coordinator::start_on(store, settings, shutdown.clone()).await;
