@@ -95,7 +95,7 @@ coded_enum! {
         StorageMissing = "STORAGE_MISSING" @ 94, cause: "The bucket or folder that is configured as object storage does not exist.", fix: "Make or mount it, or correct the setting; work resumes by itself once it is there.";
         StorageForeign = "STORAGE_FOREIGN" @ 95, cause: "Another cluster keeps its objects under this storage prefix.", fix: "Give each cluster a bucket or prefix of its own; where that cluster is gone for good, use `admin restore`.";
         Overloaded = "OVERLOADED" @ 81, cause: "Too many requests are under way.", fix: "Retry after a moment.";
-        VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both.";
+        VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both; of a coordinator and an agent, one may be of the version after the other's.";
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
         StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The bundle has no residual, so it runs the screen alone.", fix: "Submit with `--stages screen`, or name a bundle that has one (`scanctl bundle ls`).";
         ResultNotPublished = "RESULT_NOT_PUBLISHED" @ 85, cause: "The job has not published its result yet.", fix: "Wait with `scanctl scan wait JOB`.";

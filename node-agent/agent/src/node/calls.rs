@@ -148,7 +148,10 @@ impl Node {
     pub(super) fn answered(&mut self, event: Event) {
         // A coordinator of another version will not change its mind.
         if event == Event::Joined(Err(CallError::Refused(Code::VersionMismatch))) {
-            self.fatal = Some(Problem::new(Code::VersionMismatch, "join the coordinator"));
+            self.fatal = Some(Problem::new(
+                Code::VersionMismatch,
+                format!("join the coordinator as version {VERSION} or {VERSION_BEFORE}"),
+            ));
         } else {
             self.tell_core(event);
         }
