@@ -148,10 +148,9 @@ impl Node {
     pub(super) fn answered(&mut self, event: Event) {
         // A coordinator of another version will not change its mind.
         if event == Event::Joined(Err(CallError::Refused(Code::VersionMismatch))) {
-            self.fatal = Some(Problem::new(
-                Code::VersionMismatch,
-                format!("join the coordinator as version {VERSION} or {VERSION_BEFORE}"),
-            ));
+            let tried = [types::VERSION, types::VERSION_BEFORE].join(" or ");
+            let cause = format!("join the coordinator as version {tried}");
+            self.fatal = Some(Problem::new(Code::VersionMismatch, cause));
         } else {
             self.tell_core(event);
         }
