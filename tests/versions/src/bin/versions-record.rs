@@ -78,7 +78,7 @@ fn published(
         &["node", "get", "n1"],
         &["node", "ls"],
         &["node", "revocations"],
-        &["result", "get", job, "0"],
+        &["result", "get", job, "00.wav"],
         &["result", "summary", job],
         &["scan", "explain", job],
         &["scan", "ls"],
