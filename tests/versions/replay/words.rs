@@ -1,7 +1,9 @@
 //! The words of a version: its `.proto` files, and messages read by them alone. Tests compare and read by it; it knows no message.
 
+use std::collections::BTreeSet;
+
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, MessageDescriptor, MethodDescriptor, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, Value,
 };
 
 /// The words of this version.
@@ -33,60 +35,57 @@ pub(crate) fn read(words: MessageDescriptor, bytes: &[u8]) -> DynamicMessage {
 pub(crate) fn unknown(message: &DynamicMessage) -> Vec<String> {
     let name = message.descriptor().full_name().to_owned();
     let stray = message.unknown_fields();
-    let mut found: Vec<String> = stray
-        .map(|field| format!("{name} field {}", field.number()))
-        .collect();
-    found.extend(unknown_values(message));
-    found
+    let stray = stray.map(|field| format!("{name} field {}", field.number()));
+    let below = message
+        .fields()
+        .flat_map(|(field, value)| in_value(&field, value, unknown));
+    stray.chain(below).collect()
 }
 
 /// The same, but of enums' values alone: fields that a version does not know it passes over.
 pub(crate) fn unknown_values(message: &DynamicMessage) -> Vec<String> {
     let fields = message.fields();
-    let of_field = fields.flat_map(|(field, value)| {
-        let words = field.kind().as_enum().cloned();
-        in_value(words.as_ref(), value)
+    let below = fields.flat_map(|(field, value)| in_value(&field, value, unknown_values));
+    below.collect()
+}
+
+/// What of a field's value is unknown, a message's by `look`.
+fn in_value(
+    field: &FieldDescriptor,
+    value: &Value,
+    look: fn(&DynamicMessage) -> Vec<String>,
+) -> Vec<String> {
+    if let Some(message) = value.as_message() {
+        return look(message);
+    }
+    if let Some(values) = value.as_list() {
+        let of_each = values.iter().flat_map(|value| in_value(field, value, look));
+        return of_each.collect();
+    }
+    let kind = field.kind();
+    let words = value.as_enum_number().zip(kind.as_enum());
+    let strange = words.filter(|(number, words)| words.get_value(*number).is_none());
+    let told = strange.map(|(number, _)| format!("{} {number}", field.full_name()));
+    told.into_iter().collect()
+}
+
+/// What a message tells: the paths of its fields that are set, those of a list's entries together.
+pub(crate) fn told(message: &DynamicMessage) -> BTreeSet<String> {
+    let fields = message.fields();
+    let each = fields.flat_map(|(field, value)| {
+        let below = told_by(value);
+        let name = field.name().to_owned();
+        let below = below.iter().map(|path| format!("{name}.{path}"));
+        let below: Vec<String> = below.collect();
+        std::iter::once(name).chain(below)
     });
-    of_field.collect()
+    each.collect()
 }
 
-fn in_value(words: Option<&EnumDescriptor>, value: &Value) -> Vec<String> {
-    match (value, words) {
-        (Value::EnumNumber(number), Some(words)) if words.get_value(*number).is_none() => {
-            vec![format!("{} value {number}", words.full_name())]
-        }
-        (Value::List(values), words) => {
-            let of_each = values.iter().flat_map(|value| in_value(words, value));
-            of_each.collect()
-        }
-        (Value::Message(message), _) => unknown_values(message),
-        _ => Vec::new(),
+fn told_by(value: &Value) -> BTreeSet<String> {
+    if let Some(message) = value.as_message() {
+        return told(message);
     }
-}
-
-/// Fields of one message that another one lacks, by their paths; lists are compared by their first entries.
-pub(crate) fn lacks(wanted: &DynamicMessage, found: &DynamicMessage, at: &str) -> Vec<String> {
-    let mut missing = Vec::new();
-    for (field, value) in wanted.fields() {
-        let path = format!("{at}.{}", field.name());
-        match (value, found.has_field_by_number(field.number())) {
-            (_, false) => missing.push(path),
-            (value, true) => {
-                let there = found.get_field_by_number(field.number()).unwrap();
-                missing.extend(lacks_value(value, &there, &path));
-            }
-        }
-    }
-    missing
-}
-
-fn lacks_value(wanted: &Value, found: &Value, at: &str) -> Vec<String> {
-    match (wanted, found) {
-        (Value::Message(wanted), Value::Message(found)) => lacks(wanted, found, at),
-        (Value::List(wanted), Value::List(found)) => match (wanted.first(), found.first()) {
-            (Some(wanted), Some(found)) => lacks_value(wanted, found, at),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
+    let entries = value.as_list().into_iter().flatten();
+    entries.flat_map(told_by).collect()
 }
