@@ -445,36 +445,4 @@ fn verdicts(counts: &Verdicts) -> v1::VerdictCounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grant_of_an_escalation_shard_names_the_part_that_it_is_made_of_and_no_other_does() {
-        let sha256 = Digest::of(b"part");
-        let part = |first| v1::EscalationPart {
-            root: 17,
-            attempt: 3,
-            first,
-            sha256: sha256.to_string(),
-        };
-        let (root, shard) = ("17".parse().unwrap(), "17.3-512".parse().unwrap());
-        assert_eq!(escalation(root, None), Ok(None));
-        assert_eq!(escalation(shard, Some(part(512))), Ok(Some(sha256)));
-        let refused = [
-            (root, Some(part(512))),
-            (shard, None),
-            (shard, Some(part(513))),
-            (
-                shard,
-                Some(v1::EscalationPart {
-                    sha256: "x".to_owned(),
-                    ..part(512)
-                }),
-            ),
-        ];
-        for (shard, part) in refused {
-            let told = escalation(shard, part.clone());
-            assert!(told.is_err(), "{shard} {part:?}: {told:?}");
-        }
-    }
-}
+mod tests;
