@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor, Value,
+    DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, MethodDescriptor,
+    ReflectMessage, Value,
 };
 
 /// The words of this version.
