@@ -1,5 +1,5 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, RECORD=file, JSON=file, DEVICE=cpu|cuda and KEY=file are read where the list says so.
+# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, RECORD=file, JSON=file, DEVICE=cpu|cuda, BEFORE=dir and KEY=file are read where the list says so.
 
 DEVICE ?= cpu
 RUNS ?= 20
@@ -8,10 +8,11 @@ SEEDS ?= 2000
 FROM ?= 0
 RECORD ?= docs/reference/simulation-record.txt
 JSON ?=
-export DEVICE CATALOG JSON
+BEFORE ?=
+export DEVICE CATALOG JSON BEFORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test parity bench bench-scheduler gpu crash bad-input sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo test parity bench bench-scheduler gpu crash versions bad-input sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,6 +51,9 @@ gpu: ## parity, speed and memory on one GPU in under ten minutes, of binaries th
 crash: setup ## kill -9 every process in turn during RUNS=20 scans and recount the results; CRASH_SEED=n makes the same moments again
 	cargo build --release --locked --workspace --all-targets
 	CRASH_RUNS=$(RUNS) cargo test --release --locked --workspace --test crash -- --nocapture --test-threads=1
+
+versions: setup ## one cluster of this version and the one before, at once, from one to the other and back; BEFORE=dir has its binaries, else they are built
+	@scripts/versions.sh
 
 bad-input: setup ## scan the hostile catalogue and print what became of each file
 	cargo build --release --locked --workspace --all-targets

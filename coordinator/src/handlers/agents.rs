@@ -13,12 +13,15 @@ use proto::v1;
 use proto::v1::agents_server::Agents;
 use scheduler::{Answer, Request};
 use tonic::{Request as Call, Response, Status};
-use types::{Code, Problem, Session};
+use types::{Code, Problem, Session, VERSION, VERSION_BEFORE};
 
 use super::offered;
 use crate::app::{App, core_caller, unexpected};
 use crate::wire::agents as wire;
 use crate::{audit, rpc};
+
+/// Characters of a version that an answer repeats: ours have five, and what a stranger sends is not sent back whole.
+const VERSION_SHOWN_MAX: usize = 32;
 
 /// The service.
 #[derive(Clone)]
@@ -169,18 +172,17 @@ impl AgentsService {
     }
 }
 
-/// Two sides work together when their versions agree in all but the last number.
+/// Turns away an agent of a version that does not work with this one, and says which do.
 fn check_version(theirs: &str) -> Result<(), Problem> {
-    let ours = env!("CARGO_PKG_VERSION");
-    let minor = |version: &str| version.rsplit_once('.').map(|(minor, _)| minor.to_owned());
-    if minor(theirs).is_some() && minor(theirs) == minor(ours) {
+    if types::works_with(theirs) {
         return Ok(());
     }
-    let shown: String = theirs.chars().take(32).collect();
-    Err(Problem::new(
-        Code::VersionMismatch,
-        format!("join with version `{shown}` a coordinator of version {ours}"),
-    ))
+    let shown: String = theirs.chars().take(VERSION_SHOWN_MAX).collect();
+    let cause = format!(
+        "join with version `{shown}` a coordinator of version {VERSION}: it takes agents of its own version and of the one before, \
+         {VERSION_BEFORE}; put one of these on the node, or a later coordinator in the place of this one where the agent is newer"
+    );
+    Err(Problem::new(Code::VersionMismatch, cause))
 }
 
 #[cfg(test)]
@@ -188,17 +190,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_that_differ_in_the_last_number_only_work_together() {
-        let ours = env!("CARGO_PKG_VERSION");
-        assert!(check_version(ours).is_ok());
-        let (minor, _) = ours.rsplit_once('.').unwrap();
-        assert!(check_version(&format!("{minor}.99")).is_ok());
-        for other in ["", "x", "99.0.0", minor] {
-            assert_eq!(
-                check_version(other).unwrap_err().code,
-                Code::VersionMismatch,
-                "{other}"
-            );
+    fn an_agent_of_another_version_is_told_which_to_install() {
+        assert!(check_version(VERSION).is_ok());
+        assert!(check_version(VERSION_BEFORE).is_ok());
+        let refused = check_version("0.0.9").unwrap_err();
+        assert_eq!(refused.code, Code::VersionMismatch);
+        for part in [
+            "`0.0.9`",
+            VERSION,
+            VERSION_BEFORE,
+            "put one of these on the node",
+        ] {
+            assert!(refused.message.contains(part), "{refused}");
         }
+    }
+
+    #[test]
+    fn of_a_long_version_only_the_beginning_is_shown() {
+        let refused = check_version(&"9".repeat(10_000)).unwrap_err();
+        assert!(refused.message.len() < 400, "{refused}");
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn joined(answer: JoinAnswer) -> v1::JoinResponse {
         generation: answer.generation.0,
         beat_every_ms: millis(answer.beat_every),
         grant_lives_ms: millis(answer.grant_lives),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: types::VERSION.to_owned(),
         wall_ms: clock::wall().0,
     }
 }

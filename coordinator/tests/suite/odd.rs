@@ -79,7 +79,8 @@ impl Store for Odd {
     async fn lead(&self, candidate: &str) -> Result<Epoch, LeadError> {
         if let Oddity::IsRestored = &self.1 {
             // Of generation 1 as 2, by no backup.
-            self.put("/restore", &[0x83, 1, 2, 0xf6]).await;
+            let marker = scheduler::record::encode(&(1_u32, 2_u32));
+            self.put("/restore", &marker).await;
         }
         self.0.lead(candidate).await
     }

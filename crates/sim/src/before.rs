@@ -1,5 +1,5 @@
-//! The version before: words of calls and answers that a process of it neither says nor hears. A message between two
-//! processes carries what both know, so links ask here ([`crate::links`]). It decides nothing.
+//! The version before, in the oldest form that is let in: words of calls and answers that a process of it neither says nor hears. A message
+//! between two processes carries what both know, so links ask here ([`crate::links`]). It decides nothing.
 
 use scheduler::{Answer, BeatAnswer, Order, PullAnswer, Request};
 

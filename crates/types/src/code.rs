@@ -97,7 +97,7 @@ coded_enum! {
         StorageOther = "STORAGE_OTHER" @ 96, cause: "The object storage that is configured has nothing of this store, whose objects were kept elsewhere.", fix: "Mount it, or correct the setting `storage`: all coordinators of a store have the same. Clusters that share an etcd have an `etcd-prefix` each. Where the objects were moved, move `_cluster/` with them.";
         StoreCertificate = "STORE_CERTIFICATE" @ 97, cause: "The store's certificate is not believed, or the store does not believe this side's.", fix: "Check `etcd-ca`, `etcd-cert` and `etcd-key`, the names and dates in the certificates, and the clocks of both sides.";
         Overloaded = "OVERLOADED" @ 81, cause: "Too many requests are under way.", fix: "Retry after a moment.";
-        VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both.";
+        VersionMismatch = "VERSION_MISMATCH" @ 82, cause: "The two sides run versions that do not work together.", fix: "Install the same version on both; of a coordinator and an agent, one may be of the version after the other's.";
         Internal = "INTERNAL" @ 83, cause: "An assumption of the program did not hold.", fix: "Report it with the log around the message.";
         StagesUnavailable = "STAGES_UNAVAILABLE" @ 84, cause: "The bundle has no residual, so it runs the screen alone.", fix: "Submit with `--stages screen`, or name a bundle that has one (`scanctl bundle ls`).";
         ResultNotPublished = "RESULT_NOT_PUBLISHED" @ 85, cause: "The job has not published its result yet.", fix: "Wait with `scanctl scan wait JOB`.";

@@ -16,6 +16,7 @@ mod standing;
 mod time;
 mod url;
 mod verdict;
+mod version;
 
 pub use code::{Code, Problem, chain};
 pub use digest::{Digest, DigestParseError};
@@ -39,3 +40,4 @@ pub use url::file_url;
 pub use verdict::{
     Device, DeviceKind, Dtype, InconclusiveReason, Purpose, Stage, Verdict, Warning,
 };
+pub use version::{VERSION, VERSION_BEFORE, works_with};

@@ -13,8 +13,8 @@ use proto::v1::{self, agents_client::AgentsClient};
 use storage::PartKind;
 use tonic::transport::Channel;
 use types::{
-    ActorId, Attempt, Digest, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session, ShardId,
-    Stage, TenantId, UnixMillis,
+    ActorId, Attempt, Code, Digest, Epoch, Generation, JobSpec, Millis, NodeId, Range, Session,
+    ShardId, Stage, TenantId, UnixMillis, VERSION, VERSION_BEFORE,
 };
 
 use crate::claim::{Claim, ClaimedPart, Verdicts};
@@ -66,15 +66,18 @@ impl GrpcCoordinator {
     fn node(&self) -> String {
         self.node.to_string()
     }
-}
 
-#[async_trait]
-impl Coordinator for GrpcCoordinator {
-    async fn join(&self, node: &Introduction) -> Result<Joined, CallError> {
+    /// Joins as an agent of a version. A coordinator knows no later version than its own: one of the series before is joined under
+    /// that series' name.
+    async fn join_as(
+        &self,
+        version: &str,
+        node: &Introduction,
+    ) -> Result<v1::JoinResponse, CallError> {
         let request = v1::JoinRequest {
             caller: self.caller(),
             node: self.node(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: version.to_owned(),
             devices: node.devices.iter().cloned().map(Into::into).collect(),
             stages: stages(&node.stages),
             decoders: node.decoders,
@@ -86,7 +89,19 @@ impl Coordinator for GrpcCoordinator {
             let request = request.clone();
             async move { client.join(request).await }
         };
-        let answer = self.reach.ask("Join", send).await?;
+        self.reach.ask("Join", send).await
+    }
+}
+
+#[async_trait]
+impl Coordinator for GrpcCoordinator {
+    async fn join(&self, node: &Introduction) -> Result<Joined, CallError> {
+        let answer = match self.join_as(VERSION, node).await {
+            Err(CallError::Refused(Code::VersionMismatch)) => {
+                self.join_as(VERSION_BEFORE, node).await?
+            }
+            answer => answer?,
+        };
         self.clock.set(UnixMillis(answer.wall_ms));
         Ok(Joined {
             session: Session(answer.session),
@@ -430,36 +445,4 @@ fn verdicts(counts: &Verdicts) -> v1::VerdictCounts {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_grant_of_an_escalation_shard_names_the_part_that_it_is_made_of_and_no_other_does() {
-        let sha256 = Digest::of(b"part");
-        let part = |first| v1::EscalationPart {
-            root: 17,
-            attempt: 3,
-            first,
-            sha256: sha256.to_string(),
-        };
-        let (root, shard) = ("17".parse().unwrap(), "17.3-512".parse().unwrap());
-        assert_eq!(escalation(root, None), Ok(None));
-        assert_eq!(escalation(shard, Some(part(512))), Ok(Some(sha256)));
-        let refused = [
-            (root, Some(part(512))),
-            (shard, None),
-            (shard, Some(part(513))),
-            (
-                shard,
-                Some(v1::EscalationPart {
-                    sha256: "x".to_owned(),
-                    ..part(512)
-                }),
-            ),
-        ];
-        for (shard, part) in refused {
-            let told = escalation(shard, part.clone());
-            assert!(told.is_err(), "{shard} {part:?}: {told:?}");
-        }
-    }
-}
+mod tests;

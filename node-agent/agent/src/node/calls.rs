@@ -148,12 +148,9 @@ impl Node {
     pub(super) fn answered(&mut self, event: Event) {
         // A coordinator of another version will not change its mind.
         if event == Event::Joined(Err(CallError::Refused(Code::VersionMismatch))) {
-            let said = concat!(
-                "join the coordinator with version ",
-                env!("CARGO_PKG_VERSION"),
-                ": it does not work with that one"
-            );
-            self.fatal = Some(Problem::new(Code::VersionMismatch, said));
+            let tried = [types::VERSION, types::VERSION_BEFORE].join(" or ");
+            let cause = format!("join the coordinator as version {tried}: it works with neither");
+            self.fatal = Some(Problem::new(Code::VersionMismatch, cause));
         } else {
             self.tell_core(event);
         }
