@@ -1,7 +1,7 @@
 //! The cluster under test: which hosts there are, what runs on each and with what arguments, and what only this cluster knows of its
 //! leaders, its storage and its builds. The programs are the product's own; only the engine is the stub.
 
-use crate::builds::Builds;
+use crate::builds::{self, Builds};
 use crate::watch::{Doors, Watch};
 use crate::wishes::{Wishes, tree};
 use crate::{etcd, http, music};
@@ -30,7 +30,7 @@ pub(crate) const RELAYED: [&str; 5] = [
 ];
 
 /// How long anything may take to be there on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 
 const S3_PORT: u16 = 9_000;
 const GRPC_PORT: u16 = 7_700;
@@ -53,8 +53,8 @@ pub(crate) struct Scene {
     seed: u64,
     builds: Builds,
     full: Arc<AtomicBool>,
-    /// The ways in from outside, which end with their relays.
-    _doors: Vec<Relay>,
+    /// What the doors lead through.
+    _ways: Vec<Relay>,
 }
 
 /// The cluster with its eyes on.
@@ -70,44 +70,74 @@ pub(crate) fn bring_up(folder: &Path, wishes: &Wishes, zero: Instant) -> Result<
     let names: Vec<&str> = [&ETCD[..], &COORDINATORS, &NODES, &[STORAGE, OPERATOR]].concat();
     let world = World::make(&folder.join("logs"), &names)?;
     let builds = Builds::lay_out(&folder.join("builds"), wishes)?;
-    std::fs::create_dir_all(folder.join("s3/scans"))?;
+    builds::shelve(&bundle(), &folder.join("s3/scans/root"))?;
     std::fs::write(folder.join("keys"), KEYS)?;
     music::write(&folder.join("s3/music"), wishes.tracks)?;
-    let mut crew = Crew {
-        folder,
-        wishes,
-        world: &world,
-        builds: &builds,
-        doors: Vec::new(),
-    };
-    let mut processes = crew.base()?;
-    let etcd = crew.doors(&ETCD, |host| (host.address(), etcd::PORT))?;
-    wait_for("etcd to have a leader", || leader_of(&etcd).ok().flatten())?;
-    processes.extend(crew.product()?);
-    let loopback = |port: u16| move |_: &Host| (Ipv4Addr::LOCALHOST, port);
-    let coordinators = crew.doors(&COORDINATORS, loopback(COORDINATOR_METRICS))?;
-    let nodes = crew.doors(&NODES, loopback(NODE_METRICS))?;
-    let (doors, addresses) = (std::mem::take(&mut crew.doors), crew.addresses()?);
+    let loopback = |port: u16| move |_: &Host| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let mut ways = Vec::new();
+    let etcd = |host: &Host| SocketAddrV4::new(host.address(), etcd::PORT);
+    let etcd = doors(&world, &ETCD, etcd, &mut ways)?;
+    let coordinators = loopback(COORDINATOR_METRICS);
+    let coordinators = doors(&world, &COORDINATORS, coordinators, &mut ways)?;
+    let nodes = doors(&world, &NODES, loopback(NODE_METRICS), &mut ways)?;
     let watch = Watch::begin(etcd.clone(), nodes, zero);
     let scene = Scene {
         coordinators,
-        etcd,
+        etcd: etcd.clone(),
         faults: folder.join("faults"),
         seed: wishes.seed,
-        builds,
+        builds: builds.clone(),
         full: Arc::clone(&watch.full),
-        _doors: doors,
+        _ways: ways,
     };
     let mut stage = Stage::new(world, scene);
-    processes.into_iter().for_each(|process| stage.add(process));
-    for host in RELAYED {
-        stage.relay(host)?;
-    }
+    // Before anybody connects: a relay sees none of the connections that were there before it.
+    RELAYED.iter().try_for_each(|host| stage.relay(host))?;
+    let addresses = populate(&mut stage, folder, wishes, &builds, &etcd)?;
     Ok(Standing {
         stage,
         watch,
         addresses,
     })
+}
+
+/// Starts every process, what others stand on first, and gives the coordinators' addresses.
+fn populate(
+    stage: &mut Stage<Scene>,
+    folder: &Path,
+    wishes: &Wishes,
+    builds: &Builds,
+    etcd: &Doors,
+) -> Result<String> {
+    let crew = Crew {
+        folder,
+        wishes,
+        world: stage.world(),
+        builds,
+    };
+    let base = crew.base()?;
+    wait_for("etcd to have a leader", || leader_of(etcd))?;
+    let (product, addresses) = (crew.product()?, crew.addresses()?);
+    let all = base.into_iter().chain(product);
+    all.for_each(|process| stage.add(process));
+    Ok(addresses)
+}
+
+/// Ways from outside to a port on each of these hosts; they end with their relays.
+fn doors(
+    world: &World,
+    names: &[&str],
+    to: impl Fn(&Host) -> SocketAddrV4,
+    ways: &mut Vec<Relay>,
+) -> Result<Doors> {
+    let mut doors = Doors::new();
+    for name in names {
+        let host = world.host(name)?;
+        let (relay, outside) = Relay::inward(host, to(host))?;
+        ways.push(relay);
+        doors.insert((*name).to_owned(), outside);
+    }
+    Ok(doors)
 }
 
 /// Who starts everything.
@@ -116,7 +146,6 @@ struct Crew<'a> {
     wishes: &'a Wishes,
     world: &'a World,
     builds: &'a Builds,
-    doors: Vec<Relay>,
 }
 
 impl Crew<'_> {
@@ -162,12 +191,11 @@ impl Crew<'_> {
             let address = self.world.host(member)?.address();
             flags.push(("etcd-endpoint", format!("http://{address}:{}", etcd::PORT)));
         }
-        let bundle = text(&tree().join("bundles/demo"));
         flags.extend([
             ("store", "etcd".to_owned()),
             ("listen", own.to_string()),
             ("advertise", format!("http://{own}")),
-            ("default-bundle", bundle),
+            ("default-bundle", text(&bundle())),
             ("grant-millis", GRANT_MILLIS.to_owned()),
             ("collect-secs", "60".to_owned()),
         ]);
@@ -223,19 +251,11 @@ impl Crew<'_> {
         let urls: Vec<String> = COORDINATORS.iter().map(url).collect::<Result<_>>()?;
         Ok(urls.join(","))
     }
+}
 
-    /// Ways from outside to a port on each of these hosts.
-    fn doors(&mut self, names: &[&str], to: impl Fn(&Host) -> (Ipv4Addr, u16)) -> Result<Doors> {
-        let mut doors = Doors::new();
-        for name in names {
-            let host = self.world.host(name)?;
-            let (address, port) = to(host);
-            let (relay, outside) = Relay::inward(host, SocketAddrV4::new(address, port))?;
-            self.doors.push(relay);
-            doors.insert((*name).to_owned(), outside);
-        }
-        Ok(doors)
-    }
+/// The committed bundle; the stub engine asks nothing of it but its rules.
+fn bundle() -> PathBuf {
+    tree().join("bundles/demo")
 }
 
 fn program(name: &str, binary: &Path, arguments: Vec<String>) -> Program {
@@ -268,19 +288,19 @@ pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> R
 }
 
 /// The member that leads etcd, by the newest term that any member tells of.
-fn leader_of(etcd: &Doors) -> Result<Option<String>> {
+fn leader_of(etcd: &Doors) -> Option<String> {
     let said = etcd
         .iter()
         .filter_map(|(name, at)| Some((name, etcd::status(*at).ok()?)));
     let leading = said.filter(|(_, status)| status.leads);
     let newest = leading.max_by_key(|(_, status)| status.term);
-    Ok(newest.map(|(name, _)| name.clone()))
+    newest.map(|(name, _)| name.clone())
 }
 
 impl Cluster for Scene {
     fn leader(&mut self, role: &str) -> Result<Option<String>> {
         if role == "etcd" {
-            return leader_of(&self.etcd);
+            return Ok(leader_of(&self.etcd));
         }
         let leads = |at: &std::net::SocketAddr| {
             let page = http::get(*at, "/metrics").unwrap_or_default();
