@@ -139,12 +139,11 @@ impl Books {
     }
 
     fn answered(&mut self, line: &Line, now_ms: u64) {
-        match line.answer.as_str() {
-            "Ok(Counted)" | "Ok(DoneAlready)" => {
-                *self.counted.entry(now_ms / 1_000).or_default() += line.rows;
-            }
-            "Ok(Superseded)" => self.superseded += 1,
-            _ => {}
+        let says = |outcome: &str| line.answer.contains(outcome);
+        if says("outcome: Counted") || says("outcome: DoneAlready") {
+            *self.counted.entry(now_ms / 1_000).or_default() += line.rows;
+        } else if says("outcome: Superseded") {
+            self.superseded += 1;
         }
     }
 
@@ -247,8 +246,8 @@ mod tests {
 
     #[test]
     fn rows_count_in_the_second_in_which_they_were_answered() {
-        let counted = r#"{"message":"commit","rows":64,"answer":"Ok(Counted)"}"#;
-        let late = r#"{"message":"commit","rows":64,"answer":"Ok(Superseded)"}"#;
+        let counted = r#"{"message":"commit","rows":64,"answer":"Ok(Committed { outcome: Counted, order: Stop })"}"#;
+        let late = r#"{"message":"commit","rows":64,"answer":"Ok(Committed { outcome: Superseded, order: Stop })"}"#;
         let books = told(&[("node-1", 1_500, counted), ("node-1", 2_500, late)]);
         assert_eq!(books.counted_within(1_000, 3_000), 64);
         assert_eq!(books.counted_within(2_000, 3_000), 0);
