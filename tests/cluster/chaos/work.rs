@@ -126,8 +126,13 @@ impl Hand {
         told || asks && state().is_some_and(|state| state == "published")
     }
 
+    /// Submits what is wanting; the first job is alone, since everything waits for it.
     fn fill(&mut self) {
-        while self.lock().open.len() < OPEN {
+        let wanted = match self.lock().published.is_empty() {
+            true => 1,
+            false => OPEN,
+        };
+        while self.lock().open.len() < wanted {
             let Ok(job) = submit(&self.operator, self.submitted) else {
                 // Nobody leads, or nobody is reached: asked again at the next look.
                 return;
