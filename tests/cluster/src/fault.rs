@@ -18,6 +18,8 @@ pub enum Kind {
     StopLeader,
     /// SIGTERM; started again at the end.
     Terminate,
+    /// SIGTERM to whoever leads its role at that moment; started again at the end.
+    TerminateLeader,
     /// SIGTERM; started again at the end from the other build.
     Upgrade,
     /// Nothing passes from one host to another, everything the other way.
@@ -50,12 +52,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order of this list.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Kill,
         Self::KillLeader,
         Self::Stop,
         Self::StopLeader,
         Self::Terminate,
+        Self::TerminateLeader,
         Self::Upgrade,
         Self::CutOneWay,
         Self::CutBothWays,
@@ -78,7 +81,7 @@ impl Kind {
         match self {
             Self::Kill | Self::Stop | Self::Terminate => Aim::Process,
             Self::Upgrade => Aim::Upgradable,
-            Self::KillLeader | Self::StopLeader => Aim::Leader,
+            Self::KillLeader | Self::StopLeader | Self::TerminateLeader => Aim::Leader,
             Self::CutOneWay | Self::CutBothWays | Self::Loss => Aim::Link,
             Self::Delay | Self::Stall | Self::Swallow | Self::Reset => Aim::Relay,
             Self::Isolate => Aim::Host,
@@ -101,6 +104,7 @@ impl Kind {
             Self::Stop => (6, past_time_outs, (0, 0)),
             Self::StopLeader => (3, past_time_outs, (0, 0)),
             Self::Terminate => (5, short, (0, 0)),
+            Self::TerminateLeader => (3, short, (0, 0)),
             Self::Upgrade => (4, short, (0, 0)),
             Self::CutOneWay => (6, past_time_outs, (0, 0)),
             Self::CutBothWays => (6, past_time_outs, (0, 0)),

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A machine in a world, as far as its programs can tell.
@@ -64,6 +64,16 @@ impl Host {
             .with_context(|| format!("on the host `{}`", self.name))
     }
 
+    /// A hand that runs programs here to their end, from any thread.
+    #[must_use]
+    pub fn shell(&self) -> Shell {
+        Shell {
+            host: self.name.clone(),
+            place: Arc::clone(&self.place),
+            logs: self.logs.clone(),
+        }
+    }
+
     /// Sends a signal to everything that runs here, children of children too, and says to how many.
     ///
     /// # Errors
@@ -93,6 +103,31 @@ impl Host {
         keeper
             .end()
             .with_context(|| format!("end the host `{}`", self.name))
+    }
+}
+
+/// Runs programs on a host to their end, as a person at its keyboard does.
+#[derive(Debug, Clone)]
+pub struct Shell {
+    host: String,
+    place: Arc<Place>,
+    logs: PathBuf,
+}
+
+impl Shell {
+    /// Runs a program to its end and gives what it said. It bounds its own time; nothing here does.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn run(&self, program: &Program) -> Result<Output> {
+        let log = self
+            .logs
+            .join(format!("{}-{}.log", self.host, program.name));
+        let what = || format!("run `{}` on the host `{}`", program.name, self.host);
+        let mut command = program.command(&self.place, &log).with_context(what)?;
+        command.stderr(Stdio::piped());
+        let child = spawn::bound(command).with_context(what)?;
+        child.wait_with_output().with_context(what)
     }
 }
 

@@ -28,7 +28,7 @@ mod world;
 pub use clock::Clock;
 pub use disk::Disk;
 pub use fault::{Aim, Fault, Kind, Target, Usual};
-pub use host::Host;
+pub use host::{Host, Shell};
 pub use links::Link;
 pub use process::{Process, Program};
 pub use relay::{Pass, Relay, Shape};

@@ -58,6 +58,12 @@ impl Tracks {
             self.examples.push(track_id.to_owned());
         }
     }
+
+    fn join(&mut self, other: Self) {
+        let room = EXAMPLES_MAX.saturating_sub(self.examples.len());
+        self.examples.extend(other.examples.into_iter().take(room));
+        self.count += other.count;
+    }
 }
 
 /// What was found.
@@ -78,6 +84,16 @@ pub struct Findings {
 }
 
 impl Findings {
+    /// Joins what was found of another job.
+    pub fn add(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.lost.join(other.lost);
+        self.twice.join(other.twice);
+        self.foreign.join(other.foreign);
+        self.differing.join(other.differing);
+        self.unscannable.join(other.unscannable);
+    }
+
     /// Whether every track has exactly its one row.
     #[must_use]
     pub fn nothing(&self) -> bool {
@@ -212,6 +228,16 @@ mod tests {
         let findings = judge(&[], &rows(&many.join(";")));
         assert_eq!(findings.lost.count, 1_000);
         assert_eq!(findings.lost.examples.len(), EXAMPLES_MAX);
+    }
+
+    #[test]
+    fn findings_of_several_jobs_add_up() {
+        let mut all = judge(&rows("a likely_ai"), &rows(RIGHT));
+        all.add(judge(&rows(RIGHT), &rows(RIGHT)));
+        all.add(judge(&rows("b no_evidence"), &rows(RIGHT)));
+        assert_eq!((all.rows, all.lost.count), (5, 4));
+        assert_eq!(all.lost.examples, ["b", "c", "a", "c"]);
+        assert_eq!(all.twice, Tracks::default());
     }
 
     #[test]

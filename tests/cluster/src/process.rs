@@ -68,7 +68,7 @@ impl Program {
         self
     }
 
-    fn command(&self, place: &Arc<Place>, log: &Path) -> Result<Command> {
+    pub(crate) fn command(&self, place: &Arc<Place>, log: &Path) -> Result<Command> {
         let mut command = Command::new(&self.binary);
         command
             .args(&self.arguments)

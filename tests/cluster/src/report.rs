@@ -38,7 +38,7 @@ impl Times {
 }
 
 /// What a run comes to.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The seed of its schedule.
     pub seed: u64,
@@ -54,23 +54,44 @@ pub struct Report {
     pub commits: u64,
     /// Commits that were refused since their attempt was no longer live.
     pub refused_stale_commits: u64,
-    /// From a leader's end to the next one's first acknowledged write.
+    /// From a leader's SIGKILL to the next one's first acknowledged write, where etcd kept its leader.
     pub fail_over: Times,
-    /// From a node's end to the new grant of its work.
+    /// Fail-overs during which etcd changed its leader too.
+    pub fail_over_unsteady: Times,
+    /// The same from a leader's SIGTERM, whatever etcd did.
+    pub hand_over: Times,
+    /// The same from the moment at which a leader stood still, whatever etcd did.
+    pub stand_still: Times,
+    /// How often etcd changed its leader.
+    pub etcd_leader_changes: usize,
+    /// From the moment at which a node was killed or stood still to the new grant of its work.
     pub re_grant: Times,
+    /// The same from a new leader's first write, where one came in between.
+    pub re_grant_after_leader: Times,
+    /// Rows a second that came to count before the first fault.
+    pub rows_per_s_undisturbed: f64,
+    /// Rows a second that came to count while faults happened.
+    pub rows_per_s: f64,
     /// Tracks that were scanned and did not count.
     pub tracks_scanned_in_vain: u64,
     /// Seconds of devices that went into them.
     pub device_seconds_in_vain: u64,
+    /// Jobs that were published.
+    pub jobs: usize,
+    /// Jobs that were not, long after the last fault.
+    pub unfinished: Vec<String>,
+    /// Results that the product itself does not verify, with what it said.
+    pub wrong: Vec<String>,
     /// What the judge found.
     pub findings: Findings,
 }
 
 impl Report {
-    /// Whether the run kept its promises: every track once and right, and every fault carried out and undone.
+    /// Whether the run kept its promises: every job published, every track once and right, and every fault carried out and undone.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.findings.nothing() && self.failed_faults.is_empty()
+        let failed = [&self.failed_faults, &self.unfinished, &self.wrong];
+        self.findings.nothing() && failed.iter().all(|list| list.is_empty())
     }
 
     /// As text, a line for each figure.
@@ -97,13 +118,30 @@ impl Report {
             "stale commits refused",
             self.refused_stale_commits.to_string(),
         );
-        line("fail-over", times(&self.fail_over));
-        line("re-grant", times(&self.re_grant));
+        for (name, measured) in self.times() {
+            line(name, times(measured));
+        }
+        line(
+            "etcd's leader changed",
+            self.etcd_leader_changes.to_string(),
+        );
+        let (before, during) = (self.rows_per_s_undisturbed, self.rows_per_s);
+        line(
+            "rows a second",
+            format!("{during:.1}, undisturbed {before:.1}"),
+        );
         let (tracks, seconds) = (self.tracks_scanned_in_vain, self.device_seconds_in_vain);
         line(
             "work lost",
             format!("{tracks} tracks, {seconds} device-seconds"),
         );
+        line("jobs", self.jobs.to_string());
+        for (name, list) in [("unfinished", &self.unfinished), ("wrong", &self.wrong)] {
+            line(name, list.len().to_string());
+            for entry in list {
+                line("", entry.clone());
+            }
+        }
         line("rows", self.findings.rows.to_string());
         for (name, tracks) in promises(&self.findings) {
             line(name, found(tracks));
@@ -111,6 +149,19 @@ impl Report {
         let verdict = if self.is_good() { "good" } else { "NOT GOOD" };
         line("run", verdict.to_owned());
         text
+    }
+}
+
+impl Report {
+    fn times(&self) -> [(&'static str, &Times); 6] {
+        [
+            ("fail-over", &self.fail_over),
+            ("fail-over, etcd's too", &self.fail_over_unsteady),
+            ("hand-over", &self.hand_over),
+            ("leader stood still", &self.stand_still),
+            ("re-grant", &self.re_grant),
+            ("re-grant by a new leader", &self.re_grant_after_leader),
+        ]
     }
 }
 
@@ -197,14 +248,17 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_track_or_a_fault_that_failed_makes_a_run_not_good() {
+    fn a_lost_track_a_fault_that_failed_or_a_job_without_end_makes_a_run_not_good() {
         let mut lossy = report();
         lossy.findings.lost.count = 1;
         let mut failed = report();
         failed
             .failed_faults
             .push("kill: no such process".to_owned());
-        assert!(report().is_good() && !lossy.is_good() && !failed.is_good());
+        let mut unfinished = report();
+        unfinished.unfinished.push("job".to_owned());
+        assert!(report().is_good() && !lossy.is_good());
+        assert!(!failed.is_good() && !unfinished.is_good());
         assert!(lossy.text().contains("NOT GOOD"));
     }
 }

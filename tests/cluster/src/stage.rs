@@ -144,7 +144,7 @@ impl<C: Cluster> Stage<C> {
             process.signal_tree(Signal::STOP);
             return Ok(());
         }
-        if matches!(kind, Kind::Terminate | Kind::Upgrade) {
+        if is_asking(kind) {
             process.signal(Signal::TERM);
         } else {
             process.kill(KILLED_WITHIN)?;
@@ -278,6 +278,13 @@ impl<C: Cluster> Hands for Stage<C> {
 
 fn is_pausing(kind: Kind) -> bool {
     matches!(kind, Kind::Stop | Kind::StopLeader)
+}
+
+fn is_asking(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Terminate | Kind::TerminateLeader | Kind::Upgrade
+    )
 }
 
 fn is_spoiling(kind: Kind) -> bool {

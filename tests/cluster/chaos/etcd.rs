@@ -1,0 +1,129 @@
+//! The members of the run's etcd: how each is started, and what they say of themselves over etcd's own gateway. The program is the one
+//! that `scripts/etcd.sh` builds of the line that everything runs on.
+
+use crate::http;
+use crate::wishes;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Where members serve clients.
+pub(crate) const PORT: u16 = 2_379;
+/// Where they meet each other.
+const PEERS: u16 = 2_380;
+
+/// Revisions that are kept: what docs/reference/etcd.md asks for, so that a follower can come back.
+const KEPT: &str = "100000";
+
+/// The program, where `make setup` put it.
+pub(crate) fn program() -> Result<PathBuf> {
+    let pins = wishes::tree().join("tests/etcd/v3.7/go.mod");
+    let text = std::fs::read_to_string(&pins).context("read which etcd is pinned")?;
+    let pinned = text.lines().find_map(|line| {
+        let required = line.trim_start_matches("require ").trim();
+        required.strip_prefix("go.etcd.io/etcd/server/v3 v")
+    });
+    let version = pinned.with_context(|| format!("find a server in `{}`", pins.display()))?;
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    let folder = cache.unwrap_or_else(home).join("trackscan/etcd");
+    let program = folder.join(version.trim()).join("etcd");
+    ensure!(
+        program.is_file(),
+        "find `{}`: run `make setup`, which builds it",
+        program.display()
+    );
+    Ok(program)
+}
+
+/// The arguments of one of the members.
+pub(crate) fn arguments(name: &str, members: &[(String, Ipv4Addr)], data: &Path) -> Vec<String> {
+    let url = |address: Ipv4Addr, port: u16| format!("http://{address}:{port}");
+    let own = members.iter().find(|(member, _)| member == name);
+    let own = own.map_or(Ipv4Addr::LOCALHOST, |(_, address)| *address);
+    let all = members.iter();
+    let all: Vec<String> = all
+        .map(|(member, address)| format!("{member}={}", url(*address, PEERS)))
+        .collect();
+    let flags = [
+        ("name", name.to_owned()),
+        ("data-dir", data.display().to_string()),
+        ("listen-client-urls", url(own, PORT)),
+        ("advertise-client-urls", url(own, PORT)),
+        ("listen-peer-urls", url(own, PEERS)),
+        ("initial-advertise-peer-urls", url(own, PEERS)),
+        ("initial-cluster", all.join(",")),
+        ("initial-cluster-state", "new".to_owned()),
+        ("initial-cluster-token", "chaos".to_owned()),
+        ("auto-compaction-mode", "revision".to_owned()),
+        ("auto-compaction-retention", KEPT.to_owned()),
+        ("log-level", "warn".to_owned()),
+    ];
+    flags
+        .into_iter()
+        .map(|(name, value)| format!("--{name}={value}"))
+        .collect()
+}
+
+/// What a member says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Status {
+    /// Its number, as etcd writes it in JSON.
+    pub(crate) member: String,
+    /// Whether it leads.
+    pub(crate) leads: bool,
+    /// The term it is in: it rises with each change of leaders.
+    pub(crate) term: u64,
+}
+
+/// Asks a member.
+pub(crate) fn status(at: SocketAddr) -> Result<Status> {
+    let said = http::post(at, "/v3/maintenance/status", &json!({}))?;
+    let member = text(&said["header"]["member_id"])?;
+    let leader = text(&said["leader"])?;
+    let term = text(&said["raftTerm"])?;
+    Ok(Status {
+        leads: member == leader,
+        member,
+        term: term.parse().context("read etcd's term")?,
+    })
+}
+
+fn text(value: &Value) -> Result<String> {
+    let text = value.as_str().context("read etcd's status")?;
+    Ok(text.to_owned())
+}
+
+/// Whether an alarm is raised that there is no room.
+pub(crate) fn is_full(at: SocketAddr) -> Result<bool> {
+    Ok(!alarms(at)?.is_empty())
+}
+
+/// Raises the alarm for the member that is asked.
+pub(crate) fn raise(at: SocketAddr) -> Result<()> {
+    let member = status(at)?.member;
+    alarm(at, "ACTIVATE", &member)
+}
+
+/// Disarms all that are raised.
+pub(crate) fn disarm(at: SocketAddr) -> Result<()> {
+    let members = alarms(at)?;
+    members
+        .iter()
+        .try_for_each(|member| alarm(at, "DEACTIVATE", member))
+}
+
+fn alarms(at: SocketAddr) -> Result<Vec<String>> {
+    let said = http::post(at, "/v3/maintenance/alarm", &json!({"action": "GET"}))?;
+    let raised = said["alarms"].as_array().cloned().unwrap_or_default();
+    raised
+        .iter()
+        .map(|alarm| text(&alarm["memberID"]))
+        .collect()
+}
+
+fn alarm(at: SocketAddr, action: &str, member: &str) -> Result<()> {
+    let order = json!({"action": action, "memberID": member, "alarm": "NOSPACE"});
+    http::post(at, "/v3/maintenance/alarm", &order).map(drop)
+}

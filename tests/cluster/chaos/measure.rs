@@ -1,0 +1,96 @@
+//! Makes the report of a run out of what was written down. Pure.
+
+use crate::books::Books;
+use crate::flow::Run;
+use crate::judge::Judgement;
+use crate::watch::Seen;
+use crate::wishes::Wishes;
+use cluster::report::{Report, Times};
+use cluster::{Kind, Record};
+use std::collections::BTreeMap;
+
+/// The report.
+pub(crate) fn report(
+    wishes: &Wishes,
+    run: &Run,
+    books: &Books,
+    seen: &Seen,
+    judgement: Judgement,
+) -> Report {
+    let (tracks, seconds) = in_vain(seen, judgement.findings.rows);
+    let (steady, unsteady) = fail_overs(books, seen);
+    let spans = run.spans;
+    Report {
+        seed: wishes.seed,
+        lasted_ms: spans.faults_ms.1 - spans.faults_ms.0,
+        faults: faults(&run.records),
+        failed_faults: run.records.iter().filter_map(failed).collect(),
+        revived: run.revived,
+        commits: books.commits,
+        refused_stale_commits: books.superseded,
+        fail_over: Times::of(steady),
+        fail_over_unsteady: Times::of(unsteady),
+        hand_over: Times::of(handovers(
+            books,
+            &[Kind::Terminate, Kind::TerminateLeader, Kind::Upgrade],
+        )),
+        stand_still: Times::of(handovers(books, &[Kind::Stop, Kind::StopLeader])),
+        etcd_leader_changes: seen.changes(),
+        re_grant: Times::of(books.re_grants.clone()),
+        re_grant_after_leader: Times::of(books.re_grants_of_new.clone()),
+        rows_per_s_undisturbed: rate(books, spans.undisturbed_ms),
+        rows_per_s: rate(books, spans.faults_ms),
+        tracks_scanned_in_vain: tracks,
+        device_seconds_in_vain: seconds,
+        jobs: run.jobs.published.len(),
+        unfinished: run.jobs.open.clone(),
+        wrong: judgement.wrong,
+        findings: judgement.findings,
+    }
+}
+
+fn faults(records: &[Record]) -> BTreeMap<Kind, usize> {
+    let mut kinds = BTreeMap::new();
+    for record in records.iter().filter(|record| record.hit.is_some()) {
+        *kinds.entry(record.fault.kind).or_default() += 1;
+    }
+    kinds
+}
+
+fn failed(record: &Record) -> Option<String> {
+    let why = record.failure.as_ref()?;
+    let fault = &record.fault;
+    Some(format!("{:?} of {}: {why}", fault.kind, fault.target))
+}
+
+/// Fail-overs after a SIGKILL, where etcd kept its leader and where it did not.
+fn fail_overs(books: &Books, seen: &Seen) -> (Vec<u64>, Vec<u64>) {
+    let killed = books.handovers.iter();
+    let killed = killed.filter(|over| matches!(over.kind, Kind::Kill | Kind::KillLeader));
+    let spans = killed.filter_map(|over| Some((over.at_ms, over.written_ms?)));
+    let (steady, unsteady): (Vec<_>, Vec<_>) =
+        spans.partition(|(from, until)| seen.was_steady(*from, *until));
+    let lasted = |spans: Vec<(u64, u64)>| spans.iter().map(|(from, until)| until - from).collect();
+    (lasted(steady), lasted(unsteady))
+}
+
+fn handovers(books: &Books, kinds: &[Kind]) -> Vec<u64> {
+    let of_kind = books.handovers.iter();
+    let of_kind = of_kind.filter(|over| kinds.contains(&over.kind));
+    of_kind
+        .filter_map(|over| Some(over.written_ms? - over.at_ms))
+        .collect()
+}
+
+fn rate(books: &Books, (from_ms, until_ms): (u64, u64)) -> f64 {
+    let seconds = until_ms.saturating_sub(from_ms) as f64 / 1_000.0;
+    books.counted_within(from_ms, until_ms) as f64 / seconds.max(1.0)
+}
+
+/// Tracks that were made and do not count, and their share of the devices' seconds.
+fn in_vain(seen: &Seen, rows: usize) -> (u64, u64) {
+    let (made, seconds) = seen.made();
+    let vain = (made - rows as f64).max(0.0);
+    let share = vain / made.max(1.0);
+    (vain as u64, (seconds * share) as u64)
+}

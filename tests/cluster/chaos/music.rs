@@ -1,0 +1,71 @@
+//! A catalogue of small real audio, written by the suite itself: WAV files of noise over a tone, drawn from a seed, and now and then one that is no
+//! audio at all. Same count and seed, same bytes.
+
+use anyhow::{Context, Result};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use std::path::Path;
+
+/// The rate at which the stub engine hears.
+const RATE_HZ: u32 = 16_000;
+
+/// Frames of the shortest track, below one window of the stub.
+const SHORTEST: u32 = 6_000;
+/// Frames of the longest: two windows.
+const LONGEST: u32 = 34_000;
+
+/// One track of so many is broken, so that a sound one that ends unscannable is told from one that must.
+const BROKEN_EVERY: usize = 61;
+
+/// Writes `count` tracks.
+pub(crate) fn write(folder: &Path, count: usize) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("make the folder `{}`", folder.display()))?;
+    for number in 0..count {
+        let path = folder.join(format!("track-{number:05}.wav"));
+        std::fs::write(&path, track(number))
+            .with_context(|| format!("write the track `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+fn track(number: usize) -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(number as u64);
+    if number % BROKEN_EVERY == BROKEN_EVERY - 1 {
+        let mut noise = vec![0; 4_096];
+        rng.fill_bytes(&mut noise);
+        return noise;
+    }
+    let frames = SHORTEST + rng.next_u32() % (LONGEST - SHORTEST);
+    let pitch = 80 + rng.next_u32() % 900;
+    let samples = (0..frames).map(|at| {
+        // A saw of the pitch, and noise of an eighth of it.
+        let saw = (at * pitch % RATE_HZ) * 16_000 / RATE_HZ;
+        let value = i64::from(saw) - 8_000 + i64::from(rng.next_u32() % 2_000);
+        i16::try_from(value).unwrap_or(0)
+    });
+    wav(samples.collect())
+}
+
+/// A WAV file of one channel of 16 bits.
+fn wav(samples: Vec<i16>) -> Vec<u8> {
+    let data: Vec<u8> = samples.iter().flat_map(|s| s.to_le_bytes()).collect();
+    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+    let mut file = Vec::with_capacity(data.len() + 44);
+    file.extend(b"RIFF");
+    file.extend((length + 36).to_le_bytes());
+    file.extend(b"WAVEfmt ");
+    file.extend(16_u32.to_le_bytes());
+    for half in [1_u16, 1] {
+        file.extend(half.to_le_bytes());
+    }
+    file.extend(RATE_HZ.to_le_bytes());
+    file.extend((RATE_HZ * 2).to_le_bytes());
+    for half in [2_u16, 16] {
+        file.extend(half.to_le_bytes());
+    }
+    file.extend(b"data");
+    file.extend(length.to_le_bytes());
+    file.extend(data);
+    file
+}

@@ -1,0 +1,353 @@
+//! The cluster under test: which hosts there are, what runs on each and with what arguments, and what only this cluster knows of its
+//! leaders, its storage and its builds. The programs are the product's own; only the engine is the stub.
+
+use crate::builds::{self, Builds};
+use crate::watch::{Doors, Watch};
+use crate::wishes::{Wishes, tree};
+use crate::{etcd, http, music};
+use anyhow::{Context, Result};
+use cluster::{Clock, Cluster, Disk, Host, Member, Process, Program, Relay, Stage, Weather, World};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+pub(crate) const ETCD: [&str; 3] = ["etcd-1", "etcd-2", "etcd-3"];
+pub(crate) const COORDINATORS: [&str; 2] = ["coordinator-1", "coordinator-2"];
+pub(crate) const NODES: [&str; 4] = ["node-1", "node-2", "node-3", "node-4"];
+pub(crate) const STORAGE: &str = "storage";
+/// The host of whoever operates the cluster; no fault is aimed at it.
+pub(crate) const OPERATOR: &str = "operator";
+
+/// Hosts with a relay before all that leaves them: each role has one that a delay can hit, and two nodes and a member stay fast.
+pub(crate) const RELAYED: [&str; 5] = [
+    "etcd-1",
+    "coordinator-1",
+    "coordinator-2",
+    "node-1",
+    "node-2",
+];
+
+/// How long anything may take to be there, and the first job to be published, on a machine that has other work.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(900);
+
+const S3_PORT: u16 = 9_000;
+const GRPC_PORT: u16 = 7_700;
+
+/// Where coordinators and agents serve metrics unless told.
+const COORDINATOR_METRICS: u16 = 7_701;
+const NODE_METRICS: u16 = 7_702;
+
+/// The keys of the server of crates/storage's example.
+const KEYS: &str = "aws_access_key_id = test-key\naws_secret_access_key = test-secret-hunter2\n";
+
+/// Work of one pull, milliseconds: grants must end often enough for faults to meet each of their moments.
+const GRANT_MILLIS: &str = "8000";
+
+/// What is asked about the running cluster.
+pub(crate) struct Scene {
+    coordinators: Doors,
+    etcd: Doors,
+    faults: PathBuf,
+    seed: u64,
+    builds: Builds,
+    full: Arc<AtomicBool>,
+    /// What the doors lead through.
+    _ways: Vec<Relay>,
+}
+
+/// The cluster with its eyes on.
+pub(crate) struct Standing {
+    pub(crate) stage: Stage<Scene>,
+    pub(crate) watch: Watch,
+    /// Coordinators' addresses, as agents and scanctl take them.
+    pub(crate) addresses: String,
+}
+
+/// Brings the cluster up in a folder and waits until each process is ready.
+pub(crate) fn bring_up(folder: &Path, wishes: &Wishes, zero: Instant) -> Result<Standing> {
+    let names: Vec<&str> = [&ETCD[..], &COORDINATORS, &NODES, &[STORAGE, OPERATOR]].concat();
+    let world = World::make(&folder.join("logs"), &names)?;
+    let builds = Builds::lay_out(&folder.join("builds"), wishes)?;
+    builds::shelve(&bundle(), &folder.join("s3/scans/root"))?;
+    std::fs::write(folder.join("keys"), KEYS)?;
+    music::write(&folder.join("s3/music"), wishes.tracks)?;
+    let loopback = |port: u16| move |_: &Host| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
+    let mut ways = Vec::new();
+    let etcd = |host: &Host| SocketAddrV4::new(host.address(), etcd::PORT);
+    let etcd = doors(&world, &ETCD, etcd, &mut ways)?;
+    let coordinators = loopback(COORDINATOR_METRICS);
+    let coordinators = doors(&world, &COORDINATORS, coordinators, &mut ways)?;
+    let nodes = doors(&world, &NODES, loopback(NODE_METRICS), &mut ways)?;
+    let watch = Watch::begin(etcd.clone(), nodes, zero);
+    let scene = Scene {
+        coordinators,
+        etcd: etcd.clone(),
+        faults: folder.join("faults"),
+        seed: wishes.seed,
+        builds: builds.clone(),
+        full: Arc::clone(&watch.full),
+        _ways: ways,
+    };
+    let mut stage = Stage::new(world, scene);
+    // Before anybody connects: a relay sees none of the connections that were there before it.
+    RELAYED.iter().try_for_each(|host| stage.relay(host))?;
+    let addresses = populate(&mut stage, folder, wishes, &builds, &etcd)?;
+    Ok(Standing {
+        stage,
+        watch,
+        addresses,
+    })
+}
+
+/// Starts every process, what others stand on first, and gives the coordinators' addresses.
+fn populate(
+    stage: &mut Stage<Scene>,
+    folder: &Path,
+    wishes: &Wishes,
+    builds: &Builds,
+    etcd: &Doors,
+) -> Result<String> {
+    let crew = Crew {
+        folder,
+        wishes,
+        world: stage.world(),
+        builds,
+    };
+    let base = crew.base()?;
+    wait_for("etcd to have a leader", || leader_of(etcd))?;
+    let (product, addresses) = (crew.product()?, crew.addresses()?);
+    let all = base.into_iter().chain(product);
+    all.for_each(|process| stage.add(process));
+    Ok(addresses)
+}
+
+/// Ways from outside to a port on each of these hosts; they end with their relays.
+fn doors(
+    world: &World,
+    names: &[&str],
+    to: impl Fn(&Host) -> SocketAddrV4,
+    ways: &mut Vec<Relay>,
+) -> Result<Doors> {
+    let mut doors = Doors::new();
+    for name in names {
+        let host = world.host(name)?;
+        let (relay, outside) = Relay::inward(host, to(host))?;
+        ways.push(relay);
+        doors.insert((*name).to_owned(), outside);
+    }
+    Ok(doors)
+}
+
+/// Who starts everything.
+struct Crew<'a> {
+    folder: &'a Path,
+    wishes: &'a Wishes,
+    world: &'a World,
+    builds: &'a Builds,
+}
+
+impl Crew<'_> {
+    /// What the product stands on.
+    fn base(&self) -> Result<Vec<Process>> {
+        let address = |name: &&str| Ok(((*name).to_owned(), self.world.host(name)?.address()));
+        let members: Vec<_> = ETCD.iter().map(address).collect::<Result<_>>()?;
+        let binary = etcd::program()?;
+        let mut started = Vec::new();
+        for name in ETCD {
+            let arguments = etcd::arguments(name, &members, &self.folder.join(name));
+            let program = program(name, &binary, arguments).on(&Disk::new());
+            started.push(self.world.host(name)?.start(program)?);
+        }
+        let listen = SocketAddrV4::new(self.world.host(STORAGE)?.address(), S3_PORT).to_string();
+        let s3 = vec![text(&self.folder.join("s3")), listen];
+        let s3 = program(STORAGE, &self.builds.s3_server, s3);
+        started.push(self.world.host(STORAGE)?.start(s3)?);
+        Ok(started)
+    }
+
+    fn product(&self) -> Result<Vec<Process>> {
+        let mut started = Vec::new();
+        let all = COORDINATORS
+            .iter()
+            .map(|name| (name, self.coordinator(name)));
+        let all = all.chain(NODES.iter().map(|name| (name, self.node(name))));
+        for (name, program) in all {
+            let clock = Clock::make(&self.folder.join(name).join("clock"))?;
+            let program = program?.by(&clock);
+            started.push(self.world.host(name)?.start(program)?);
+        }
+        for process in &started {
+            process.ready(PATIENCE)?;
+        }
+        Ok(started)
+    }
+
+    fn coordinator(&self, name: &str) -> Result<Program> {
+        let own = SocketAddrV4::new(self.world.host(name)?.address(), GRPC_PORT);
+        let mut flags = self.common(name)?;
+        for member in ETCD {
+            let address = self.world.host(member)?.address();
+            flags.push(("etcd-endpoint", format!("http://{address}:{}", etcd::PORT)));
+        }
+        flags.extend([
+            ("store", "etcd".to_owned()),
+            ("listen", own.to_string()),
+            ("advertise", format!("http://{own}")),
+            ("default-bundle", text(&bundle())),
+            ("grant-millis", GRANT_MILLIS.to_owned()),
+            ("collect-secs", "60".to_owned()),
+        ]);
+        let mut arguments = flagged(flags);
+        arguments.push("--links-unencrypted".to_owned());
+        Ok(program(name, &self.builds.first.coordinator, arguments))
+    }
+
+    fn node(&self, name: &str) -> Result<Program> {
+        let mut flags = self.common(name)?;
+        flags.extend([
+            ("coordinator", self.addresses()?),
+            ("node", name.to_owned()),
+            ("device", "cpu".to_owned()),
+            ("decoders", "2".to_owned()),
+            ("flush-secs", "2".to_owned()),
+            ("drain-secs", "5".to_owned()),
+        ]);
+        let program = program(name, &self.builds.first.agent, flagged(flags));
+        let window = self.wishes.window_ms.to_string();
+        let program = program.with("TRACKSCAN_STUB_WINDOW_MS", &window);
+        Ok(program.on(&Disk::new()))
+    }
+
+    fn common(&self, name: &str) -> Result<Vec<(&'static str, String)>> {
+        let key = std::fs::read_to_string(tree().join("bundles/demo.pub"))
+            .context("read the key of the committed bundle")?;
+        Ok(vec![
+            ("data", text(&self.folder.join(name).join("data"))),
+            ("storage", self.bucket("scans/root")?),
+            ("source", format!("music={}", self.bucket("music")?)),
+            ("trusted-key", key.trim().to_owned()),
+            ("log-format", "json".to_owned()),
+        ])
+    }
+
+    /// A place in the storage's host; faults go to both, since a store that is away is away for all it holds.
+    fn bucket(&self, place: &str) -> Result<String> {
+        let host = self.world.host(STORAGE)?.address();
+        let (keys, faults) = (self.folder.join("keys"), self.folder.join("faults"));
+        Ok(format!(
+            "s3://{place}?endpoint=http://{host}:{S3_PORT}&allow-http=true&credentials=file:{}&faults=file:{}",
+            keys.display(),
+            faults.display()
+        ))
+    }
+
+    fn addresses(&self) -> Result<String> {
+        let url = |name: &&str| {
+            let address = self.world.host(name)?.address();
+            Ok(format!("http://{address}:{GRPC_PORT}"))
+        };
+        let urls: Vec<String> = COORDINATORS.iter().map(url).collect::<Result<_>>()?;
+        Ok(urls.join(","))
+    }
+}
+
+/// The committed bundle; the stub engine asks nothing of it but its rules.
+fn bundle() -> PathBuf {
+    tree().join("bundles/demo")
+}
+
+fn program(name: &str, binary: &Path, arguments: Vec<String>) -> Program {
+    let mut program = Program::new(name, binary.to_owned(), &[]);
+    program.arguments = arguments;
+    program
+}
+
+fn flagged(flags: Vec<(&str, String)>) -> Vec<String> {
+    let pairs = flags.into_iter();
+    pairs
+        .flat_map(|(name, value)| [format!("--{name}"), value])
+        .collect()
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Looks until something is found.
+pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> Result<T> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = found() {
+            return Ok(found);
+        }
+        anyhow::ensure!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The member that leads etcd, by the newest term that any member tells of.
+fn leader_of(etcd: &Doors) -> Option<String> {
+    let said = etcd
+        .iter()
+        .filter_map(|(name, at)| Some((name, etcd::status(*at).ok()?)));
+    let leading = said.filter(|(_, status)| status.leads);
+    let newest = leading.max_by_key(|(_, status)| status.term);
+    newest.map(|(name, _)| name.clone())
+}
+
+impl Cluster for Scene {
+    fn leader(&mut self, role: &str) -> Result<Option<String>> {
+        if role == "etcd" {
+            return Ok(leader_of(&self.etcd));
+        }
+        let leads = |at: &std::net::SocketAddr| {
+            let page = http::get(*at, "/metrics").unwrap_or_default();
+            http::metric(&page, "scan_leads", "") == Some(1.0)
+        };
+        let leading = self.coordinators.iter().find(|(_, at)| leads(at));
+        Ok(leading.map(|(name, _)| name.clone()))
+    }
+
+    fn other_build(&mut self, _: &str, current: &Path) -> Result<PathBuf> {
+        self.builds.other(current)
+    }
+
+    fn storage(&mut self, weather: Weather) -> Result<()> {
+        let share = |permille: u16| f64::from(permille) / 1_000.0;
+        let rates = match weather {
+            Weather::Fair => String::new(),
+            Weather::Refuses(permille) => format!("unavailable:{}", share(permille)),
+            Weather::Late(permille) => format!("lost-after:{}", share(permille)),
+        };
+        let text = format!("seed:{},{rates}\n", self.seed);
+        // In one step, so that nobody reads half of it.
+        let next = self.faults.with_extension("next");
+        std::fs::write(&next, text)
+            .and_then(|()| std::fs::rename(&next, &self.faults))
+            .with_context(|| format!("tell `{}` how storage is", self.faults.display()))
+    }
+
+    fn store_full(&mut self, full: bool) -> Result<()> {
+        self.full.store(full, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// The members as the schedule sees them.
+pub(crate) fn members() -> Vec<Member> {
+    let member = |name: &str, role: &str| Member {
+        name: name.to_owned(),
+        role: role.to_owned(),
+        host: name.to_owned(),
+        upgradable: matches!(role, "coordinator" | "node"),
+        has_disk: matches!(role, "etcd" | "node"),
+        has_clock: matches!(role, "coordinator" | "node"),
+    };
+    let etcd = ETCD.iter().map(|name| member(name, "etcd"));
+    let coordinators = COORDINATORS.iter().map(|name| member(name, "coordinator"));
+    let nodes = NODES.iter().map(|name| member(name, "node"));
+    let all = etcd.chain(coordinators).chain(nodes);
+    all.chain([member(STORAGE, STORAGE)]).collect()
+}

@@ -1,0 +1,122 @@
+//! What a chaos run is asked for, from its variables; `make chaos` sets them. Pure but for reading the environment.
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster::Kind;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long faults happen unless told.
+const MINUTES: u64 = 3;
+
+/// A run of a day is a thousand times longer than what the suite was made for.
+const MINUTES_MAX: u64 = 1_440;
+
+/// Tracks of the catalogue: sixteen shards, so that four nodes share each job.
+const TRACKS: usize = 1_024;
+
+/// The windows of a track take a device this long, milliseconds each: four nodes come to some hundred tracks a second.
+const WINDOW_MS: u64 = 5;
+
+/// The leader alone is ended, again and again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeaderEnds {
+    /// Between two ends.
+    pub(crate) every: Duration,
+    /// By which signal.
+    pub(crate) kind: Kind,
+}
+
+/// How a run is to be.
+#[derive(Debug, Clone)]
+pub(crate) struct Wishes {
+    /// How long faults happen.
+    pub(crate) lasts: Duration,
+    /// The seed of their schedule.
+    pub(crate) seed: u64,
+    /// Where the product's binaries lie.
+    pub(crate) build: PathBuf,
+    /// Where those of another build lie; the same ones where there is none.
+    pub(crate) other_build: PathBuf,
+    /// Nothing but ends of the leader.
+    pub(crate) leader: Option<LeaderEnds>,
+    /// Tracks of the catalogue.
+    pub(crate) tracks: usize,
+    /// Time of a device for each window.
+    pub(crate) window_ms: u64,
+    /// Where the report goes as JSON.
+    pub(crate) json: Option<PathBuf>,
+    /// Where the plan and each fault go, a line of JSON each.
+    pub(crate) record: Option<PathBuf>,
+}
+
+impl Wishes {
+    /// Reads them.
+    pub(crate) fn read() -> Result<Self> {
+        let minutes = number("CHAOS_MINUTES")?.unwrap_or(MINUTES);
+        ensure!(
+            (1..=MINUTES_MAX).contains(&minutes),
+            "CHAOS_MINUTES is from 1 to {MINUTES_MAX}"
+        );
+        let build = folder("CHAOS_BUILD").map_or_else(beside, Ok)?;
+        Ok(Self {
+            lasts: Duration::from_secs(minutes * 60),
+            seed: number("CHAOS_SEED")?.unwrap_or(1),
+            other_build: folder("CHAOS_OTHER_BUILD").unwrap_or_else(|| build.clone()),
+            build,
+            leader: leader()?,
+            tracks: usize::try_from(number("CHAOS_TRACKS")?.unwrap_or(TRACKS as u64))?,
+            window_ms: number("CHAOS_WINDOW_MS")?.unwrap_or(WINDOW_MS),
+            json: folder("CHAOS_JSON"),
+            record: folder("CHAOS_RECORD"),
+        })
+    }
+}
+
+fn leader() -> Result<Option<LeaderEnds>> {
+    let kind = match text("LEADER_END").as_deref() {
+        None | Some("kill") => Kind::KillLeader,
+        Some("terminate") => Kind::TerminateLeader,
+        Some(other) => bail!("LEADER_END is `kill` or `terminate`, not `{other}`"),
+    };
+    let every = number("LEADER_EVERY")?;
+    ensure!(every != Some(0), "LEADER_EVERY is seconds, at least one");
+    Ok(every.map(|seconds| LeaderEnds {
+        every: Duration::from_secs(seconds),
+        kind,
+    }))
+}
+
+/// A variable that is set to something; make sets all of them, most to nothing.
+fn text(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn number(name: &str) -> Result<Option<u64>> {
+    let read = |value: String| {
+        let parsed = value.parse();
+        parsed.with_context(|| format!("read the variable {name}: `{value}` is no number"))
+    };
+    text(name).map(read).transpose()
+}
+
+/// A path as the caller wrote it: cargo starts suites in their package's folder, make in the tree's root.
+fn folder(name: &str) -> Option<PathBuf> {
+    text(name).map(|path| tree().join(path))
+}
+
+/// The root of the source tree.
+pub(crate) fn tree() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
+}
+
+/// The folder above this suite's own that holds the product's binaries.
+fn beside() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("ask where this suite stands")?;
+    let holds = |folder: &&Path| folder.join("scanctl").is_file();
+    let found = own.ancestors().skip(1).find(holds);
+    let found = found.context(
+        "find the product's binaries above this suite: run `make build`, or name their folder in CHAOS_BUILD",
+    )?;
+    Ok(found.to_owned())
+}
