@@ -185,7 +185,10 @@ impl Node {
         );
         let work = &mut self.work[at];
         let (ending, going) = ends.split(&tracks);
-        let mut parts = vec![claim(work, now, &ending, sha256)];
+        let mut parts = Vec::with_capacity(2);
+        if !ending.is_empty() {
+            parts.push(claim(work, now, &ending, sha256));
+        }
         if !going.is_empty() {
             parts.push(PartClaim {
                 kind: PartKind::Escalation,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -23,6 +24,8 @@ const KEYS_PER_WRITE: usize = 128;
 const WRITES_AT_ONCE: usize = 16;
 /// What etcd puts between the prefix and a key of ours.
 const BETWEEN: usize = "/data/".len();
+/// etcd brings what was written into its file every tenth of a second.
+const IN_FILE_WITHIN: Duration = Duration::from_secs(2);
 /// One track in so many goes on to the residual.
 const ONWARD: Ends = Ends::AllButOneIn(16);
 /// More than any shard has.
@@ -153,7 +156,9 @@ async fn weigh(
     Ok(())
 }
 
+/// Bytes of etcd's file in use, once what was written is in it.
 async fn in_use(etcd: &Cluster) -> anyhow::Result<f64> {
+    tokio::time::sleep(IN_FILE_WITHIN).await;
     let status = etcd.client(0).await.status().await;
     let status = status.context("ask etcd for its size")?;
     Ok(status.raft_used_db_size() as f64)

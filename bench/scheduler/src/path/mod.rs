@@ -31,6 +31,8 @@ const MIB: f64 = 1_048_576.0;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// No track for so long: nothing goes on.
 const STUCK_AFTER: Duration = Duration::from_secs(300);
+/// Tracks of a shard: what a job of 200,000 has by default, also where fewer are tried.
+const SHARD_TRACKS: u32 = 781;
 /// What a process may have grown from the first half to the second, at its most: pages that an allocator keeps, and no list of tracks.
 const GROWTH_MIB: f64 = 24.0;
 
@@ -162,6 +164,7 @@ async fn scan(channel: &Channel, seen: &mut Seen, load: Load) -> anyhow::Result<
             stages: v1::Stages::Screen.into(),
             ..v1::Policy::default()
         }),
+        shard_tracks: SHARD_TRACKS,
         ..v1::SubmitJobRequest::default()
     };
     let submitted = jobs.submit_job(submission).await?.into_inner().job;
