@@ -136,10 +136,6 @@ async fn weigh(
     records: &BTreeMap<String, Vec<u8>>,
     tracks: u32,
 ) -> anyhow::Result<()> {
-    let etcd = etcd(folder, 1).await;
-    let before = in_use(&etcd).await?;
-    write(&etcd, records).await?;
-    let used = in_use(&etcd).await? - before;
     let size = |(key, value): (&String, &Vec<u8>)| PREFIX.len() + BETWEEN + key.len() + value.len();
     let bytes: usize = records.iter().map(size).sum();
     let name = shape.name();
@@ -150,9 +146,13 @@ async fn weigh(
         "MB",
         Target::AtMost(150.0 * f64::from(tracks) / 1e8),
     );
-    report.note(format!("{name}: etcd's file in use"), used / 1e6, "MB");
     let each = bytes as f64 / records.len() as f64;
     report.note(format!("{name}: a record with its key, mean"), each, "B");
+    let etcd = etcd(folder, 1).await;
+    let before = in_use(&etcd).await?;
+    write(&etcd, records).await?;
+    let used = in_use(&etcd).await? - before;
+    report.note(format!("{name}: etcd's file in use"), used / 1e6, "MB");
     Ok(())
 }
 

@@ -173,13 +173,16 @@ async fn scan(channel: &Channel, seen: &mut Seen, load: Load) -> anyhow::Result<
         .context("a job has a specification")?
         .job;
     let (mut moved, mut told) = ((Instant::now(), 0), 0);
+    let mut found = v1::Job::default();
     loop {
         let request = v1::GetJobRequest {
             caller: caller(),
             job: job.clone(),
         };
-        let found = jobs.get_job(request).await?.into_inner().job;
-        let found = found.context("the job is known")?;
+        // On a busy machine a leadership may end; then nobody answers for some seconds.
+        if let Ok(answer) = jobs.get_job(request).await {
+            found = answer.into_inner().job.context("the job is known")?;
+        }
         seen.look(found.tracks_done)?;
         if found.state() == v1::JobState::Published {
             return Ok(found);
