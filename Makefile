@@ -17,7 +17,7 @@ BEFORE ?=
 export DEVICE CATALOG JSON BEFORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test parity bench bench-scheduler gpu crash versions bad-input chaos sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo test parity bench bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -47,6 +47,9 @@ bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 
 
 bench-scheduler: ## the scheduler's targets: core alone, pairs over gRPC, restart after kill -9; a table, and JSON in JSON=file
 	@scripts/bench-scheduler.sh
+
+bench-cluster: build ## coordinators on etcd, and 200,000 objects in S3 through the whole path; a table, and JSON in JSON=file; an hour
+	@scripts/bench-cluster.sh
 
 # On a GPU unless the command line says otherwise.
 gpu: DEVICE = cuda

@@ -1,5 +1,5 @@
-//! A coordinator as a process of its own, over a folder on a real disk, with its default settings: found ready by the line
-//! that it reports, looked at through `/proc`, killed without a word.
+//! Coordinators as processes of their own, over a folder on a real disk, with their default settings: found ready by the line
+//! that they report, looked at through `/proc`, told to end or killed without a word. Used by whatever measures over gRPC.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -23,6 +23,17 @@ pub(crate) const MANIFEST: &str = "tracks.csv";
 pub(crate) struct World {
     root: TempDir,
     binary: PathBuf,
+    /// Storage and the source, where they are not folders here.
+    elsewhere: Option<Elsewhere>,
+}
+
+/// Storage and the source as URLs.
+#[derive(Clone, Debug)]
+pub(crate) struct Elsewhere {
+    /// The storage root.
+    pub(crate) storage: String,
+    /// The source.
+    pub(crate) source: String,
 }
 
 /// A running coordinator.
@@ -40,14 +51,12 @@ impl World {
     /// # Errors
     /// When the folder cannot be written.
     pub(crate) fn new(binaries: &Path, tracks: u32) -> anyhow::Result<Self> {
-        let binary = binaries.join("coordinator");
-        anyhow::ensure!(
-            binary.is_file(),
-            "`{}` is not there; build it with `cargo build --release -p coordinator`",
-            binary.display()
-        );
         let root = tempfile::tempdir_in(binaries).context("make a folder beside the binaries")?;
-        let world = Self { root, binary };
+        let world = Self {
+            root,
+            binary: binary(binaries, "coordinator")?,
+            elsewhere: None,
+        };
         std::fs::create_dir(world.source()).context("make a source")?;
         let manifest = world.source().join(MANIFEST);
         std::fs::write(manifest, manifest_text(tracks)).context("write a manifest")?;
@@ -55,6 +64,14 @@ impl World {
         bundle::write(&world.bundle(), manifest, &contents, &bundle::sample::key())
             .context("write a bundle")?;
         Ok(world)
+    }
+
+    /// The same with storage and source elsewhere.
+    pub(crate) fn with(self, elsewhere: Elsewhere) -> Self {
+        Self {
+            elsewhere: Some(elsewhere),
+            ..self
+        }
     }
 
     /// Where all of it lies.
@@ -75,67 +92,129 @@ impl World {
         machine::folder_bytes(&self.root.path().join("data/store"))
     }
 
-    /// Starts a coordinator and waits until it says that it answers.
+    /// Starts a coordinator over a store of its own and waits until it says that it answers.
     ///
     /// # Errors
     /// When it ends before; its log is in the folder.
     pub(crate) fn start(&self) -> anyhow::Result<Coordinator> {
+        self.spawn("data", &[])
+    }
+
+    /// Starts a coordinator of that name on an etcd cluster; it answers at once, whoever leads.
+    ///
+    /// # Errors
+    /// When it ends before; its log is in the folder.
+    pub(crate) fn start_on(&self, name: &str, etcd: &[String]) -> anyhow::Result<Coordinator> {
+        let mut flags = vec!["--store".to_owned(), "etcd".to_owned()];
+        for endpoint in etcd {
+            flags.extend(["--etcd-endpoint".to_owned(), endpoint.clone()]);
+        }
+        self.spawn(name, &flags)
+    }
+
+    fn spawn(&self, name: &str, flags: &[String]) -> anyhow::Result<Coordinator> {
         let log = File::options()
             .create(true)
             .append(true)
-            .open(self.root.path().join("coordinator.log"));
+            .open(self.root.path().join(format!("{name}.log")));
         let key = bundle::sample::key().public().to_string();
+        let at = self.addresses();
+        let mut command = Command::new(&self.binary);
+        command.arg("--data").arg(self.root.path().join(name));
+        command.args(["--listen", "127.0.0.1:0", "--metrics", "off"]);
+        command.args(["--trusted-key", &key, "--storage", &at.storage]);
+        command.arg("--default-bundle").arg(self.bundle());
+        command.args(["--source", &format!("{SOURCE}={}", at.source)]);
+        command.args(flags).stdin(Stdio::null());
+        command.stdout(Stdio::piped());
+        command.stderr(log.context("open the coordinator's log")?);
         let begun = Instant::now();
-        let mut child = Command::new(&self.binary)
-            .arg("--data")
-            .arg(self.root.path().join("data"))
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--metrics",
-                "off",
-                "--trusted-key",
-                &key,
-            ])
-            .arg("--default-bundle")
-            .arg(self.bundle())
-            .arg("--source")
-            .arg(format!("{SOURCE}={}", self.source().display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log.context("open the coordinator's log")?)
+        let child = machine::bound(&mut command)
             .spawn()
             .context("start the coordinator")?;
-        let stdout = child.stdout.take().context("its stdout is a pipe")?;
-        let mut line = String::new();
-        BufReader::new(stdout)
-            .read_line(&mut line)
-            .context("read its report")?;
-        let started_in = begun.elapsed();
-        let said: Said = serde_json::from_str(&line).context("it reports in JSON")?;
-        let Said::Ready {
-            listening: Some(address),
-        } = said
-        else {
-            anyhow::bail!("the coordinator did not start: {line}");
+        ready(child, begun)
+    }
+
+    /// Where storage and the source are.
+    pub(crate) fn addresses(&self) -> Elsewhere {
+        let here = || Elsewhere {
+            storage: types::file_url(&self.storage()),
+            source: self.source().display().to_string(),
         };
-        Ok(Coordinator {
-            child,
-            address,
-            started_in,
-        })
+        self.elsewhere.clone().unwrap_or_else(here)
     }
 
     fn source(&self) -> PathBuf {
         self.root.path().join("source")
     }
 
-    fn bundle(&self) -> PathBuf {
+    /// The bundle that every coordinator here registers.
+    pub(crate) fn bundle(&self) -> PathBuf {
         self.root.path().join("bundle")
     }
 }
 
+/// A program that was built.
+///
+/// # Errors
+/// When it is not there.
+pub(crate) fn binary(binaries: &Path, name: &str) -> anyhow::Result<PathBuf> {
+    let path = binaries.join(name);
+    anyhow::ensure!(
+        path.is_file(),
+        "`{}` is not there; build it with `cargo build --release`",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Waits for the line that says where it listens.
+fn ready(mut child: Child, begun: Instant) -> anyhow::Result<Coordinator> {
+    let stdout = child.stdout.take().context("its stdout is a pipe")?;
+    let mut line = String::new();
+    BufReader::new(stdout)
+        .read_line(&mut line)
+        .context("read its report")?;
+    let started_in = begun.elapsed();
+    let said: Said = serde_json::from_str(&line).context("it reports in JSON")?;
+    match said {
+        Said::Ready {
+            listening: Some(address),
+        } => Ok(Coordinator {
+            child,
+            address,
+            started_in,
+        }),
+        _ => anyhow::bail!("the coordinator did not start: {line}"),
+    }
+}
+
 impl Coordinator {
+    /// Asks it to end, and leaves it to end.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn terminate(&self) -> anyhow::Result<()> {
+        machine::terminate(self.child.id())
+    }
+
+    /// Waits for its end, which was asked for.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub(crate) fn wait(mut self) -> anyhow::Result<()> {
+        self.child.wait().context("wait for its end")?;
+        Ok(())
+    }
+
+    /// Kills it, and leaves it to be waited for.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub(crate) fn strike(&mut self) -> anyhow::Result<()> {
+        self.child.kill().context("kill the coordinator")
+    }
+
     /// What it uses now.
     ///
     /// # Errors

@@ -7,12 +7,12 @@ use anyhow::{Context, bail};
 use scheduler::record::{JobState, Lane};
 use scheduler::{Answer, JobKey, JobView, Request, Submission};
 use types::{
-    ActorId, CatalogName, Digest, JobId, JobSpec, Millis, Policy, Requirements, ShardPlan,
+    ActorId, CatalogName, Digest, JobId, JobSpec, Millis, Policy, Requirements, ShardPlan, Stages,
     TenantId, UnixMillis,
 };
 
 use crate::machine;
-use crate::node::{Node, Offer};
+use crate::node::{Ends, Node, Offer};
 use crate::shell::{Answered, Asker, GENERATION, Shell};
 
 /// Time between two beats: the product's default.
@@ -47,8 +47,20 @@ impl Fleet {
     /// # Errors
     /// When the core refuses any of it.
     pub(crate) fn new(nodes: usize, tracks: u32, write_takes: Millis) -> anyhow::Result<Self> {
+        Self::around(Shell::new(write_takes), nodes, tracks, Stages::Screen)
+    }
+
+    /// The same around a shell that no time passes in and that keeps every record, with a job of these stages.
+    ///
+    /// # Errors
+    /// When the core refuses any of it.
+    pub(crate) fn kept(nodes: usize, tracks: u32, stages: Stages) -> anyhow::Result<Self> {
+        Self::around(Shell::keeping(), nodes, tracks, stages)
+    }
+
+    fn around(shell: Shell, nodes: usize, tracks: u32, stages: Stages) -> anyhow::Result<Self> {
         let mut fleet = Self {
-            shell: Shell::new(write_takes),
+            shell,
             renewed: 0,
             nodes: (0..nodes).map(|n| Node::new(n, rate(n))).collect(),
             agenda: BinaryHeap::new(),
@@ -61,7 +73,7 @@ impl Fleet {
         for node in 0..nodes {
             fleet.ask(node, fleet.nodes[node].join());
         }
-        fleet.ask(0, submission(&fleet.job, tracks)?);
+        fleet.ask(0, submission(&fleet.job, tracks, stages)?);
         fleet.settle()?;
         Ok(fleet)
     }
@@ -107,8 +119,21 @@ impl Fleet {
     /// # Errors
     /// When the core refuses a commit.
     pub(crate) fn flush_all(&mut self, tracks: u32) -> anyhow::Result<()> {
-        for node in 0..self.nodes.len() {
-            for offer in self.nodes[node].flush(self.shell.now, tracks) {
+        self.flush_from(0, tracks, Ends::All)
+    }
+
+    /// The same for the nodes from one on, whose tracks end as said.
+    ///
+    /// # Errors
+    /// When the core refuses a commit.
+    pub(crate) fn flush_from(
+        &mut self,
+        first: usize,
+        tracks: u32,
+        ends: Ends,
+    ) -> anyhow::Result<()> {
+        for node in first..self.nodes.len() {
+            for offer in self.nodes[node].flush(self.shell.now, tracks, ends) {
                 self.offer(node, offer);
             }
             self.settle()?;
@@ -134,7 +159,10 @@ impl Fleet {
     }
 
     /// Tracks that nobody holds and no part covers.
-    fn open(&self) -> anyhow::Result<u64> {
+    ///
+    /// # Errors
+    /// When the core does not know the job.
+    pub(crate) fn open(&self) -> anyhow::Result<u64> {
         let totals = self.job()?.totals;
         Ok(totals.tracks - totals.granted - totals.done)
     }
@@ -263,7 +291,7 @@ const fn rate(node: usize) -> u32 {
     18_500 + 370 * ((node * 37) % 100) as u32
 }
 
-fn submission(job: &JobKey, tracks: u32) -> anyhow::Result<Request> {
+fn submission(job: &JobKey, tracks: u32, stages: Stages) -> anyhow::Result<Request> {
     let spec = JobSpec {
         tenant: job.tenant.clone(),
         actor: ActorId::default(),
@@ -273,7 +301,10 @@ fn submission(job: &JobKey, tracks: u32) -> anyhow::Result<Request> {
         list: Digest([2; 32]),
         plan: ShardPlan::new(tracks, None),
         bundle: Digest([3; 32]),
-        policy: Policy::default(),
+        policy: Policy {
+            stages,
+            ..Policy::default()
+        },
         submitted_at: UnixMillis(1_700_000_000_000),
         retry: None,
     };

@@ -3,7 +3,9 @@
 
 use std::fs::{self, File};
 use std::io::{Seek, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -54,6 +56,64 @@ fn kib(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|rest| rest.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// A command whose process ends with this one, however this one ends.
+pub(crate) fn bound(command: &mut Command) -> &mut Command {
+    // SAFETY: between fork and exec only prctl is called, which is async-signal-safe.
+    unsafe {
+        command.pre_exec(
+            || match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            },
+        )
+    }
+}
+
+/// Asks a process to end.
+///
+/// # Errors
+/// When it is gone.
+pub(crate) fn terminate(pid: u32) -> anyhow::Result<()> {
+    let pid = libc::pid_t::try_from(pid).context("a process has a small number")?;
+    // SAFETY: kill takes two plain numbers.
+    let sent = unsafe { libc::kill(pid, libc::SIGTERM) };
+    anyhow::ensure!(
+        sent == 0,
+        "signal process {pid}: {}",
+        std::io::Error::last_os_error()
+    );
+    Ok(())
+}
+
+/// Every process below this one, by number, with its name. One whose parent is gone is not found.
+///
+/// # Errors
+/// When `/proc` cannot be read.
+pub(crate) fn below(pid: u32) -> anyhow::Result<Vec<(u32, String)>> {
+    let processes: Vec<(u32, u32, String)> = fs::read_dir("/proc")
+        .context("read the processes")?
+        .filter_map(|entry| process(entry.ok()?.file_name().to_str()?.parse().ok()?))
+        .collect();
+    let mut found = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for (child, _, name) in processes.iter().filter(|(_, above, _)| *above == parent) {
+            parents.push(*child);
+            found.push((*child, name.clone()));
+        }
+    }
+    Ok(found)
+}
+
+/// A process's number, its parent's and its name.
+fn process(pid: u32) -> Option<(u32, u32, String)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (start, rest) = stat.rsplit_once(')')?;
+    let name = start.split_once('(')?.1.to_owned();
+    let parent = rest.split_whitespace().nth(1)?.parse().ok()?;
+    Some((pid, parent, name))
 }
 
 /// Bytes of all files in a folder.

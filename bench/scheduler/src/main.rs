@@ -1,16 +1,20 @@
-//! Measures the scheduler: the pure core alone, and the coordinator as a process over real gRPC with synced commits.
-//! `make bench-scheduler` runs it; it prints a table, writes JSON where asked, and fails where a target is missed.
+//! Measures the scheduler: the pure core alone, the coordinator as a process over real gRPC with synced commits, coordinators on etcd, and the
+//! whole path on S3. `make bench-scheduler` and `make bench-cluster` run it; it prints a table, writes JSON where asked, and fails where a
+//! target is missed.
 //!
-//! It is no part of the product and decides nothing: nodes are cost models, their parts are objects that hold nothing. Where
-//! to look: `core` says what is measured of the core, with the `fleet` of `node`s around it in a `shell` of virtual time;
-//! `wire` and `coordinator` do the same over gRPC.
+//! It is no part of the product and decides nothing: nodes are cost models, their parts are objects that hold nothing, but for those
+//! of the `path`. Where to look: `core` says what is measured of the core, with the `fleet` of `node`s around it in a `shell` of virtual
+//! time; `wire` and `coordinator` do the same over gRPC, with `agent`s; `cluster` does so on etcd; `path` has real agents and objects.
 
+mod agent;
+mod cluster;
 mod coordinator;
 mod core;
 mod fleet;
 mod machine;
 mod node;
 mod objects;
+mod path;
 mod peer;
 mod report;
 mod shell;
@@ -35,12 +39,25 @@ enum Section {
     Memory,
     /// Pairs of grant and commit over gRPC, and the restart after a kill.
     Wire,
+    /// Pairs on etcd beside the embedded store, and what a transaction holds.
+    Shards,
+    /// A hundred million tracks on etcd.
+    Weight,
+    /// What a new leader does before it grants.
+    Takeover,
+    /// How long nobody leads.
+    Failover,
+    /// The whole path on small objects in S3.
+    Path,
 }
+
+/// What is measured where nothing is named: it needs no etcd.
+const ALONE: [Section; 3] = [Section::Memory, Section::Scan, Section::Wire];
 
 /// Measures the scheduler.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// What to measure; everything where nothing is named.
+    /// What to measure; scan, memory and wire where nothing is named.
     sections: Vec<Section>,
     /// Where to write the figures as JSON.
     #[arg(long)]
@@ -66,6 +83,21 @@ struct Arguments {
     /// Commits that one agent has under way at once.
     #[arg(long, default_value_t = 16)]
     at_once: usize,
+    /// Rounds of each store beside the others, and take-overs.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Leaders that are told to end.
+    #[arg(long, default_value_t = 50)]
+    told: usize,
+    /// Leaders that are killed.
+    #[arg(long, default_value_t = 100)]
+    killed: usize,
+    /// Objects of the whole path.
+    #[arg(long, default_value_t = 200_000)]
+    objects: u32,
+    /// Decoders of the whole path's agent.
+    #[arg(long, default_value_t = 2)]
+    decoders: u32,
 }
 
 fn main() -> ExitCode {
@@ -82,23 +114,12 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut report = Report::default();
     report.note("processes that run or wait, before", machine::load(), "");
-    let wanted = |section| arguments.sections.is_empty() || arguments.sections.contains(&section);
-    if wanted(Section::Memory) {
-        core::memory(&mut report, arguments.tracks, arguments.nodes)?;
-    }
-    if wanted(Section::Scan) {
-        core::scan(&mut report, arguments.tracks, arguments.nodes)?;
-    }
-    if wanted(Section::Wire) {
-        let world = World::new(&binaries(arguments)?, arguments.shards)?;
-        let load = Load {
-            agents: arguments.agents,
-            shards: arguments.shards,
-            per_pull: arguments.per_pull,
-            at_once: arguments.at_once,
-        };
-        wire::measure(&mut report, &world, load)?;
-        peer::context(&mut report);
+    let sections = match arguments.sections.as_slice() {
+        [] => &ALONE[..],
+        named => named,
+    };
+    for section in sections {
+        measure(&mut report, arguments, *section)?;
     }
     if let Some(path) = &arguments.json {
         std::fs::write(path, serde_json::to_vec_pretty(&report)?)?;
@@ -106,6 +127,53 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let missed = report.missed().count();
     anyhow::ensure!(missed == 0, "{missed} targets were missed");
     Ok(())
+}
+
+fn measure(report: &mut Report, arguments: &Arguments, section: Section) -> anyhow::Result<()> {
+    let catalogue = (arguments.tracks, arguments.nodes);
+    let binaries = binaries(arguments)?;
+    let world = |tracks: u32| World::new(&binaries, tracks);
+    match section {
+        Section::Memory => core::memory(report, arguments.tracks, arguments.nodes),
+        Section::Scan => core::scan(report, arguments.tracks, arguments.nodes),
+        Section::Wire => {
+            wire::measure(report, &world(arguments.shards)?, load(arguments))?;
+            peer::context(report);
+            Ok(())
+        }
+        Section::Shards => {
+            let world = || world(arguments.shards);
+            cluster::shards::measure(report, world, load(arguments), arguments.rounds)
+        }
+        Section::Weight => {
+            let folder = tempfile::tempdir_in(&binaries)?;
+            cluster::weight::measure(report, folder.path(), arguments.tracks, arguments.nodes)
+        }
+        Section::Takeover => {
+            let world = world(cluster::takeover::TRACKS)?;
+            cluster::takeover::measure(report, &world, catalogue, arguments.rounds)
+        }
+        Section::Failover => {
+            let world = world(cluster::failover::TRACKS)?;
+            cluster::failover::measure(report, &world, (arguments.told, arguments.killed))
+        }
+        Section::Path => {
+            let load = path::Load {
+                tracks: arguments.objects,
+                decoders: arguments.decoders,
+            };
+            path::measure(report, &binaries, load)
+        }
+    }
+}
+
+fn load(arguments: &Arguments) -> Load {
+    Load {
+        agents: arguments.agents,
+        shards: arguments.shards,
+        per_pull: arguments.per_pull,
+        at_once: arguments.at_once,
+    }
 }
 
 fn binaries(arguments: &Arguments) -> anyhow::Result<PathBuf> {

@@ -36,6 +36,15 @@ pub(crate) struct Work {
     committing: Option<TrackSet>,
 }
 
+/// What a flush does with the tracks it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ends {
+    /// All of them end here.
+    All,
+    /// One in so many goes on to the residual, in an escalation part.
+    AllButOneIn(u32),
+}
+
 /// A commit, and the grant that it is about.
 pub(crate) type Offer = ((ShardId, Attempt), Request);
 
@@ -91,7 +100,7 @@ impl Node {
                 name: "modelled".to_owned(),
                 memory_bytes: 24 << 30,
             }],
-            stages: vec![Stage::Decode, Stage::Screen],
+            stages: vec![Stage::Decode, Stage::Screen, Stage::Residual],
             sources: Vec::new(),
             accepts_sources: true,
             decoders: 8,
@@ -149,11 +158,11 @@ impl Node {
         let at_work = |work: &Work| work.is_open() && work.begun.is_some();
         let at = self.work.iter().position(at_work)?;
         let tracks = self.work[at].tracks.clone();
-        Some(self.offer(now, at, tracks))
+        Some(self.offer(now, at, tracks, Ends::All))
     }
 
     /// Offers a part of each grant that has tracks to be done: of its first `tracks` at the most.
-    pub(crate) fn flush(&mut self, now: Millis, tracks: u32) -> Vec<Offer> {
+    pub(crate) fn flush(&mut self, now: Millis, tracks: u32, ends: Ends) -> Vec<Offer> {
         let mut offers = Vec::new();
         for at in 0..self.work.len() {
             let work = &self.work[at];
@@ -162,16 +171,31 @@ impl Node {
                 let some = work
                     .tracks
                     .intersection(&TrackSet::from(Range { first, end }));
-                offers.push(self.offer(now, at, some));
+                offers.push(self.offer(now, at, some, ends));
             }
         }
         offers
     }
 
-    fn offer(&mut self, now: Millis, at: usize, tracks: TrackSet) -> Offer {
-        self.parts += 1;
-        let sha256 = digest(&self.name, self.parts);
+    fn offer(&mut self, now: Millis, at: usize, tracks: TrackSet, ends: Ends) -> Offer {
+        self.parts += 2;
+        let (sha256, onward) = (
+            digest(&self.name, self.parts),
+            digest(&self.name, self.parts + 1),
+        );
         let work = &mut self.work[at];
+        let (ending, going) = ends.split(&tracks);
+        let mut parts = Vec::with_capacity(2);
+        if !ending.is_empty() {
+            parts.push(claim(work, now, &ending, sha256));
+        }
+        if !going.is_empty() {
+            parts.push(PartClaim {
+                kind: PartKind::Escalation,
+                verdicts: VerdictCounts::default(),
+                ..claim(work, now, &going, onward)
+            });
+        }
         work.tracks = work.tracks.difference(&tracks);
         let commit = Commit {
             node: self.name.clone(),
@@ -180,7 +204,7 @@ impl Node {
             generation: GENERATION,
             shard: work.shard,
             attempt: work.attempt,
-            parts: vec![claim(work, now, &tracks, sha256)],
+            parts,
         };
         work.committing = Some(tracks);
         ((work.shard, work.attempt), Request::Commit(commit))
@@ -248,6 +272,23 @@ impl Node {
     fn open_tracks(&self) -> u64 {
         let open = self.work.iter().filter(|work| work.is_open());
         open.map(|work| work.tracks.len()).sum()
+    }
+}
+
+impl Ends {
+    /// What ends here of some tracks, and what goes on.
+    fn split(self, tracks: &TrackSet) -> (TrackSet, TrackSet) {
+        match self {
+            Self::All => (tracks.clone(), TrackSet::new()),
+            Self::AllButOneIn(many) => {
+                let all = tracks
+                    .ranges()
+                    .iter()
+                    .flat_map(|range| range.first..range.end);
+                let going: TrackSet = all.filter(|track| track % many == 0).collect();
+                (tracks.difference(&going), going)
+            }
+        }
     }
 }
 
@@ -355,6 +396,16 @@ fn claim(work: &Work, now: Millis, tracks: &TrackSet, sha256: Digest) -> PartCla
         cpu_us: 30_000 * rows,
         wait_us: 1_000 * rows,
     };
+    let none = StageUse::default();
+    let (stage, screen, residual) = match work.shard {
+        ShardId::Root(_) => (Stage::Screen, used, none),
+        ShardId::Escalation { .. } => (Stage::Residual, none, used),
+    };
+    let ledger = Ledger {
+        decode: used,
+        screen,
+        residual,
+    };
     let at = |at: Millis| UnixMillis(1_700_000_000_000 + i64::try_from(at.0).unwrap_or(0));
     let made = |stage, device: &str| Made {
         stage,
@@ -372,15 +423,11 @@ fn claim(work: &Work, now: Millis, tracks: &TrackSet, sha256: Digest) -> PartCla
             no_evidence: rows,
             ..VerdictCounts::default()
         },
-        ledger: Ledger {
-            decode: used,
-            screen: used,
-            residual: StageUse::default(),
-        },
-        made: vec![made(Stage::Decode, "cpu:0"), made(Stage::Screen, "cuda:0")],
+        ledger,
+        made: vec![made(Stage::Decode, "cpu:0"), made(stage, "cuda:0")],
         canaries: vec![Canary {
             device: "cuda:0".to_owned(),
-            stage: Stage::Screen,
+            stage,
             verdict: CanaryVerdict::Good,
         }],
     }

@@ -69,6 +69,8 @@ pub(crate) struct Shell {
     pub(crate) puts: u64,
     /// Bytes of keys and values put.
     pub(crate) put_bytes: u64,
+    /// Every record as it stands, where they are kept.
+    pub(crate) records: Option<BTreeMap<String, Vec<u8>>>,
     /// The manifest that was asked for.
     pub(crate) manifest: Option<Box<ManifestPlan>>,
     actions: Actions,
@@ -90,6 +92,7 @@ impl Shell {
             groups: 0,
             puts: 0,
             put_bytes: 0,
+            records: None,
             manifest: None,
             actions: Actions::new(),
             write_takes,
@@ -104,6 +107,15 @@ impl Shell {
         };
         shell.tell(led, &mut Vec::new());
         shell
+    }
+
+    /// The same over a store that takes no time and whose records can be read.
+    #[must_use]
+    pub(crate) fn keeping() -> Self {
+        Self {
+            records: Some(BTreeMap::new()),
+            ..Self::new(Millis(0))
+        }
     }
 
     /// Makes a call; what the core answers at once, to whomever, is appended to `answers`.
@@ -162,11 +174,8 @@ impl Shell {
         match action {
             Action::Write { id, txn } => {
                 self.groups += 1;
-                for op in &txn.ops {
-                    if let Op::Put { key, value } = op {
-                        self.puts += 1;
-                        self.put_bytes += (key.len() + value.len()) as u64;
-                    }
+                for op in txn.ops {
+                    self.count(op);
                 }
                 self.writes.push(Reverse((self.now + self.write_takes, id)));
             }
@@ -187,6 +196,19 @@ impl Shell {
             | Action::StepDown { .. }
             | Action::MarkCancelled { .. }
             | Action::MarkRevoked { .. } => {}
+        }
+    }
+
+    fn count(&mut self, op: Op) {
+        if let Op::Put { key, value } = &op {
+            self.puts += 1;
+            self.put_bytes += (key.len() + value.len()) as u64;
+        }
+        if let Some(records) = &mut self.records {
+            match op {
+                Op::Put { key, value } => _ = records.insert(key, value),
+                Op::Delete { key } => _ = records.remove(&key),
+            }
         }
     }
 
