@@ -176,7 +176,11 @@ fn the_doctor_asks_the_storage_of_a_cluster_as_it_asks_a_folder_that_is_named() 
         let (code, stdout, stderr) = run(line);
         // How quick a folder is depends on what else the machine does.
         let lacks: Vec<&str> = stdout.lines().filter(|lack| *lack != "prompt").collect();
-        assert_eq!((code, lacks), (Some(0), vec!["replace-version"]), "{stderr}");
+        assert_eq!(
+            (code, lacks),
+            (Some(0), vec!["replace-version"]),
+            "{stderr}"
+        );
     }
     let gone = format!("{named}/nothing-here");
     let (code, _, stderr) = run(&["doctor", "storage", "--storage", &gone]);

@@ -121,7 +121,8 @@ impl StorageError {
         if matches!(error, NotFound { .. }) {
             return Self::NotFound { path };
         }
-        match matches!(error, PermissionDenied { .. } | Unauthenticated { .. }) {
+        let denied = matches!(error, PermissionDenied { .. } | Unauthenticated { .. });
+        match denied || says_denied(&text) {
             true => Self::Denied {
                 action,
                 path,
@@ -159,6 +160,13 @@ fn is_full(error: &std::io::Error) -> bool {
 pub(crate) fn says_full(error: &(dyn std::error::Error + 'static)) -> bool {
     let here = error.downcast_ref::<std::io::Error>().is_some_and(is_full);
     here || error.source().is_some_and(says_full)
+}
+
+/// What stores answer where a right is missing. The library sorts this by itself, but not where it lists.
+fn says_denied(text: &str) -> bool {
+    ["403 Forbidden", "401 Unauthorized"]
+        .iter()
+        .any(|answer| text.contains(answer))
 }
 
 /// What stores call a bucket or container that is not there. Asked for a single object they say it by the same status as for
@@ -258,6 +266,11 @@ mod tests {
         };
         for (error, code, transient) in [
             (denied, Code::StorageDenied, true),
+            (
+                generic("Server returned non-2xx status code: 403 Forbidden"),
+                Code::StorageDenied,
+                true,
+            ),
             (
                 not_found("<Code>NoSuchBucket</Code>"),
                 Code::StorageMissing,
