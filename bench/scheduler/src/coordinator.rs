@@ -177,16 +177,17 @@ fn ready(mut child: Child, begun: Instant) -> anyhow::Result<Coordinator> {
         .context("read its report")?;
     let started_in = begun.elapsed();
     let said: Said = serde_json::from_str(&line).context("it reports in JSON")?;
-    match said {
-        Said::Ready {
-            listening: Some(address),
-        } => Ok(Coordinator {
-            child,
-            address,
-            started_in,
-        }),
-        _ => anyhow::bail!("the coordinator did not start: {line}"),
-    }
+    let Said::Ready {
+        listening: Some(address),
+    } = said
+    else {
+        anyhow::bail!("the coordinator did not start: {line}");
+    };
+    Ok(Coordinator {
+        child,
+        address,
+        started_in,
+    })
 }
 
 impl Coordinator {

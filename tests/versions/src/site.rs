@@ -79,12 +79,14 @@ impl Site {
         command.arg("--default-bundle").arg(self.folder("bundle"));
         command.args(["--trusted-key", &trusted()]);
         let process = Process::start(command, &self.folder("coordinator.log"))?;
-        match process.report()? {
-            Report::Ready {
-                listening: Some(address),
-            } => Ok(Coordinator { process, address }),
-            other => bail!("the coordinator said {other:?}:\n{}", process.log()),
-        }
+        let said = process.report()?;
+        let Report::Ready {
+            listening: Some(address),
+        } = said
+        else {
+            bail!("the coordinator said {said:?}:\n{}", process.log());
+        };
+        Ok(Coordinator { process, address })
     }
 
     /// Starts an agent of a build under a name, which also names its folder.

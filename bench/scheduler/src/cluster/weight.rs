@@ -183,9 +183,10 @@ pub(super) async fn write(
         .buffer_unordered(WRITES_AT_ONCE)
         .map(anyhow::Ok);
     written
-        .try_for_each(async |outcome| match outcome {
-            Outcome::Applied { .. } => Ok(()),
-            other => anyhow::bail!("write records into etcd: {other:?}"),
+        .try_for_each(async |outcome| {
+            let is_applied = matches!(outcome, Outcome::Applied { .. });
+            anyhow::ensure!(is_applied, "write records into etcd: {outcome:?}");
+            Ok(())
         })
         .await
 }
