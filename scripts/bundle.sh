@@ -17,7 +17,7 @@ fi
 work=$(scripts/corpus-folder.sh)
 "$worker" corpus --out "$work/corpus" --decoders "$decoders"
 "$worker" train --manifest "$work/corpus/labels.csv" --cache "$work/cache" --out "$work/weights.safetensors"
-"$worker" train-separator --decoders "$decoders" --cache "$work/separator" --out "$work/separator.safetensors"
+"$worker" train-separator --decoders "$decoders" --labelled "$work/corpus/labels.csv" --cache "$work/separator" --out "$work/separator.safetensors"
 calibrate() {
     "$worker" calibrate --manifest "$work/corpus/labels.csv" --weights "$work/weights.safetensors" --decoders "$decoders" \
         --separator "$work/separator.safetensors" --vectors "$work/vectors" \
