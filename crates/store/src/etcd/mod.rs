@@ -6,7 +6,7 @@
 //!
 //! - [`settings`] how it is reached, and every deadline; [`members`] the connections; [`failure`] what an error says;
 //! - [`identity`] which store this is; [`versions`] which servers are safe; [`keys`] where everything stands;
-//! - [`write`], [`read`], [`watching`] with [`assembly`], [`leading`]: the trait's methods.
+//! - [`mod@write`], [`read`], [`watching`] with [`assembly`], [`leading`]: the trait's methods.
 
 mod assembly;
 mod failure;
