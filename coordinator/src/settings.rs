@@ -339,6 +339,7 @@ fn policy(raw: &Raw) -> Result<Config, Problem> {
         jobs_kept: jobs_kept(raw.jobs_kept)?,
         quota: quotas.others,
         quotas: quotas.named,
+        shard_form: shared::shard_form(raw.store),
         ..Config::default()
     })
 }

@@ -41,7 +41,7 @@ pub(crate) struct Work {
 pub(crate) enum Ends {
     /// All of them end here.
     All,
-    /// One in so many goes on to the residual, in an escalation part.
+    /// About one in so many goes on to the residual, in an escalation part: which ones looks like chance, as it does in a catalogue.
     AllButOneIn(u32),
 }
 
@@ -185,15 +185,16 @@ impl Node {
         );
         let work = &mut self.work[at];
         let (ending, going) = ends.split(&tracks);
+        let at_work = span(work.begun.unwrap_or(now), now, self.parts);
         let mut parts = Vec::with_capacity(2);
         if !ending.is_empty() {
-            parts.push(claim(work, now, &ending, sha256));
+            parts.push(claim(work, at_work, &ending, sha256));
         }
         if !going.is_empty() {
             parts.push(PartClaim {
                 kind: PartKind::Escalation,
                 verdicts: VerdictCounts::default(),
-                ..claim(work, now, &going, onward)
+                ..claim(work, at_work, &going, onward)
             });
         }
         work.tracks = work.tracks.difference(&tracks);
@@ -285,7 +286,7 @@ impl Ends {
                     .ranges()
                     .iter()
                     .flat_map(|range| range.first..range.end);
-                let going: TrackSet = all.filter(|track| track % many == 0).collect();
+                let going: TrackSet = all.filter(|track| goes_on(*track, many)).collect();
                 (tracks.difference(&going), going)
             }
         }
@@ -375,6 +376,12 @@ impl Work {
     }
 }
 
+/// Whether a track is the one in so many that goes on.
+fn goes_on(track: Ordinal, many: u32) -> bool {
+    let [a, b, c, d, ..] = Digest::of(&track.to_le_bytes()).0;
+    u32::from_le_bytes([a, b, c, d]).is_multiple_of(many)
+}
+
 /// A digest of its own for each part, at no cost: nobody here reads parts.
 fn digest(node: &NodeId, part: u64) -> Digest {
     let mut bytes = [0; 32];
@@ -384,8 +391,26 @@ fn digest(node: &NodeId, part: u64) -> Digest {
     Digest(bytes)
 }
 
+/// How long a device waits for the first sound that is decoded, in milliseconds.
+const DECODED_BEFORE: i64 = 1_843;
+/// Time between two parts of a node where none passes here, in milliseconds: about a minute.
+const PARTS_APART: i64 = 61_007;
+
+/// When a node's part of that number was made. Where no time passes the parts are made one after another all the same.
+fn span(from: Millis, to: Millis, number: u64) -> (UnixMillis, UnixMillis) {
+    let millis = |number: u64| i64::try_from(number).unwrap_or_default();
+    let begun = 1_700_000_000_000 + millis(from.0) + millis(number) * PARTS_APART;
+    let lasted = PARTS_APART.max(millis(to.since(from).0));
+    (UnixMillis(begun), UnixMillis(begun + lasted))
+}
+
 /// A part as a real flush offers it: decode and screen of one device, and its canary.
-fn claim(work: &Work, now: Millis, tracks: &TrackSet, sha256: Digest) -> PartClaim {
+fn claim(
+    work: &Work,
+    (from, to): (UnixMillis, UnixMillis),
+    tracks: &TrackSet,
+    sha256: Digest,
+) -> PartClaim {
     let rows = tracks.len();
     let used = StageUse {
         device_us: 27_000 * rows,
@@ -406,12 +431,11 @@ fn claim(work: &Work, now: Millis, tracks: &TrackSet, sha256: Digest) -> PartCla
         screen,
         residual,
     };
-    let at = |at: Millis| UnixMillis(1_700_000_000_000 + i64::try_from(at.0).unwrap_or(0));
-    let made = |stage, device: &str| Made {
+    let made = |stage, device: &str, after| Made {
         stage,
         device: device.to_owned(),
-        from: at(work.begun.unwrap_or(now)),
-        to: at(now),
+        from: UnixMillis(from.0 + after),
+        to: UnixMillis(to.0 + after),
     };
     PartClaim {
         kind: PartKind::Terminal,
@@ -424,7 +448,10 @@ fn claim(work: &Work, now: Millis, tracks: &TrackSet, sha256: Digest) -> PartCla
             ..VerdictCounts::default()
         },
         ledger,
-        made: vec![made(Stage::Decode, "cpu:0"), made(stage, "cuda:0")],
+        made: vec![
+            made(Stage::Decode, "cpu:0", 0),
+            made(stage, "cuda:0", DECODED_BEFORE),
+        ],
         canaries: vec![Canary {
             device: "cuda:0".to_owned(),
             stage,

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
-use scheduler::record::ManifestName;
+use scheduler::record::{Form, ManifestName};
 use scheduler::{
     Action, Actions, Answer, CallId, Caller, Config, Core, Event, ManifestPlan, Op, Outcome,
     ReadOutcome, Request, Revision, StorageOutcome, WriteId,
@@ -85,8 +85,12 @@ impl Shell {
     /// A core that leads over an empty store, each of whose writes takes so long.
     #[must_use]
     pub(crate) fn new(write_takes: Millis) -> Self {
+        Self::with_config(write_takes, Config::default())
+    }
+
+    fn with_config(write_takes: Millis, config: Config) -> Self {
         let mut shell = Self {
-            core: Core::with_config(Config::default()),
+            core: Core::with_config(config),
             now: Millis(0),
             spent: BTreeMap::new(),
             groups: 0,
@@ -109,12 +113,16 @@ impl Shell {
         shell
     }
 
-    /// The same over a store that takes no time and whose records can be read.
+    /// The same over a store that takes no time and whose records can be read: those of a coordinator on etcd.
     #[must_use]
     pub(crate) fn keeping() -> Self {
+        let config = Config {
+            shard_form: Form::Brief,
+            ..Config::default()
+        };
         Self {
             records: Some(BTreeMap::new()),
-            ..Self::new(Millis(0))
+            ..Self::with_config(Millis(0), config)
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{StreamExt, TryStreamExt, stream};
 use scheduler::rebuild::{FoundPart, LeftPart, RebuiltShards, root_shards};
 use scheduler::record::{
-    Made, Part, PartKind, RevocationRecord, ShardRecord, VerdictCounts, encode,
+    Made, Part, PartKind, RevocationRecord, ShardRecord, VerdictCounts, encode_shard,
 };
 use scheduler::{JobKey, RecordKey};
 use storage::{OpenedPart, PartNames, Storage, StorageError};
@@ -188,12 +188,13 @@ fn is_taken(rebuilt: &RebuiltShards, names: &PartNames) -> bool {
 
 /// Puts the records of one root shard and its escalation shards; how many tracks have their row.
 async fn put(work: &mut Work<'_>, key: &JobKey, root: Root) -> Result<u64, Problem> {
+    let form = work.place.settings.policy.shard_form;
     let mut done = 0;
     for (shard, record) in &root.rebuilt.shards {
         done += rows(record);
         work.report.parts_taken += record.parts.len() as u64;
         let path = RecordKey::Shard(key.clone(), *shard).path(work.new);
-        work.desk.put(path, encode(record)).await?;
+        work.desk.put(path, encode_shard(record, form)).await?;
     }
     for left in &root.rebuilt.skipped {
         skipped(work, key, left);

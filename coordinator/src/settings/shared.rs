@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use scheduler::record::Form;
 use serde::Deserialize;
 use store::{ClientCertificate, EtcdSettings, EtcdTls};
 use types::Problem;
@@ -38,6 +39,14 @@ pub(super) fn store(raw: &Raw, data: &Path) -> Result<Where, Problem> {
             tls: tls(raw)?,
             ..EtcdSettings::new(raw.etcd_endpoint.clone(), raw.etcd_prefix.clone())
         })),
+    }
+}
+
+/// How shard records are written: brief on etcd, which holds all of them in memory and which no version before 0.2 can use.
+pub(super) const fn shard_form(kind: StoreKind) -> Form {
+    match kind {
+        StoreKind::Embedded => Form::Long,
+        StoreKind::Etcd => Form::Brief,
     }
 }
 
@@ -110,6 +119,17 @@ mod tests {
             &[&all[..], &["--advertise", "http://c1/x"]].concat(),
             "setting `advertise`",
         );
+    }
+
+    #[test]
+    fn shard_records_are_brief_on_etcd_alone() {
+        let form = |more: &[&str]| {
+            let settings = check(&[&["--data", "/d"], more].concat()).unwrap();
+            settings.policy.shard_form
+        };
+        assert_eq!(form(&[]), Form::Long);
+        let etcd = ["--store", "etcd", "--etcd-endpoint", "http://e1:2379"];
+        assert_eq!(form(&etcd), Form::Brief);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What an operator may set of the core's policy. Bounds that keep it sound are `limits` and no configuration.
 
 use crate::limits::{JOBS_MAX, NODES_MAX, WORK_PER_PULL};
+use crate::record::Form;
 use alloc::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use types::{Millis, TenantId};
@@ -25,6 +26,10 @@ pub struct Config {
     pub jobs_kept: usize,
     /// Nodes that left or fell silent are dropped where more nodes than this are known.
     pub nodes_kept: usize,
+    /// How shard records are written: long, unless the store is one that no version before 0.2 reads.
+    /// Journals of those versions do not name it.
+    #[serde(default)]
+    pub shard_form: Form,
 }
 
 /// What one tenant may have at once. `None` is no bound. What is stored counts, and what answers on their way will give.
@@ -49,6 +54,7 @@ impl Default for Config {
             stalled_after: Millis(900_000),
             jobs_kept: JOBS_MAX / 2,
             nodes_kept: NODES_MAX / 2,
+            shard_form: Form::Long,
         }
     }
 }
@@ -56,5 +62,26 @@ impl Default for Config {
 impl Config {
     pub(crate) fn quota(&self, tenant: &TenantId) -> Quota {
         self.quotas.get(tenant).copied().unwrap_or(self.quota)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_names_no_form_writes_the_long_one() {
+        let policy = Config {
+            shard_form: Form::Brief,
+            ..Config::default()
+        };
+        let mut told = serde_json::to_value(&policy).unwrap();
+        assert_eq!(
+            serde_json::from_value::<Config>(told.clone()).unwrap(),
+            policy
+        );
+        told.as_object_mut().unwrap().remove("shard_form").unwrap();
+        let read: Config = serde_json::from_value(told).unwrap();
+        assert_eq!(read, Config::default());
     }
 }

@@ -91,7 +91,7 @@ impl Reign {
             slot: Slot::Shard(no, shard),
             path: job.key.shard_path(self.generation, shard),
             guard: stored.map(|stored| stored.revision),
-            value: Some(record::encode(&record)),
+            value: Some(record::encode_shard(&record, self.config.shard_form)),
             says: says(before.map(Seen::Shard), Some(Seen::Shard(&record))),
             record: Record::Shard(Box::new(record)),
         };

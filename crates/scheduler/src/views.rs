@@ -3,7 +3,9 @@
 
 use crate::invariants::Invariant;
 use crate::key::RecordKey;
-use crate::record::{JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals, encode};
+use crate::record::{
+    JobRecord, NodeRecord, RevocationRecord, ShardRecord, Totals, encode, encode_shard,
+};
 use crate::reign::{Core, Reign};
 use crate::state::{Job, Node};
 use crate::{Caller, Commit, JobKey, NodeKey, Revision, RevocationKey};
@@ -201,7 +203,7 @@ impl Core {
         })
     }
 
-    /// Every record that the core knows as stored, in its stored form and by its key. None before the stored state is read.
+    /// Every record that the core knows as stored, in the form in which it would write it and by its key. None before the stored state is read.
     #[must_use]
     pub fn records(&self) -> BTreeMap<String, Vec<u8>> {
         let Some(reign) = self.shown() else {
@@ -217,7 +219,8 @@ impl Core {
             }
             for (id, shard) in &job.shards {
                 let key = RecordKey::Shard(job.key.clone(), *id);
-                keep(key, encode(&shard.stored.record));
+                let form = reign.config.shard_form;
+                keep(key, encode_shard(&shard.stored.record, form));
             }
         }
         for node in reign.nodes.values() {

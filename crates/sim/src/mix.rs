@@ -1,6 +1,7 @@
 //! The swarm: what cluster a seed has, which faults strike it and how often. Each kind of fault is off in some seeds, so that
 //! none hides behind another, and heavy in a few.
 
+use scheduler::record::Form;
 use scheduler::{Config, Quota};
 use types::Millis;
 
@@ -303,7 +304,17 @@ impl Mix {
                 tracks_max: (self.tracks_max > 0).then_some(self.tracks_max),
                 jobs_max: (self.jobs_max > 0).then_some(self.jobs_max),
             },
+            shard_form: self.shard_form(),
             ..Config::default()
+        }
+    }
+
+    /// Half of all seeds write shard records in the brief form. It follows from what is drawn already, so that no other draw moves
+    /// and a run that is repeated from its notes has the same form.
+    const fn shard_form(&self) -> Form {
+        match self.flush_every.0 % 2 {
+            0 => Form::Long,
+            _ => Form::Brief,
         }
     }
 
@@ -427,5 +438,17 @@ fn maybe(dice: &mut Dice, chance: u32, most: u64) -> u64 {
         dice.between(1, most)
     } else {
         0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_write_shard_records_in_either_form() {
+        let form = |seed| Mix::drawn(&mut Dice::seeded(seed)).policy().shard_form;
+        let brief = (0..100).filter(|seed| form(*seed) == Form::Brief).count();
+        assert!((20..80).contains(&brief), "{brief} of 100");
     }
 }

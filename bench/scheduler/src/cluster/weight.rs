@@ -1,7 +1,8 @@
 //! What a hundred million tracks weigh on etcd: the records that the real core writes for them, written into a real etcd.
 //!
-//! Keys and values are summed as etcd has them, prefix included; what its file has in use besides is its own tree. Parts are cut at half
-//! the shard or less; those of a screen that sends tracks on have a bitmap each.
+//! Shard records are in the brief form, as a coordinator writes them there. Keys and values are summed as etcd has them, prefix
+//! included; what its file has in use besides is its own tree. Parts are cut at half the shard or less, and the tracks that go on lie
+//! scattered.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -26,7 +27,7 @@ const WRITES_AT_ONCE: usize = 16;
 const BETWEEN: usize = "/data/".len();
 /// etcd brings what was written into its file every tenth of a second.
 const IN_FILE_WITHIN: Duration = Duration::from_secs(2);
-/// One track in so many goes on to the residual.
+/// About one track in so many goes on to the residual.
 const ONWARD: Ends = Ends::AllButOneIn(16);
 /// More than any shard has.
 const ALL: u32 = u32::MAX;

@@ -1,13 +1,17 @@
 //! What the store holds: one record per job, per shard that has left the queue, per node and per revocation. A record is stored
-//! as one version byte and index-keyed CBOR, so that fields can be added without a word to older ones.
+//! as one version byte and index-keyed CBOR, so that fields can be added without a word to older ones. A shard's record has a
+//! brief form besides, under a version of its own.
 //!
 //! Written and read by the core alone; shells see records through the core's views. Nothing here decides.
 
+mod brief;
+mod form;
 mod job;
 mod node;
 mod revocation;
 mod shard;
 
+pub use form::{Form, encode_shard};
 pub use job::{Closing, JobRecord, JobState, Lane, ManifestName, Totals};
 pub use node::{Duty, NodeRecord};
 pub use revocation::{Progress, RevocationRecord};
@@ -19,9 +23,12 @@ pub(crate) use shard::{grants_apart, parts_apart};
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use minicbor::data::Type;
 
-/// The version that this program writes. A reader refuses later ones, whose meaning it cannot know.
+/// The version of records in index-keyed CBOR.
 pub const VERSION: u8 = 1;
+/// The version of shard records in the brief form. A reader refuses later ones, whose meaning it cannot know.
+pub const VERSION_BRIEF: u8 = 2;
 
 /// A value in the store that is no record of this version.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +37,7 @@ pub enum RecordError {
     #[error("record is empty")]
     Empty,
     /// Written by a later program.
-    #[error("record has version {found}, this program reads up to {VERSION}")]
+    #[error("record has version {found}, this program reads up to {VERSION_BRIEF}")]
     Version {
         /// The version found.
         found: u8,
@@ -43,7 +50,7 @@ pub enum RecordError {
     Rule(&'static str),
 }
 
-/// The stored form of a record.
+/// The stored form of a record; the long one of a shard's.
 #[must_use]
 pub fn encode<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
     let mut bytes = Bytes(Vec::with_capacity(RECORD_BYTES));
@@ -77,10 +84,15 @@ impl minicbor::encode::Write for &mut Bytes {
 /// When the version is unknown, or the bytes are not exactly one record.
 pub fn decode<'b, T: minicbor::Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, RecordError> {
     let (version, body) = bytes.split_first().ok_or(RecordError::Empty)?;
-    if *version != VERSION {
+    if !matches!(*version, VERSION | VERSION_BRIEF) {
         return Err(RecordError::Version { found: *version });
     }
     let mut decoder = minicbor::Decoder::new(body);
+    let is_brief = matches!(decoder.datatype(), Ok(Type::Bytes));
+    if is_brief != (*version == VERSION_BRIEF) {
+        let said = "its form is not that of its version";
+        return Err(RecordError::Malformed(said.to_string()));
+    }
     let record = decoder
         .decode()
         .map_err(|e| RecordError::Malformed(e.to_string()))?;
@@ -176,20 +188,46 @@ mod tests {
             Err(RecordError::Malformed(_))
         ));
         bytes.pop();
-        bytes[0] = VERSION + 1;
+        bytes[0] = VERSION_BRIEF + 1;
         assert_eq!(
             decode::<ShardRecord>(&bytes),
-            Err(RecordError::Version { found: 2 })
+            Err(RecordError::Version { found: 3 })
         );
         assert_eq!(decode::<ShardRecord>(&[]), Err(RecordError::Empty));
     }
 
     #[test]
     fn no_cut_of_a_record_is_read_as_one() {
-        let bytes = encode(&shard(2, 2));
-        for end in 0..bytes.len() {
-            assert!(decode::<ShardRecord>(&bytes[..end]).is_err(), "{end}");
+        for form in [Form::Long, Form::Brief] {
+            let bytes = encode_shard(&shard(2, 2), form);
+            for end in 0..bytes.len() {
+                assert!(decode::<ShardRecord>(&bytes[..end]).is_err(), "{end}");
+            }
         }
+    }
+
+    #[test]
+    fn a_record_whose_form_is_not_that_of_its_version_is_refused() {
+        for (form, version) in [(Form::Long, VERSION_BRIEF), (Form::Brief, VERSION)] {
+            let mut bytes = encode_shard(&shard(1, 1), form);
+            bytes[0] = version;
+            let refused = decode::<ShardRecord>(&bytes).unwrap_err();
+            assert!(
+                matches!(refused, RecordError::Malformed(_)),
+                "{form:?}: {refused}"
+            );
+        }
+        let brief = encode_shard(&shard(1, 1), Form::Brief);
+        assert!(decode::<NodeRecord>(&brief).is_err());
+    }
+
+    #[test]
+    fn the_long_form_is_what_it_was_before_there_was_another() {
+        let record = shard(1, 1);
+        assert_eq!(encode_shard(&record, Form::Long), encode(&record));
+        assert_eq!(encode(&record)[0], 1);
+        assert_eq!(encode_shard(&record, Form::Brief)[0], 2);
+        assert_eq!(Form::default(), Form::Long);
     }
 
     #[test]

@@ -289,8 +289,8 @@ pub struct Failure {
     pub count: u16,
 }
 
-/// One shard that has left the queue.
-#[derive(Debug, Clone, Default, PartialEq, Eq, minicbor::Encode, minicbor::Decode)]
+/// One shard that has left the queue. Its numbers are those of the long form, which `form` reads beside the brief one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, minicbor::Encode)]
 pub struct ShardRecord {
     /// Whether it still is one.
     #[n(0)]

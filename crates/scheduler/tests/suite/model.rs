@@ -12,9 +12,9 @@ use crate::world::agent::{Agent, BOTH, SCREEN, same};
 use crate::world::{Effect, World, not_applied, unavailable, unknown};
 use follower::Follower;
 use proptest::prelude::*;
-use scheduler::record::{Care, PartKind};
+use scheduler::record::{Care, Form, PartKind};
 use scheduler::{
-    CallId, Event, JobKey, Outcome, Request, StepDown, StorageOutcome, Txn, invariants,
+    CallId, Config, Event, JobKey, Outcome, Request, StepDown, StorageOutcome, Txn, invariants,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use types::{Attempt, Code, Digest, JobId, Millis, ShardId, TrackSet};
@@ -58,8 +58,12 @@ struct History {
 }
 
 impl History {
-    fn new(rows: &[(u32, u32)]) -> Self {
-        let mut world = World::new();
+    fn new(rows: &[(u32, u32)], shard_form: Form) -> Self {
+        let policy = Config {
+            shard_form,
+            ..Config::default()
+        };
+        let mut world = World::with_config(policy.clone());
         let jobs = rows.iter().enumerate();
         let jobs = jobs
             .map(|(n, (rows, tracks))| {
@@ -90,7 +94,7 @@ impl History {
             made: BTreeMap::new(),
             escalated: BTreeMap::new(),
             away: None,
-            follower: Follower::new(),
+            follower: Follower::new(policy),
         }
     }
 
@@ -429,7 +433,8 @@ fn pending(
 }
 
 fn run(jobs: &[(u32, u32)], steps: &[Step]) {
-    let mut history = History::new(jobs);
+    let form = [Form::Long, Form::Brief][steps.len() / 4 % 2];
+    let mut history = History::new(jobs, form);
     history.away = Some(steps.len() % 4).filter(|at| *at < 2);
     for step in steps {
         history.step(*step);
@@ -472,7 +477,7 @@ fn the_same_history_gives_the_same_actions() {
         .map(|n| ((n % 251) as u8, n.wrapping_mul(31), n.wrapping_mul(57)))
         .collect();
     let trace = || {
-        let mut history = History::new(&[(20, 4), (7, 8)]);
+        let mut history = History::new(&[(20, 4), (7, 8)], Form::Brief);
         steps.iter().for_each(|step| history.step(*step));
         history.world.log
     };

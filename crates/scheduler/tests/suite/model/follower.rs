@@ -13,12 +13,14 @@ const PAGE: usize = 3;
 #[derive(Debug)]
 pub(super) struct Follower {
     mirror: Mirror,
+    policy: Config,
 }
 
 impl Follower {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(policy: Config) -> Self {
         Self {
-            mirror: Mirror::new(GENERATION, Config::default()),
+            mirror: Mirror::new(GENERATION, policy.clone()),
+            policy,
         }
     }
 
@@ -39,7 +41,7 @@ impl Follower {
         }
         self.go_on(world, world.store.log.len());
         self.judge(world);
-        let fresh = read(world, self.shown());
+        let fresh = read(world, self.policy.clone(), self.shown());
         assert_eq!(jobs(&self.mirror), jobs(&fresh));
     }
 
@@ -107,8 +109,8 @@ fn page(store: &MemStore, reading: &Reading, newest: Revision) -> ReadOutcome {
 }
 
 /// A mirror that has just read all of a revision.
-fn read(world: &World, at: Revision) -> Mirror {
-    let mut mirror = Mirror::new(GENERATION, Config::default());
+fn read(world: &World, policy: Config, at: Revision) -> Mirror {
+    let mut mirror = Mirror::new(GENERATION, policy);
     while let Want::Page(reading) = mirror.wants() {
         let taken = mirror.page(world.now, page(&world.store, &reading, at));
         taken.expect("what was written can be read");
