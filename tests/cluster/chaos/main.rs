@@ -11,6 +11,7 @@ mod judge;
 mod measure;
 mod music;
 mod operator;
+mod plan;
 mod scene;
 mod tail;
 mod watch;

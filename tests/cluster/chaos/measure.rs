@@ -23,7 +23,8 @@ pub(crate) fn report(
     Report {
         seed: wishes.seed,
         lasted_ms: spans.faults_ms.1 - spans.faults_ms.0,
-        faults: faults(&run.records),
+        faults: faults(&run.records, |record| record.hit.is_some()),
+        bit: faults(&run.records, Record::bit),
         failed_faults: run.records.iter().filter_map(failed).collect(),
         revived: run.revived,
         commits: books.commits,
@@ -49,9 +50,10 @@ pub(crate) fn report(
     }
 }
 
-fn faults(records: &[Record]) -> BTreeMap<Kind, usize> {
+/// How many there were of each kind, of those that are wanted.
+fn faults(records: &[Record], wanted: fn(&Record) -> bool) -> BTreeMap<Kind, usize> {
     let mut kinds = BTreeMap::new();
-    for record in records.iter().filter(|record| record.hit.is_some()) {
+    for record in records.iter().filter(|record| wanted(record)) {
         *kinds.entry(record.fault.kind).or_default() += 1;
     }
     kinds

@@ -4,39 +4,60 @@ use anyhow::{Context, Result, ensure};
 use cluster::{Program, Shell};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How long one command may take, as scanctl reads it: it looks for a leader for fifteen seconds by itself.
 const PATIENCE: &str = "60s";
+
+/// The same of a command that is given again where it fails: work must not wait for one that asks a coordinator which stands still.
+const PATIENCE_OF_ONE_TRY: &str = "10s";
 
 /// Runs scanctl.
 #[derive(Debug, Clone)]
 pub(crate) struct Operator {
     shell: Shell,
     scanctl: PathBuf,
-    addresses: String,
+    addresses: Vec<String>,
+    commands: Arc<AtomicUsize>,
 }
 
 impl Operator {
+    /// An operator who knows these coordinators, parted by commas.
     pub(crate) fn new(shell: Shell, scanctl: &Path, addresses: &str) -> Self {
         Self {
             shell,
             scanctl: scanctl.to_owned(),
-            addresses: addresses.to_owned(),
+            addresses: addresses.split(',').map(str::to_owned).collect(),
+            commands: Arc::default(),
         }
     }
 
     /// The answer of a command in JSON.
     pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
-        let said = self.run(&[words, &["-o", "json"]].concat())?;
-        serde_json::from_str(&said).with_context(|| format!("read what `scanctl {words:?}` says"))
+        self.answer(words, PATIENCE)
+    }
+
+    /// The same, soon or not at all.
+    pub(crate) fn try_ask(&self, words: &[&str]) -> Result<Value> {
+        self.answer(words, PATIENCE_OF_ONE_TRY)
     }
 
     /// Carries a command out that answers by its exit code.
     pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
+        self.run_within(words, PATIENCE)
+    }
+
+    fn answer(&self, words: &[&str], patience: &str) -> Result<Value> {
+        let said = self.run_within(&[words, &["-o", "json"]].concat(), patience)?;
+        serde_json::from_str(&said).with_context(|| format!("read what `scanctl {words:?}` says"))
+    }
+
+    fn run_within(&self, words: &[&str], patience: &str) -> Result<String> {
         let program = Program::new("scanctl", self.scanctl.clone(), words)
-            .with("SCANCTL_ADDRESS", &self.addresses)
+            .with("SCANCTL_ADDRESS", &self.addresses())
             .with("SCANCTL_QUIET", "true")
-            .with("SCANCTL_TIMEOUT", PATIENCE);
+            .with("SCANCTL_TIMEOUT", patience);
         let output = self.shell.run(&program)?;
         let (out, errors) = (&output.stdout, &output.stderr);
         ensure!(
@@ -47,5 +68,14 @@ impl Operator {
             String::from_utf8_lossy(out)
         );
         Ok(String::from_utf8_lossy(out).into_owned())
+    }
+
+    /// All addresses, each command beginning with the next: scanctl waits for whom it asks first, and a coordinator that stands still
+    /// takes its connection and says nothing.
+    fn addresses(&self) -> String {
+        let mut addresses = self.addresses.clone();
+        let turn = self.commands.fetch_add(1, Ordering::Relaxed);
+        addresses.rotate_left(turn % self.addresses.len().max(1));
+        addresses.join(",")
     }
 }

@@ -34,7 +34,7 @@ pub use process::{Process, Program};
 pub use relay::{Pass, Relay, Shape};
 pub use run::{Beginning, Hands, Record, run};
 pub use rustix::process::Signal;
-pub use schedule::{Member, Plan, Step, steps};
+pub use schedule::{Lone, Member, Plan, Step, steps};
 pub use spawn::program;
 pub use stage::{Cluster, Stage, Weather};
 pub use world::World;

@@ -46,6 +46,8 @@ pub struct Report {
     pub lasted_ms: u64,
     /// Faults that began, by kind.
     pub faults: BTreeMap<Kind, usize>,
+    /// Of those, which bit: they hit somebody, and kept something back where that is counted.
+    pub bit: BTreeMap<Kind, usize>,
     /// Faults that could not be carried out or undone, with what was said.
     pub failed_faults: Vec<String>,
     /// Processes that ended by themselves and were started again as a service manager does.
@@ -106,7 +108,8 @@ impl Report {
         line("lasted", format!("{} s", self.lasted_ms / 1_000));
         line("faults", self.faults.values().sum::<usize>().to_string());
         for (kind, count) in &self.faults {
-            line(&format!("  {}", name(*kind)), count.to_string());
+            let bit = self.bit.get(kind).copied().unwrap_or(0);
+            line(&format!("  {}", name(*kind)), of_kind(*count, bit));
         }
         line("faults that failed", self.failed_faults.len().to_string());
         for failed in &self.failed_faults {
@@ -165,6 +168,13 @@ impl Report {
     }
 }
 
+fn of_kind(count: usize, bit: usize) -> String {
+    match bit == count {
+        true => count.to_string(),
+        false => format!("{count}, {bit} of them bit"),
+    }
+}
+
 fn promises(findings: &Findings) -> [(&'static str, &Tracks); 5] {
     [
         ("lost", &findings.lost),
@@ -209,6 +219,7 @@ mod tests {
         Report {
             seed: 7,
             faults: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 2)]),
+            bit: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 1)]),
             fail_over: Times::of(vec![5_000, 4_000, 9_000]),
             ..Report::default()
         }
@@ -240,6 +251,7 @@ mod tests {
         for expected in [
             vec!["faults", "5"],
             vec!["kill_leader", "3"],
+            vec!["slow_sync", "2,", "1", "of", "them", "bit"],
             vec!["run", "good"],
         ] {
             assert!(lines.contains(&expected), "{expected:?} in\n{text}");
