@@ -9,7 +9,7 @@ use crate::core::Core;
 use crate::device::{Alone, Blame, Device, Suspect};
 use crate::event::{Death, Escalation, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, one};
-use crate::limits::{UNREADABLE_MAX, back_off};
+use crate::limits::{UNREADABLE_MAX, back_off, storage_back_off};
 use crate::mutants::{self, Mutant};
 use crate::trials::Trials;
 use crate::{DeviceNo, GrantKey, Token};
@@ -112,7 +112,7 @@ impl Core {
     fn unreachable(&mut self, now: Millis, key: &GrantKey, ordinal: Ordinal) {
         let source = self.sources.entry(key.job.clone()).or_default();
         source.failures = source.failures.saturating_add(1);
-        source.from = Some(now + back_off(source.failures));
+        source.from = Some(now + storage_back_off(source.failures));
         let trials = self
             .grants
             .get_mut(key)

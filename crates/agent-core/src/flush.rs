@@ -6,7 +6,9 @@ use crate::action::{Action, Actions, Cause};
 use crate::core::Core;
 use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
-use crate::limits::{COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, back_off};
+use crate::limits::{
+    COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, call_back_off, storage_back_off,
+};
 use crate::mutants::{self, Mutant};
 use crate::part::{Part, State};
 use crate::session::Link;
@@ -145,7 +147,7 @@ impl Core {
         part.state = match outcome {
             Ok(()) => State::ToCommit { at: now },
             Err(_) => State::ToWrite {
-                at: now + back_off(part.failures),
+                at: now + storage_back_off(part.failures),
             },
         };
     }
@@ -224,7 +226,7 @@ impl Core {
             Err(error) => {
                 part.failures = part.failures.saturating_add(1);
                 part.state = State::ToCommit {
-                    at: now + back_off(part.failures),
+                    at: now + call_back_off(part.failures),
                 };
                 self.commit_refused(now, (number, &key), session, error, actions);
             }

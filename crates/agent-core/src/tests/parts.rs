@@ -74,6 +74,34 @@ fn an_unanswered_commit_is_sent_again_unchanged() {
 }
 
 #[test]
+fn a_commit_waits_for_a_coordinator_that_was_long_away_no_longer_than_two_beats() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    node.told(stored(0));
+    // The fifth wait is no longer than the fourth; the grant lives all the while.
+    for wait in [500, 1_000, 2_000, 4_000, 4_000] {
+        assert_eq!(node.told(refused(0, CallError::Unanswered)), []);
+        node.now = node.now + Millis(wait);
+        assert_eq!(node.told(Event::Tick), [commit(0)]);
+    }
+}
+
+#[test]
+fn a_part_waits_for_storage_that_was_long_away_no_longer_than_a_few_seconds() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    for _ in 0..20 {
+        let outcome = Err(Code::StorageUnavailable);
+        let part = PartNo(0);
+        assert_eq!(node.told(Event::PartWritten { part, outcome }), []);
+        node.now = node.now + limits::STORAGE_BACK_OFF_MAX;
+        assert_eq!(node.told(Event::Tick), [write(0, set(0, 1))]);
+    }
+}
+
+#[test]
 fn a_part_that_is_refused_for_good_costs_and_what_else_is_made_of_its_grant_is_committed_first() {
     for code in [Code::CommitInvalid, Code::InvalidRequest] {
         let mut node = Node::at_work(3, 1);
