@@ -11,7 +11,7 @@ use runtime::shutdown::Shutdown;
 use scheduler::{Action, Actions, Answer, CallId, Config, Core, Event, StepDown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, timeout_at};
 use types::{Epoch, Generation, Millis, Problem};
 
 use crate::effects::{Effect, Effects, Kept};
@@ -30,10 +30,14 @@ const KEEP_EVERY: Duration = Duration::from_millis(1_500);
 /// a tenth, for clocks that run apart.
 const SURE_FOR: Duration = Duration::from_millis(4_500);
 
+/// How long a leader that is told to end waits for what is under way: synced writes take milliseconds. What is later, be it for a store or a
+/// storage that does not answer, is the next leader's to find or to do again: a write of an epoch that was given up is refused.
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
+
 /// Why the driver ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The end was asked for and all that was under way is settled.
+    /// The end was asked for, and what was under way is settled as far as that could be waited for.
     Drained,
     /// The core stepped down.
     SteppedDown(StepDown),
@@ -86,7 +90,7 @@ impl Driver {
         (driver, handle)
     }
 
-    /// Runs until `closing` is asked for, or the reign ends. Effects under way are settled before it returns.
+    /// Runs until `closing` is asked for, or the reign ends. Effects under way are settled before it returns, as far as they end soon.
     pub(crate) async fn run(mut self, generation: Generation, closing: Shutdown) -> End {
         let mut keep = tokio::time::interval(KEEP_EVERY);
         keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -296,16 +300,25 @@ impl Driver {
         Ok(())
     }
 
-    /// Nobody asks any more: what is under way is settled, so that no answered write is left behind, and the
-    /// leadership is given up.
+    /// Nobody asks any more: what is under way and soon done is settled, so that callers hear of it, and the leadership is
+    /// given up.
     async fn settle(mut self) -> End {
-        while let Some(effect) = self.running.join_next().await {
+        let over = Instant::now() + SETTLE_WITHIN;
+        while let Ok(Some(effect)) = timeout_at(over, self.running.join_next()).await {
             let turn = self
                 .take_effects(effect)
                 .and_then(|events| self.turn(events));
             if let Err(end) = turn {
                 return end;
             }
+        }
+        if !self.running.is_empty() {
+            let (left, waited) = (self.running.len(), SETTLE_WITHIN);
+            tracing::warn!(
+                left,
+                ?waited,
+                "what is still under way is left to the next leader"
+            );
         }
         if let Some(journal) = &mut self.journal {
             journal.knows(&self.core);
@@ -324,5 +337,29 @@ fn changes_records(event: &Event) -> bool {
         | Event::RevocationMarked { .. }
         | Event::Read { .. } => true,
         Event::Led { .. } | Event::Lost | Event::Call { .. } | Event::Tick => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use storage::Storage;
+    use store::{Modelled, Store};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_told_to_end_leaves_what_nobody_answers_to_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(Storage::open_folder(folder.path()).unwrap());
+        let store: Arc<dyn Store> = Arc::new(Modelled::new(7));
+        let epoch = store.lead("a").await.unwrap();
+        let effects = Effects::new(store.clone(), storage, Generation(1));
+        let led = (epoch, Instant::now());
+        let (mut driver, _handle) = Driver::new(led, Config::default(), effects, None);
+        driver.running.spawn(std::future::pending());
+        let begun = Instant::now();
+        assert!(matches!(driver.settle().await, End::Drained));
+        assert!(begun.elapsed() < 2 * SETTLE_WITHIN);
+        assert!(store.lead("b").await.is_ok(), "the leadership is free");
     }
 }

@@ -210,7 +210,7 @@ impl Crew<'_> {
             ("coordinator", self.addresses()?),
             ("node", name.to_owned()),
             ("device", "cpu".to_owned()),
-            ("decoders", "2".to_owned()),
+            ("decoders", self.wishes.decoders.to_string()),
             ("flush-secs", "2".to_owned()),
             ("drain-secs", "5".to_owned()),
         ]);
