@@ -30,5 +30,6 @@ mod scene;
 mod several;
 mod steer;
 mod still;
+mod unready;
 mod upkeep;
 mod world;
