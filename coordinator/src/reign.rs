@@ -22,7 +22,7 @@ use crate::handlers::{
     NodesService, ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
-use crate::older::check_not_older;
+use crate::older::{check_not_older, finish_cancels};
 use crate::server::MESSAGE_BYTES_MAX;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
@@ -177,8 +177,9 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
 /// What is to hold before a leader's first answer.
 async fn prepare(house: &House, app: &App) -> Result<(), Problem> {
     app.driver.ready().await?;
-    check_not_older(app).await?;
+    let cancelled = check_not_older(app).await?;
     mirror::put(&app.shelf, &house.storage).await?;
+    finish_cancels(app, cancelled).await;
     let settings = &house.settings;
     app.shelf.note_alike(&settings.alike).await?;
     match (&settings.default_bundle, &settings.shipped_bundle) {

@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod begun;
 mod bundles;
 mod crash;
 mod damage;
