@@ -132,7 +132,7 @@ impl Watcher {
 
     async fn end(&self, error: ReadError) {
         // Nobody listens any more where this fails.
-        drop(self.out.send(Err(error)).await);
+        let _ = self.out.send(Err(error)).await;
     }
 
     /// Opens one stream and gives what it says, until it is over; `again` where it takes the place of another one.
