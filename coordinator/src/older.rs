@@ -40,7 +40,8 @@ pub(crate) async fn check_not_older(app: &App) -> Result<Vec<JobKey>, Problem> {
     Ok(cancelled)
 }
 
-/// Finishes cancels that an earlier leader had marked. One that cannot be is the next leader's; the job goes on until then.
+/// Finishes cancels that an earlier leader had marked: at most as many as jobs are open, and mostly none. One that cannot be is the next
+/// leader's; the job goes on until then.
 pub(crate) async fn finish_cancels(app: &App, jobs: Vec<JobKey>) {
     for job in jobs {
         match finish_cancel(app, &job).await {

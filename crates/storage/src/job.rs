@@ -180,14 +180,12 @@ impl Storage {
         let listed =
             listed.map_err(|error| StorageError::from_store("list", folder.as_ref(), error))?;
         let names = || {
-            listed
-                .objects
-                .iter()
-                .map(|object| object.location.filename())
+            let objects = listed.objects.iter();
+            objects.filter_map(|object| object.location.filename())
         };
         Ok(ClosedBy {
-            manifest: names().flatten().any(paths::is_manifest),
-            cancelled: names().flatten().any(paths::is_cancelled),
+            manifest: names().any(paths::is_manifest),
+            cancelled: names().any(paths::is_cancelled),
         })
     }
 
