@@ -11,7 +11,7 @@ use runtime::shutdown::Shutdown;
 use scheduler::{Action, Actions, Answer, CallId, Config, Core, Event, StepDown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use types::{Epoch, Generation, Millis, Problem};
 
 use crate::effects::{Effect, Effects, Kept};
@@ -25,6 +25,10 @@ pub(crate) const BATCH_MAX: usize = 256;
 
 /// Time between two renewals of leadership: the leadership time is 5 s, so two may fail.
 const KEEP_EVERY: Duration = Duration::from_millis(1_500);
+
+/// Renewals while what is under way at the end is settled: some ten seconds' worth, as long as a drain takes by default. A leadership is not
+/// kept for longer from those who may lead instead; what takes longer is the next leader's.
+const SETTLING_RENEWALS_MAX: u32 = 6;
 
 /// How long after the begin of a renewal that succeeded this process takes itself for the leader without asking: the leadership time less
 /// a tenth, for clocks that run apart.
@@ -101,9 +105,9 @@ impl Driver {
         loop {
             let wake = self.wake();
             let events = tokio::select! {
-                () = closing.asked() => return self.settle().await,
+                () = closing.asked() => return self.settle(keep).await,
                 received = self.desk.inbox.recv_many(&mut messages, BATCH_MAX), if messages.is_empty() => match received {
-                    0 => return self.settle().await,
+                    0 => return self.settle(keep).await,
                     _ => self.take_messages(&mut messages),
                 },
                 Some(effect) = self.running.join_next() => match self.take_effects(effect) {
@@ -297,9 +301,22 @@ impl Driver {
     }
 
     /// Nobody asks any more: what is under way is settled, so that no answered write is left behind, and the
-    /// leadership is given up.
-    async fn settle(mut self) -> End {
-        while let Some(effect) = self.running.join_next().await {
+    /// leadership, which is kept for so long, is given up.
+    async fn settle(mut self, mut keep: Interval) -> End {
+        let mut renewals = 0;
+        loop {
+            let effect = tokio::select! {
+                biased;
+                effect = self.running.join_next() => effect,
+                _ = keep.tick(), if renewals < SETTLING_RENEWALS_MAX => {
+                    renewals += 1;
+                    self.keep();
+                    continue;
+                }
+            };
+            let Some(effect) = effect else {
+                break;
+            };
             let turn = self
                 .take_effects(effect)
                 .and_then(|events| self.turn(events));
