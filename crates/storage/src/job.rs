@@ -56,6 +56,15 @@ pub struct Revoked {
     pub reason: String,
 }
 
+/// What storage has of a job's end, each written before the job's record says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClosedBy {
+    /// A manifest.
+    pub manifest: bool,
+    /// The mark that it was cancelled.
+    pub cancelled: bool,
+}
+
 /// The digest of a specification's object: what a repeated submit is recognised by.
 pub fn spec_sha256(spec: &JobSpec) -> Digest {
     Digest::of(&to_json(spec))
@@ -152,27 +161,32 @@ impl Storage {
         job: &JobId,
     ) -> Result<bool, StorageError> {
         let cancelled = paths::cancelled(tenant, generation, job);
-        Ok(self.exists(&cancelled).await? || self.has_manifest(tenant, generation, job).await?)
+        Ok(self.exists(&cancelled).await?
+            || self.closed_by(tenant, generation, job).await?.manifest)
     }
 
-    /// Whether a manifest of a job is there, as it is from before its record says `published`.
+    /// What is there of a job's end, by one listing.
     ///
     /// # Errors
     /// See [`StorageError`].
-    pub async fn has_manifest(
+    pub async fn closed_by(
         &self,
         tenant: &TenantId,
         generation: Generation,
         job: &JobId,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<ClosedBy, StorageError> {
         let folder = object_store::path::Path::from(paths::job_folder(tenant, generation, job));
         let listed = self.object_store().list_with_delimiter(Some(&folder)).await;
         let listed =
             listed.map_err(|error| StorageError::from_store("list", folder.as_ref(), error))?;
-        let is_manifest = |object: &object_store::ObjectMeta| {
-            object.location.filename().is_some_and(paths::is_manifest)
+        let names = || {
+            let objects = listed.objects.iter();
+            objects.filter_map(|object| object.location.filename())
         };
-        Ok(listed.objects.iter().any(is_manifest))
+        Ok(ClosedBy {
+            manifest: names().any(paths::is_manifest),
+            cancelled: names().any(paths::is_cancelled),
+        })
     }
 
     /// Says what is revoked, at a path of its own for these bytes.

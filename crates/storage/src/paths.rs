@@ -126,9 +126,17 @@ pub fn spec(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPat
     path(format!("{tenant}/{generation}/{job}/spec.json"))
 }
 
+/// What the mark that a job was cancelled is called.
+const CANCELLED: &str = "cancelled.json";
+
 /// The mark that a job was cancelled.
 pub fn cancelled(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPath {
-    path(format!("{tenant}/{generation}/{job}/cancelled.json"))
+    path(format!("{tenant}/{generation}/{job}/{CANCELLED}"))
+}
+
+/// Whether an object's name is that of such a mark.
+pub(crate) fn is_cancelled(name: &str) -> bool {
+    name == CANCELLED
 }
 
 /// The folder of what a tenant's generation had revoked.
