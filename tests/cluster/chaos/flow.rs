@@ -1,7 +1,6 @@
 //! The course of a run: the cluster comes up, works undisturbed, works under faults, comes to rest, and is judged.
 
 use crate::books::Books;
-use crate::operator::Operator;
 use crate::scene::{self, OPERATOR, Scene, Standing};
 use crate::tail::Tail;
 use crate::watch::Watch;
@@ -12,7 +11,7 @@ use crate::{judge, measure, plan, work};
 use anyhow::{Context, Result, ensure};
 use cluster::oracle::Row;
 use cluster::report::Report;
-use cluster::{Hands, Record, Stage};
+use cluster::{Hands, Operator, Record, Stage};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;

@@ -4,13 +4,10 @@
 
 mod books;
 mod builds;
-mod etcd;
 mod flow;
-mod http;
 mod judge;
 mod measure;
 mod music;
-mod operator;
 mod plan;
 mod scene;
 mod tail;

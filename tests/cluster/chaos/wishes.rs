@@ -1,8 +1,8 @@
 //! What a chaos run is asked for, from its variables; `make chaos` sets them. Pure but for reading the environment.
 
 use anyhow::{Context, Result, bail, ensure};
-use cluster::Kind;
-use std::path::{Path, PathBuf};
+use cluster::{Kind, product};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long faults happen unless told.
@@ -71,7 +71,7 @@ impl Wishes {
             (1..=DECODERS_MAX).contains(&decoders),
             "CHAOS_DECODERS is from 1 to {DECODERS_MAX}"
         );
-        let build = folder("CHAOS_BUILD").map_or_else(beside, Ok)?;
+        let build = folder("CHAOS_BUILD").map_or_else(product::binaries, Ok)?;
         Ok(Self {
             lasts: Duration::from_secs(minutes * 60),
             seed: number("CHAOS_SEED")?.unwrap_or(1),
@@ -116,22 +116,5 @@ fn number(name: &str) -> Result<Option<u64>> {
 
 /// A path as the caller wrote it: cargo starts suites in their package's folder, make in the tree's root.
 fn folder(name: &str) -> Option<PathBuf> {
-    text(name).map(|path| tree().join(path))
-}
-
-/// The root of the source tree.
-pub(crate) fn tree() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
-}
-
-/// The folder above this suite's own that holds the product's binaries.
-fn beside() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("ask where this suite stands")?;
-    let holds = |folder: &&Path| folder.join("scanctl").is_file();
-    let found = own.ancestors().skip(1).find(holds);
-    let found = found.context(
-        "find the product's binaries above this suite: run `make build`, or name their folder in CHAOS_BUILD",
-    )?;
-    Ok(found.to_owned())
+    text(name).map(|path| product::tree().join(path))
 }

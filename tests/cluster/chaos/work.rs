@@ -3,8 +3,8 @@
 //! again under the same name, so that nothing is submitted twice.
 
 use crate::books::Books;
-use crate::operator::Operator;
 use anyhow::{Context, Result, bail};
+use cluster::Operator;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;

@@ -1,7 +1,8 @@
-//! The operator of the run: scanctl on a host of its own, as a person would use it. It submits, looks and verifies; it repairs nothing.
+//! The operator of a suite: scanctl on a host, as a person would use it. It submits, looks and verifies; it repairs nothing.
 
+use crate::host::Shell;
+use crate::process::Program;
 use anyhow::{Context, Result, ensure};
-use cluster::{Program, Shell};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const PATIENCE_OF_ONE_TRY: &str = "10s";
 
 /// Runs scanctl.
 #[derive(Debug, Clone)]
-pub(crate) struct Operator {
+pub struct Operator {
     shell: Shell,
     scanctl: PathBuf,
     addresses: Vec<String>,
@@ -24,7 +25,8 @@ pub(crate) struct Operator {
 
 impl Operator {
     /// An operator who knows these coordinators, parted by commas.
-    pub(crate) fn new(shell: Shell, scanctl: &Path, addresses: &str) -> Self {
+    #[must_use]
+    pub fn new(shell: Shell, scanctl: &Path, addresses: &str) -> Self {
         Self {
             shell,
             scanctl: scanctl.to_owned(),
@@ -34,17 +36,26 @@ impl Operator {
     }
 
     /// The answer of a command in JSON.
-    pub(crate) fn ask(&self, words: &[&str]) -> Result<Value> {
+    ///
+    /// # Errors
+    /// Where the command fails, or what it says is no JSON.
+    pub fn ask(&self, words: &[&str]) -> Result<Value> {
         self.answer(words, PATIENCE)
     }
 
     /// The same, soon or not at all.
-    pub(crate) fn try_ask(&self, words: &[&str]) -> Result<Value> {
+    ///
+    /// # Errors
+    /// As [`Operator::ask`].
+    pub fn try_ask(&self, words: &[&str]) -> Result<Value> {
         self.answer(words, PATIENCE_OF_ONE_TRY)
     }
 
     /// Carries a command out that answers by its exit code.
-    pub(crate) fn run(&self, words: &[&str]) -> Result<String> {
+    ///
+    /// # Errors
+    /// Where it ends with another code than 0; what it said is in the text.
+    pub fn run(&self, words: &[&str]) -> Result<String> {
         self.run_within(words, PATIENCE)
     }
 
