@@ -18,7 +18,7 @@ BEFORE ?=
 export DEVICE CATALOG JSON BEFORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test parity bench bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo demo-cluster test parity bench bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +32,10 @@ build: setup ## the five binaries in target/release
 
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
 	@scripts/demo.sh
+
+demo-cluster: setup ## two hosts on this machine scan the demonstration catalogue with both engines while their leader is killed; a table
+	cargo build --release --locked --workspace --all-targets
+	cargo test --release --locked --workspace --test both -- --nocapture --test-threads=1
 
 # Suites build everything at once, each the same: building the binaries first, or one package, would build half of the libraries
 # twice, since the tests ask for more of their features.

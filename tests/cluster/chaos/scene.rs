@@ -210,15 +210,8 @@ fn program(name: &str, binary: &Path, arguments: Vec<String>) -> Program {
 }
 
 /// Looks until something is found.
-pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> Result<T> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = found() {
-            return Ok(found);
-        }
-        anyhow::ensure!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+pub(crate) fn wait_for<T>(what: &str, found: impl FnMut() -> Option<T>) -> Result<T> {
+    cluster::wait_for(what, PATIENCE, found)
 }
 
 /// The member that leads etcd, by the newest term that any member tells of.

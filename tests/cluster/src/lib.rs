@@ -27,6 +27,7 @@ mod schedule;
 mod spawn;
 mod stage;
 mod syncs;
+mod wait;
 mod world;
 
 pub use clock::Clock;
@@ -42,4 +43,5 @@ pub use rustix::process::Signal;
 pub use schedule::{Lone, Member, Plan, Step, steps};
 pub use spawn::program;
 pub use stage::{Cluster, Stage, Weather};
+pub use wait::wait_for;
 pub use world::World;
