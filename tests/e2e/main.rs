@@ -7,6 +7,7 @@
 )]
 
 mod calibrating;
+mod card;
 mod escalation;
 mod labelled_folder;
 mod life;
