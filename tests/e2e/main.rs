@@ -7,6 +7,7 @@
 )]
 
 mod calibrating;
+mod calibrating_both;
 mod card;
 mod escalation;
 mod labelled_folder;
