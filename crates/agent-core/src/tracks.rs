@@ -1,4 +1,5 @@
-//! The tracks of one grant, with an index for each question that is asked of them at every event. Plain bookkeeping for [`crate::grant`]; knows neither devices nor times but those it is given.
+//! The tracks of one grant, with an index for each question that is asked of them at every event. Plain
+//! bookkeeping for [`crate::grant`]; knows neither devices nor times but those it is given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
