@@ -18,7 +18,7 @@ BEFORE ?=
 export DEVICE CATALOG JSON BEFORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-cluster test parity bench bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo demo-cluster test parity bench bench-stages bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle report-card verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -49,6 +49,9 @@ parity: setup ## HTDemucs against the package demucs: golden vectors, each tenso
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh
+
+bench-stages: build ## each stage of the demonstration bundle by batch on one device, into docs/benchmarks/stages.md; DEVICE=cuda on a GPU
+	@scripts/bench-stages.sh
 
 bench-scheduler: ## the scheduler's targets: core alone, pairs over gRPC, restart after kill -9; a table, and JSON in JSON=file
 	@scripts/bench-scheduler.sh
@@ -91,6 +94,11 @@ evaluate: build ## the demonstration bundle's table, measured again
 
 bundle: build ## train and sign the demonstration bundle again (about forty minutes); KEY=file signs with a key of yours
 	@scripts/bundle.sh
+
+# All of it is built, as for the tests: one package alone would build half of the libraries twice.
+report-card: setup ## scan the demonstration catalogue with both engines and take the picture of a card that docs/reference/report.md shows
+	cargo build --release --locked --workspace --all-targets
+	REPORT_CARD=docs/reference/report-card.png cargo test --release --locked --workspace --test e2e card::
 
 verify: setup ## formatting, lints, documentation, licences and bans; changes nothing
 	@scripts/verify.sh

@@ -33,6 +33,7 @@ impl Core {
             tracks,
             onward: TrackSet::new(),
             withheld: TrackSet::new(),
+            borderline: TrackSet::new(),
             device: None,
             state,
             failures: 0,
@@ -92,8 +93,9 @@ impl Core {
                 Part {
                     grant: key,
                     tracks: flushed.tracks,
-                    onward: flushed.onward,
-                    withheld: flushed.withheld,
+                    onward: flushed.chosen.onward,
+                    withheld: flushed.chosen.withheld,
+                    borderline: flushed.chosen.borderline,
                     device,
                     state,
                     failures: 0,
@@ -126,6 +128,7 @@ impl Core {
                     tracks: part.tracks.clone(),
                     onward: part.onward.clone(),
                     withheld: part.withheld.clone(),
+                    borderline: part.borderline.clone(),
                     device: part.device,
                 });
             }

@@ -22,6 +22,7 @@ fn rows_that_no_device_made_need_no_canary() {
         tracks: set(0, 1),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: None,
     };
     assert_eq!(node.end(0, TrackOutcome::Unscannable), [part]);
@@ -257,6 +258,7 @@ fn parts_of_an_earlier_life_are_offered_once_a_beat_says_that_their_grant_lives(
         tracks: set(3, 5),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: None,
     };
     assert_eq!(node.told(Event::Found(found)), [Action::Join, again]);
