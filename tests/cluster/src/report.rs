@@ -60,8 +60,12 @@ pub struct Report {
     pub fail_over: Times,
     /// Fail-overs during which etcd changed its leader too.
     pub fail_over_unsteady: Times,
-    /// The same from a leader's SIGTERM, whatever etcd did.
+    /// All fail-overs, until the next leader answered calls: whatever there was to write.
+    pub fail_over_answered: Times,
+    /// From a leader's SIGTERM to the next one's first acknowledged write, whatever etcd did.
     pub hand_over: Times,
+    /// The same until the next leader answered calls.
+    pub hand_over_answered: Times,
     /// The same from the moment at which a leader stood still, whatever etcd did.
     pub stand_still: Times,
     /// How often etcd changed its leader.
@@ -156,11 +160,13 @@ impl Report {
 }
 
 impl Report {
-    fn times(&self) -> [(&'static str, &Times); 6] {
+    fn times(&self) -> [(&'static str, &Times); 8] {
         [
             ("fail-over", &self.fail_over),
             ("fail-over, etcd's too", &self.fail_over_unsteady),
+            ("fail-over, answered", &self.fail_over_answered),
             ("hand-over", &self.hand_over),
+            ("hand-over, answered", &self.hand_over_answered),
             ("leader stood still", &self.stand_still),
             ("re-grant", &self.re_grant),
             ("re-grant by a new leader", &self.re_grant_after_leader),
