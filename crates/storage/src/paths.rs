@@ -126,17 +126,9 @@ pub fn spec(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPat
     path(format!("{tenant}/{generation}/{job}/spec.json"))
 }
 
-/// What the mark that a job was cancelled is called.
-const CANCELLED: &str = "cancelled.json";
-
 /// The mark that a job was cancelled.
 pub fn cancelled(tenant: &TenantId, generation: Generation, job: &JobId) -> ObjectPath {
-    path(format!("{tenant}/{generation}/{job}/{CANCELLED}"))
-}
-
-/// Whether an object's name is that of such a mark.
-pub(crate) fn is_cancelled(name: &str) -> bool {
-    name == CANCELLED
+    path(format!("{tenant}/{generation}/{job}/cancelled.json"))
 }
 
 /// The folder of what a tenant's generation had revoked.
@@ -246,6 +238,9 @@ pub fn part(
         "{tenant}/{generation}/{job}/{spread}/{shard}/{attempt}-{first}-{sha256}.parquet"
     ))
 }
+
+/// Sorts behind every `{hash}` of a job's folder, which are hexadecimal, and before its manifests.
+pub(crate) const BEHIND_PARTS: &str = "g";
 
 /// Hexadecimal digits of `{hash}`: 65,536 prefixes, more than the writes a second of any fleet need.
 const SPREAD_DIGITS: usize = 4;
