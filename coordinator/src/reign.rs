@@ -167,6 +167,7 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
         trust: house.settings.trust.clone(),
         folder_sources: house.settings.folder_sources,
         marks: tokio::sync::Mutex::new(Marks::new(house.settings.collect)),
+        probing: tokio::sync::Mutex::default(),
         shutdown: house.shutdown.clone(),
         led: house.led.clone(),
         alike: house.settings.alike.clone(),
