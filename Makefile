@@ -1,5 +1,5 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, MINUTES=n, SEED=n, RECORD=file, JSON=file, DEVICE=cpu|cuda, BEFORE=dir and KEY=file are read where the
+# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, MINUTES=n, SEED=n, TRACKS=n, RECORD=file, JSON=file, DEVICE=cpu|cuda, BEFORE=dir and KEY=file are read where the
 # list says so.
 
 DEVICE ?= cpu
@@ -10,6 +10,7 @@ FROM ?= 0
 MINUTES ?= 3
 SEED ?= 1
 LEADER_EVERY ?=
+TRACKS ?=
 LEADER_END ?=
 RECORD ?= docs/reference/simulation-record.txt
 JSON ?=
@@ -17,7 +18,7 @@ BEFORE ?=
 export DEVICE CATALOG JSON BEFORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test parity bench bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle verify fix
+.PHONY: help setup build demo demo-cluster test parity bench bench-stages bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle report-card verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -32,6 +33,10 @@ build: setup ## the five binaries in target/release
 demo: build ## scan the demonstration catalogue, or CATALOG=dir, and show the verdicts
 	@scripts/demo.sh
 
+demo-cluster: setup ## two hosts on this machine scan the demonstration catalogue with both engines while their leader is killed; a table
+	cargo build --release --locked --workspace --all-targets
+	cargo test --release --locked --workspace --test both -- --nocapture --test-threads=1
+
 # Suites build everything at once, each the same: building the binaries first, or one package, would build half of the libraries
 # twice, since the tests ask for more of their features.
 test: setup ## all tests; needs no network once the registries have been read
@@ -44,6 +49,9 @@ parity: setup ## HTDemucs against the package demucs: golden vectors, each tenso
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
 	@scripts/bench.sh
+
+bench-stages: build ## each stage of the demonstration bundle by batch on one device, into docs/benchmarks/stages.md; DEVICE=cuda on a GPU
+	@scripts/bench-stages.sh
 
 bench-scheduler: ## the scheduler's targets: core alone, pairs over gRPC, restart after kill -9; a table, and JSON in JSON=file
 	@scripts/bench-scheduler.sh
@@ -69,9 +77,9 @@ bad-input: setup ## scan the hostile catalogue and print what became of each fil
 
 # The record of simulated seeds is not this one's: a run is recorded where the command line says so.
 chaos: RECORD =
-chaos: setup ## a cluster of ten hosts under real faults: MINUTES=3, SEED=1; LEADER_EVERY=20 ends the leader alone; report to JSON=file, faults to RECORD=file
+chaos: setup ## a cluster of ten hosts under real faults: MINUTES=3, SEED=1; LEADER_EVERY=20 ends the leader alone; TRACKS=n of a job; report to JSON=file, faults to RECORD=file
 	cargo build --release --locked --workspace --all-targets
-	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_JSON=$(JSON) CHAOS_RECORD=$(RECORD) LEADER_EVERY=$(LEADER_EVERY) LEADER_END=$(LEADER_END) \
+	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_TRACKS=$(TRACKS) CHAOS_JSON=$(JSON) CHAOS_RECORD=$(RECORD) LEADER_EVERY=$(LEADER_EVERY) LEADER_END=$(LEADER_END) \
 		cargo test --release --locked --workspace --test chaos -- --nocapture --test-threads=1
 
 sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goes to RECORD=file, failures keep their logs
@@ -86,6 +94,11 @@ evaluate: build ## the demonstration bundle's table, measured again
 
 bundle: build ## train and sign the demonstration bundle again (about forty minutes); KEY=file signs with a key of yours
 	@scripts/bundle.sh
+
+# All of it is built, as for the tests: one package alone would build half of the libraries twice.
+report-card: setup ## scan the demonstration catalogue with both engines and take the picture of a card that docs/reference/report.md shows
+	cargo build --release --locked --workspace --all-targets
+	REPORT_CARD=docs/reference/report-card.png cargo test --release --locked --workspace --test e2e card::
 
 verify: setup ## formatting, lints, documentation, licences and bans; changes nothing
 	@scripts/verify.sh

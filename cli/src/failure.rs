@@ -67,6 +67,14 @@ impl Failure {
         }
     }
 
+    /// What to do about a failure that is part of what is shown.
+    pub(crate) fn fix(&self) -> &str {
+        match self {
+            Self::Problem { fix, .. } => fix,
+            Self::Ended(_) | Self::PipeClosed => Code::CoordinatorUnreachable.fix(),
+        }
+    }
+
     /// Whether trying again may help.
     pub(crate) fn is_away(&self) -> bool {
         matches!(

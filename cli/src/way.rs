@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::{Request, Response, request};
+use tonic::codegen::http::{Request, Response, Version, request};
 use tonic::codegen::{BoxFuture, Bytes, Service, StdError};
 use tonic::transport::{Channel, Endpoint, Error};
 use types::{Code, Problem, chain};
@@ -25,6 +25,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long that answer may take: a busy coordinator gives it in milliseconds.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long whoever took a connection may take to say anything, where another may be asked: a process that is stopped takes connections, and a
+/// busy coordinator answers in milliseconds.
+const SIGN_WITHIN: Duration = Duration::from_secs(5);
+/// What every coordinator answers at once, be it the leader or not.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+/// The question there: a message that is not compressed and has no bytes.
+const EMPTY_MESSAGE: &[u8] = &[0; 5];
 /// How long a command waits for somebody to lead: above the time after which another coordinator leads in the place of one that was killed.
 const LEADER_WAIT: Duration = Duration::from_secs(15);
 /// Wait before coordinators are asked again of which none leads; doubles up to [`REST_MAX`].
@@ -55,7 +62,7 @@ impl Way {
     pub(crate) async fn connect(&self) -> Result<(), Failure> {
         let opened = self.reach().await;
         opened.map(drop).map_err(|(address, why)| {
-            let cause = format!("could not connect to `{address}`: {}", chain(&why));
+            let cause = format!("could not connect to `{address}`: {}", chain(why.as_ref()));
             problem(Code::CoordinatorUnreachable, cause)
         })
     }
@@ -66,7 +73,7 @@ impl Way {
     }
 
     /// The connection there is, or one to the next address that lets it; what the last one said where none does.
-    async fn reach(&self) -> Result<(String, Channel), (String, Error)> {
+    async fn reach(&self) -> Result<(String, Channel), (String, StdError)> {
         let tries = self.state().known.tries();
         let mut tried = 1;
         loop {
@@ -87,18 +94,17 @@ impl Way {
         }
     }
 
-    async fn open(&self) -> Result<(String, Channel), (String, Error)> {
-        let (address, open) = {
+    async fn open(&self) -> Result<(String, Channel), (String, StdError)> {
+        let (address, open, alone) = {
             let state = self.state();
             let address = state.known.current().to_owned();
             let open = state.open.clone().filter(|(open, _)| *open == address);
-            (address, open)
+            (address, open, state.known.listed().len() == 1)
         };
         if let Some(open) = open {
             return Ok(open);
         }
-        let connected = async { endpoint(&address)?.connect().await };
-        match connected.await {
+        match connected(&address, alone).await {
             Ok(channel) => {
                 let open = (address, channel);
                 self.state().open = Some(open.clone());
@@ -172,6 +178,35 @@ impl Service<Request<Body>> for Way {
             way.call(parts, body).await
         })
     }
+}
+
+/// A connection with somebody at its other end. One who stands still takes it and says nothing; where there is nobody else to ask, he may
+/// go on.
+async fn connected(address: &str, alone: bool) -> Result<Channel, StdError> {
+    let channel = endpoint(address)?.connect().await?;
+    match alone || says_something(channel.clone()).await {
+        true => Ok(channel),
+        false => {
+            Err(format!("whoever took the connection said nothing for {SIGN_WITHIN:?}").into())
+        }
+    }
+}
+
+/// Whether anything comes in time, be it that there is no such call.
+async fn says_something(mut channel: Channel) -> bool {
+    let question = Request::post(HEALTH)
+        .version(Version::HTTP_2)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(Full::new(Bytes::from_static(EMPTY_MESSAGE))));
+    let Ok(question) = question else {
+        return true;
+    };
+    let answer = async {
+        poll_fn(|cx| channel.poll_ready(cx)).await?;
+        channel.call(question).await
+    };
+    tokio::time::timeout(SIGN_WITHIN, answer).await.is_ok()
 }
 
 /// A connection to one coordinator, be it the leader or not.

@@ -44,6 +44,8 @@ pub(crate) struct App {
     pub(crate) folder_sources: bool,
     /// Which orphans were seen, and when; whoever looks holds it.
     pub(crate) marks: tokio::sync::Mutex<Marks>,
+    /// Held by the probe of storage that is under way: one holds some thirty megabytes, and what it times is to be its own.
+    pub(crate) probing: Mutex<()>,
     /// Streams that would go on for ever end with it.
     pub(crate) shutdown: Shutdown,
     /// Who leads.

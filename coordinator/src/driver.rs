@@ -11,7 +11,7 @@ use runtime::shutdown::Shutdown;
 use scheduler::{Action, Actions, Answer, CallId, Config, Core, Event, StepDown};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use types::{Epoch, Generation, Millis, Problem};
 
 use crate::effects::{Effect, Effects, Kept};
@@ -26,6 +26,11 @@ pub(crate) const BATCH_MAX: usize = 256;
 /// Time between two renewals of leadership: the leadership time is 5 s, so two may fail.
 const KEEP_EVERY: Duration = Duration::from_millis(1_500);
 
+/// Renewals while what is under way at the end is settled: some ten seconds' worth, as long as a drain takes by default. A leadership is not
+/// kept for longer from those who may lead instead; what takes longer, be it for a storage that does not answer, is the next leader's to find or
+/// to do again. It is given up then, so that nobody waits for it to run out: a late write of an epoch that was given up is refused.
+const SETTLING_RENEWALS_MAX: u32 = 6;
+
 /// How long after the begin of a renewal that succeeded this process takes itself for the leader without asking: the leadership time less
 /// a tenth, for clocks that run apart.
 const SURE_FOR: Duration = Duration::from_millis(4_500);
@@ -33,7 +38,7 @@ const SURE_FOR: Duration = Duration::from_millis(4_500);
 /// Why the driver ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The end was asked for and all that was under way is settled.
+    /// The end was asked for, and what was under way is settled as far as that could be waited for.
     Drained,
     /// The core stepped down.
     SteppedDown(StepDown),
@@ -86,7 +91,7 @@ impl Driver {
         (driver, handle)
     }
 
-    /// Runs until `closing` is asked for, or the reign ends. Effects under way are settled before it returns.
+    /// Runs until `closing` is asked for, or the reign ends. Effects under way are settled before it returns, as far as they end soon.
     pub(crate) async fn run(mut self, generation: Generation, closing: Shutdown) -> End {
         let mut keep = tokio::time::interval(KEEP_EVERY);
         keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -101,9 +106,9 @@ impl Driver {
         loop {
             let wake = self.wake();
             let events = tokio::select! {
-                () = closing.asked() => return self.settle().await,
+                () = closing.asked() => return self.settle(keep).await,
                 received = self.desk.inbox.recv_many(&mut messages, BATCH_MAX), if messages.is_empty() => match received {
-                    0 => return self.settle().await,
+                    0 => return self.settle(keep).await,
                     _ => self.take_messages(&mut messages),
                 },
                 Some(effect) = self.running.join_next() => match self.take_effects(effect) {
@@ -297,15 +302,35 @@ impl Driver {
     }
 
     /// Nobody asks any more: what is under way is settled, so that no answered write is left behind, and the
-    /// leadership is given up.
-    async fn settle(mut self) -> End {
-        while let Some(effect) = self.running.join_next().await {
+    /// leadership, which is kept for so long, is given up. What ends no sooner is left.
+    async fn settle(mut self, mut keep: Interval) -> End {
+        let mut renewals = 0;
+        loop {
+            let effect = tokio::select! {
+                biased;
+                effect = self.running.join_next() => effect,
+                _ = keep.tick() => {
+                    if renewals < SETTLING_RENEWALS_MAX {
+                        renewals += 1;
+                        self.keep();
+                        continue;
+                    }
+                    None
+                }
+            };
+            let Some(effect) = effect else {
+                break;
+            };
             let turn = self
                 .take_effects(effect)
                 .and_then(|events| self.turn(events));
             if let Err(end) = turn {
                 return end;
             }
+        }
+        if !self.running.is_empty() {
+            let left = self.running.len();
+            tracing::warn!(left, "what is still under way is left to the next leader");
         }
         if let Some(journal) = &mut self.journal {
             journal.knows(&self.core);
@@ -324,5 +349,31 @@ fn changes_records(event: &Event) -> bool {
         | Event::RevocationMarked { .. }
         | Event::Read { .. } => true,
         Event::Led { .. } | Event::Lost | Event::Call { .. } | Event::Tick => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use storage::Storage;
+    use store::{Modelled, Store};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_that_is_told_to_end_leaves_what_nobody_answers_to_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Arc::new(Storage::open_folder(folder.path()).unwrap());
+        let store: Arc<dyn Store> = Arc::new(Modelled::new(7));
+        let epoch = store.lead("a").await.unwrap();
+        let effects = Effects::new(store.clone(), storage, Generation(1));
+        let led = (epoch, Instant::now());
+        let (mut driver, _handle) = Driver::new(led, Config::default(), effects, None);
+        driver.running.spawn(std::future::pending());
+        let mut keep = tokio::time::interval(KEEP_EVERY);
+        keep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let begun = Instant::now();
+        assert!(matches!(driver.settle(keep).await, End::Drained));
+        assert!(begun.elapsed() < (SETTLING_RENEWALS_MAX + 2) * KEEP_EVERY);
+        assert!(store.lead("b").await.is_ok(), "the leadership is free");
     }
 }

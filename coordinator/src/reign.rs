@@ -22,7 +22,7 @@ use crate::handlers::{
     NodesService, ResultsService, register_default, register_shipped,
 };
 use crate::journal::Journal;
-use crate::older::check_not_older;
+use crate::older::{check_not_older, finish_cancels};
 use crate::server::MESSAGE_BYTES_MAX;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
@@ -46,29 +46,37 @@ pub(crate) enum Begun {
 }
 
 impl Reign {
-    /// Begins the reign of an epoch that was asked for at that moment, and makes it ready to answer.
+    /// Begins the reign of an epoch that was asked for at that moment, and makes it ready to answer, unless `closing` is asked for before.
     ///
     /// # Errors
     /// What keeps this process from leading: the store or storage cannot be read, the store is older than the storage, the default
     /// bundle is refused. Nothing of the reign goes on then.
-    pub(crate) async fn begin(house: &House, epoch: (Epoch, Instant)) -> Result<Begun, Problem> {
-        let mut reign = Self::drive(house, epoch).await?;
-        if reign.app.driver.ready().await.is_err() {
-            let end = (&mut reign.driver).await.map_err(|error| lost(&error))?;
-            return Ok(Begun::Over(end));
-        }
-        if let Err(problem) = prepare(house, &reign.app).await {
-            reign.closing.ask();
-            let end = reign.driver.await.map_err(|error| lost(&error))?;
-            // What was found wrong by a leader that is none any more may be the work of the next one.
-            return match ends_reign_alone(&end) {
-                true => Ok(Begun::Over(end)),
-                false => Err(problem),
+    pub(crate) async fn begin(
+        house: &House,
+        epoch: (Epoch, Instant),
+        closing: &Shutdown,
+    ) -> Result<Begun, Problem> {
+        let reign = Self::drive(house, epoch).await?;
+        let prepared = tokio::select! {
+            prepared = prepare(house, &reign.app) => prepared,
+            () = closing.asked() => return reign.given_up().await.map(Begun::Over),
+        };
+        if let Err(problem) = prepared {
+            return match reign.given_up().await? {
+                End::Drained => Err(problem),
+                // What was found wrong by a leader that is none any more may be the work of the next one.
+                end @ (End::SteppedDown(_) | End::EffectLost(_)) => Ok(Begun::Over(end)),
             };
         }
         house.led.here(reign.epoch, &house.address);
         metrics::gauge!("scan_leads").set(1.0);
         Ok(Begun::Leads(reign))
+    }
+
+    /// Ends a reign that nobody was told of; how its core ended.
+    async fn given_up(self) -> Result<End, Problem> {
+        self.closing.ask();
+        self.driver.await.map_err(|error| lost(&error))
     }
 
     async fn drive(house: &House, (epoch, begun): (Epoch, Instant)) -> Result<Self, Problem> {
@@ -159,6 +167,7 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
         trust: house.settings.trust.clone(),
         folder_sources: house.settings.folder_sources,
         marks: tokio::sync::Mutex::new(Marks::new(house.settings.collect)),
+        probing: tokio::sync::Mutex::default(),
         shutdown: house.shutdown.clone(),
         led: house.led.clone(),
         alike: house.settings.alike.clone(),
@@ -168,8 +177,10 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
 
 /// What is to hold before a leader's first answer.
 async fn prepare(house: &House, app: &App) -> Result<(), Problem> {
-    check_not_older(app).await?;
+    app.driver.ready().await?;
+    let cancelled = check_not_older(app).await?;
     mirror::put(&app.shelf, &house.storage).await?;
+    finish_cancels(app, cancelled).await;
     let settings = &house.settings;
     app.shelf.note_alike(&settings.alike).await?;
     match (&settings.default_bundle, &settings.shipped_bundle) {

@@ -103,7 +103,9 @@ impl Coordinator {
     async fn alone(listener: Listener, house: House) -> Result<Self, Problem> {
         let (begun, epoch) = (Instant::now(), lead(&house).await?);
         let house = Arc::new(house);
-        match Reign::begin(&house, (epoch, begun)).await? {
+        // Nothing but its start is asked of it yet: an end that is asked for before comes when it serves.
+        let closing = Shutdown::new();
+        match Reign::begin(&house, (epoch, begun), &closing).await? {
             Begun::Leads(reign) => Ok(Self {
                 listener,
                 house,

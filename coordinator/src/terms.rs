@@ -2,29 +2,27 @@
 //! epoch ends or the process does, and follows again. Nothing of a reign outlives it but what `start` keeps.
 //!
 //! A candidate waits at the store for the leader to go, and asks for the leadership at that moment; it asks no earlier and at no
-//! interval.
+//! interval. One that was given it and could not begin to lead leaves it to others for a while.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
-use scheduler::StepDown;
 use store::LeadError;
-use tokio::sync::{Mutex, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio::time::Instant;
-use types::{Code, Epoch, Generation, Problem};
+use types::{Code, Epoch, Problem};
 
-use crate::app::App;
 use crate::door::Inside;
-use crate::driver::End;
-use crate::follower::Follower;
-use crate::handlers::note_default;
 use crate::mirror;
-use crate::reign::{Begun, Reign, app, ended, ends_reign_alone, lost, routes};
-use crate::shelf::Shelf;
-use crate::sources::Sources;
+use crate::reign::{Begun, Reign, ended, ends_reign_alone, routes};
 use crate::start::House;
+
+mod mirroring;
+mod tries;
+
+use mirroring::Mirroring;
+use tries::Tries;
 
 /// Wait before a store is asked again that did not answer: far below the leadership time, and nothing to a store that is back.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -39,11 +37,11 @@ pub(crate) async fn run(
     door: watch::Sender<Inside>,
     closing: Shutdown,
 ) -> Result<(), Problem> {
-    let mut reign = first;
+    let (mut reign, mut tries) = (first, Tries::new(house.candidate()));
     loop {
         let leading = match reign.take() {
             Some(leading) => leading,
-            None => match follow(&house, &door, &closing).await? {
+            None => match follow(&house, &door, &mut tries, &closing).await? {
                 Some(leading) => leading,
                 None => return Ok(()),
             },
@@ -60,30 +58,24 @@ pub(crate) async fn run(
 async fn follow(
     house: &House,
     door: &watch::Sender<Inside>,
+    tries: &mut Tries,
     closing: &Shutdown,
 ) -> Result<Option<Reign>, Problem> {
-    let mut mirror = None;
     door.send_replace(Inside::Nobody);
+    let mut mirroring = Mirroring::new(house, door);
     // Waited for across turns of the loop: a leadership that is given must not be dropped unseen.
-    let mut turning = Box::pin(turn(house, None));
+    let mut turning = Box::pin(turn(house, None, tries.due()));
     loop {
         let turned = tokio::select! {
+            biased;
             () = closing.asked() => return Ok(None),
-            end = gone(&mut mirror) => return Err(end),
             turned = &mut turning => turned,
-            // The store did not answer, or its first leader has not given it a generation yet.
-            () = tokio::time::sleep(ASK_AGAIN), if mirror.is_none() => {
-                renew(house, door, &mut mirror).await?;
-                continue;
-            }
+            end = mirroring.ends() => return Err(end),
         };
         let known = match turned {
-            Turn::Led(known) => {
-                renew(house, door, &mut mirror).await?;
-                known
-            }
+            Turn::Led(known) => known,
             Turn::Leads(epoch) => {
-                if let Some(reign) = lead(house, epoch).await? {
+                if let Some(reign) = lead(house, epoch, tries, closing).await? {
                     door.send_replace(Inside::Leads(routes(&reign.app).await?));
                     return Ok(Some(reign));
                 }
@@ -91,42 +83,44 @@ async fn follow(
             }
             Turn::Unfit(problem) => return Err(problem),
         };
-        turning = Box::pin(turn(house, known));
+        mirroring.look();
+        turning = Box::pin(turn(house, known, tries.due()));
     }
 }
 
-/// Takes up a leadership that was given; none where it was over before, or could not be taken up for a reason that passes.
-async fn lead(house: &House, epoch: (Epoch, Instant)) -> Result<Option<Reign>, Problem> {
-    match Reign::begin(house, epoch).await {
-        Ok(Begun::Leads(reign)) => return Ok(Some(reign)),
-        Ok(Begun::Over(end)) => {
-            tracing::warn!(?end, "the reign was over before it began");
-            ended_early(&end)?;
+/// Takes up a leadership that was given. Where that cannot be done for a reason that passes, it is given back and left to others for a
+/// while; none then, and where the end was asked for.
+async fn lead(
+    house: &House,
+    epoch: (Epoch, Instant),
+    tries: &mut Tries,
+    closing: &Shutdown,
+) -> Result<Option<Reign>, Problem> {
+    let problem = match Reign::begin(house, epoch, closing).await {
+        Ok(Begun::Leads(reign)) => {
+            tries.went_well();
+            return Ok(Some(reign));
         }
-        Err(problem) => give_up(house, epoch.0, problem).await?,
-    }
-    Ok(None)
-}
-
-/// Passes over the end of a reign where only that is over.
-fn ended_early(end: &End) -> Result<(), Problem> {
-    match ends_reign_alone(end) {
-        true => Ok(()),
-        false => ended(end),
-    }
-}
-
-/// Gives the leadership up that could not be taken up. What passes by itself is tried again; anything else ends the process.
-async fn give_up(house: &House, epoch: Epoch, problem: Problem) -> Result<(), Problem> {
-    if let Err(error) = house.store.resign(epoch).await {
-        tracing::debug!(%epoch, %error, "the leadership runs out by itself");
-    }
+        Ok(Begun::Over(end)) => match ended(&end) {
+            Ok(()) => return Ok(None),
+            Err(problem) => problem,
+        },
+        Err(problem) => problem,
+    };
+    give_back(house, epoch.0).await;
     if !passes(problem.code) {
         return Err(problem);
     }
-    tracing::warn!(%epoch, %problem, "this coordinator could not lead; it follows");
-    tokio::time::sleep(ASK_AGAIN).await;
-    Ok(())
+    let again_in = tries.went_wrong();
+    let (epoch, failed) = (epoch.0, tries.failed());
+    tracing::warn!(%epoch, %problem, failed, ?again_in, "this coordinator could not begin to lead and has given the leadership back; it follows, and asks again after a while");
+    Ok(None)
+}
+
+async fn give_back(house: &House, epoch: Epoch) {
+    if let Err(error) = house.store.resign(epoch).await {
+        tracing::debug!(%epoch, %error, "the leadership is over already, or runs out by itself");
+    }
 }
 
 /// Whether a fault with this code ends by itself, so that a process that waits is of more use than one that ends.
@@ -155,8 +149,8 @@ enum Turn {
     Unfit(Problem),
 }
 
-/// Waits while another leads, and asks for the leadership where nobody does.
-async fn turn(house: &House, known: Option<Epoch>) -> Turn {
+/// Waits while another leads, and asks for the leadership where nobody does, though not before it is due.
+async fn turn(house: &House, known: Option<Epoch>, due: Option<Instant>) -> Turn {
     if known.is_some() {
         match house.store.leader_other_than(known).await {
             Ok(Some(leader)) => {
@@ -166,6 +160,11 @@ async fn turn(house: &House, known: Option<Epoch>) -> Turn {
             Ok(None) => house.led.told(None),
             Err(error) => return rest(&error.to_string()).await,
         }
+    }
+    if let Some(due) = due
+        && let Some(turned) = leave_to_others(house, due).await
+    {
+        return turned;
     }
     // Before each reign and not at the start alone: a store may be put back while coordinators run.
     match mirror::check(house.store.as_ref(), &house.storage).await {
@@ -188,6 +187,19 @@ async fn turn(house: &House, known: Option<Epoch>) -> Turn {
     }
 }
 
+/// Leaves the leadership to others until it is due; who took it meanwhile, where somebody did.
+async fn leave_to_others(house: &House, due: Instant) -> Option<Turn> {
+    let taken = house.store.leader_other_than(None);
+    match tokio::time::timeout_at(due, taken).await {
+        Ok(Ok(leader)) => {
+            house.led.told(leader.as_ref());
+            Some(Turn::Led(leader.map(|leader| leader.epoch)))
+        }
+        Ok(Err(error)) => Some(rest(&error.to_string()).await),
+        Err(_) => None,
+    }
+}
+
 async fn rest(cause: &str) -> Turn {
     tracing::warn!(
         cause,
@@ -195,89 +207,4 @@ async fn rest(cause: &str) -> Turn {
     );
     tokio::time::sleep(ASK_AGAIN).await;
     Turn::Led(None)
-}
-
-/// A mirror that is kept up.
-struct Following {
-    generation: Generation,
-    task: JoinHandle<Result<(), StepDown>>,
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Begins a mirror where there is none, or none of the generation that the store is in. What keeps it from that for a while is logged.
-async fn renew(
-    house: &House,
-    door: &watch::Sender<Inside>,
-    mirror: &mut Option<Following>,
-) -> Result<(), Problem> {
-    let begun = match Shelf::of_follower(house.store.clone()).await {
-        Ok(None) => return Ok(()),
-        Ok(Some(shelf)) => {
-            let same = |following: &Following| following.generation == shelf.generation();
-            if mirror.as_ref().is_some_and(same) {
-                return Ok(());
-            }
-            begin(house, door, shelf).await
-        }
-        Err(problem) => Err(problem),
-    };
-    match begun {
-        Ok(following) => *mirror = Some(following),
-        Err(problem) if passes(problem.code) => {
-            tracing::warn!(%problem, "the store's records could not be followed");
-        }
-        Err(problem) => return Err(problem),
-    }
-    Ok(())
-}
-
-async fn begin(
-    house: &House,
-    door: &watch::Sender<Inside>,
-    shelf: Shelf,
-) -> Result<Following, Problem> {
-    let (generation, policy) = (shelf.generation(), house.settings.policy.clone());
-    let sources = Sources::new(&house.settings.sources)?;
-    let (follower, handle, shelved) = Follower::new(house.store.clone(), generation, policy);
-    let app = Arc::new(App {
-        shelved: Some(Mutex::new(shelved)),
-        ..app(house, handle, shelf, sources)
-    });
-    let differs = app.differs().await;
-    if !differs.is_empty() {
-        let (code, settings) = (Code::ConfigDiffers.as_str(), differs.join(", "));
-        tracing::warn!(code, settings, "the leader is configured otherwise");
-    }
-    if let Some(folder) = &house.settings.default_bundle {
-        note_default(&app, folder).await?;
-    }
-    let routes = routes(&app).await?;
-    let task = tokio::spawn(follower.run());
-    door.send_replace(Inside::Follows(routes, app));
-    Ok(Following { generation, task })
-}
-
-/// Waits for a mirror that cannot go on, and says why; for ever where there is none.
-async fn gone(mirror: &mut Option<Following>) -> Problem {
-    let Some(following) = mirror else {
-        return std::future::pending().await;
-    };
-    match (&mut following.task).await {
-        Ok(Err(reason)) => {
-            let end = ended(&End::SteppedDown(reason));
-            end.err().unwrap_or_else(unreadable)
-        }
-        // It holds a handle itself.
-        Ok(Ok(())) => unreadable(),
-        Err(error) => lost(&error),
-    }
-}
-
-fn unreadable() -> Problem {
-    Problem::new(Code::Internal, "follow the records: it ended")
 }

@@ -232,6 +232,7 @@ pub(crate) static CASES: &[Case] = &[
     scanned(51, "huge.wav", &[NonFinite, Clipped]),
     scanned(52, "digital-silence.wav", &[Silent]),
     scanned(53, "dc-full-scale.wav", &[]),
+    scanned(53, "square-full-scale.wav", &[]),
     refused(54, "no-frame.wav", NoSamples),
     scanned(54, "10-ms.wav", &[]),
     refused(54, "one-frame.wav", NoSamples),

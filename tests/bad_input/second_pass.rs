@@ -7,7 +7,7 @@ use corpus::hostile::Hostile;
 use tests::cluster::{Cluster, Options};
 use tests::{both, music};
 
-/// Families of bad sound: samples that are no numbers, silence, a constant, too few samples, channels that say little.
+/// Families of bad sound: samples that are no numbers, silence, a constant and a square at full scale, too few samples, channels that say little.
 const FAMILIES: std::ops::RangeInclusive<u8> = 51..=55;
 /// Good tracks between them.
 const GOOD: usize = 4;

@@ -7,6 +7,8 @@
 )]
 
 mod calibrating;
+mod calibrating_both;
+mod card;
 mod escalation;
 mod labelled_folder;
 mod life;

@@ -12,7 +12,13 @@ use tests::cluster::Cluster;
 const ELSEWHERE: [&str; 4] = ["admin rebuild", "admin restore", "calibrate", "evaluate"];
 
 /// What would disturb others: tried on a cluster of its own.
-const DISTURBING: [&str; 3] = ["node cordon", "node uncordon", "node drain"];
+const DISTURBING: [&str; 4] = [
+    "node cordon",
+    "node uncordon",
+    "node drain",
+    // One probe at a time: another test's would be refused.
+    "doctor storage",
+];
 
 /// Commands by name, as the page names them, each with a line.
 fn lines() -> Vec<(&'static str, Vec<String>)> {

@@ -182,6 +182,26 @@ fn a_budget_sends_on_the_nearest_to_the_gate_in_one_commit_with_what_it_holds_ba
 }
 
 #[test]
+fn tracks_that_score_alike_on_either_side_of_a_budget_s_cut_are_borderline_and_others_are_not() {
+    let mut tracks = tracks(5);
+    tracks.sort_by(|a, b| score(&a.1).abs().total_cmp(&score(&b.1).abs()));
+    let (second, twin) = (tracks[1].0.clone(), "twin.wav".to_owned());
+    tracks.push((twin.clone(), tracks[1].1.clone()));
+    let options = Options {
+        escalations_max: Some(2),
+        ..both(Some(GateChoice::All))
+    };
+    let mut world = start(&tracks, options);
+    let rows = world.rows(6);
+    let pair = [&rows[&second], &rows[&twin]];
+    assert!(pair.iter().all(|row| row.borderline), "{pair:?}");
+    let separated = pair.iter().filter(|row| row.fused.is_some()).count();
+    assert_eq!(separated, 1, "the cut lies between them");
+    let last = &rows[&tracks[4].0];
+    assert!(!last.borderline, "nothing lies near it: {last:?}");
+}
+
+#[test]
 fn both_parts_of_a_flush_without_an_answer_are_offered_again_together_by_the_next_life() {
     let tracks = tracks(6);
     let options = Options {

@@ -7,6 +7,7 @@
 )]
 
 mod coordinator;
+mod devices;
 mod escalation;
 mod stages;
 mod world;

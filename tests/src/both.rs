@@ -11,6 +11,15 @@ use std::process::Command;
 /// When it cannot be made.
 #[must_use]
 pub fn bundle(folder: &Path) -> (PathBuf, String) {
+    bundle_with(folder, &[])
+}
+
+/// The same, converted with more arguments: of its segments, say.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn bundle_with(folder: &Path, more: &[&str]) -> (PathBuf, String) {
     let (out, signer) = (folder.join("both"), folder.join("signer.key"));
     fs::write(&signer, "2a".repeat(32)).expect("the folder can be written");
     let base = crate::tree().join("bundles/demo");
@@ -21,6 +30,7 @@ pub fn bundle(folder: &Path) -> (PathBuf, String) {
         .args(["bundle", "convert", "--from", text(&from)])
         .args(["--out", text(&out), "--base", text(&base)])
         .args(["--trusted-key", trusted.trim(), "--key", text(&signer)])
+        .args(more)
         .output()
         .expect("the worker can be run");
     let said = String::from_utf8_lossy(&made.stderr);

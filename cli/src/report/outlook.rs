@@ -33,7 +33,7 @@ pub(crate) fn sentences(rules: &Rules, standing: Standing<'_>) -> Vec<String> {
     said.extend(withheld(judge, score, standing));
     said.extend(sent_on(rules, score, standing));
     if standing.borderline {
-        said.push("It is borderline: an edge lies within what two devices may differ by, so that another device might decide otherwise.".to_owned());
+        said.push("It is borderline: an edge, or the cut of the job's escalation budget, lies within what two devices may differ by, so that another device might decide otherwise.".to_owned());
     }
     said
 }

@@ -16,19 +16,6 @@ pub(crate) struct Told {
     pub(crate) said: Result<v1::GetLeaderResponse, Failure>,
 }
 
-impl Told {
-    /// Whether it says that it leads itself.
-    pub(crate) fn leads(&self) -> bool {
-        self.said.as_ref().is_ok_and(|said| said.here)
-    }
-
-    /// Itself, and who leads by what it says.
-    pub(crate) fn points_to(&self) -> Option<(&str, &str)> {
-        let said = self.said.as_ref().ok()?;
-        (!said.leader.is_empty()).then_some((self.address.as_str(), said.leader.as_str()))
-    }
-}
-
 /// `admin leader`.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Leadership {
@@ -57,6 +44,9 @@ pub(crate) struct CoordinatorView {
     pub(crate) differs: Vec<String>,
     /// Why it gave no answer; empty where it did.
     pub(crate) why: String,
+    /// What to do about that.
+    #[serde(skip)]
+    fix: String,
 }
 
 impl Leadership {
@@ -90,6 +80,7 @@ impl From<Told> for CoordinatorView {
                 leader: said.leader,
                 differs: said.differs,
                 why: String::new(),
+                fix: String::new(),
             },
             Err(failure) => Self {
                 address,
@@ -99,6 +90,7 @@ impl From<Told> for CoordinatorView {
                 leader: String::new(),
                 differs: Vec::new(),
                 why: failure.said(),
+                fix: failure.fix().to_owned(),
             },
         }
     }
@@ -106,9 +98,9 @@ impl From<Told> for CoordinatorView {
 
 impl CoordinatorView {
     /// What is wrong with it, where something is, and what to do.
-    pub(crate) fn fault(&self) -> Option<(String, &'static str)> {
+    pub(crate) fn fault(&self) -> Option<(String, &str)> {
         if !self.why.is_empty() {
-            return Some((self.why.clone(), Code::CoordinatorUnreachable.fix()));
+            return Some((self.why.clone(), self.fix.as_str()));
         }
         let differs = self.differs.join(", ");
         let said = format!("{}: {differs}", Code::ConfigDiffers);
@@ -210,5 +202,17 @@ mod tests {
         let found = Leadership::of(vec![silent, told("b", false, 3, "a")]);
         assert!(!found.is_led() && found.names().is_empty());
         assert!(found.coordinators[0].why.contains("it is gone"));
+    }
+
+    #[test]
+    fn one_that_answers_with_a_refusal_is_shown_with_what_that_asks_for() {
+        let refused = Told {
+            address: "a".to_owned(),
+            said: Err(problem(Code::NotLeader, "it is about to follow")),
+        };
+        let found = Leadership::of(vec![refused]);
+        let (said, fix) = found.coordinators[0].fault().unwrap();
+        assert_eq!(said, "NOT_LEADER: it is about to follow");
+        assert_eq!(fix, Code::NotLeader.fix());
     }
 }

@@ -103,7 +103,7 @@ pub(crate) struct RowView {
     pub(super) timeline: Vec<WindowView>,
     /// The bundle's feature vector.
     pub(super) features: Vec<f32>,
-    /// The score lies within the bundle's tolerance of an edge.
+    /// The score lies within the bundle's tolerance of an edge, or of the cut of an escalation budget.
     pub(super) borderline: bool,
     /// Reservations.
     pub(super) warnings: Vec<String>,

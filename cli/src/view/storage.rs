@@ -98,14 +98,16 @@ impl StorageReport {
     }
 
     fn outcome(&self, paint: Paint) -> String {
-        let fix = self.trouble.parse::<Code>().map(Code::fix);
-        match (&fix, self.usable) {
-            (Ok(fix), _) => {
-                let said = paint.colour("31", "could not be asked");
-                format!("{said}: {}\n  fix: {fix}", self.trouble)
-            }
-            (Err(_), true) => format!("{}: Trackscan works with it", paint.colour("32", "usable")),
-            (Err(_), false) => format!(
+        if !self.trouble.is_empty() {
+            let said = paint.colour("31", "could not be asked");
+            // Another version of the coordinator may say what this one has no word for.
+            let fix = self.trouble.parse::<Code>();
+            let fix = fix.map_or("see the coordinator's log", Code::fix);
+            return format!("{said}: {}\n  fix: {fix}", plain(&self.trouble));
+        }
+        match self.usable {
+            true => format!("{}: Trackscan works with it", paint.colour("32", "usable")),
+            false => format!(
                 "{}: Trackscan cannot work with it",
                 paint.colour("31", "not usable")
             ),
@@ -181,5 +183,8 @@ mod tests {
         assert!(!report.is_sound());
         let shown = report.table(Paint::plain());
         assert!(shown.contains("STORAGE_DENIED") && shown.contains(Code::StorageDenied.fix()));
+        let shown = self::report("unknown", "OF_A_LATER_VERSION").table(Paint::plain());
+        assert!(shown.contains("could not be asked: OF_A_LATER_VERSION"));
+        assert!(!shown.contains("Trackscan works with it"), "{shown}");
     }
 }

@@ -97,6 +97,18 @@ fn each_address_is_asked_who_leads_and_where_nobody_answers_it_ends_with_7() {
     assert!(said.contains("COORDINATOR_UNREACHABLE"), "{said}");
 }
 
+#[test]
+fn a_coordinator_that_takes_a_connection_and_says_nothing_is_passed_over_for_the_next() {
+    let played = Played::whole();
+    // The kernel takes connections for it, as it does for a process that is stopped.
+    let stopped = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let silent = stopped.local_addr().expect("it is bound");
+    let both = format!("http://{silent},{}", played.address);
+    let (code, said) = printed(&both, &["doctor", "storage"]);
+    assert_eq!(code, Some(11), "{said}");
+    assert!(said.contains("s3://bucket"), "{said}");
+}
+
 fn send(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("process numbers are small"), signal).expect("it is our child");

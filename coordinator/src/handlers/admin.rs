@@ -13,7 +13,7 @@ use storage::probe::Depth;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tonic::{Request as Call, Response, Status};
-use types::{Code, ProbeFinding, Problem};
+use types::{Code, ProbeFinding, Probed, Problem};
 
 use crate::app::App;
 use crate::audit;
@@ -103,13 +103,24 @@ async fn probe(
     } else {
         Depth::Start
     };
-    let probed = probed(app.storage.probe(depth).await);
-    audit::line(&caller, "ProbeStorage", &probed.place, &Ok(()));
+    let outcome = probe_alone(&app, depth).await;
+    audit::line(&caller, "ProbeStorage", app.storage.place(), &outcome);
+    let probed = outcome?;
     Ok(v1::ProbeStorageResponse {
         place: probed.place,
         findings: probed.findings.into_iter().map(finding).collect(),
         usable: probed.usable,
     })
+}
+
+/// Probes storage unless another probe of this reign does.
+async fn probe_alone(app: &App, depth: Depth) -> Result<Probed, Problem> {
+    let Ok(_alone) = app.probing.try_lock() else {
+        let place = app.storage.place();
+        let said = format!("probe storage `{place}`: another probe of it is under way");
+        return Err(Problem::new(Code::Overloaded, said));
+    };
+    Ok(probed(app.storage.probe(depth).await))
 }
 
 fn finding(found: ProbeFinding) -> v1::StorageFinding {

@@ -225,8 +225,11 @@ async fn open(
         let prefix = any.rsplit_once('/').map_or("", |(prefix, _)| prefix);
         work.desk.clear(&format!("{prefix}/")).await?;
     }
-    parts::rebuild(work, key, &found.spec, revocations).await?;
+    let objects = parts::rebuild(work, key, &found.spec, revocations).await?;
     work.desk.flush().await?;
+    if kept.is_none() && objects == 0 && work.kept.generation.is_some() {
+        unsure(work, key);
+    }
     let mut record = job_record(
         work.new,
         &found.in_core_words(work.new, None),
@@ -240,6 +243,15 @@ async fn open(
     tracing::info!(job = %key, "job carried over");
     put_record(work, key, &record).await?;
     work.desk.flush().await
+}
+
+/// A specification is put before the job is accepted, and stays where it is refused. What is kept would know of a job that was accepted before
+/// it was made, and parts would show that it was accepted since.
+fn unsure(work: &mut Work<'_>, key: &JobKey) {
+    work.report.warn(format!(
+        "job {key}: only its specification tells of it: it was submitted after what was kept, or refused; it goes on, cancel it where nobody \
+         wants it"
+    ));
 }
 
 /// How a job stood in line, which storage does not know.

@@ -42,7 +42,7 @@ struct Job<'a> {
     generations: (types::Generation, types::Generation),
 }
 
-/// Takes the parts of an open job over, and puts the records of its shards.
+/// Takes the parts of an open job over, and puts the records of its shards. How many part objects there were, taken or not.
 ///
 /// # Errors
 /// What keeps store or storage from being read or written.
@@ -51,7 +51,7 @@ pub(super) async fn rebuild(
     key: &JobKey,
     spec: &JobSpec,
     revocations: &[RevocationRecord],
-) -> Result<(), Problem> {
+) -> Result<usize, Problem> {
     let storage = work.place.storage.clone();
     let job = Job {
         key,
@@ -61,11 +61,12 @@ pub(super) async fn rebuild(
         generations: (work.old, work.new),
     };
     let failed = |error| storage_problem(&format!("read the parts of job `{key}`"), &error);
-    let (mut from, mut done) = (0, 0);
+    let (mut from, mut done, mut objects) = (0, 0, 0);
     loop {
         let of = (&key.tenant, &key.job);
         let window = storage.part_window(of, work.old, from).await;
         let window = window.map_err(failed)?;
+        objects += window.roots.values().map(Vec::len).sum::<usize>();
         let roots = stream::iter(window.roots.into_values()).map(|names| job.root_in_time(names));
         let mut roots = roots.buffered(ROOTS_AT_ONCE);
         while let Some(root) = roots.try_next().await.map_err(failed)? {
@@ -78,23 +79,13 @@ pub(super) async fn rebuild(
     }
     work.report.tracks_taken += done;
     work.report.tracks_queued += u64::from(spec.plan.rows).saturating_sub(done);
-    Ok(())
+    Ok(objects)
 }
 
 impl Job<'_> {
-    /// The same as [`Job::root`], tried again for a while where storage does not answer.
+    /// The same as [`Job::root`], tried again for a while.
     async fn root_in_time(&self, names: Vec<PartNames>) -> Result<Root, StorageError> {
-        let (mut tries, mut wait) = (1, WAIT_FIRST);
-        loop {
-            match self.root(names.clone()).await {
-                Err(error) if error.is_transient() && tries < TRIES_MAX => {
-                    tracing::warn!(job = %self.key, %error, tries, "parts are read again");
-                }
-                settled => return settled,
-            }
-            tokio::time::sleep(wait).await;
-            (tries, wait) = (tries + 1, wait * 2);
-        }
+        in_time(self.key, || self.root(names.clone())).await
     }
 
     /// Reads the parts of one root shard, and copies those that are taken.
@@ -170,6 +161,29 @@ impl Job<'_> {
     }
 }
 
+/// Tries again for a while where storage does not answer, and where a part is gone that stood there when it was read: a collector of a
+/// coordinator that led before may still remove what nothing names.
+async fn in_time<T, F: Future<Output = Result<T, StorageError>>>(
+    job: &JobKey,
+    read: impl Fn() -> F,
+) -> Result<T, StorageError> {
+    let (mut tries, mut wait) = (1, WAIT_FIRST);
+    loop {
+        match read().await {
+            Err(error) if passes(&error) && tries < TRIES_MAX => {
+                tracing::warn!(%job, %error, tries, "parts are read again");
+            }
+            settled => return settled,
+        }
+        tokio::time::sleep(wait).await;
+        (tries, wait) = (tries + 1, wait * 2);
+    }
+}
+
+const fn passes(error: &StorageError) -> bool {
+    error.is_transient() || matches!(error, StorageError::NotFound { .. })
+}
+
 fn counts(verdicts: &BTreeMap<Verdict, u64>) -> VerdictCounts {
     let rows = |verdict| verdicts.get(&verdict).copied().unwrap_or_default();
     VerdictCounts {
@@ -223,4 +237,49 @@ fn skipped(work: &mut Work<'_>, key: &JobKey, left: &LeftPart) {
     *work.report.parts_skipped.entry(why.to_owned()).or_default() += 1;
     let shard: ShardId = left.shard;
     tracing::info!(job = %key, %shard, attempt = %left.attempt, sha256 = %left.sha256, why, "part left");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    async fn tried(failures: u32, error: fn() -> StorageError) -> (bool, u32) {
+        let (key, tries) = (
+            JobKey {
+                tenant: types::TenantId::default(),
+                job: "j".parse().unwrap(),
+            },
+            Cell::new(0),
+        );
+        let read = || async {
+            tries.set(tries.get() + 1);
+            match tries.get() > failures {
+                true => Ok(()),
+                false => Err(error()),
+            }
+        };
+        (in_time(&key, read).await.is_ok(), tries.get())
+    }
+
+    fn gone() -> StorageError {
+        StorageError::NotFound {
+            path: "a part".to_owned(),
+        }
+    }
+
+    fn damaged() -> StorageError {
+        StorageError::Corrupt {
+            path: "a part".to_owned(),
+            cause: "it is half".to_owned(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_part_that_goes_before_it_is_copied_has_its_shard_read_again_and_not_for_ever() {
+        assert_eq!(tried(1, gone).await, (true, 2));
+        assert_eq!(tried(u32::MAX, gone).await, (false, TRIES_MAX));
+        assert_eq!(tried(1, damaged).await, (false, 1));
+    }
 }

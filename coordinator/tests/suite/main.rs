@@ -6,6 +6,7 @@
 )]
 
 mod agent;
+mod begun;
 mod bundles;
 mod crash;
 mod damage;
@@ -30,5 +31,6 @@ mod scene;
 mod several;
 mod steer;
 mod still;
+mod unready;
 mod upkeep;
 mod world;

@@ -1,8 +1,8 @@
-//! What a coordinator makes of a store that is led by others meanwhile, put back, half restored, or out of its reach: it refuses to lead, or
-//! shows nothing. The store is the model, with one thing odd about it.
+//! What a coordinator makes of a store that is led by others meanwhile, put back, half restored, slow, or out of its reach: it refuses to
+//! lead, shows nothing, or goes on. The store is the model, with one thing odd about it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use proto::v1;
@@ -11,10 +11,11 @@ use store::{
     Entry, KeyRange, LeadError, Leader, Modelled, Outcome, Page, ReadError, Revision, Status,
     Store, Txn, Watch,
 };
+use tokio::sync::Notify;
 use tokio::time::timeout;
 use types::{Code, Epoch, Generation};
 
-use crate::people::{People, caller};
+use crate::people::{People, caller, submission};
 use crate::several::until;
 use crate::world::{Running, START_TIMEOUT, World};
 
@@ -22,20 +23,79 @@ use crate::world::{Running, START_TIMEOUT, World};
 const CLUSTER: u64 = 7;
 
 /// What is odd.
-enum Oddity {
+pub(crate) enum Oddity {
     /// Whoever asks how far it has come is told, and then its leader goes on and marks that in storage.
     GoesOn(Storage),
     /// A restore begins, and its process dies, just before somebody leads.
     IsRestored,
     /// Nobody can renew the leadership any more once this is set.
     IsDeaf(AtomicBool),
+    /// It tells when the leadership was given and given back.
+    Tells(Mutex<Vec<Turn>>),
+    /// One read hangs for ever after somebody asked for the leadership in vain.
+    Hangs(Hang),
+    /// One write waits to be let go, once that is asked for.
+    Holds(Hold),
 }
 
-struct Odd(Modelled, Oddity);
+/// A turn of the leadership.
+pub(crate) enum Turn {
+    Given(Instant),
+    GivenBack(Instant),
+}
+
+/// A read that hangs.
+#[derive(Default)]
+pub(crate) struct Hang {
+    armed: AtomicBool,
+    hangs: AtomicBool,
+}
+
+/// A write that waits.
+#[derive(Default)]
+pub(crate) struct Hold {
+    armed: AtomicBool,
+    waits: AtomicBool,
+    goes: Notify,
+    outcome: Mutex<Option<Outcome>>,
+    /// Renewals of the leadership so far.
+    renewals: AtomicUsize,
+}
+
+/// The model, and what is odd about it.
+pub(crate) struct Odd(Arc<Modelled>, pub(crate) Oddity);
 
 impl Odd {
-    fn new(oddity: Oddity) -> Arc<Self> {
-        Arc::new(Self(Modelled::new(CLUSTER), oddity))
+    pub(crate) fn new(oddity: Oddity) -> Arc<Self> {
+        Self::view(Arc::new(Modelled::new(CLUSTER)), oddity)
+    }
+
+    /// How one coordinator finds a store that others find sound.
+    fn view(store: Arc<Modelled>, oddity: Oddity) -> Arc<Self> {
+        Arc::new(Self(store, oddity))
+    }
+
+    fn tell(&self, turn: Turn) {
+        if let Oddity::Tells(told) = &self.1 {
+            told.lock().unwrap().push(turn);
+        }
+    }
+
+    async fn hang(&self) {
+        if let Oddity::Hangs(hang) = &self.1
+            && hang.armed.swap(false, Ordering::Relaxed)
+        {
+            hang.hangs.store(true, Ordering::Relaxed);
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The hold, where this is the write that waits.
+    fn hold(&self) -> Option<&Hold> {
+        let Oddity::Holds(hold) = &self.1 else {
+            return None;
+        };
+        hold.armed.swap(false, Ordering::Relaxed).then_some(hold)
     }
 
     async fn put(&self, key: &str, value: &[u8]) {
@@ -65,6 +125,7 @@ impl Store for Odd {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
+        self.hang().await;
         self.0.get(key).await
     }
 
@@ -73,7 +134,14 @@ impl Store for Odd {
     }
 
     async fn write(&self, txn: Txn) -> Outcome {
-        self.0.write(txn).await
+        let Some(hold) = self.hold() else {
+            return self.0.write(txn).await;
+        };
+        hold.waits.store(true, Ordering::Relaxed);
+        hold.goes.notified().await;
+        let outcome = self.0.write(txn).await;
+        *hold.outcome.lock().unwrap() = Some(outcome.clone());
+        outcome
     }
 
     async fn lead(&self, candidate: &str) -> Result<Epoch, LeadError> {
@@ -82,20 +150,34 @@ impl Store for Odd {
             let marker = scheduler::record::encode(&(1_u32, 2_u32));
             self.put("/restore", &marker).await;
         }
-        self.0.lead(candidate).await
+        let led = self.0.lead(candidate).await;
+        match (&led, &self.1) {
+            (Ok(_), _) => self.tell(Turn::Given(Instant::now())),
+            (Err(_), Oddity::Hangs(hang)) => hang.armed.store(true, Ordering::Relaxed),
+            (Err(_), _) => {}
+        }
+        led
     }
 
     async fn keep(&self, epoch: Epoch) -> Result<(), LeadError> {
-        match &self.1 {
-            Oddity::IsDeaf(deaf) if deaf.load(Ordering::Relaxed) => Err(LeadError::Unavailable {
-                cause: "it is deaf".to_owned(),
-            }),
-            Oddity::IsDeaf(_) | Oddity::GoesOn(_) | Oddity::IsRestored => self.0.keep(epoch).await,
+        if let Oddity::IsDeaf(deaf) = &self.1
+            && deaf.load(Ordering::Relaxed)
+        {
+            let cause = "it is deaf".to_owned();
+            return Err(LeadError::Unavailable { cause });
         }
+        if let Oddity::Holds(hold) = &self.1 {
+            hold.renewals.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.keep(epoch).await
     }
 
     async fn resign(&self, epoch: Epoch) -> Result<(), LeadError> {
-        self.0.resign(epoch).await
+        let resigned = self.0.resign(epoch).await;
+        if resigned.is_ok() {
+            self.tell(Turn::GivenBack(Instant::now()));
+        }
+        resigned
     }
 
     async fn led_by(&self) -> Result<Option<Leader>, ReadError> {
@@ -108,6 +190,15 @@ impl Store for Odd {
 
     async fn watch(&self, prefix: &str, after: Revision) -> Result<Watch, ReadError> {
         self.0.watch(prefix, after).await
+    }
+}
+
+/// Waits until something holds.
+pub(crate) async fn come(holds: impl Fn() -> bool) {
+    let over = Instant::now() + START_TIMEOUT;
+    while !holds() {
+        assert!(Instant::now() < over, "it does not come");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
 
@@ -207,4 +298,53 @@ async fn a_leader_that_cannot_renew_shows_nothing_that_it_remembers() {
     assert_eq!(proto::problem::code(&refused), Some(Code::NotLeader));
     deaf.store(false, Ordering::Relaxed);
     running.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_waits_for_a_read_takes_up_the_leadership_that_it_is_given_meanwhile() {
+    let (world, store) = (World::new(0), Arc::new(Modelled::new(CLUSTER)));
+    let leads = world.start_on(store.clone(), "one").await;
+    until(&leads.channel().await, |said| said.here).await;
+    let slow = Odd::view(store, Oddity::Hangs(Hang::default()));
+    let follows = world.start_on(slow.clone(), "other").await;
+    let Oddity::Hangs(hang) = &slow.1 else {
+        panic!("a read hangs");
+    };
+    come(|| hang.hangs.load(Ordering::Relaxed)).await;
+    leads.stop().await.unwrap();
+    until(&follows.channel().await, |said| said.here).await;
+    follows.stop().await.unwrap();
+}
+
+/// Renewals that are waited for once the end was asked for: the first may have been due before it settles, and no two are on their way at once.
+const RENEWALS: usize = 3;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_is_told_to_end_keeps_the_leadership_while_a_write_is_on_its_way() {
+    let (world, store) = (World::new(1), Odd::new(Oddity::Holds(Hold::default())));
+    let running = world
+        .start_on_with(store.clone(), "one", &["--drain-secs", "60"])
+        .await;
+    let channel = running.channel().await;
+    until(&channel, |said| said.here).await;
+    let mut people = People::new(channel);
+    people.imported(&world.music()).await;
+    let Oddity::Holds(hold) = &store.1 else {
+        panic!("a write waits");
+    };
+    hold.armed.store(true, Ordering::Relaxed);
+    let submitted = tokio::spawn(async move { people.jobs.submit_job(submission("r-1")).await });
+    come(|| hold.waits.load(Ordering::Relaxed)).await;
+    running.ask();
+    let before = hold.renewals.load(Ordering::Relaxed);
+    come(|| hold.renewals.load(Ordering::Relaxed) >= before + RENEWALS).await;
+    hold.goes.notify_one();
+    running.ended().await.unwrap();
+    let outcome = hold.outcome.lock().unwrap().clone();
+    assert!(
+        matches!(outcome, Some(Outcome::Applied { .. })),
+        "{outcome:?}"
+    );
+    assert_eq!(store.led_by().await, Ok(None));
+    submitted.abort();
 }

@@ -23,7 +23,7 @@ fn restoring(world: &World, words: &[&str]) -> std::process::Command {
     command
 }
 
-fn restored(world: &World, words: &[&str]) -> Rebuilt {
+pub(crate) fn restored(world: &World, words: &[&str]) -> Rebuilt {
     let said = said(&restoring(world, words).output().unwrap());
     let Report::Rebuilt(rebuilt) = said else {
         panic!("{words:?}: {said:?}");
@@ -58,12 +58,12 @@ fn store(world: &World) -> PathBuf {
     world.data().join("store")
 }
 
-fn lose_store(world: &World) {
+pub(crate) fn lose_store(world: &World) {
     std::fs::remove_dir_all(store(world)).unwrap();
 }
 
 /// The bytes of a backup.
-async fn backup(process: &Process) -> Vec<u8> {
+pub(crate) async fn backup(process: &Process) -> Vec<u8> {
     let mut admin = v1::admin_client::AdminClient::new(process.channel().await);
     let request = v1::BackupRequest { caller: caller() };
     let mut chunks = admin.backup(request).await.unwrap().into_inner();
@@ -186,10 +186,9 @@ async fn a_lost_store_is_restored_and_every_track_of_every_job_has_one_row() {
         (rebuilt.ranked, rebuilt.catalogs, rebuilt.bundles),
         (1, 1, 1)
     );
-    assert_eq!(
-        (rebuilt.folders, rebuilt.warnings),
-        (1, Vec::<String>::new())
-    );
+    assert_eq!((rebuilt.folders, rebuilt.warnings.len()), (1, 1));
+    // Submitted after the copy, and not worked on yet: it might have been refused.
+    assert!(rebuilt.warnings[0].contains(&none), "{rebuilt:?}");
     assert_eq!(refused(&world, &["restore", copy]), Code::StoreNotEmpty);
 
     let process = world.spawn(&FLAGS);

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use proto::v1;
-use types::Blocking;
+use tonic::Status;
+use tonic::transport::Channel;
+use types::{Blocking, Code};
 
 use crate::agent::brief;
 use crate::people::{People, caller};
@@ -95,4 +97,40 @@ async fn a_node_in_work_is_said_to_wait_for_a_store_without_room() {
     let counted = agent.commit(made).await.unwrap();
     assert_eq!(counted.outcome(), v1::CommitOutcome::Counted);
     assert!(process.terminate());
+}
+
+async fn probed(channel: Channel) -> Result<v1::ProbeStorageResponse, Status> {
+    let request = v1::ProbeStorageRequest {
+        caller: caller(),
+        whole: true,
+    };
+    let mut admin = v1::admin_client::AdminClient::new(channel);
+    let answer = admin.probe_storage(request).await;
+    answer.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_is_probed_by_one_at_a_time_and_again_once_that_is_done() {
+    let world = World::new(0);
+    let coordinator = world.start(&[]).await;
+    let (channel, over) = (coordinator.channel().await, Instant::now() + START_TIMEOUT);
+    let put = world.storage_folder().join("_probe");
+    // Begun anew where the first is over before the second is answered.
+    let refused = loop {
+        assert!(Instant::now() < over, "no two probes meet");
+        let first = tokio::spawn(probed(channel.clone()));
+        while !put.exists() && !first.is_finished() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let second = probed(channel.clone()).await;
+        let met = !first.is_finished();
+        assert!(first.await.unwrap().unwrap().usable);
+        if met {
+            break second.unwrap_err();
+        }
+    };
+    assert_eq!(proto::problem::code(&refused), Some(Code::Overloaded));
+    assert!(!put.exists(), "what was put is removed again");
+    assert!(probed(channel).await.unwrap().usable);
+    coordinator.stop().await.unwrap();
 }

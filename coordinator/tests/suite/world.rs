@@ -133,14 +133,18 @@ impl World {
 
     /// Flags of one of several coordinators: a folder of its own, and the storage of all.
     pub(crate) fn among_others(&self, name: &str) -> Vec<String> {
+        self.among_others_over(name, &types::file_url(&self.storage_folder()))
+    }
+
+    /// The same over a storage that is named.
+    fn among_others_over(&self, name: &str, storage: &str) -> Vec<String> {
         let own = self.root.path().join(name);
-        let storage = types::file_url(&self.storage_folder());
         let flags = [
             "--folder-sources",
             "--data",
             own.to_str().unwrap(),
             "--storage",
-            &storage,
+            storage,
         ];
         flags.map(str::to_owned).to_vec()
     }
@@ -157,29 +161,40 @@ impl World {
         name: &str,
         more: &[&str],
     ) -> Running {
-        let (started, shutdown) = self.started_on(store, name, more).await;
+        let more = more.iter().map(|flag| (*flag).to_owned());
+        let flags = self.among_others(name).into_iter().chain(more).collect();
+        let (started, shutdown) = self.started_on(store, flags).await;
+        serve(started, shutdown)
+    }
+
+    /// Starts one of several coordinators over a storage that is named. `meanwhile` is done once it has looked at that storage, and before it
+    /// may lead.
+    pub(crate) async fn start_over(
+        &self,
+        store: Arc<dyn Store>,
+        name: &str,
+        storage: &str,
+        meanwhile: impl FnOnce(),
+    ) -> Running {
+        let flags = self.among_others_over(name, storage);
+        let (started, shutdown) = self.started_on(store, flags).await;
+        meanwhile();
         serve(started, shutdown)
     }
 
     /// Starts two coordinators on stores of their own and one storage, neither of which may lead before both may.
     pub(crate) async fn start_at_once<S: Store>(&self, [one, other]: [Arc<S>; 2]) -> [Running; 2] {
-        let one = self.started_on(one, "one", &[]).await;
-        let other = self.started_on(other, "other", &[]).await;
+        let one = self.started_on(one, self.among_others("one")).await;
+        let other = self.started_on(other, self.among_others("other")).await;
         [one, other].map(|(started, shutdown)| serve(started, shutdown))
     }
 
     async fn started_on(
         &self,
         store: Arc<dyn Store>,
-        name: &str,
-        more: &[&str],
+        flags: Vec<String>,
     ) -> (Coordinator, Shutdown) {
-        let flags = self.among_others(name);
-        let flags: Vec<&str> = flags
-            .iter()
-            .map(String::as_str)
-            .chain(more.iter().copied())
-            .collect();
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let settings = settings(self.flags(&flags)).unwrap();
         let shutdown = Shutdown::new();
         let started = Coordinator::start_on(store, settings, shutdown.clone()).await;

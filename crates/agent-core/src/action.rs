@@ -101,6 +101,8 @@ pub enum Action {
         /// Those that the gate would send on and the job's budget does not: their rows are terminal, inconclusive, reason
         /// `ESCALATION_BUDGET`.
         withheld: TrackSet,
+        /// Those of both that would change places where scores differ by as much as devices may: their rows are `borderline`.
+        borderline: TrackSet,
         /// The device whose canary stands behind it; none where no track was scored.
         device: Option<DeviceNo>,
     },

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use types::{Code, Millis, Ordinal, TrackSet};
 
 use crate::action::{Action, Actions, Cause, WorkerDeath};
+use crate::choice::Gated;
 use crate::core::Core;
 use crate::device::{Alone, Blame, Device, Suspect};
-use crate::event::{Death, Escalation, TrackOutcome};
+use crate::event::{Death, TrackOutcome};
 use crate::grant::{CONVICTED, Grant, Stage, one};
-use crate::limits::{UNREADABLE_MAX, back_off};
+use crate::limits::{UNREADABLE_MAX, back_off, storage_back_off};
 use crate::mutants::{self, Mutant};
 use crate::trials::Trials;
 use crate::{DeviceNo, GrantKey, Token};
@@ -43,9 +44,10 @@ impl Core {
         match outcome {
             TrackOutcome::Scored => self.ran_through(now, &track, true, None, actions),
             TrackOutcome::Escalated(onward) => {
-                // What comes from the residual goes no further, whatever is said of it.
-                let onward = (track.0.stage() == types::Stage::Screen).then_some(onward);
-                self.ran_through(now, &track, true, onward, actions);
+                self.passed_the_gate(now, &track, Gated::Onward(onward), actions);
+            }
+            TrackOutcome::Spared(spared) => {
+                self.passed_the_gate(now, &track, Gated::Spared(spared), actions);
             }
             TrackOutcome::Unscannable => self.ran_through(now, &track, false, None, actions),
             TrackOutcome::DecoderDied { death, code } => {
@@ -56,13 +58,25 @@ impl Core {
         }
     }
 
+    /// It has its row, and the gate takes it, or might elsewhere. What comes from the residual goes no further, whatever is said of it.
+    fn passed_the_gate(
+        &mut self,
+        now: Millis,
+        track: &Suspect,
+        gated: Gated,
+        actions: &mut Actions,
+    ) {
+        let gated = (track.0.stage() == types::Stage::Screen).then_some(gated);
+        self.ran_through(now, track, true, gated, actions);
+    }
+
     /// It has its row, and nobody died of it.
     fn ran_through(
         &mut self,
         now: Millis,
         track: &Suspect,
         screened: bool,
-        onward: Option<Escalation>,
+        gated: Option<Gated>,
         actions: &mut Actions,
     ) {
         let (key, ordinal) = track;
@@ -72,7 +86,7 @@ impl Core {
         let Some(grant) = self.grants.get_mut(key) else {
             return;
         };
-        grant.made(*ordinal, screened, onward);
+        grant.made(*ordinal, screened, gated);
         if grant.set_suspect(*ordinal, false) {
             self.cleared(now, track, actions);
         }
@@ -112,7 +126,7 @@ impl Core {
     fn unreachable(&mut self, now: Millis, key: &GrantKey, ordinal: Ordinal) {
         let source = self.sources.entry(key.job.clone()).or_default();
         source.failures = source.failures.saturating_add(1);
-        source.from = Some(now + back_off(source.failures));
+        source.from = Some(now + storage_back_off(source.failures));
         let trials = self
             .grants
             .get_mut(key)
@@ -364,7 +378,7 @@ impl TrackOutcome {
     /// Whether the device has scored it, be it only to send it on.
     const fn is_scored(&self) -> bool {
         match self {
-            Self::Scored | Self::Escalated(_) => true,
+            Self::Scored | Self::Escalated(_) | Self::Spared(_) => true,
             Self::Unscannable | Self::DecoderDied { .. } | Self::Unreachable | Self::Unreadable => {
                 false
             }

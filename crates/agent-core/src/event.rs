@@ -310,6 +310,9 @@ pub enum TrackOutcome {
     /// The device screened it and the gate sends it on to the residual; the shell holds its screen row. Of tracks of a root
     /// shard only: what comes from the residual is scored.
     Escalated(Escalation),
+    /// The device screened it and the gate lets it be, so close to an edge that on another device it might go on: what goes on of
+    /// its shard might then be another track. The shell holds its row.
+    Spared(Spared),
     /// It cannot be scanned; the shell holds its row with a code.
     Unscannable,
     /// Its decoder died on it; the code is the row's, should it come to that.
@@ -332,5 +335,39 @@ pub struct Escalation {
     /// Its distance from what the gate takes first.
     pub distance: u64,
     /// Its name, among those of the same distance.
+    pub track: TrackId,
+    /// Where it may stand on another device.
+    pub reach: Reach,
+}
+
+/// Where a track may stand on devices whose scores differ by as much as they may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reach {
+    /// Its least distance from what the gate takes first.
+    pub nearest: u64,
+    /// Its greatest one.
+    pub farthest: u64,
+    /// Whether the gate sends it on everywhere.
+    pub certain: bool,
+}
+
+impl Reach {
+    /// That of a track whose score differs nowhere.
+    #[must_use]
+    pub const fn exact(distance: u64) -> Self {
+        Self {
+            nearest: distance,
+            farthest: distance,
+            certain: true,
+        }
+    }
+}
+
+/// A track that the gate lets be here and might send on elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spared {
+    /// The least distance that it would have there.
+    pub nearest: u64,
+    /// Its name.
     pub track: TrackId,
 }

@@ -6,7 +6,9 @@ use crate::action::{Action, Actions, Cause};
 use crate::core::Core;
 use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
-use crate::limits::{COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, back_off};
+use crate::limits::{
+    COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, call_back_off, storage_back_off,
+};
 use crate::mutants::{self, Mutant};
 use crate::part::{Part, State};
 use crate::session::Link;
@@ -31,6 +33,7 @@ impl Core {
             tracks,
             onward: TrackSet::new(),
             withheld: TrackSet::new(),
+            borderline: TrackSet::new(),
             device: None,
             state,
             failures: 0,
@@ -90,8 +93,9 @@ impl Core {
                 Part {
                     grant: key,
                     tracks: flushed.tracks,
-                    onward: flushed.onward,
-                    withheld: flushed.withheld,
+                    onward: flushed.chosen.onward,
+                    withheld: flushed.chosen.withheld,
+                    borderline: flushed.chosen.borderline,
                     device,
                     state,
                     failures: 0,
@@ -124,6 +128,7 @@ impl Core {
                     tracks: part.tracks.clone(),
                     onward: part.onward.clone(),
                     withheld: part.withheld.clone(),
+                    borderline: part.borderline.clone(),
                     device: part.device,
                 });
             }
@@ -145,7 +150,7 @@ impl Core {
         part.state = match outcome {
             Ok(()) => State::ToCommit { at: now },
             Err(_) => State::ToWrite {
-                at: now + back_off(part.failures),
+                at: now + storage_back_off(part.failures),
             },
         };
     }
@@ -224,7 +229,7 @@ impl Core {
             Err(error) => {
                 part.failures = part.failures.saturating_add(1);
                 part.state = State::ToCommit {
-                    at: now + back_off(part.failures),
+                    at: now + call_back_off(part.failures),
                 };
                 self.commit_refused(now, (number, &key), session, error, actions);
             }

@@ -3,7 +3,8 @@
 use types::{Code, Digest, Millis, Ordinal, Range, TrackSet, is_renewed};
 
 use crate::action::Cause;
-use crate::event::{Care, Escalation, Flush, Found, Granted, Rank};
+use crate::choice::Gated;
+use crate::event::{Care, Flush, Found, Granted, Rank};
 use crate::mutants::{self, Mutant};
 use crate::tracks::{Flushed, Track, Tracks, set_of};
 use crate::trials::Trials;
@@ -189,11 +190,11 @@ impl Grant {
         self.tracks.all.get(&ordinal).map(|track| track.stage)
     }
 
-    /// A track has its row: made by the device or not, and where it stands if the gate sends it on.
-    pub(crate) fn made(&mut self, ordinal: Ordinal, screened: bool, onward: Option<Escalation>) {
+    /// A track has its row: made by the device or not, and where it stands if the gate takes it, or might elsewhere.
+    pub(crate) fn made(&mut self, ordinal: Ordinal, screened: bool, gated: Option<Gated>) {
         self.set(ordinal, Stage::Made { screened });
-        if let Some(onward) = onward.filter(|_| self.stage(ordinal).is_some()) {
-            self.tracks.onward.push((ordinal, onward));
+        if let Some(gated) = gated.filter(|_| self.stage(ordinal).is_some()) {
+            self.tracks.gated.push((ordinal, gated));
         }
     }
 
@@ -314,8 +315,8 @@ impl Grant {
     /// Puts all made rows into a part.
     pub(crate) fn take_made(&mut self, part: PartNo, now: Millis) -> Flushed {
         if mutants::on(Mutant::EscalationRowLost) {
-            let onward = std::mem::take(&mut self.tracks.onward);
-            onward.iter().for_each(|(ordinal, _)| self.remove(*ordinal));
+            let gated = std::mem::take(&mut self.tracks.gated);
+            gated.iter().for_each(|(ordinal, _)| self.remove(*ordinal));
         }
         let made = std::mem::take(&mut self.tracks.made);
         let screened =
@@ -324,15 +325,14 @@ impl Grant {
         let most = self
             .escalations_max
             .map_or(usize::MAX, |most| most as usize);
-        let (onward, withheld) = self.tracks.choose(&made, most);
+        let chosen = self.tracks.choose(&made, most);
         for &ordinal in &made {
             self.set(ordinal, Stage::InPart(part));
         }
         self.flushed = now;
         Flushed {
             tracks: set_of(&made),
-            onward,
-            withheld,
+            chosen,
             screened,
         }
     }

@@ -7,7 +7,7 @@ use crate::core::Core;
 use crate::device::{Device, Worker};
 use crate::event::Unready;
 use crate::grant::{Grant, Rows};
-use crate::limits::{BUNDLE_LATERS_MAX, PREPARES_MAX, back_off};
+use crate::limits::{BUNDLE_LATERS_MAX, PREPARES_MAX, storage_back_off};
 use crate::{DeviceNo, GrantKey, PartNo};
 
 impl Core {
@@ -45,7 +45,7 @@ impl Core {
             }
             Err(Unready::Later) if failures < PREPARES_MAX => {
                 grant.rows = Rows::Wanted {
-                    at: now + back_off(failures),
+                    at: now + storage_back_off(failures),
                     failures,
                 };
             }

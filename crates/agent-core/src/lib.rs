@@ -10,7 +10,8 @@
 //! - each granted track ends in one row, each row in one part, each part in one commit that is repeated unchanged until
 //!   it is answered, and sent only while the grant is known to live or was renewed since it ran out;
 //! - what the gate sends on goes into an escalation part of the same commit; where the job has an escalation budget, which tracks
-//!   go on is chosen once all of a shard are screened, by their distance from the gate and never by who came first;
+//!   go on is chosen once all of a shard are screened, by their distance from the gate and never by who came first, and those that
+//!   another device might have chosen otherwise are named;
 //! - a part counts only behind a good canary; a device whose canary fails goes out with what it made;
 //! - a suspect of a machine's death runs with nothing else on the node, and only once a beat has named it;
 //! - a worker's death is laid at a track's door only if that track killed it alone, twice, each time on a device that
@@ -20,6 +21,7 @@ mod action;
 mod apart;
 mod beat;
 mod canary;
+mod choice;
 mod core;
 mod device;
 mod end;
@@ -46,7 +48,7 @@ pub use action::{Action, Actions, BeatCall, Cause, Held, PullCall, Released, Wor
 pub use core::{Config, Core};
 pub use event::{
     Beaten, CallError, Care, CommitOutcome, Committed, Death, Escalation, Event, Flush, Found,
-    GrantOrder, Granted, Joined, Order, Pulled, Rank, TrackOutcome, Unready,
+    GrantOrder, Granted, Joined, Order, Pulled, Rank, Reach, Spared, TrackOutcome, Unready,
 };
 
 use types::{Attempt, JobId, ShardId, Stage};

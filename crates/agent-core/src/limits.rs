@@ -29,8 +29,8 @@ pub const LONE_KILLS_MAX: u8 = 6;
 pub const DECODER_DEATHS_MAX: u8 = 2;
 /// The same where somebody outside killed the decoder.
 pub const DECODER_KILLS_MAX: u8 = 6;
-/// Times that a track's bytes may be out of reach before its grant is given back.
-pub const UNREACHABLE_MAX: u8 = 8;
+/// Times that a track's bytes may be out of reach before its grant is given back: about a minute of tries.
+pub const UNREACHABLE_MAX: u8 = 12;
 /// Times that a track's bytes may be out of reach, while others of its source are not, before it ends in a code: about a
 /// minute of tries, in which a share that came back half has come back whole.
 pub const UNREADABLE_MAX: u8 = 8;
@@ -47,8 +47,8 @@ pub const FAULTS_WITHIN: Millis = Millis(600_000);
 pub const BACK_OFF_FIRST: Millis = Millis(500);
 /// Longest wait after failures.
 pub const BACK_OFF_MAX: Millis = Millis(30_000);
-/// How often a grant's list may fail to be read before the grant is given back.
-pub const PREPARES_MAX: u8 = 8;
+/// How often a grant's list may fail to be read before the grant is given back: about a minute of tries.
+pub const PREPARES_MAX: u8 = 12;
 /// How often in a row a bundle may be out of reach before its grants are given back: some eight seconds, in which every
 /// other job of the device waits.
 pub const BUNDLE_LATERS_MAX: u8 = 5;
@@ -58,6 +58,23 @@ pub const LEAVES_MAX: u8 = 3;
 pub const RATE_WINDOW: Millis = Millis(240_000);
 /// Busy time before a rate is believed: the first tracks pay for warming up.
 pub const RATE_FROM: Millis = Millis(3_000);
+
+/// Longest wait before a call that was not answered is made again, be it a join, a pull or a commit: two beats. Each node beats all the
+/// time anyway, so that a coordinator that is back is asked no more by it, and work goes on within seconds however long it was away.
+pub const CALL_BACK_OFF_MAX: Millis = Millis(4_000);
+/// Longest wait before storage or a source is tried again: whoever speaks to a store sends it less by itself, so that to wait longer
+/// would spare it nothing.
+pub const STORAGE_BACK_OFF_MAX: Millis = Millis(8_000);
+
+/// The wait before a call after `failures` in a row that were not answered, at least one.
+pub fn call_back_off(failures: u8) -> Millis {
+    back_off(failures).min(CALL_BACK_OFF_MAX)
+}
+
+/// The wait before storage or a source is tried after `failures` in a row, at least one.
+pub fn storage_back_off(failures: u8) -> Millis {
+    back_off(failures).min(STORAGE_BACK_OFF_MAX)
+}
 
 /// The wait after `failures` failures in a row, at least one.
 pub fn back_off(failures: u8) -> Millis {

@@ -10,7 +10,7 @@ use crate::event::{CallError, Granted, Joined, Pulled};
 use crate::grant::Grant;
 use crate::limits::{
     LEAVES_MAX, PARTS_WAITING_MAX, TRACKS_HELD_MAX, TRACKS_UNMEASURED, WORK_AHEAD,
-    WORK_WAITING_PERCENT, back_off,
+    WORK_WAITING_PERCENT, call_back_off,
 };
 use crate::mutants::{self, Mutant};
 use crate::session::{Link, Live, Standing, standing};
@@ -48,7 +48,7 @@ impl Core {
                 }
                 self.join_failures = self.join_failures.saturating_add(1);
                 self.link = Link::Apart {
-                    at: now + back_off(self.join_failures),
+                    at: now + call_back_off(self.join_failures),
                 };
             }
         }

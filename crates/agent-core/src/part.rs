@@ -13,6 +13,8 @@ pub(crate) struct Part {
     pub(crate) onward: TrackSet,
     /// Those that would, and for which the budget has no room.
     pub(crate) withheld: TrackSet,
+    /// Those of both that another device might have placed otherwise.
+    pub(crate) borderline: TrackSet,
     /// The device that scored any of them.
     pub(crate) device: Option<DeviceNo>,
     pub(crate) state: State,

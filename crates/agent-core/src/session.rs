@@ -4,7 +4,7 @@ use types::{Millis, PullNo, Session};
 
 use crate::apart::Trial;
 use crate::event::{CallError, Joined};
-use crate::limits::back_off;
+use crate::limits::call_back_off;
 use crate::mutants::{self, Mutant};
 
 /// The link to the coordinator.
@@ -121,7 +121,7 @@ impl Live {
     /// A pull was not answered: the same number goes out again.
     pub(crate) fn pull_failed(&mut self, now: Millis) {
         self.pull_failures = self.pull_failures.saturating_add(1);
-        self.pull_due = now + back_off(self.pull_failures);
+        self.pull_due = now + call_back_off(self.pull_failures);
     }
 }
 

@@ -1,22 +1,19 @@
-//! The tracks of one grant, with an index for each question that is asked of them at every event, and the choice of those that go on
-//! to the residual. Plain bookkeeping for [`crate::grant`]; knows neither devices nor times but those it is given.
+//! The tracks of one grant, with an index for each question that is asked of them at every event. Plain
+//! bookkeeping for [`crate::grant`]; knows neither devices nor times but those it is given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use types::{Millis, Ordinal, TrackSet};
 
-use crate::event::Escalation;
+use crate::choice::{Chosen, Gated, choose};
 use crate::grant::{Stage, one};
-use crate::mutants::{self, Mutant};
 use crate::trials::Trials;
 
 /// What goes into one part.
 pub(crate) struct Flushed {
     pub(crate) tracks: TrackSet,
-    /// Those of them that go on to the residual.
-    pub(crate) onward: TrackSet,
-    /// Those that would, and for which the budget has no room.
-    pub(crate) withheld: TrackSet,
+    /// What becomes of those of them that the gate takes.
+    pub(crate) chosen: Chosen,
     /// Whether the device scored any.
     pub(crate) screened: bool,
 }
@@ -36,8 +33,8 @@ pub(crate) struct Tracks {
     pub(crate) begun: BTreeSet<Ordinal>,
     pub(crate) made: BTreeSet<Ordinal>,
     pub(crate) in_parts: usize,
-    /// Those that are made or in a part and that the gate sends on, in the order in which they were made.
-    pub(crate) onward: Vec<(Ordinal, Escalation)>,
+    /// Those that are made or in a part and that the gate takes, or might elsewhere, in the order in which they were made.
+    pub(crate) gated: Vec<(Ordinal, Gated)>,
 }
 
 #[derive(Debug)]
@@ -128,7 +125,7 @@ impl Tracks {
     pub(crate) fn remove(&mut self, ordinal: Ordinal) {
         if let Some(track) = self.all.remove(&ordinal) {
             self.leave(ordinal, track.stage);
-            self.onward.retain(|(other, _)| *other != ordinal);
+            self.gated.retain(|(other, _)| *other != ordinal);
         }
     }
 
@@ -142,18 +139,13 @@ impl Tracks {
         was
     }
 
-    /// Those of the made tracks that go on to the residual, `most` of them, and those that would and for which the budget
-    /// has no room. By their distance from the gate and their names alone.
-    pub(crate) fn choose(&self, made: &BTreeSet<Ordinal>, most: usize) -> (TrackSet, TrackSet) {
-        let sent = self.onward.iter();
-        let mut sent: Vec<&(Ordinal, Escalation)> =
-            sent.filter(|(ordinal, _)| made.contains(ordinal)).collect();
-        if !mutants::on(Mutant::BudgetByArrival) {
-            sent.sort_unstable_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
-        }
-        let (onward, withheld) = sent.split_at(most.min(sent.len()));
-        let set = |some: &[&(Ordinal, Escalation)]| some.iter().map(|(o, _)| *o).collect();
-        (set(onward), set(withheld))
+    /// Those of the made tracks that the gate takes, `most` of which go on.
+    pub(crate) fn choose(&self, made: &BTreeSet<Ordinal>, most: usize) -> Chosen {
+        let gated = self.gated.iter();
+        let gated: Vec<&(Ordinal, Gated)> = gated
+            .filter(|(ordinal, _)| made.contains(ordinal))
+            .collect();
+        choose(&gated, most)
     }
 
     fn leave(&mut self, ordinal: Ordinal, stage: Stage) {
@@ -176,7 +168,7 @@ impl Tracks {
     fn enter(&mut self, ordinal: Ordinal, stage: Stage, queue: Queue, from: Millis) {
         match stage {
             Stage::Queued => {
-                self.onward.retain(|(other, _)| *other != ordinal);
+                self.gated.retain(|(other, _)| *other != ordinal);
                 match queue {
                     _ if from > Millis(0) => _ = self.put_off.insert((from, ordinal)),
                     Queue::Apart => _ = self.apart.insert(ordinal),

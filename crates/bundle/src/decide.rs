@@ -1,7 +1,7 @@
 //! The rule from window scores to a verdict: pure, in double precision, the same on every machine. The agent calls
 //! it once a track has ended; evaluation calls it with other rules. It reads no clock and no file.
 
-use crate::gate::Gated;
+use crate::gate::{Gated, Reach};
 use crate::manifest::{Aggregate, Calibration, Manifest};
 use types::{
     Code, Dtype, GateChoice, InconclusiveReason, Policy, Purpose, Score, Stages, Verdict, Warning,
@@ -74,6 +74,8 @@ pub struct Decision {
     pub escalate: bool,
     /// How far the score lies from what the gate asks for first; present exactly where the track is sent on.
     pub distance: Option<f64>,
+    /// How far it may lie on another device; present exactly where the gate sends the track on there or here.
+    pub reach: Option<Reach>,
     /// An edge within the bundle's epsilon of the score, where there is one.
     pub borderline: Option<Edge>,
     /// Reservations that follow from the windows.
@@ -97,7 +99,9 @@ pub fn decide(bundle: &Manifest, evidence: &Evidence<'_>, rules: Rules) -> Decis
         return Decision::unheard(evidence.windows.is_empty());
     };
     let mut decision = judge(bundle, score, heard.len(), rules);
-    decision.borderline = edge_near(bundle, score, evidence.dtype, rules.gate);
+    let epsilon = bundle.epsilon.of(evidence.dtype).unwrap_or(f64::INFINITY);
+    decision.borderline = edge_near(bundle, score, epsilon, rules.gate);
+    decision.reach = Gated::of(bundle, rules.gate).reach(score, epsilon);
     let least = bundle.screen.level.least_windows as usize;
     if heard.len() < least {
         let too_short = evidence.windows.len() < least;
@@ -108,6 +112,7 @@ pub fn decide(bundle: &Manifest, evidence: &Evidence<'_>, rules: Rules) -> Decis
         });
         decision.escalate = false;
         decision.distance = None;
+        decision.reach = None;
     }
     decision
 }
@@ -122,6 +127,7 @@ impl Decision {
             tier: None,
             escalate: false,
             distance: None,
+            reach: None,
             borderline: None,
             warnings: Vec::new(),
         }
@@ -215,16 +221,15 @@ fn aggregate(rule: Aggregate, logits: &[f64]) -> Option<f64> {
     }
 }
 
-/// The nearest edge within the bundle's epsilon. Mean and median move no further than the window that moves most,
+/// The nearest edge within epsilon. Mean and median move no further than the window that moves most,
 /// so the epsilon of a window's logit is also that of the track score. A dtype that the bundle gives no epsilon for
 /// is not run; here it makes every row borderline.
 fn edge_near(
     bundle: &Manifest,
     score: f64,
-    dtype: Dtype,
+    epsilon: f64,
     gate: Option<GateChoice>,
 ) -> Option<Edge> {
-    let epsilon = bundle.epsilon.of(dtype).unwrap_or(f64::INFINITY);
     let edges = [
         (Edge::LikelyAi, bundle.likely_ai().map(|tier| tier.score)),
         (Edge::NoEvidence, bundle.verdicts.no_evidence_below),

@@ -5,6 +5,17 @@
 use crate::manifest::{Band, Manifest};
 use types::GateChoice;
 
+/// What the gate may say of a track elsewhere, where its score differs by as much as scores may.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Reach {
+    /// Its least distance from what the gate asks for first.
+    pub nearest: f64,
+    /// Its greatest one.
+    pub farthest: f64,
+    /// Whether it is sent on everywhere.
+    pub certain: bool,
+}
+
 /// What a gate takes: each part that is there, or everything.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gated {
@@ -86,6 +97,31 @@ impl Gated {
             .min_by(f64::total_cmp)
     }
 
+    /// What the gate may say of a score that differs by up to `epsilon`. None where it sends the track on nowhere. Bounds: no
+    /// distance lies outside, and near an edge the outermost ones need not be reached.
+    #[must_use]
+    pub fn reach(&self, score: f64, epsilon: f64) -> Option<Reach> {
+        let (low, high) = (score - epsilon, score + epsilon);
+        let around = |middle: f64, certain: bool| Reach {
+            nearest: ((score - middle).abs() - epsilon).max(0.0),
+            farthest: (score - middle).abs() + epsilon,
+            certain,
+        };
+        let unsure = self
+            .unsure
+            .filter(|band| band.low <= high && low < band.high)
+            .map(|band| around(middle(band), band.low <= low && high < band.high));
+        let positive = self
+            .positives_from
+            .filter(|from| high >= *from)
+            .map(|from| around(from, low >= from));
+        let all = self.all_around.map(|middle| around(middle, true));
+        [unsure, positive, all]
+            .into_iter()
+            .flatten()
+            .reduce(Reach::or)
+    }
+
     /// The scores at which a track comes in or falls out.
     pub(crate) fn edges(&self) -> impl Iterator<Item = f64> {
         let band = self.unsure;
@@ -96,6 +132,23 @@ impl Gated {
         ]
         .into_iter()
         .flatten()
+    }
+}
+
+impl Reach {
+    /// Where two parts of the gate may take the track: the nearer one counts wherever it takes it.
+    fn or(self, other: Self) -> Self {
+        let farthest = match (self.certain, other.certain) {
+            (true, true) => self.farthest.min(other.farthest),
+            (true, false) => self.farthest,
+            (false, true) => other.farthest,
+            (false, false) => self.farthest.max(other.farthest),
+        };
+        Self {
+            nearest: self.nearest.min(other.nearest),
+            farthest,
+            certain: self.certain || other.certain,
+        }
     }
 }
 
@@ -126,6 +179,54 @@ mod tests {
             Some(GateChoice::All),
             [Some(2.0), Some(0.5), Some(1.0), Some(2.5)],
         );
+    }
+
+    /// Each gate, and one whose parts touch.
+    fn gates() -> Vec<Gated> {
+        let choices = [None, Some(GateChoice::Positives), Some(GateChoice::Both)];
+        let all = choices.into_iter().chain([Some(GateChoice::All)]);
+        let mut gates: Vec<Gated> = all
+            .map(|choice| Gated::of(&sample::manifest(), choice))
+            .collect();
+        gates.push(Gated {
+            positives_from: Some(1.0),
+            ..gates[0]
+        });
+        gates
+    }
+
+    #[test]
+    fn no_distance_of_a_score_within_epsilon_lies_outside_its_reach() {
+        let steps = |from: i32, to: i32| (from..=to).map(|step| f64::from(step) / 64.0);
+        for gated in gates() {
+            for (score, epsilon) in
+                steps(-200, 200).flat_map(|score| [0.0, 0.125, 0.5].map(|by| (score, by)))
+            {
+                let reach = gated.reach(score, epsilon);
+                let moved = steps(-32, 32).filter(|by| by.abs() <= epsilon);
+                let found: Vec<Option<f64>> = moved.map(|by| gated.distance(score + by)).collect();
+                let what = format!("{score} by {epsilon} at {gated:?}: {reach:?}");
+                let Some(reach) = reach else {
+                    assert!(found.iter().all(Option::is_none), "{what}");
+                    continue;
+                };
+                let within = |at: &f64| reach.nearest <= *at && *at <= reach.farthest;
+                assert!(found.iter().flatten().all(within), "{what}: {found:?}");
+                assert!(!reach.certain || !found.contains(&None), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_score_that_differs_nowhere_has_its_distance_alone_for_a_reach() {
+        for gated in gates() {
+            for score in [-3.0, -1.0, -0.25, 0.5, 1.0, 2.0, 2.5] {
+                let expected = gated.distance(score).map(|at| (at, at, true));
+                let reach = gated.reach(score, 0.0);
+                let found = reach.map(|of| (of.nearest, of.farthest, of.certain));
+                assert_eq!(found, expected, "{score} at {gated:?}");
+            }
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use choose::{Grid, Heard, Loudness, TRACK_SEGMENTS_MAX};
 pub use decide::{Decision, Edge, Evidence, Rules, TrackWindow, decide};
 pub use error::BundleError;
 pub use fuse::{Fused, Screened, Separated, fuse};
-pub use gate::Gated;
+pub use gate::{Gated, Reach};
 pub use manifest::{
     Aggregate, Architecture, Band, Calibration, Canary, CanaryScore, CnnV1, Embedding, Epsilon,
     FORMAT, FORMAT_RESIDUAL, FileEntry, Fusion, FusionV1, Gate, LevelRule, Manifest, MelNorm,

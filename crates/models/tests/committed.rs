@@ -9,8 +9,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use bundle::features::RESIDUAL_V1;
 use bundle::{Bundle, PublicKey, Trust};
 use models::canary::known_scores;
+use models::residual::known_features;
 use models::train::decoder::{self, Decoder};
 use models::train::report::Report;
 use types::Purpose;
@@ -60,6 +62,29 @@ fn the_canary_scores_what_it_scored_when_the_bundle_was_made() {
         assert!(
             (found.logit - known.logit).abs() <= bundle.manifest.epsilon.f32,
             "{found:?} {known:?}"
+        );
+    }
+}
+
+#[test]
+fn its_second_engine_is_calibrated_and_measures_of_the_canary_what_it_measured_when_the_bundle_was_made()
+ {
+    let bundle = open();
+    let residual = bundle.manifest.residual.as_ref().unwrap();
+    let calibration = residual.calibration.as_ref().unwrap();
+    assert!(!calibration.terms.is_empty() && calibration.humans.len() > 1);
+    let canary = residual.canary.as_ref().unwrap();
+    let weights = bundle.residual_weights().unwrap().unwrap();
+    let found = known_features(residual, &weights, &bundle.clip)
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.len(), RESIDUAL_V1.len());
+    for ((found, known), feature) in found.iter().zip(&canary.features).zip(&RESIDUAL_V1) {
+        let gap = (found - known).abs() / feature.span;
+        assert!(
+            gap <= canary.epsilon.f32,
+            "{}: {found} {known}",
+            feature.name
         );
     }
 }

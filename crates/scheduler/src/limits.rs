@@ -140,8 +140,10 @@ pub const OTHER_NODE_WAIT: Millis = Millis(300_000);
 pub const STORE_RETRY_FIRST: Millis = Millis(100);
 /// Longest wait before such a repetition: below the leadership time, so that a store that comes back finds its leader.
 pub const STORE_RETRY_MAX: Millis = Millis(2_000);
-/// Wait before a failed manifest or cancel marker is repeated; doubles up to [`BACK_OFF_MAX`].
+/// Wait before a failed manifest or cancel marker is repeated; doubles up to [`STORAGE_RETRY_MAX`].
 pub const STORAGE_RETRY_FIRST: Millis = Millis(500);
+/// Longest such wait: storage that is back ends a job within seconds, and whoever speaks to it sends less by itself while it is not.
+pub const STORAGE_RETRY_MAX: Millis = Millis(8_000);
 
 /// Tracks granted to a node whose rate is not known yet: enough to measure it, small enough to lose.
 pub const TRACKS_UNMEASURED: u32 = 16;

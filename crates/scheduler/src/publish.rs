@@ -5,7 +5,7 @@
 
 use crate::event::StorageOutcome;
 use crate::invariants;
-use crate::limits::{BACK_OFF_MAX, GROUP_OPS_MAX, STORAGE_RETRY_FIRST};
+use crate::limits::{GROUP_OPS_MAX, STORAGE_RETRY_FIRST, STORAGE_RETRY_MAX};
 use crate::mutants::{self, Mutant};
 use crate::record::{JobRecord, JobState, ManifestName, PartKind};
 use crate::reign::{Reign, Turn};
@@ -132,7 +132,7 @@ impl Reign {
         if let Some(job) = self.jobs.get_mut(&no) {
             job.manifest = ManifestStep::Waiting {
                 tries,
-                until: now + doubled(STORAGE_RETRY_FIRST, BACK_OFF_MAX, tries),
+                until: now + doubled(STORAGE_RETRY_FIRST, STORAGE_RETRY_MAX, tries),
                 code,
             };
         }

@@ -312,6 +312,7 @@ impl World {
                 tracks,
                 onward,
                 withheld,
+                borderline: _,
                 device,
             } => self.write_part(who, part, grant, (&tracks, &onward, &withheld), device),
             Action::ForgetPart { part } => _ = self.agents[who].parts.remove(&part),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use agent_core::Escalation;
+use agent_core::{Escalation, Reach};
 use scheduler::JobKey;
 use types::{
     ActorId, CatalogName, Code, DeviceKind, Digest, Generation, JobId, JobSpec, Ordinal, Policy,
@@ -119,6 +119,7 @@ impl JobTruth {
         Escalation {
             distance: u64::from(distance),
             track: TrackId::new(format!("t{name:04}")).expect("a letter and digits name a track"),
+            reach: Reach::exact(distance.into()),
         }
     }
 

@@ -4,6 +4,10 @@
 //! Written by the coordinator before the record that depends on them, read by agents and by a rebuild. JSON; each is put
 //! once and never changed.
 
+use futures::stream::{self, BoxStream};
+use futures::{StreamExt, TryStreamExt};
+use object_store::ObjectMeta;
+use object_store::path::Path;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use types::{
@@ -54,6 +58,15 @@ pub struct Revoked {
     pub at: UnixMillis,
     /// Why.
     pub reason: String,
+}
+
+/// What storage has of a job's end, each written before the job's record says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClosedBy {
+    /// A manifest.
+    pub manifest: bool,
+    /// The mark that it was cancelled.
+    pub cancelled: bool,
 }
 
 /// The digest of a specification's object: what a repeated submit is recognised by.
@@ -151,28 +164,56 @@ impl Storage {
         generation: Generation,
         job: &JobId,
     ) -> Result<bool, StorageError> {
-        let cancelled = paths::cancelled(tenant, generation, job);
-        Ok(self.exists(&cancelled).await? || self.has_manifest(tenant, generation, job).await?)
+        let by = self.closed_by(tenant, generation, job).await?;
+        Ok(by.manifest || by.cancelled)
     }
 
-    /// Whether a manifest of a job is there, as it is from before its record says `published`.
+    /// What is there of a job's end.
     ///
     /// # Errors
     /// See [`StorageError`].
-    pub async fn has_manifest(
+    pub async fn closed_by(
         &self,
         tenant: &TenantId,
         generation: Generation,
         job: &JobId,
-    ) -> Result<bool, StorageError> {
-        let folder = object_store::path::Path::from(paths::job_folder(tenant, generation, job));
-        let listed = self.object_store().list_with_delimiter(Some(&folder)).await;
-        let listed =
-            listed.map_err(|error| StorageError::from_store("list", folder.as_ref(), error))?;
-        let is_manifest = |object: &object_store::ObjectMeta| {
-            object.location.filename().is_some_and(paths::is_manifest)
+    ) -> Result<ClosedBy, StorageError> {
+        let manifests = self.manifests(tenant, generation, job).await?;
+        let mark = paths::cancelled(tenant, generation, job);
+        Ok(ClosedBy {
+            manifest: !manifests.is_empty(),
+            cancelled: self.exists(&mark).await?,
+        })
+    }
+
+    /// The names of a job's manifests. Parts stand beside them under as many hashes as there are shards: a folder says them in one
+    /// reading, any other store would page through all of them and is asked for what sorts behind.
+    pub(crate) async fn manifests(
+        &self,
+        tenant: &TenantId,
+        generation: Generation,
+        job: &JobId,
+    ) -> Result<Vec<String>, StorageError> {
+        let folder = paths::job_folder(tenant, generation, job);
+        let failed = |error: object_store::Error| StorageError::from_store("list", &folder, error);
+        let under = Path::from(folder.as_str());
+        let store = self.object_store();
+        let listed: BoxStream<'_, object_store::Result<ObjectMeta>> = if self.is_folder() {
+            let all = store.list_with_delimiter(Some(&under)).await;
+            stream::iter(all.map_err(failed)?.objects.into_iter().map(Ok)).boxed()
+        } else {
+            let behind = Path::from(format!("{folder}/{}", paths::BEHIND_PARTS));
+            store.list_with_offset(Some(&under), &behind)
         };
-        Ok(listed.objects.iter().any(is_manifest))
+        let name = |object: ObjectMeta| {
+            let name = object.location.filename().map(str::to_owned);
+            std::future::ready(Ok(name.filter(|name| paths::is_manifest(name))))
+        };
+        listed
+            .try_filter_map(name)
+            .try_collect()
+            .await
+            .map_err(failed)
     }
 
     /// Says what is revoked, at a path of its own for these bytes.

@@ -45,7 +45,7 @@ pub use error::StorageError;
 pub use export::{ExportFormat, PIECE_BYTES_MAX, RowStream};
 pub use generations::GenerationMark;
 pub use import::{ImportError, ImportFrom, Imported, REJECTED_SHOWN_MAX};
-pub use job::{Cancelled, Revoked, spec_sha256};
+pub use job::{Cancelled, ClosedBy, Revoked, spec_sha256};
 pub use manifest::{Manifest, ManifestOf, ManifestPart, Origin, RetriedError};
 pub use objects::{Put, Storage};
 pub use parts::{EncodedPart, Part, PartFooter, PartKind, PartLength, StageSpan};

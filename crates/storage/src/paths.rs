@@ -239,6 +239,9 @@ pub fn part(
     ))
 }
 
+/// Sorts behind every `{hash}` of a job's folder, which are hexadecimal, and before its manifests.
+pub(crate) const BEHIND_PARTS: &str = "g";
+
 /// Hexadecimal digits of `{hash}`: 65,536 prefixes, more than the writes a second of any fleet need.
 const SPREAD_DIGITS: usize = 4;
 

@@ -200,14 +200,8 @@ impl Storage {
         generation: Generation,
         job: &JobId,
     ) -> Result<Option<FoundManifest>, StorageError> {
-        let folder = paths::job_folder(tenant, generation, job);
-        let under = object_store::path::Path::from(folder.as_str());
-        let listed = self.object_store().list_with_delimiter(Some(&under)).await;
-        let listed = listed.map_err(|error| StorageError::from_store("list", &folder, error))?;
-        let names = listed.objects.iter().filter_map(|object| {
-            let name = object.location.filename()?;
-            paths::manifest_named(name)
-        });
+        let names = self.manifests(tenant, generation, job).await?;
+        let names = names.iter().filter_map(|name| paths::manifest_named(name));
         let Some((version, sha256)) = names.max() else {
             return Ok(None);
         };

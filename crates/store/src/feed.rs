@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::watch::{Change, Seen};
+use crate::watch::{Change, Seen, bytes};
 use crate::{ReadError, Revision};
 
 /// Transactions kept: some seconds of a busy coordinator, more than a follower is ever behind between two of its turns.
@@ -108,14 +108,6 @@ impl Feed {
 fn lock(log: &Mutex<Log>) -> MutexGuard<'_, Log> {
     // Each change of the log is whole or not begun, so that a panic elsewhere leaves it sound.
     log.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn bytes(changes: &[Change]) -> usize {
-    let sizes = changes.iter().map(|change| {
-        let value = change.value.as_ref().map_or(0, Vec::len);
-        change.key.len() + value
-    });
-    sizes.sum()
 }
 
 impl Log {

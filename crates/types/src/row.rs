@@ -201,7 +201,8 @@ pub struct TrackRow {
     pub mean: Option<f32>,
     /// Standard deviation of the samples as screened.
     pub deviation: Option<f32>,
-    /// Whether a score lies within the bundle's ε of an edge; only such rows may differ between devices.
+    /// Whether a score lies within the bundle's ε of an edge, or a score that differs by as much would have changed what an escalation
+    /// budget chose; only such rows may differ between devices.
     pub borderline: bool,
     /// Reservations, sorted, each once.
     pub warnings: Vec<Warning>,

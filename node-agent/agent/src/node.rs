@@ -313,12 +313,14 @@ impl Node {
                 tracks,
                 onward,
                 withheld,
+                borderline,
                 device,
             } => {
                 let flushed = Flushed {
                     tracks,
                     onward,
                     withheld,
+                    borderline,
                 };
                 self.write_part(part, grant, flushed, device);
             }

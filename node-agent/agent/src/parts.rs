@@ -58,6 +58,8 @@ pub(crate) struct Flushed {
     pub(crate) onward: TrackSet,
     /// Those that would, and for which the job's budget has no room.
     pub(crate) withheld: TrackSet,
+    /// Those of both that another device might have chosen otherwise.
+    pub(crate) borderline: TrackSet,
 }
 
 /// Footer and rows of an object.
@@ -83,9 +85,11 @@ pub(crate) fn compose(
         let wait_us = if objects.is_empty() { about.wait_us } else { 0 };
         objects.push(object(about, kind, tracks, wait_us, made));
     }
-    let rows = objects.iter_mut().flat_map(|(_, rows)| rows);
-    for row in rows.filter(|row| flushed.withheld.contains(row.ordinal)) {
-        residual::withhold(row);
+    for row in objects.iter_mut().flat_map(|(_, rows)| rows) {
+        if flushed.withheld.contains(row.ordinal) {
+            residual::withhold(row);
+        }
+        row.borderline |= flushed.borderline.contains(row.ordinal);
     }
     objects
 }

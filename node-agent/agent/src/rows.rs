@@ -1,6 +1,7 @@
 //! From what decoder, hash and worker said of a track to its row. Pure: what is said of a track is the bundle's rule, what
 //! goes into the row is the policy's.
 
+use agent_core::Reach;
 use bundle::{Bundle, Decision, Evidence, Rules, TrackWindow, decide};
 use engine::{LoadedResidual, TrackScore};
 use types::{
@@ -28,8 +29,27 @@ pub(crate) struct MadeRow {
 pub(crate) struct Screened {
     pub(crate) row: TrackRow,
     pub(crate) ledger: Ledger,
-    /// Where the gate sends the track on: its distance from what the gate takes first, ordered like the distance itself.
-    pub(crate) onward: Option<u64>,
+    /// What the gate says of the track.
+    pub(crate) gate: AtGate,
+}
+
+/// What the gate says of a track. Distances are whole numbers that are ordered like the distances themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AtGate {
+    /// It goes on: how far it lies from what the gate takes first, and where it may lie on other devices.
+    Onward {
+        /// Its distance here.
+        distance: u64,
+        /// Its distances elsewhere.
+        reach: Reach,
+    },
+    /// It does not, and on another device it might.
+    Spared {
+        /// The least distance that it would have there.
+        nearest: u64,
+    },
+    /// It goes on nowhere.
+    Past,
 }
 
 /// The device that scored, as rows and rules need it.
@@ -69,9 +89,9 @@ pub(crate) fn scored(
         dtype: scorer.dtype,
     };
     let decision = decide(&bundle.manifest, &evidence, Rules::from(&spec.policy));
-    let onward = onward(spec.policy.stages, &decision);
+    let gate = at_gate(spec.policy.stages, &decision);
     // What goes on may yet come to any verdict.
-    let told = !matches!(decision.verdict, Verdict::NoEvidence) || onward.is_some();
+    let told = !matches!(decision.verdict, Verdict::NoEvidence) || gate.is_onward();
     let embedding = Some(score.embedding).filter(|bits| spec.policy.embeddings && !bits.is_empty());
     let mut row = blank(track, spec.bundle);
     row.verdict = decision.verdict;
@@ -107,11 +127,7 @@ pub(crate) fn scored(
         screen,
         ..decoding(row.decode_us, summary.duration_ms, reading)
     };
-    let mut made = Screened {
-        row,
-        ledger,
-        onward,
-    };
+    let mut made = Screened { row, ledger, gate };
     made.keep_in_scale();
     made
 }
@@ -121,7 +137,10 @@ impl Screened {
     fn keep_in_scale(&mut self) {
         let scale = [self.row.mean, self.row.deviation];
         let boundless = !scale.iter().flatten().all(|value| value.is_finite());
-        if boundless && self.onward.take().is_some() {
+        if !boundless {
+            return;
+        }
+        if std::mem::replace(&mut self.gate, AtGate::Past).is_onward() {
             self.row.verdict = Verdict::Unscannable;
             self.row.reason = None;
             self.row.code = Some(Code::ScoreNotFinite);
@@ -129,15 +148,38 @@ impl Screened {
     }
 }
 
-/// How far a track that goes on lies from what the gate takes first: the bits of a number that is not negative order like it.
-fn onward(stages: Stages, decision: &Decision) -> Option<u64> {
-    match stages {
-        Stages::Screen => None,
-        Stages::Both => decision
-            .distance
-            .filter(|_| decision.escalate)
-            .map(|distance| distance.abs().to_bits()),
+impl AtGate {
+    /// Whether the track goes on.
+    pub(crate) const fn is_onward(self) -> bool {
+        match self {
+            Self::Onward { .. } => true,
+            Self::Spared { .. } | Self::Past => false,
+        }
     }
+}
+
+/// What the gate says of a track in a job of these stages.
+fn at_gate(stages: Stages, decision: &Decision) -> AtGate {
+    match (stages, decision.reach) {
+        (Stages::Screen, Some(_) | None) | (Stages::Both, None) => AtGate::Past,
+        (Stages::Both, Some(reach)) => {
+            let nearest = in_order(reach.nearest);
+            let distance = decision.distance.filter(|_| decision.escalate);
+            distance.map_or(AtGate::Spared { nearest }, |distance| AtGate::Onward {
+                distance: in_order(distance),
+                reach: Reach {
+                    nearest,
+                    farthest: in_order(reach.farthest),
+                    certain: reach.certain,
+                },
+            })
+        }
+    }
+}
+
+/// A distance as a whole number: the bits of a number that is not negative are ordered like it.
+fn in_order(distance: f64) -> u64 {
+    distance.abs().to_bits()
 }
 
 /// The row of a track that was not scored, with what is known of it.

@@ -37,7 +37,9 @@ pub(crate) struct Handover {
     pub(crate) kind: Kind,
     /// When.
     pub(crate) at_ms: u64,
-    /// When the next one's first write was acknowledged.
+    /// When the next one had read the state and answered calls.
+    pub(crate) answered_ms: Option<u64>,
+    /// When the next one's first write was acknowledged: it needs something to write.
     pub(crate) written_ms: Option<u64>,
 }
 
@@ -74,6 +76,7 @@ impl Books {
                 process: process.to_owned(),
                 wrote: false,
             }),
+            (_, "state is read, calls are answered") => self.leads(now_ms),
             (_, "commit") => self.answered(line, now_ms),
             _ => {}
         }
@@ -93,6 +96,14 @@ impl Books {
             ("Count", _) => self.commits += 1,
             ("Publish", _) => self.published(&line.what),
             _ => {}
+        }
+    }
+
+    /// A leader that answers calls ends the waiting for one.
+    fn leads(&mut self, now_ms: u64) {
+        let open = self.handovers.iter_mut();
+        for handover in open.filter(|handover| handover.answered_ms.is_none()) {
+            handover.answered_ms = Some(now_ms);
         }
     }
 
@@ -162,6 +173,7 @@ impl Books {
             self.handovers.push(Handover {
                 kind,
                 at_ms: now_ms,
+                answered_ms: None,
                 written_ms: None,
             });
         }
@@ -195,6 +207,7 @@ mod tests {
     }
 
     const LEADS: &str = r#"{"message":"this coordinator leads"}"#;
+    const ANSWERS: &str = r#"{"message":"state is read, calls are answered","epoch":"7"}"#;
     const GRANT: &str = r#"{"target":"audit","outcome":"OK","action":"Grant","what":"j shard 3","detail":"attempt 1 to node-1"}"#;
     const AGAIN: &str = r#"{"target":"audit","outcome":"OK","action":"Grant","what":"j shard 3","detail":"attempt 2 to node-2"}"#;
     const WITHDRAW: &str = r#"{"target":"audit","outcome":"OK","action":"Withdraw","what":"j shard 3","detail":"attempt 1"}"#;
@@ -207,12 +220,14 @@ mod tests {
             ("c1", 20, GRANT),
             ("c1", 100, "killed now"),
             ("c2", 4_000, LEADS),
+            ("c2", 4_200, ANSWERS),
             ("c2", 4_500, REFUSED),
             ("c2", 5_100, GRANT),
             ("c2", 6_000, AGAIN),
         ]);
-        let times: Vec<_> = books.handovers.iter().map(|h| h.written_ms).collect();
-        assert_eq!(times, [Some(5_100)]);
+        let times = books.handovers.iter();
+        let times: Vec<_> = times.map(|h| (h.answered_ms, h.written_ms)).collect();
+        assert_eq!(times, [(Some(4_200), Some(5_100))]);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use crate::wishes::Wishes;
 use anyhow::{Context, Result};
+use cluster::product;
 use std::path::{Path, PathBuf};
-use types::Digest;
 
 /// One build's programs.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Builds {
         Ok(Self {
             first: build(&wishes.build, &folder.join("first"))?,
             second: build(&wishes.other_build, &folder.join("second"))?,
-            s3_server: s3_server(&wishes.build),
+            s3_server: product::s3_server(&wishes.build),
         })
     }
 
@@ -54,15 +54,6 @@ impl Builds {
     }
 }
 
-/// The server that cargo builds among the examples; a folder of binaries may hold it beside them.
-fn s3_server(build: &Path) -> PathBuf {
-    let beside = build.join("s3_server");
-    match beside.is_file() {
-        true => beside,
-        false => build.join("examples/s3_server"),
-    }
-}
-
 fn build(from: &Path, to: &Path) -> Result<Build> {
     std::fs::create_dir_all(to).with_context(|| format!("make the folder `{}`", to.display()))?;
     for (built, installed) in INSTALLED {
@@ -72,29 +63,6 @@ fn build(from: &Path, to: &Path) -> Result<Build> {
         coordinator: to.join("coordinator"),
         agent: to.join("node-agent"),
     })
-}
-
-/// Puts the committed bundle where a coordinator would put it in a bucket. The server keeps notes of an upload in pieces in a file that it names
-/// after the whole key, and a bundle's keys are too long for that; a coordinator that finds a file of a bundle leaves it.
-pub(crate) fn shelve(bundle: &Path, root: &Path) -> Result<()> {
-    let manifest = read(&bundle.join("manifest.json"))?;
-    let shelf = root
-        .join("default/bundles")
-        .join(Digest::of(&manifest).to_string());
-    std::fs::create_dir_all(&shelf)
-        .with_context(|| format!("make the folder `{}`", shelf.display()))?;
-    let listed = std::fs::read_dir(bundle);
-    let listed = listed.with_context(|| format!("list `{}`", bundle.display()))?;
-    for entry in listed {
-        let bytes = read(&entry.context("list the bundle")?.path())?;
-        let file = shelf.join(Digest::of(&bytes).to_string());
-        std::fs::write(&file, bytes).with_context(|| format!("write `{}`", file.display()))?;
-    }
-    Ok(())
-}
-
-fn read(file: &Path) -> Result<Vec<u8>> {
-    std::fs::read(file).with_context(|| format!("read `{}`", file.display()))
 }
 
 /// As a second name where the file system allows it, else as a copy: an agent looks for its worker where its own file is, so that a

@@ -1,27 +1,22 @@
 //! The course of a run: the cluster comes up, works undisturbed, works under faults, comes to rest, and is judged.
 
 use crate::books::Books;
-use crate::operator::Operator;
-use crate::scene::{self, OPERATOR, RELAYED, Scene, Standing};
+use crate::scene::{self, OPERATOR, Scene, Standing};
 use crate::tail::Tail;
 use crate::watch::Watch;
 use crate::wishes::Wishes;
 use crate::witness::Witness;
 use crate::work::{Jobs, Work};
-use crate::{judge, measure, work};
+use crate::{judge, measure, plan, work};
 use anyhow::{Context, Result, ensure};
 use cluster::oracle::Row;
 use cluster::report::Report;
-use cluster::{Hands, Kind, Plan, Record, Stage, Usual};
-use std::collections::{BTreeMap, BTreeSet};
+use cluster::{Hands, Operator, Record, Stage};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// Between two faults, least and most: a fault every few seconds.
-const FAULT_EVERY_MS: (u64, u64) = (2_500, 5_500);
 
 /// The undisturbed work is a sixth of the disturbed, within these bounds: enough to tell a rate, and a run of an hour is not ten minutes longer.
 const UNDISTURBED: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(120));
@@ -97,7 +92,7 @@ fn disturbed(
 ) -> Result<(Run, Vec<Row>)> {
     scene::wait_for("every node to be ready", || all_ready(operator))?;
     work::import(operator, wishes.tracks)?;
-    let work = Work::begin(operator.clone(), Arc::clone(books));
+    let work = Work::begin(operator, books);
     scene::wait_for("the first job", || (work.published() > 0).then_some(()))?;
     let now_ms = || u64::try_from(zero.elapsed().as_millis()).unwrap_or(u64::MAX);
     let begun_ms = now_ms();
@@ -110,7 +105,12 @@ fn disturbed(
         books: Arc::clone(books),
         zero,
     };
-    let records = cluster::run(&plan(wishes), &mut hands, &AtomicBool::new(false), &mut out)?;
+    let records = cluster::run(
+        &plan::plan(wishes),
+        &mut hands,
+        &AtomicBool::new(false),
+        &mut out,
+    )?;
     let ended_ms = now_ms();
     keep(&record, wishes.record.as_deref())?;
     work.stop();
@@ -162,92 +162,4 @@ fn keep(record: &Path, to: Option<&Path>) -> Result<()> {
         let copied = std::fs::copy(record, to).map(drop);
         copied.with_context(|| format!("write the record `{}`", to.display()))
     })
-}
-
-/// What happens to whom: everything, or ends of the leader alone.
-fn plan(wishes: &Wishes) -> Plan {
-    let alone = wishes.leader.map(|leader| {
-        let every = u64::try_from(leader.every.as_millis()).unwrap_or(u64::MAX);
-        let kinds = Kind::ALL.map(|kind| {
-            let weight = u32::from(kind == leader.kind);
-            (
-                kind,
-                Usual {
-                    weight,
-                    ..kind.usual()
-                },
-            )
-        });
-        ((every, every), BTreeMap::from(kinds))
-    });
-    let led: &[&str] = match alone.is_some() {
-        true => &["coordinator"],
-        false => &["coordinator", "etcd"],
-    };
-    let (every_ms, unusual) = alone.unwrap_or((FAULT_EVERY_MS, BTreeMap::new()));
-    let impaired = [
-        ("etcd", 1),
-        ("coordinator", 1),
-        ("node", 3),
-        (scene::STORAGE, 1),
-    ];
-    Plan {
-        seed: wishes.seed,
-        lasts_ms: u64::try_from(wishes.lasts.as_millis()).unwrap_or(u64::MAX),
-        every_ms,
-        members: scene::members(),
-        relayed: relayed(),
-        led: led
-            .iter()
-            .map(|role| (*role).to_owned())
-            .collect::<BTreeSet<_>>(),
-        impaired_max: impaired.map(|(role, most)| (role.to_owned(), most)).into(),
-        unusual,
-    }
-}
-
-/// The ways that relays stand in: from each relayed host to whom it calls.
-fn relayed() -> Vec<(String, String)> {
-    let way = |from: &str, to: &str| (from.to_owned(), to.to_owned());
-    let calls = |from: &str| -> Vec<&str> {
-        match from {
-            "etcd-1" => vec!["etcd-2", "etcd-3"],
-            coordinator if coordinator.starts_with("coordinator") => {
-                [&scene::ETCD[..], &[scene::STORAGE]].concat()
-            }
-            _ => [&scene::COORDINATORS[..], &[scene::STORAGE]].concat(),
-        }
-    };
-    RELAYED
-        .iter()
-        .flat_map(|from| calls(from).into_iter().map(|to| way(from, to)))
-        .collect()
-}
-
-#[test]
-fn a_plan_of_leaders_ends_has_nothing_else_and_one_at_each_turn() {
-    let wishes = Wishes {
-        leader: Some(crate::wishes::LeaderEnds {
-            every: Duration::from_secs(20),
-            kind: Kind::KillLeader,
-        }),
-        lasts: Duration::from_secs(601),
-        ..Wishes::read().unwrap()
-    };
-    let faults = plan(&wishes).draw();
-    assert_eq!(faults.len(), 30);
-    assert!(faults.iter().all(|fault| fault.kind == Kind::KillLeader));
-}
-
-#[test]
-fn an_hour_has_every_kind_and_a_fault_every_few_seconds() {
-    let wishes = Wishes {
-        leader: None,
-        lasts: Duration::from_secs(3_600),
-        ..Wishes::read().unwrap()
-    };
-    let faults = plan(&wishes).draw();
-    let kinds: BTreeSet<Kind> = faults.iter().map(|fault| fault.kind).collect();
-    assert_eq!(kinds, BTreeSet::from(Kind::ALL));
-    assert!(faults.len() >= 500, "{}", faults.len());
 }

@@ -1,7 +1,7 @@
 //! Judges a run: each job's result is verified by the product and read by the judge, track by track, against the undisturbed one.
 
-use crate::operator::Operator;
 use anyhow::{Context, Result};
+use cluster::Operator;
 use cluster::oracle::{self, Findings, Row};
 use std::fs::File;
 use std::io::BufReader;

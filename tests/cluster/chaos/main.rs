@@ -4,13 +4,11 @@
 
 mod books;
 mod builds;
-mod etcd;
 mod flow;
-mod http;
 mod judge;
 mod measure;
 mod music;
-mod operator;
+mod plan;
 mod scene;
 mod tail;
 mod watch;

@@ -1,6 +1,6 @@
 //! Makes the report of a run out of what was written down. Pure.
 
-use crate::books::Books;
+use crate::books::{Books, Handover};
 use crate::flow::Run;
 use crate::judge::Judgement;
 use crate::watch::Seen;
@@ -8,6 +8,11 @@ use crate::wishes::Wishes;
 use cluster::report::{Report, Times};
 use cluster::{Kind, Record};
 use std::collections::BTreeMap;
+
+/// How a leader may end: killed, asked to, or standing still.
+const KILLED: [Kind; 2] = [Kind::Kill, Kind::KillLeader];
+const ASKED: [Kind; 3] = [Kind::Terminate, Kind::TerminateLeader, Kind::Upgrade];
+const STOPPED: [Kind; 2] = [Kind::Stop, Kind::StopLeader];
 
 /// The report.
 pub(crate) fn report(
@@ -23,18 +28,18 @@ pub(crate) fn report(
     Report {
         seed: wishes.seed,
         lasted_ms: spans.faults_ms.1 - spans.faults_ms.0,
-        faults: faults(&run.records),
+        faults: faults(&run.records, |record| record.hit.is_some()),
+        bit: faults(&run.records, Record::bit),
         failed_faults: run.records.iter().filter_map(failed).collect(),
         revived: run.revived,
         commits: books.commits,
         refused_stale_commits: books.superseded,
         fail_over: Times::of(steady),
         fail_over_unsteady: Times::of(unsteady),
-        hand_over: Times::of(handovers(
-            books,
-            &[Kind::Terminate, Kind::TerminateLeader, Kind::Upgrade],
-        )),
-        stand_still: Times::of(handovers(books, &[Kind::Stop, Kind::StopLeader])),
+        fail_over_answered: Times::of(handovers(books, &KILLED, |over| over.answered_ms)),
+        hand_over: Times::of(handovers(books, &ASKED, |over| over.written_ms)),
+        hand_over_answered: Times::of(handovers(books, &ASKED, |over| over.answered_ms)),
+        stand_still: Times::of(handovers(books, &STOPPED, |over| over.written_ms)),
         etcd_leader_changes: seen.changes(),
         re_grant: Times::of(books.re_grants.clone()),
         re_grant_after_leader: Times::of(books.re_grants_of_new.clone()),
@@ -49,9 +54,10 @@ pub(crate) fn report(
     }
 }
 
-fn faults(records: &[Record]) -> BTreeMap<Kind, usize> {
+/// How many there were of each kind, of those that are wanted.
+fn faults(records: &[Record], wanted: fn(&Record) -> bool) -> BTreeMap<Kind, usize> {
     let mut kinds = BTreeMap::new();
-    for record in records.iter().filter(|record| record.hit.is_some()) {
+    for record in records.iter().filter(|record| wanted(record)) {
         *kinds.entry(record.fault.kind).or_default() += 1;
     }
     kinds
@@ -66,7 +72,7 @@ fn failed(record: &Record) -> Option<String> {
 /// Fail-overs after a SIGKILL, where etcd kept its leader and where it did not.
 fn fail_overs(books: &Books, seen: &Seen) -> (Vec<u64>, Vec<u64>) {
     let killed = books.handovers.iter();
-    let killed = killed.filter(|over| matches!(over.kind, Kind::Kill | Kind::KillLeader));
+    let killed = killed.filter(|over| KILLED.contains(&over.kind));
     let spans = killed.filter_map(|over| Some((over.at_ms, over.written_ms?)));
     let (steady, unsteady): (Vec<_>, Vec<_>) =
         spans.partition(|(from, until)| seen.was_steady(*from, *until));
@@ -74,11 +80,12 @@ fn fail_overs(books: &Books, seen: &Seen) -> (Vec<u64>, Vec<u64>) {
     (lasted(steady), lasted(unsteady))
 }
 
-fn handovers(books: &Books, kinds: &[Kind]) -> Vec<u64> {
+/// How long ends of these kinds took until something was so.
+fn handovers(books: &Books, kinds: &[Kind], when: fn(&Handover) -> Option<u64>) -> Vec<u64> {
     let of_kind = books.handovers.iter();
     let of_kind = of_kind.filter(|over| kinds.contains(&over.kind));
     of_kind
-        .filter_map(|over| Some(over.written_ms? - over.at_ms))
+        .filter_map(|over| Some(when(over)? - over.at_ms))
         .collect()
 }
 

@@ -9,10 +9,13 @@ use std::path::Path;
 /// The rate at which the stub engine hears.
 const RATE_HZ: u32 = 16_000;
 
-/// Frames of the shortest track, below one window of the stub.
-const SHORTEST: u32 = 6_000;
-/// Frames of the longest: two windows.
-const LONGEST: u32 = 34_000;
+/// Frames that a track must have to be heard in a window of the stub: 64 frames of its mel, 256 apart.
+const WINDOW: u32 = 16_384;
+
+/// Every so many-th track is shorter than a window, and ends without a score.
+const SHORT_EVERY: usize = 8;
+/// Every so many-th has two windows. All others have one, since a track costs by its length what its scheduling does not need.
+const LONG_EVERY: usize = 16;
 
 /// One track of so many is broken, so that a sound one that ends unscannable is told from one that must.
 const BROKEN_EVERY: usize = 61;
@@ -36,7 +39,7 @@ fn track(number: usize) -> Vec<u8> {
         rng.fill_bytes(&mut noise);
         return noise;
     }
-    let frames = SHORTEST + rng.next_u32() % (LONGEST - SHORTEST);
+    let frames = frames(number) + rng.next_u32() % (WINDOW / 16);
     let pitch = 80 + rng.next_u32() % 900;
     let samples = (0..frames).map(|at| {
         // A saw of the pitch, and noise of an eighth of it.
@@ -45,6 +48,15 @@ fn track(number: usize) -> Vec<u8> {
         i16::try_from(value).unwrap_or(0)
     });
     wav(samples.collect())
+}
+
+/// Frames of a track, but for the sixteenth of a window that is drawn.
+fn frames(number: usize) -> u32 {
+    match (number % SHORT_EVERY, number % LONG_EVERY) {
+        (3, _) => WINDOW / 4,
+        (_, 5) => 2 * WINDOW,
+        _ => WINDOW,
+    }
 }
 
 /// A WAV file of one channel of 16 bits.
@@ -68,4 +80,13 @@ fn wav(samples: Vec<i16>) -> Vec<u8> {
     file.extend(length.to_le_bytes());
     file.extend(data);
     file
+}
+
+#[test]
+fn tracks_are_short_long_and_in_between_as_often_as_said_and_the_same_each_time() {
+    let lengths: Vec<u32> = (0..160).map(|number| frames(number) / WINDOW).collect();
+    let count = |windows: u32| lengths.iter().filter(|found| **found == windows).count();
+    assert_eq!((count(0), count(1), count(2)), (20, 130, 10));
+    assert_eq!(track(7), track(7));
+    assert!(track(7) != track(8));
 }

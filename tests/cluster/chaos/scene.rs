@@ -1,12 +1,15 @@
 //! The cluster under test: which hosts there are, what runs on each and with what arguments, and what only this cluster knows of its
 //! leaders, its storage and its builds. The programs are the product's own; only the engine is the stub.
 
-use crate::builds::{self, Builds};
+use crate::builds::Builds;
+use crate::music;
 use crate::watch::{Doors, Watch};
-use crate::wishes::{Wishes, tree};
-use crate::{etcd, http, music};
+use crate::wishes::Wishes;
 use anyhow::{Context, Result};
-use cluster::{Clock, Cluster, Disk, Host, Member, Process, Program, Relay, Stage, Weather, World};
+use cluster::product::{COORDINATOR_METRICS, NODE_METRICS, Site};
+use cluster::{
+    Clock, Cluster, Disk, Host, Member, Process, Program, Relay, Stage, Weather, World, etcd, http,
+};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,18 +35,8 @@ pub(crate) const RELAYED: [&str; 5] = [
 /// How long anything may take to be there, and the first job to be published, on a machine that has other work.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(900);
 
-const S3_PORT: u16 = 9_000;
-const GRPC_PORT: u16 = 7_700;
-
-/// Where coordinators and agents serve metrics unless told.
-const COORDINATOR_METRICS: u16 = 7_701;
-const NODE_METRICS: u16 = 7_702;
-
-/// The keys of the server of crates/storage's example.
-const KEYS: &str = "aws_access_key_id = test-key\naws_secret_access_key = test-secret-hunter2\n";
-
-/// Work of one pull, milliseconds: grants must end often enough for faults to meet each of their moments.
-const GRANT_MILLIS: &str = "8000";
+/// Seconds between two flushes of a grant: short ones, so that faults meet many.
+const FLUSH_SECS: u64 = 2;
 
 /// What is asked about the running cluster.
 pub(crate) struct Scene {
@@ -70,9 +63,9 @@ pub(crate) fn bring_up(folder: &Path, wishes: &Wishes, zero: Instant) -> Result<
     let names: Vec<&str> = [&ETCD[..], &COORDINATORS, &NODES, &[STORAGE, OPERATOR]].concat();
     let world = World::make(&folder.join("logs"), &names)?;
     let builds = Builds::lay_out(&folder.join("builds"), wishes)?;
-    builds::shelve(&bundle(), &folder.join("s3/scans/root"))?;
-    std::fs::write(folder.join("keys"), KEYS)?;
-    music::write(&folder.join("s3/music"), wishes.tracks)?;
+    let site = site(&world, folder)?;
+    site.lay_out()?;
+    music::write(&site.music(), wishes.tracks)?;
     let loopback = |port: u16| move |_: &Host| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
     let mut ways = Vec::new();
     let etcd = |host: &Host| SocketAddrV4::new(host.address(), etcd::PORT);
@@ -93,34 +86,49 @@ pub(crate) fn bring_up(folder: &Path, wishes: &Wishes, zero: Instant) -> Result<
     let mut stage = Stage::new(world, scene);
     // Before anybody connects: a relay sees none of the connections that were there before it.
     RELAYED.iter().try_for_each(|host| stage.relay(host))?;
-    let addresses = populate(&mut stage, folder, wishes, &builds, &etcd)?;
+    populate(&mut stage, &site, wishes, &builds, &etcd)?;
     Ok(Standing {
         stage,
         watch,
-        addresses,
+        addresses: site.addresses(),
     })
 }
 
-/// Starts every process, what others stand on first, and gives the coordinators' addresses.
+/// The places of this cluster.
+fn site(world: &World, folder: &Path) -> Result<Site> {
+    let of = |names: &[&str]| -> Result<Vec<Ipv4Addr>> {
+        let hosts = names.iter();
+        hosts.map(|name| Ok(world.host(name)?.address())).collect()
+    };
+    Ok(Site {
+        folder: folder.to_owned(),
+        storage: world.host(STORAGE)?.address(),
+        etcd: of(&ETCD)?,
+        coordinators: of(&COORDINATORS)?,
+        faults: Some(folder.join("faults")),
+    })
+}
+
+/// Starts every process, what others stand on first.
 fn populate(
     stage: &mut Stage<Scene>,
-    folder: &Path,
+    site: &Site,
     wishes: &Wishes,
     builds: &Builds,
     etcd: &Doors,
-) -> Result<String> {
+) -> Result<()> {
     let crew = Crew {
-        folder,
+        site,
         wishes,
         world: stage.world(),
         builds,
     };
     let base = crew.base()?;
     wait_for("etcd to have a leader", || leader_of(etcd))?;
-    let (product, addresses) = (crew.product()?, crew.addresses()?);
+    let product = crew.product()?;
     let all = base.into_iter().chain(product);
     all.for_each(|process| stage.add(process));
-    Ok(addresses)
+    Ok(())
 }
 
 /// Ways from outside to a port on each of these hosts; they end with their relays.
@@ -142,7 +150,7 @@ fn doors(
 
 /// Who starts everything.
 struct Crew<'a> {
-    folder: &'a Path,
+    site: &'a Site,
     wishes: &'a Wishes,
     world: &'a World,
     builds: &'a Builds,
@@ -156,13 +164,11 @@ impl Crew<'_> {
         let binary = etcd::program()?;
         let mut started = Vec::new();
         for name in ETCD {
-            let arguments = etcd::arguments(name, &members, &self.folder.join(name));
+            let arguments = etcd::arguments(name, &members, &self.site.folder.join(name));
             let program = program(name, &binary, arguments).on(&Disk::new());
             started.push(self.world.host(name)?.start(program)?);
         }
-        let listen = SocketAddrV4::new(self.world.host(STORAGE)?.address(), S3_PORT).to_string();
-        let s3 = vec![text(&self.folder.join("s3")), listen];
-        let s3 = program(STORAGE, &self.builds.s3_server, s3);
+        let s3 = program(STORAGE, &self.builds.s3_server, self.site.s3());
         started.push(self.world.host(STORAGE)?.start(s3)?);
         Ok(started)
     }
@@ -174,7 +180,7 @@ impl Crew<'_> {
             .map(|name| (name, self.coordinator(name)));
         let all = all.chain(NODES.iter().map(|name| (name, self.node(name))));
         for (name, program) in all {
-            let clock = Clock::make(&self.folder.join(name).join("clock"))?;
+            let clock = Clock::make(&self.site.folder.join(name).join("clock"))?;
             let program = program?.by(&clock);
             started.push(self.world.host(name)?.start(program)?);
         }
@@ -185,106 +191,27 @@ impl Crew<'_> {
     }
 
     fn coordinator(&self, name: &str) -> Result<Program> {
-        let own = SocketAddrV4::new(self.world.host(name)?.address(), GRPC_PORT);
-        let mut flags = self.common(name)?;
-        for member in ETCD {
-            let address = self.world.host(member)?.address();
-            flags.push(("etcd-endpoint", format!("http://{address}:{}", etcd::PORT)));
-        }
-        flags.extend([
-            ("store", "etcd".to_owned()),
-            ("listen", own.to_string()),
-            ("advertise", format!("http://{own}")),
-            ("default-bundle", text(&bundle())),
-            ("grant-millis", GRANT_MILLIS.to_owned()),
-            ("collect-secs", "60".to_owned()),
-        ]);
-        let mut arguments = flagged(flags);
-        arguments.push("--links-unencrypted".to_owned());
+        let host = self.world.host(name)?.address();
+        let arguments = self.site.coordinator(name, host)?;
         Ok(program(name, &self.builds.first.coordinator, arguments))
     }
 
     fn node(&self, name: &str) -> Result<Program> {
-        let mut flags = self.common(name)?;
-        flags.extend([
-            ("coordinator", self.addresses()?),
-            ("node", name.to_owned()),
-            ("device", "cpu".to_owned()),
-            ("decoders", "2".to_owned()),
-            ("flush-secs", "2".to_owned()),
-            ("drain-secs", "5".to_owned()),
-        ]);
-        let program = program(name, &self.builds.first.agent, flagged(flags));
+        let arguments = self.site.node(name, self.wishes.decoders, FLUSH_SECS)?;
+        let program = program(name, &self.builds.first.agent, arguments);
         let window = self.wishes.window_ms.to_string();
         let program = program.with("TRACKSCAN_STUB_WINDOW_MS", &window);
         Ok(program.on(&Disk::new()))
     }
-
-    fn common(&self, name: &str) -> Result<Vec<(&'static str, String)>> {
-        let key = std::fs::read_to_string(tree().join("bundles/demo.pub"))
-            .context("read the key of the committed bundle")?;
-        Ok(vec![
-            ("data", text(&self.folder.join(name).join("data"))),
-            ("storage", self.bucket("scans/root")?),
-            ("source", format!("music={}", self.bucket("music")?)),
-            ("trusted-key", key.trim().to_owned()),
-            ("log-format", "json".to_owned()),
-        ])
-    }
-
-    /// A place in the storage's host; faults go to both, since a store that is away is away for all it holds.
-    fn bucket(&self, place: &str) -> Result<String> {
-        let host = self.world.host(STORAGE)?.address();
-        let (keys, faults) = (self.folder.join("keys"), self.folder.join("faults"));
-        Ok(format!(
-            "s3://{place}?endpoint=http://{host}:{S3_PORT}&allow-http=true&credentials=file:{}&faults=file:{}",
-            keys.display(),
-            faults.display()
-        ))
-    }
-
-    fn addresses(&self) -> Result<String> {
-        let url = |name: &&str| {
-            let address = self.world.host(name)?.address();
-            Ok(format!("http://{address}:{GRPC_PORT}"))
-        };
-        let urls: Vec<String> = COORDINATORS.iter().map(url).collect::<Result<_>>()?;
-        Ok(urls.join(","))
-    }
-}
-
-/// The committed bundle; the stub engine asks nothing of it but its rules.
-fn bundle() -> PathBuf {
-    tree().join("bundles/demo")
 }
 
 fn program(name: &str, binary: &Path, arguments: Vec<String>) -> Program {
-    let mut program = Program::new(name, binary.to_owned(), &[]);
-    program.arguments = arguments;
-    program
-}
-
-fn flagged(flags: Vec<(&str, String)>) -> Vec<String> {
-    let pairs = flags.into_iter();
-    pairs
-        .flat_map(|(name, value)| [format!("--{name}"), value])
-        .collect()
-}
-
-fn text(path: &Path) -> String {
-    path.display().to_string()
+    Program::new(name, binary.to_owned(), &[]).given(arguments)
 }
 
 /// Looks until something is found.
-pub(crate) fn wait_for<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> Result<T> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = found() {
-            return Ok(found);
-        }
-        anyhow::ensure!(Instant::now() < until, "waited {PATIENCE:?} for {what}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+pub(crate) fn wait_for<T>(what: &str, found: impl FnMut() -> Option<T>) -> Result<T> {
+    cluster::wait_for(what, PATIENCE, found)
 }
 
 /// The member that leads etcd, by the newest term that any member tells of.

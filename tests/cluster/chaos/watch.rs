@@ -1,7 +1,7 @@
 //! Looks at the run's servers all the time: which term etcd is in, whether its alarm stands as the schedule wants it, how many tracks each agent
 //! has made. It changes nothing but that alarm, which is a fault and its end.
 
-use crate::{etcd, http};
+use cluster::{etcd, http};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

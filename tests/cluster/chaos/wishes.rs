@@ -1,8 +1,8 @@
 //! What a chaos run is asked for, from its variables; `make chaos` sets them. Pure but for reading the environment.
 
 use anyhow::{Context, Result, bail, ensure};
-use cluster::Kind;
-use std::path::{Path, PathBuf};
+use cluster::{Kind, product};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long faults happen unless told.
@@ -14,8 +14,15 @@ const MINUTES_MAX: u64 = 1_440;
 /// Tracks of the catalogue: sixteen shards, so that four nodes share each job.
 const TRACKS: usize = 1_024;
 
-/// The windows of a track take a device this long, milliseconds each: four nodes come to some hundred tracks a second.
-const WINDOW_MS: u64 = 5;
+/// The windows of a track take a device this long, milliseconds each, as they take a small GPU: a node could do some three hundred tracks a second,
+/// so that what the machine has of processors is the bound.
+const WINDOW_MS: u64 = 2;
+
+/// Decoders of a node, each with a track in hand: four nodes then have sixteen on their way, four hundred a second at 40 ms each.
+const DECODERS: u64 = 4;
+
+/// Most of them: a decoder is a process, and further ones wait for the same processors.
+const DECODERS_MAX: u64 = 16;
 
 /// The leader alone is ended, again and again.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +50,8 @@ pub(crate) struct Wishes {
     pub(crate) tracks: usize,
     /// Time of a device for each window.
     pub(crate) window_ms: u64,
+    /// Decoders of each node.
+    pub(crate) decoders: u64,
     /// Where the report goes as JSON.
     pub(crate) json: Option<PathBuf>,
     /// Where the plan and each fault go, a line of JSON each.
@@ -57,7 +66,12 @@ impl Wishes {
             (1..=MINUTES_MAX).contains(&minutes),
             "CHAOS_MINUTES is from 1 to {MINUTES_MAX}"
         );
-        let build = folder("CHAOS_BUILD").map_or_else(beside, Ok)?;
+        let decoders = number("CHAOS_DECODERS")?.unwrap_or(DECODERS);
+        ensure!(
+            (1..=DECODERS_MAX).contains(&decoders),
+            "CHAOS_DECODERS is from 1 to {DECODERS_MAX}"
+        );
+        let build = folder("CHAOS_BUILD").map_or_else(product::binaries, Ok)?;
         Ok(Self {
             lasts: Duration::from_secs(minutes * 60),
             seed: number("CHAOS_SEED")?.unwrap_or(1),
@@ -66,6 +80,7 @@ impl Wishes {
             leader: leader()?,
             tracks: usize::try_from(number("CHAOS_TRACKS")?.unwrap_or(TRACKS as u64))?,
             window_ms: number("CHAOS_WINDOW_MS")?.unwrap_or(WINDOW_MS),
+            decoders,
             json: folder("CHAOS_JSON"),
             record: folder("CHAOS_RECORD"),
         })
@@ -101,22 +116,5 @@ fn number(name: &str) -> Result<Option<u64>> {
 
 /// A path as the caller wrote it: cargo starts suites in their package's folder, make in the tree's root.
 fn folder(name: &str) -> Option<PathBuf> {
-    text(name).map(|path| tree().join(path))
-}
-
-/// The root of the source tree.
-pub(crate) fn tree() -> PathBuf {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest.ancestors().nth(2).unwrap_or(manifest).to_owned()
-}
-
-/// The folder above this suite's own that holds the product's binaries.
-fn beside() -> Result<PathBuf> {
-    let own = std::env::current_exe().context("ask where this suite stands")?;
-    let holds = |folder: &&Path| folder.join("scanctl").is_file();
-    let found = own.ancestors().skip(1).find(holds);
-    let found = found.context(
-        "find the product's binaries above this suite: run `make build`, or name their folder in CHAOS_BUILD",
-    )?;
-    Ok(found.to_owned())
+    text(name).map(|path| product::tree().join(path))
 }

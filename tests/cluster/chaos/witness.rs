@@ -46,7 +46,7 @@ impl Hands for Witness<'_> {
         Ok(hit)
     }
 
-    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()> {
+    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<Option<u64>> {
         self.stage.undo(fault, hit)
     }
 

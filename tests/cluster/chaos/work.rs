@@ -1,24 +1,28 @@
-//! The work of a run: jobs over one catalogue, so many open at once that no node ever lacks any, the next submitted as one is published. A command that
-//! fails under a fault is given again under the same name, so that nothing is submitted twice.
+//! The work of a run: jobs over one catalogue, so many open at once that no node ever lacks any. Each has a thread of its own that submits it, sees it
+//! published and goes on with the next, so that a command that hangs holds up no other job. One that fails under a fault is given
+//! again under the same name, so that nothing is submitted twice.
 
 use crate::books::Books;
-use crate::operator::Operator;
 use anyhow::{Context, Result, bail};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use cluster::Operator;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// The catalogue of the run.
 pub(crate) const CATALOG: &str = "music";
 
-/// Jobs open at once: while the last shards of one are held up by a fault, nodes find others.
-const OPEN: usize = 3;
+/// Jobs open at once: a node that dies holds up the last shards of several for as long as a grant lives, and others go on.
+const OPEN: u64 = 6;
 
 /// Between two looks at the books.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How often scanctl is asked about open jobs: the line that tells of a job's end is lost where its leader dies before it writes it.
+/// Between two tries to submit: a leader that is gone is another one's within seconds.
+const TRY_EVERY: Duration = Duration::from_millis(500);
+
+/// How often scanctl is asked about an open job: the line that tells of its end is lost where its leader dies before it writes it.
 const ASK_EVERY: Duration = Duration::from_secs(10);
 
 /// How long open jobs may take to be published once no fault lasts: far beyond every time-out and back-off of the product.
@@ -33,117 +37,132 @@ pub(crate) struct Jobs {
     pub(crate) open: Vec<String>,
 }
 
-/// The running submitter.
+/// The running submitters.
 pub(crate) struct Work {
     jobs: Arc<Mutex<Jobs>>,
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    stopped: Arc<OnceLock<Instant>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Work {
-    pub(crate) fn begin(operator: Operator, books: Arc<Mutex<Books>>) -> Self {
-        let (jobs, stop) = (Arc::<Mutex<Jobs>>::default(), Arc::<AtomicBool>::default());
-        let (shared, stopped) = (Arc::clone(&jobs), Arc::clone(&stop));
-        let thread = std::thread::spawn(move || {
-            let mut hand = Hand {
-                operator,
-                books,
-                jobs: shared,
-                submitted: 0,
-                asked: Instant::now(),
-            };
-            while !stopped.load(Ordering::SeqCst) {
-                hand.look();
-                hand.fill();
-                std::thread::sleep(LOOK_EVERY);
-            }
-            let until = Instant::now() + CALM;
-            while hand.look() > 0 && Instant::now() < until {
-                std::thread::sleep(LOOK_EVERY);
-            }
+    pub(crate) fn begin(operator: &Operator, books: &Arc<Mutex<Books>>) -> Self {
+        let jobs = Arc::<Mutex<Jobs>>::default();
+        let stopped = Arc::<OnceLock<Instant>>::default();
+        let numbers = Arc::<AtomicU64>::default();
+        let seat = || Seat {
+            operator: operator.clone(),
+            books: Arc::clone(books),
+            jobs: Arc::clone(&jobs),
+            numbers: Arc::clone(&numbers),
+            stopped: Arc::clone(&stopped),
+            asked: Instant::now(),
+        };
+        let threads = (0..OPEN).map(|number| {
+            let mut seat = seat();
+            std::thread::spawn(move || seat.work(number == 0))
         });
-        Self { jobs, stop, thread }
+        Self {
+            threads: threads.collect(),
+            jobs,
+            stopped,
+        }
     }
 
     /// Jobs published so far.
     pub(crate) fn published(&self) -> usize {
-        self.jobs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .published
-            .len()
+        lock(&self.jobs).published.len()
     }
 
-    /// Nothing more is submitted from here on.
+    /// Nothing more is begun from here on.
     pub(crate) fn stop(&self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.stopped.get_or_init(Instant::now);
     }
 
-    /// Whether all that was submitted is published, or was given up.
+    /// Whether all that was begun is published, or was given up.
     pub(crate) fn is_over(&self) -> bool {
-        self.thread.is_finished()
+        self.threads.iter().all(JoinHandle::is_finished)
     }
 
     /// What became of the jobs, once it is over.
     pub(crate) fn end(self) -> Jobs {
         self.stop();
-        let _ = self.thread.join();
-        std::mem::take(&mut *self.jobs.lock().unwrap_or_else(PoisonError::into_inner))
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        std::mem::take(&mut *lock(&self.jobs))
     }
 }
 
-struct Hand {
+fn lock(jobs: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who has one job open at a time.
+struct Seat {
     operator: Operator,
     books: Arc<Mutex<Books>>,
     jobs: Arc<Mutex<Jobs>>,
-    submitted: u64,
+    numbers: Arc<AtomicU64>,
+    stopped: Arc<OnceLock<Instant>>,
     asked: Instant,
 }
 
-impl Hand {
-    /// Looks which jobs are published, and gives how many are not.
-    fn look(&mut self) -> usize {
-        let asks = self.asked.elapsed() >= ASK_EVERY;
-        if asks {
-            self.asked = Instant::now();
-        }
-        let open = self.lock().open.clone();
-        for job in open {
-            if self.is_published(&job, asks) {
-                let mut jobs = self.lock();
-                jobs.open.retain(|other| *other != job);
-                jobs.published.push(job);
+impl Seat {
+    /// One job after the other. The run's first is alone, since everything waits for it.
+    fn work(&mut self, begins: bool) {
+        let mut may_begin = begins;
+        while self.stopped.get().is_none() {
+            may_begin = may_begin || !lock(&self.jobs).published.is_empty();
+            match may_begin {
+                true => self.see_through(self.numbers.fetch_add(1, Ordering::SeqCst)),
+                false => std::thread::sleep(LOOK_EVERY),
             }
         }
-        self.lock().open.len()
     }
 
-    fn is_published(&self, job: &str, asks: bool) -> bool {
+    /// Whoever has begun a job sees it published: one whose submission was not answered may be there.
+    fn see_through(&mut self, number: u64) {
+        let Some(job) = self.submitted(number) else {
+            return lock(&self.jobs).open.push(format!("chaos-{number}"));
+        };
+        lock(&self.jobs).open.push(job.clone());
+        while !self.is_published(&job) {
+            if self.is_given_up() {
+                return;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let mut jobs = lock(&self.jobs);
+        jobs.open.retain(|other| *other != job);
+        jobs.published.push(job);
+    }
+
+    fn submitted(&self, number: u64) -> Option<String> {
+        loop {
+            // Where it fails nobody leads, or nobody is reached.
+            match submit(&self.operator, number) {
+                Ok(job) => return Some(job),
+                Err(_) if self.is_given_up() => return None,
+                Err(_) => std::thread::sleep(TRY_EVERY),
+            }
+        }
+    }
+
+    fn is_published(&mut self, job: &str) -> bool {
         let books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         let told = books.published.contains(job);
         drop(books);
-        let state = || Some(self.operator.ask(&["scan", "get", job]).ok()?["state"].clone());
-        told || asks && state().is_some_and(|state| state == "published")
-    }
-
-    /// Submits what is wanting; the first job is alone, since everything waits for it.
-    fn fill(&mut self) {
-        let wanted = match self.lock().published.is_empty() {
-            true => 1,
-            false => OPEN,
-        };
-        while self.lock().open.len() < wanted {
-            let Ok(job) = submit(&self.operator, self.submitted) else {
-                // Nobody leads, or nobody is reached: asked again at the next look.
-                return;
-            };
-            self.submitted += 1;
-            self.lock().open.push(job);
+        if told || self.asked.elapsed() < ASK_EVERY {
+            return told;
         }
+        self.asked = Instant::now();
+        let said = self.operator.try_ask(&["scan", "get", job]);
+        said.is_ok_and(|said| said["state"] == "published")
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Jobs> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is_given_up(&self) -> bool {
+        let since = self.stopped.get();
+        since.is_some_and(|since| since.elapsed() >= CALM)
     }
 }
 
@@ -157,7 +176,7 @@ fn submit(operator: &Operator, number: u64) -> Result<String> {
         "--request-id",
         &name,
     ];
-    let said = operator.ask(&[&words[..], &more].concat())?;
+    let said = operator.try_ask(&[&words[..], &more].concat())?;
     let job = said["job"].as_str().context("read the job's name")?;
     Ok(job.to_owned())
 }

@@ -3,8 +3,8 @@
 use crate::town::{Line, PATIENCE, Town, copy, wait_for};
 use anyhow::Result;
 use cluster::{
-    Clock, Cluster, Disk, Fault, Hands, Kind, Member, Plan, Relay, Stage, Target, Usual, Weather,
-    World, run,
+    Clock, Cluster, Disk, Fault, Hands, Kind, Lone, Member, Plan, Relay, Stage, Target, Usual,
+    Weather, World, run,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddrV4;
@@ -89,16 +89,24 @@ fn plan() -> Plan {
     };
     Plan {
         seed: 4,
-        lasts_ms: 10_000,
-        every_ms: (50, 150),
+        lasts_ms: 15_000,
+        every_ms: (50, 120),
         members: HOSTS.map(member).into(),
-        relayed: [("a", "b"), ("a", "c")]
-            .map(|(from, to)| (from.to_owned(), to.to_owned()))
-            .into(),
+        links: ways(&[("a", "b"), ("a", "c"), ("b", "c")]),
+        relayed: ways(&[("a", "b"), ("a", "c")]),
         led: BTreeSet::from(["echo".to_owned()]),
         impaired_max: BTreeMap::new(),
+        lone: Lone {
+            held_ms_max: 400,
+            rest_ms: 0,
+        },
         unusual: Kind::ALL.map(|kind| (kind, short(kind))).into(),
     }
+}
+
+fn ways(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    let way = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
+    all.iter().map(way).collect()
 }
 
 fn ask(stage: &Stage<Stands>, from: &str, to: &str, question: &str) -> String {

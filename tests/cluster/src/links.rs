@@ -1,4 +1,5 @@
-//! What each direction between two hosts lets through, and the rules for nftables that say so. Pure: the world applies the rules.
+//! What each direction between two hosts lets through, the rules for nftables that say so, and what they kept back. Pure: the world applies
+//! the rules and reads them again.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub enum Link {
 #[derive(Debug, Default)]
 pub(crate) struct Links {
     changed: BTreeMap<(Ipv4Addr, Ipv4Addr), Link>,
+    /// Packets that were kept back and that nobody has asked for yet, by sender and receiver.
+    dropped: BTreeMap<(Ipv4Addr, Ipv4Addr), u64>,
 }
 
 impl Links {
@@ -34,6 +37,23 @@ impl Links {
 
     pub(crate) fn get(&self, from: Ipv4Addr, to: Ipv4Addr) -> Link {
         self.changed.get(&(from, to)).copied().unwrap_or_default()
+    }
+
+    /// Whether a receiver has rules.
+    pub(crate) fn has_rules(&self, receiver: Ipv4Addr) -> bool {
+        self.changed.keys().any(|(_, to)| *to == receiver)
+    }
+
+    /// Adds what a receiver's table says of itself. Whoever reads it puts the next one in its place, whose counts begin anew.
+    pub(crate) fn count(&mut self, receiver: Ipv4Addr, table: &str) {
+        for (from, packets) in table.lines().filter_map(counted) {
+            *self.dropped.entry((from, receiver)).or_default() += packets;
+        }
+    }
+
+    /// Packets that were kept back on a way since this was asked last.
+    pub(crate) fn take_dropped(&mut self, from: Ipv4Addr, to: Ipv4Addr) -> u64 {
+        self.dropped.remove(&(from, to)).unwrap_or_default()
     }
 
     /// The whole table of the host that receives, to be put in place of the one before by one `nft -f`.
@@ -54,13 +74,24 @@ fn rule(from: Ipv4Addr, link: Link) -> String {
     // Writing into a string cannot fail.
     let _ = match link {
         Link::Whole => Ok(()),
-        Link::Cut => writeln!(line, "    ip saddr {from} drop"),
+        Link::Cut => writeln!(line, "    ip saddr {from} counter drop"),
         Link::Lossy(permille) => writeln!(
             line,
-            "    ip saddr {from} numgen random mod 1000 < {permille} drop"
+            "    ip saddr {from} numgen random mod 1000 < {permille} counter drop"
         ),
     };
     line
+}
+
+/// The sender and the count of a rule as nftables shows it: `ip saddr 10.77.0.2 counter packets 3 bytes 180 drop`.
+fn counted(line: &str) -> Option<(Ipv4Addr, u64)> {
+    let after = |wanted: &str| {
+        let mut words = line.split_whitespace();
+        words.find(|word| *word == wanted)?;
+        words.next()
+    };
+    let packets = after("packets")?.parse().ok()?;
+    Some((after("saddr")?.parse().ok()?, packets))
 }
 
 #[cfg(test)]
@@ -74,7 +105,7 @@ mod tests {
     fn a_cut_one_way_is_a_rule_of_the_receiver_alone() {
         let mut links = Links::default();
         links.set(A, B, Link::Cut);
-        assert!(links.rules(B).contains("ip saddr 10.77.0.2 drop"));
+        assert!(links.rules(B).contains("ip saddr 10.77.0.2 counter drop"));
         assert!(!links.rules(A).contains("drop"));
     }
 
@@ -82,7 +113,7 @@ mod tests {
     fn loss_is_a_share_of_a_thousand() {
         let mut links = Links::default();
         links.set(A, B, Link::Lossy(250));
-        let rule = "ip saddr 10.77.0.2 numgen random mod 1000 < 250 drop";
+        let rule = "ip saddr 10.77.0.2 numgen random mod 1000 < 250 counter drop";
         assert!(links.rules(B).contains(rule));
     }
 
@@ -95,5 +126,18 @@ mod tests {
         assert_eq!(links.get(A, B), Link::Cut);
         links.set(A, B, Link::Whole);
         assert_eq!(links.rules(B), untouched);
+    }
+
+    #[test]
+    fn what_was_kept_back_adds_up_over_tables_and_is_told_once() {
+        let mut links = Links::default();
+        let table = "table ip cuts {\n\tchain input {\n\t\ttype filter hook input priority filter; policy accept;\n\
+                     \t\tip saddr 10.77.0.2 counter packets 3 bytes 180 drop\n\
+                     \t\tip saddr 10.77.0.9 numgen random mod 1000 < 250 counter packets 0 bytes 0 drop\n\t}\n}\n";
+        links.count(B, table);
+        links.count(B, table);
+        assert_eq!(links.take_dropped(A, B), 6);
+        assert_eq!(links.take_dropped(A, B), 0);
+        assert_eq!(links.take_dropped(B, A), 0);
     }
 }

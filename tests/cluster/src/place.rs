@@ -58,6 +58,11 @@ impl Place {
 
     /// Runs one of the tools that make networks here, with `script` on its stdin.
     pub(crate) fn tool(self: &Arc<Self>, words: &[&str], script: &str) -> Result<()> {
+        self.ask(words, script).map(drop)
+    }
+
+    /// The same, and what it said.
+    pub(crate) fn ask(self: &Arc<Self>, words: &[&str], script: &str) -> Result<String> {
         let line = words.join(" ");
         let output = self
             .feed(words, script)
@@ -68,7 +73,7 @@ impl Place {
             output.status,
             String::from_utf8_lossy(&output.stderr).trim()
         );
-        Ok(())
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     fn feed(self: &Arc<Self>, words: &[&str], script: &str) -> Result<Output> {
@@ -79,7 +84,7 @@ impl Place {
             .args(arguments)
             .env("PATH", format!("{found}:{TOOLS}"))
             .stdin(Stdio::piped())
-            .stdout(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         self.enter(&mut command);
         let mut child = crate::spawn::bound(command)?;

@@ -47,6 +47,13 @@ impl Program {
         }
     }
 
+    /// The same with these arguments in the place of its own.
+    #[must_use]
+    pub fn given(mut self, arguments: Vec<String>) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
     /// The same with one more variable.
     #[must_use]
     pub fn with(mut self, variable: &str, value: &str) -> Self {

@@ -46,6 +46,8 @@ pub struct Report {
     pub lasted_ms: u64,
     /// Faults that began, by kind.
     pub faults: BTreeMap<Kind, usize>,
+    /// Of those, which bit: they hit somebody, and kept something back where that is counted.
+    pub bit: BTreeMap<Kind, usize>,
     /// Faults that could not be carried out or undone, with what was said.
     pub failed_faults: Vec<String>,
     /// Processes that ended by themselves and were started again as a service manager does.
@@ -58,8 +60,12 @@ pub struct Report {
     pub fail_over: Times,
     /// Fail-overs during which etcd changed its leader too.
     pub fail_over_unsteady: Times,
-    /// The same from a leader's SIGTERM, whatever etcd did.
+    /// All fail-overs, until the next leader answered calls: whatever there was to write.
+    pub fail_over_answered: Times,
+    /// From a leader's SIGTERM to the next one's first acknowledged write, whatever etcd did.
     pub hand_over: Times,
+    /// The same until the next leader answered calls.
+    pub hand_over_answered: Times,
     /// The same from the moment at which a leader stood still, whatever etcd did.
     pub stand_still: Times,
     /// How often etcd changed its leader.
@@ -106,7 +112,8 @@ impl Report {
         line("lasted", format!("{} s", self.lasted_ms / 1_000));
         line("faults", self.faults.values().sum::<usize>().to_string());
         for (kind, count) in &self.faults {
-            line(&format!("  {}", name(*kind)), count.to_string());
+            let bit = self.bit.get(kind).copied().unwrap_or(0);
+            line(&format!("  {}", name(*kind)), of_kind(*count, bit));
         }
         line("faults that failed", self.failed_faults.len().to_string());
         for failed in &self.failed_faults {
@@ -153,15 +160,24 @@ impl Report {
 }
 
 impl Report {
-    fn times(&self) -> [(&'static str, &Times); 6] {
+    fn times(&self) -> [(&'static str, &Times); 8] {
         [
             ("fail-over", &self.fail_over),
             ("fail-over, etcd's too", &self.fail_over_unsteady),
+            ("fail-over, answered", &self.fail_over_answered),
             ("hand-over", &self.hand_over),
+            ("hand-over, answered", &self.hand_over_answered),
             ("leader stood still", &self.stand_still),
             ("re-grant", &self.re_grant),
             ("re-grant by a new leader", &self.re_grant_after_leader),
         ]
+    }
+}
+
+fn of_kind(count: usize, bit: usize) -> String {
+    match bit == count {
+        true => count.to_string(),
+        false => format!("{count}, {bit} of them bit"),
     }
 }
 
@@ -209,6 +225,7 @@ mod tests {
         Report {
             seed: 7,
             faults: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 2)]),
+            bit: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 1)]),
             fail_over: Times::of(vec![5_000, 4_000, 9_000]),
             ..Report::default()
         }
@@ -240,6 +257,7 @@ mod tests {
         for expected in [
             vec!["faults", "5"],
             vec!["kill_leader", "3"],
+            vec!["slow_sync", "2,", "1", "of", "them", "bit"],
             vec!["run", "good"],
         ] {
             assert!(lines.contains(&expected), "{expected:?} in\n{text}");

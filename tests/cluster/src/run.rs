@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How often the world is tended and the stop is looked at, and so how late a fault may be.
 const TICK: Duration = Duration::from_millis(50);
 
+/// Whom a fault hits that was meant for a leader while there was none.
+pub(crate) const NOBODY: &str = "nobody";
+
 /// Who carries faults out.
 pub trait Hands {
     /// Makes a fault happen and says whom it hit.
@@ -20,11 +23,11 @@ pub trait Hands {
     /// Where it cannot; the schedule goes on, and the fault is not undone.
     fn begin(&mut self, fault: &Fault) -> Result<String>;
 
-    /// Ends it; `hit` is what its beginning said.
+    /// Ends it, and says how many packets it kept back where that is counted; `hit` is what its beginning said.
     ///
     /// # Errors
     /// Where it cannot; the schedule goes on.
-    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()>;
+    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<Option<u64>>;
 
     /// Does between faults what a service manager does all the time.
     fn tend(&mut self);
@@ -41,8 +44,19 @@ pub struct Record {
     pub began_ms: u64,
     /// When it was undone.
     pub ended_ms: u64,
+    /// Packets that it kept back, where that is counted: of cuts and loss.
+    pub dropped: Option<u64>,
     /// Why it could not be carried out or undone.
     pub failure: Option<String>,
+}
+
+impl Record {
+    /// Whether it hit something: a leader that was there, a way on which something was kept back. What a relay keeps back is not counted.
+    #[must_use]
+    pub fn bit(&self) -> bool {
+        let somebody = self.hit.as_ref().is_some_and(|hit| hit != NOBODY);
+        somebody && self.dropped != Some(0)
+    }
 }
 
 /// The first line of a record, from which the run is repeated.
@@ -128,6 +142,7 @@ impl Course<'_> {
             hit: done.ok(),
             began_ms: now_ms,
             ended_ms: now_ms,
+            dropped: None,
             failure,
         });
     }
@@ -141,8 +156,10 @@ impl Course<'_> {
         let now_ms = self.now_ms();
         let record = self.records[n].as_mut()?;
         record.ended_ms = now_ms;
-        if let Some(Err(why)) = ended {
-            record.failure = Some(format!("{why:#}"));
+        match ended {
+            Some(Ok(dropped)) => record.dropped = dropped,
+            Some(Err(why)) => record.failure = Some(format!("{why:#}")),
+            None => {}
         }
         Some(record)
     }
@@ -152,7 +169,7 @@ impl Course<'_> {
 mod tests {
     use super::*;
     use crate::fault::{Kind, Usual};
-    use crate::schedule::Member;
+    use crate::schedule::{Lone, Member};
     use std::collections::{BTreeMap, BTreeSet};
 
     /// Hands that only remember; the fault of number `fails` cannot begin, and `stops_at` stops the run.
@@ -172,10 +189,10 @@ mod tests {
             Ok(fault.target.to_string())
         }
 
-        fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()> {
+        fn undo(&mut self, fault: &Fault, hit: &str) -> Result<Option<u64>> {
             assert_eq!(hit, fault.target.to_string());
             self.said.push((false, fault.number));
-            Ok(())
+            Ok(Some(u64::from(fault.number)))
         }
 
         fn tend(&mut self) {}
@@ -200,9 +217,14 @@ mod tests {
             lasts_ms: 300,
             every_ms: (2, 4),
             members: (0..6).map(member).collect(),
+            links: Vec::new(),
             relayed: Vec::new(),
             led: BTreeSet::new(),
             impaired_max: BTreeMap::new(),
+            lone: Lone {
+                held_ms_max: u64::MAX,
+                rest_ms: 0,
+            },
             unusual: Kind::ALL.map(|kind| (kind, quick(kind))).into(),
         }
     }
@@ -259,5 +281,21 @@ mod tests {
         let mut read: Vec<Record> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
         read.sort_by_key(|record| record.fault.number);
         assert_eq!(read, records);
+    }
+
+    #[test]
+    fn a_fault_bites_where_it_hit_somebody_and_kept_something_back_if_that_is_counted() {
+        let (records, _, _) = noted(3, u32::MAX);
+        let bitten = |number: usize| records[number].bit();
+        assert!(!bitten(0), "it kept nothing back");
+        assert!(bitten(1));
+        assert!(!bitten(3), "it could not begin");
+        let of = |hit: &str, dropped| Record {
+            hit: Some(hit.to_owned()),
+            dropped,
+            ..records[1].clone()
+        };
+        assert!(of("coordinator-1", None).bit());
+        assert!(!of(NOBODY, None).bit());
     }
 }

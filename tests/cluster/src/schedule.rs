@@ -1,5 +1,5 @@
 //! Which faults happen when, drawn from a seed: the same plan gives the same faults, to the millisecond. Pure: no clock, no effects; `run`
-//! and `stage` carry it out.
+//! and `stage` carry it out. Which of them may last together is `rules`' business.
 
 use crate::fault::{Aim, Fault, Kind, Target, Usual};
 use rand_chacha::ChaCha8Rng;
@@ -28,6 +28,17 @@ pub struct Member {
     pub has_clock: bool,
 }
 
+/// How what everything depends on is spared: storage, the store, and the one member of a role that has no other. While such a fault
+/// lasts nothing goes on anywhere, so that it is short, and left alone for a while afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lone {
+    /// The longest that one lasts.
+    pub held_ms_max: u64,
+    /// From the end of one to the beginning of the next, at least.
+    pub rest_ms: u64,
+}
+
 /// From what a schedule is drawn. A record begins with it, so a run is repeated from its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -40,12 +51,16 @@ pub struct Plan {
     pub every_ms: (u64, u64),
     /// The processes.
     pub members: Vec<Member>,
+    /// Ways that something goes over, from the host that calls to the one that is called. No other is cut: nobody would notice.
+    pub links: Vec<(String, String)>,
     /// Ways with a relay, from the first host to the second.
     pub relayed: Vec<(String, String)>,
     /// Roles that have a leader.
     pub led: BTreeSet<String>,
     /// At most so many members of a role are impaired at once; all may be where a role has no entry.
     pub impaired_max: BTreeMap<String, usize>,
+    /// How what there is only one of is spared.
+    pub lone: Lone,
     /// What differs from [`Kind::usual`].
     pub unusual: BTreeMap<Kind, Usual>,
 }
@@ -79,23 +94,27 @@ impl Plan {
     }
 
     fn try_one(&self, dice: &mut Dice, number: u32, at_ms: u64, before: &[Fault]) -> Option<Fault> {
+        let fault = self.one(dice, number, at_ms)?;
+        self.fits(&fault, before).then_some(fault)
+    }
+
+    fn one(&self, dice: &mut Dice, number: u32, at_ms: u64) -> Option<Fault> {
         let kind = self.kind(dice)?;
         let target = dice.one_of(&self.targets(kind.aim()))?.clone();
         let usual = self.usual(kind);
-        let held_ms = dice.between(usual.held_ms.0, usual.held_ms.1);
-        let fault = Fault {
+        let drawn_ms = dice.between(usual.held_ms.0, usual.held_ms.1);
+        let held_ms = match self.is_lone(kind, &target) {
+            true => drawn_ms.min(self.lone.held_ms_max),
+            false => drawn_ms,
+        };
+        Some(Fault {
             number,
             kind,
             target,
             amount: dice.signed(usual.amount),
             at_ms,
             until_ms: (at_ms + held_ms.max(1)).min(self.lasts_ms),
-        };
-        let lasting = || before.iter().filter(|other| other.until_ms >= at_ms);
-        let clashes = lasting().any(|other| !self.claims(other).is_disjoint(&self.claims(&fault)));
-        let mut together: Vec<&Fault> = lasting().collect();
-        together.push(&fault);
-        (!clashes && self.bearable(&together)).then_some(fault)
+        })
     }
 
     fn kind(&self, dice: &mut Dice) -> Option<Kind> {
@@ -145,70 +164,12 @@ impl Plan {
             .collect()
     }
 
+    /// Both directions of each way in use.
     fn links(&self) -> Vec<Target> {
-        let hosts = self.hosts();
-        let ways = hosts
-            .iter()
-            .flat_map(|from| hosts.iter().map(move |to| (from, to)));
-        ways.filter(|(from, to)| from != to)
-            .map(|(from, to)| Target::Link(from.clone(), to.clone()))
+        let link = |from: &String, to: &String| Target::Link(from.clone(), to.clone());
+        let ways = self.links.iter();
+        ways.flat_map(|(from, to)| [link(from, to), link(to, from)])
             .collect()
-    }
-
-    /// What a fault has for itself while it lasts. Two that share something would undo each other.
-    fn claims(&self, fault: &Fault) -> BTreeSet<String> {
-        let cable = |one: &String, other: &String| {
-            let (first, second) = if one < other {
-                (one, other)
-            } else {
-                (other, one)
-            };
-            format!("cable {first} {second}")
-        };
-        match &fault.target {
-            Target::Process(name) => BTreeSet::from([format!("process {name}")]),
-            Target::Leader(role) => {
-                let members = self.members.iter().filter(|member| member.role == *role);
-                members
-                    .map(|member| format!("process {}", member.name))
-                    .collect()
-            }
-            Target::Link(from, to) if fault.kind.aim() == Aim::Relay => {
-                BTreeSet::from([format!("relay {from} {to}")])
-            }
-            Target::Link(from, to) => BTreeSet::from([cable(from, to)]),
-            Target::Host(host) => {
-                let hosts = self.hosts();
-                let others = hosts.iter().filter(|other| *other != host);
-                others.map(|other| cable(host, other)).collect()
-            }
-            Target::Storage => BTreeSet::from(["storage".to_owned()]),
-            Target::Store => BTreeSet::from(["store".to_owned()]),
-        }
-    }
-
-    /// Whether each role has enough members that are well.
-    fn bearable(&self, together: &[&Fault]) -> bool {
-        self.impaired_max.iter().all(|(role, most)| {
-            let impaired = together
-                .iter()
-                .map(|fault| self.impaired(fault, role))
-                .sum::<usize>();
-            impaired <= *most
-        })
-    }
-
-    /// How many members of a role a fault takes out.
-    fn impaired(&self, fault: &Fault, role: &String) -> usize {
-        let of_role = || self.members.iter().filter(|member| member.role == *role);
-        match (&fault.target, fault.kind.aim()) {
-            (Target::Leader(led), _) => usize::from(led == role),
-            (Target::Host(host), _) => of_role().filter(|member| member.host == *host).count(),
-            (Target::Process(name), Aim::Process | Aim::Upgradable) => {
-                of_role().filter(|member| member.name == *name).count()
-            }
-            _ => 0,
-        }
     }
 }
 
@@ -268,5 +229,6 @@ impl Dice {
     }
 }
 
+mod rules;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use crate::fault::{Aim, Fault, Kind, Target};
 use crate::links::Link;
 use crate::process::Process;
 use crate::relay::{Pass, Relay, Shape};
-use crate::run::Hands;
+use crate::run::{Hands, NOBODY};
 use crate::world::World;
 use anyhow::{Context, Result};
 use rustix::process::Signal;
@@ -18,9 +18,6 @@ const KILLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A process that keeps ending is started no more often than this, as a service manager would.
 const REVIVED_EVERY: Duration = Duration::from_secs(1);
-
-/// Whom a fault hits that was meant for a leader while there was none.
-const NOBODY: &str = "nobody";
 
 /// How storage behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,6 +197,21 @@ impl<C: Cluster> Stage<C> {
         }
     }
 
+    /// Packets that a fault kept back, once its ways are whole again; none of a fault that keeps back none, or is a relay's.
+    fn kept_back(&self, fault: &Fault) -> Result<Option<u64>> {
+        let world = &self.world;
+        match &fault.target {
+            Target::Link(..) if fault.kind.aim() == Aim::Relay => Ok(None),
+            Target::Link(from, to) => world.dropped_between(from, to).map(Some),
+            Target::Host(host) => {
+                let others = world.hosts().filter(|other| other.name() != host);
+                let dropped = others.map(|other| world.dropped_between(host, other.name()));
+                dropped.sum::<Result<u64>>().map(Some)
+            }
+            Target::Process(_) | Target::Leader(_) | Target::Storage | Target::Store => Ok(None),
+        }
+    }
+
     fn spoil(&mut self, fault: &Fault, name: &str) -> Result<()> {
         let program = self.process(name)?.program();
         let without = |what: &str| format!("`{name}` was started without a {what} of ours");
@@ -248,16 +260,17 @@ impl<C: Cluster> Hands for Stage<C> {
         Ok(fault.target.to_string())
     }
 
-    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<()> {
+    fn undo(&mut self, fault: &Fault, hit: &str) -> Result<Option<u64>> {
         match &fault.target {
-            Target::Process(name) if is_spoiling(fault.kind) => self.mend(name),
-            Target::Leader(_) if hit == NOBODY => Ok(()),
-            Target::Process(_) | Target::Leader(_) => self.undo_process(fault.kind, hit),
-            Target::Link(from, to) => self.link(fault, from, to, true),
-            Target::Host(host) => self.world.isolate(host, Link::Whole),
-            Target::Storage => self.cluster.storage(Weather::Fair),
-            Target::Store => self.cluster.store_full(false),
+            Target::Process(name) if is_spoiling(fault.kind) => self.mend(name)?,
+            Target::Leader(_) if hit == NOBODY => {}
+            Target::Process(_) | Target::Leader(_) => self.undo_process(fault.kind, hit)?,
+            Target::Link(from, to) => self.link(fault, from, to, true)?,
+            Target::Host(host) => self.world.isolate(host, Link::Whole)?,
+            Target::Storage => self.cluster.storage(Weather::Fair)?,
+            Target::Store => self.cluster.store_full(false)?,
         }
+        self.kept_back(fault)
     }
 
     fn tend(&mut self) {

@@ -77,6 +77,12 @@ impl World {
     pub fn link(&self, from: &str, to: &str, link: Link) -> Result<()> {
         let (from, to) = (self.host(from)?, self.host(to)?);
         let mut links = self.links.lock().map_err(|_| broken())?;
+        if links.has_rules(to.address()) {
+            let table = to
+                .place()
+                .ask(&["nft", "list", "table", "ip", "cuts"], "")?;
+            links.count(to.address(), &table);
+        }
         let before = links.get(from.address(), to.address());
         links.set(from.address(), to.address(), link);
         let set = to
@@ -86,6 +92,24 @@ impl World {
             links.set(from.address(), to.address(), before);
         }
         set
+    }
+
+    /// Packets that the way from one host to another has kept back since this was asked last. It is known of a way that is whole again.
+    ///
+    /// # Errors
+    /// Where a host is unknown.
+    pub fn dropped(&self, from: &str, to: &str) -> Result<u64> {
+        let (from, to) = (self.host(from)?.address(), self.host(to)?.address());
+        let mut links = self.links.lock().map_err(|_| broken())?;
+        Ok(links.take_dropped(from, to))
+    }
+
+    /// The same between two hosts, both ways.
+    ///
+    /// # Errors
+    /// As [`World::dropped`].
+    pub fn dropped_between(&self, one: &str, other: &str) -> Result<u64> {
+        Ok(self.dropped(one, other)? + self.dropped(other, one)?)
     }
 
     /// Sets what passes between two hosts, both ways.

@@ -4,8 +4,17 @@ use super::*;
 use types::{Stage, TrackId};
 
 fn onward(distance: u64, track: &str) -> TrackOutcome {
+    within(Reach::exact(distance), distance, track)
+}
+
+/// One that may stand elsewhere on another device.
+fn within(reach: Reach, distance: u64, track: &str) -> TrackOutcome {
     let track = TrackId::new(track).unwrap();
-    TrackOutcome::Escalated(Escalation { distance, track })
+    TrackOutcome::Escalated(Escalation {
+        distance,
+        track,
+        reach,
+    })
 }
 
 fn some(ordinals: &[Ordinal]) -> TrackSet {
@@ -95,6 +104,36 @@ fn a_budget_takes_the_nearest_to_the_gate_whoever_came_first_and_holds_the_other
             );
         }
     }
+}
+
+#[test]
+fn tracks_that_might_change_places_at_the_cut_of_a_budget_are_named_with_their_part() {
+    let moved = |distance: u64, track: &str| {
+        let reach = Reach {
+            nearest: distance - 1,
+            farthest: distance + 1,
+            certain: true,
+        };
+        within(reach, distance, track)
+    };
+    let spared = TrackOutcome::Spared(Spared {
+        nearest: 30,
+        track: TrackId::new("f").unwrap(),
+    });
+    let mut node = at_work(budgeted(5, 2), 5);
+    node.end(0, moved(10, "a"));
+    node.end(1, moved(21, "b"));
+    node.end(2, spared);
+    node.end(3, moved(20, "c"));
+    node.end(4, moved(40, "d"));
+    let actions = node.sung(0, true);
+    let borderline = actions.iter().find_map(|action| match action {
+        Action::WritePart { borderline, .. } => Some(borderline.clone()),
+        _ => None,
+    });
+    assert_eq!(borderline, Some(some(&[1, 3])));
+    let part = (set(0, 5), some(&[0, 3]), some(&[1, 4]));
+    assert_eq!(written(&actions), Some(part));
 }
 
 #[test]
@@ -287,6 +326,7 @@ fn what_the_residual_made_is_proved_by_a_canary_of_the_residual_and_goes_no_furt
         tracks: some(&[0, 5]),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: Some(DEVICE),
     };
     assert_eq!(node.sung(0, true), [part]);

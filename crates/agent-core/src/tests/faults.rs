@@ -234,6 +234,7 @@ fn what_is_made_is_committed_before_a_grant_goes_back_for_its_source() {
         tracks: set(1, 2),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: Some(DEVICE),
     };
     assert_eq!(node.sung(0, true), [part]);
@@ -331,6 +332,7 @@ fn a_rejecting_grant_runs_nothing_and_says_why() {
         tracks: set(0, 1),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: None,
     };
     let actions = node.tell(Event::Prepared {

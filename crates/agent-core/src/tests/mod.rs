@@ -255,6 +255,7 @@ fn write(part: u64, tracks: TrackSet) -> Action {
         tracks,
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: Some(DEVICE),
     }
 }

@@ -22,6 +22,7 @@ fn rows_that_no_device_made_need_no_canary() {
         tracks: set(0, 1),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: None,
     };
     assert_eq!(node.end(0, TrackOutcome::Unscannable), [part]);
@@ -71,6 +72,34 @@ fn an_unanswered_commit_is_sent_again_unchanged() {
         }),
         forgotten()
     );
+}
+
+#[test]
+fn a_commit_waits_for_a_coordinator_that_was_long_away_no_longer_than_two_beats() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    node.told(stored(0));
+    // The fifth wait is no longer than the fourth; the grant lives all the while.
+    for wait in [500, 1_000, 2_000, 4_000, 4_000] {
+        assert_eq!(node.told(refused(0, CallError::Unanswered)), []);
+        node.now = node.now + Millis(wait);
+        assert_eq!(node.told(Event::Tick), [commit(0)]);
+    }
+}
+
+#[test]
+fn a_part_waits_for_storage_that_was_long_away_no_longer_than_a_few_seconds() {
+    let mut node = Node::at_work(1, 1);
+    node.end(0, TrackOutcome::Scored);
+    node.sung(0, true);
+    for _ in 0..20 {
+        let outcome = Err(Code::StorageUnavailable);
+        let part = PartNo(0);
+        assert_eq!(node.told(Event::PartWritten { part, outcome }), []);
+        node.now = node.now + limits::STORAGE_BACK_OFF_MAX;
+        assert_eq!(node.told(Event::Tick), [write(0, set(0, 1))]);
+    }
 }
 
 #[test]
@@ -229,6 +258,7 @@ fn parts_of_an_earlier_life_are_offered_once_a_beat_says_that_their_grant_lives(
         tracks: set(3, 5),
         onward: TrackSet::new(),
         withheld: TrackSet::new(),
+        borderline: TrackSet::new(),
         device: None,
     };
     assert_eq!(node.told(Event::Found(found)), [Action::Join, again]);

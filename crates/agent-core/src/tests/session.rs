@@ -101,6 +101,34 @@ fn a_pull_without_an_answer_is_repeated_with_its_number() {
 }
 
 #[test]
+fn a_coordinator_that_is_back_is_asked_for_work_and_joined_within_two_beats() {
+    let mut node = Node::joined();
+    for _ in 0..20 {
+        node.tell(Event::Pulled {
+            session: Session(1),
+            number: PullNo(1),
+            answer: Err(CallError::Unanswered),
+        });
+        node.now = node.now + limits::CALL_BACK_OFF_MAX;
+        let again = node.tell(Event::Tick);
+        let pulls = again
+            .iter()
+            .any(|action| matches!(action, Action::Pull(call) if call.number == PullNo(1)));
+        assert!(pulls, "{again:?}");
+    }
+    let mut apart = Node {
+        core: Core::new(Config::default()),
+        now: Millis(0),
+    };
+    apart.tell(Event::Tick);
+    for _ in 0..20 {
+        apart.tell(Event::Joined(Err(CallError::Unanswered)));
+        apart.now = apart.now + limits::CALL_BACK_OFF_MAX;
+        assert_eq!(apart.tell(Event::Tick), [Action::Join]);
+    }
+}
+
+#[test]
 fn an_older_session_drops_everything_and_joins_again() {
     for (code, void) in [
         (Code::SessionOld, true),

@@ -17,6 +17,7 @@ pub fn files() -> Vec<Hostile> {
         Hostile::new(51, "huge.wav", stereo(FRAMES, |i| [tone(i) * 1e6; 2])),
         Hostile::new(52, "digital-silence.wav", of_number(0.0)),
         Hostile::new(53, "dc-full-scale.wav", of_number(1.0)),
+        Hostile::new(53, "square-full-scale.wav", stereo(FRAMES, square)),
         Hostile::new(
             54,
             "10-ms.wav",
@@ -41,6 +42,11 @@ fn tone(i: usize) -> f32 {
     let t = i as f32 / RATE as f32;
     0.4 * (t * 440.0 * std::f32::consts::TAU).sin()
         + 0.2 * (t * 3100.0 * std::f32::consts::TAU).sin()
+}
+
+/// At full scale all the time, 441 times a second from one end to the other.
+fn square(i: usize) -> [f32; 2] {
+    [if i / 50 % 2 == 0 { 1.0 } else { -1.0 }; 2]
 }
 
 fn strange(i: usize) -> [f32; 2] {

@@ -2,9 +2,9 @@
 
 use crate::world::agent::Agent;
 use crate::world::{Effect, World, not_applied, submission, unknown};
-use scheduler::Event;
 use scheduler::record::PartKind;
-use types::Millis;
+use scheduler::{Event, StorageOutcome, limits};
+use types::{Code, Millis, UnixMillis};
 
 /// Lets everything happen up to the write that makes the job published.
 fn published_but_for_its_write(world: &mut World) {
@@ -42,4 +42,30 @@ fn no_manifest_is_asked_for_again_while_the_write_of_published_is_in_doubt() {
             .state
             .is_closed()
     );
+}
+
+#[test]
+fn a_manifest_is_put_within_seconds_of_storage_being_back_however_long_it_was_away() {
+    let mut world = World::new();
+    world.submit("j", 4, 4);
+    let mut agent = Agent::joined(&mut world, "n");
+    let granted = agent.pull(&mut world, 4).grants.remove(0);
+    world.call(agent.commit_request(&granted, &granted.tracks, PartKind::Terminal));
+    for _ in ["the commit", "publishing"] {
+        let effect = world.effects.pop_front().expect("publishing goes on");
+        world.happen(effect);
+    }
+    for _ in 0..20 {
+        let asked = |effect: Effect| matches!(effect, Effect::Manifest(_));
+        assert!(world.effects.drain(..).any(asked));
+        world.feed(Event::ManifestWritten {
+            job: crate::world::key("j"),
+            outcome: StorageOutcome::Failed {
+                code: Code::StorageUnavailable,
+                cause: String::new(),
+            },
+            at: UnixMillis(0),
+        });
+        world.pass_silently(limits::STORAGE_RETRY_MAX);
+    }
 }

@@ -13,8 +13,8 @@ use types::{Attempt, Digest, Generation, JobId, Range, ShardId, SourceName, Tena
 
 use crate::parts::samples::{footer, manifest_of, sample_row};
 use crate::{
-    ImportFrom, ImportProgress, Manifest, ManifestPart, ObjectPath, Put, Sources, Storage,
-    StorageError, parts, paths,
+    ClosedBy, ImportFrom, ImportProgress, Manifest, ManifestPart, ObjectPath, Put, Sources,
+    Storage, StorageError, parts, paths,
 };
 pub(crate) use stores::{Kind, Store};
 
@@ -29,6 +29,7 @@ async fn check_all(kind: Kind) {
     a_file_larger_than_a_piece_is_put_whole(&storage).await;
     parts_are_listed_over_many_pages_and_removed_one_by_one(&storage).await;
     a_part_and_its_manifest_read_back_as_they_were_written(&storage).await;
+    what_has_closed_a_job_is_found_beside_its_parts(&storage).await;
     an_import_is_read_back_row_by_row(&storage, &store).await;
 }
 
@@ -181,6 +182,39 @@ async fn a_part_and_its_manifest_read_back_as_they_were_written(storage: &Storag
     let (name, put) = storage.put_manifest(&manifest).await.unwrap();
     assert_eq!(put, Put::Written);
     assert_eq!(storage.get_manifest(&name).await.unwrap(), manifest);
+}
+
+async fn what_has_closed_a_job_is_found_beside_its_parts(storage: &Storage) {
+    let (tenant, job) = (TenantId::default(), JobId::new("closes").unwrap());
+    let folder = paths::job_folder(&tenant, Generation(1), &job);
+    // Hashes on either side of every name that a job's folder has.
+    for name in ["0000", "caff", "ffff"].map(|hash| format!("{hash}/0/1-0-x.parquet")) {
+        let name = path(&format!("{folder}/{name}"));
+        storage.put(&name, Bytes::new()).await.unwrap();
+    }
+    let closed = async || {
+        let by = storage.closed_by(&tenant, Generation(1), &job).await;
+        by.unwrap()
+    };
+    assert_eq!(closed().await, ClosedBy::default());
+    let mark = paths::cancelled(&tenant, Generation(1), &job);
+    storage.put(&mark, Bytes::new()).await.unwrap();
+    let (manifest, cancelled) = (false, true);
+    let expected = ClosedBy {
+        manifest,
+        cancelled,
+    };
+    assert_eq!(closed().await, expected);
+    let manifest = paths::manifest(&tenant, Generation(1), &job, 1, Digest::of(b"m"));
+    storage.put(&manifest, Bytes::new()).await.unwrap();
+    let manifest = true;
+    assert_eq!(
+        closed().await,
+        ClosedBy {
+            manifest,
+            ..expected
+        }
+    );
 }
 
 async fn an_import_is_read_back_row_by_row(storage: &Storage, store: &Store) {

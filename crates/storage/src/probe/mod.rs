@@ -249,6 +249,8 @@ fn unasked(question: Question, trouble: Code) -> Finding {
 }
 
 #[cfg(test)]
+mod failing;
+#[cfg(test)]
 mod table;
 #[cfg(test)]
 mod tests;

@@ -89,6 +89,12 @@ async fn the_reference_page_says_what_each_store_answers() {
         std::fs::write(page(), format!("{before}{BEGIN}{found}{END}{after}")).unwrap();
         return;
     }
+    let unsaid = |asked: &&Question| !written.contains(&format!("\n| `{asked}`"));
+    let unsaid: Vec<_> = Question::ALL.iter().filter(unsaid).collect();
+    assert!(
+        unsaid.is_empty() && !written.contains("| – |"),
+        "the page does not say what each store answers ({unsaid:?}): run UPDATE_STORES=1 cargo test --release -p storage table"
+    );
     assert_eq!(
         steady(written),
         steady(&found),

@@ -20,6 +20,16 @@ use crate::faults::{Fault, Injector, SLOW};
 /// Attempts at one request: the waits between them come to about three seconds, within which a store's hiccup is over.
 pub(crate) const ATTEMPTS_MAX: u32 = 6;
 
+/// Within which part of the longest silence the first byte of an answer comes: a store that is there begins within a second. What was sent into a
+/// way that was cut is sent again over another connection then, and not when the lost packets would be, up to half a minute later.
+const BEGINS_WITHIN: u32 = 4;
+
+/// Least time for it, where the longest silence is no shorter: a busy store on a slow link.
+const BEGINS_LEAST: Duration = Duration::from_secs(5);
+
+/// Bytes of a request that a slow link takes in a second; an answer begins once all have arrived.
+const SENT_PER_S: usize = 128 * 1024;
+
 /// Makes wires.
 #[derive(Debug)]
 pub(super) struct Connector {
@@ -76,10 +86,33 @@ impl Wire {
             .map_err(late)?;
         let answer = match self.injector.as_ref().and_then(|injector| injector.draw()) {
             Some(fault) => self.send_with(fault, request, kind).await,
-            None => self.client.execute(request).await,
+            None => self.send(request, kind).await,
         };
         permit.done(outcome(&answer));
         answer
+    }
+
+    /// Sends a request, and gives it up where its answer does not begin.
+    async fn send(&self, request: HttpRequest, kind: Kind) -> Answer {
+        let Some(within) = self.begins_within(&request, kind) else {
+            return self.client.execute(request).await;
+        };
+        let answer = tokio::time::timeout(within, self.client.execute(request)).await;
+        answer.unwrap_or_else(|_| Err(timed_out("the answer did not begin in time")))
+    }
+
+    /// How long the begin of an answer may take; no time of its own where the store first does what takes long, such as to copy or to put
+    /// pieces together.
+    fn begins_within(&self, request: &HttpRequest, kind: Kind) -> Option<Duration> {
+        let copies = |name: &http::HeaderName| name.as_str().ends_with("copy-source");
+        if kind == Kind::Once || request.headers().keys().any(copies) {
+            return None;
+        }
+        let begins = (self.silence / BEGINS_WITHIN)
+            .max(BEGINS_LEAST)
+            .min(self.silence);
+        let seconds = request.body().content_length() / SENT_PER_S;
+        Some(begins + Duration::from_secs(u64::try_from(seconds).unwrap_or(u64::MAX)))
     }
 
     /// Sends a request through a fault. One that does not fit the request is none.

@@ -1,6 +1,7 @@
 //! Which versions of the server are known to be safe, and a warning for every other.
 //!
-//! Called once when a store is opened. A version is never refused: an operator may have reasons, and is told what is known.
+//! Called once when a store is opened, and by each watch of the member that it is made at. A version is never refused: an operator may have
+//! reasons, and is told what is known.
 
 use etcd_client::Client;
 

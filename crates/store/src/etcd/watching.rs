@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{Client, WatchOptions, WatchResponse, WatchStream};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::assembly::{self, Assembly};
@@ -18,7 +17,7 @@ use super::members::{Begun, Members};
 use super::read;
 use super::settings::READ_DEADLINE;
 use super::versions;
-use crate::watch::WAITING_MAX;
+use crate::watch::Out;
 use crate::{Change, ReadError, Revision, Seen, Watch};
 
 /// Between two questions how far a stream has come: a follower that is asked knows its age by them.
@@ -56,7 +55,7 @@ pub(super) struct Watched {
 
 /// Begins a watch.
 pub(super) fn begin(watched: Watched, after: Revision) -> Watch {
-    let (out, seen) = mpsc::channel(WAITING_MAX);
+    let (out, watch) = Watch::fed_by_a_task();
     let watcher = Watcher {
         watched,
         after,
@@ -64,7 +63,7 @@ pub(super) fn begin(watched: Watched, after: Revision) -> Watch {
         out,
     };
     tokio::spawn(watcher.run());
-    Watch::fed_by_a_task(seen)
+    watch
 }
 
 struct Watcher {
@@ -74,7 +73,7 @@ struct Watcher {
     /// Whether the stream's member answers how far a watch has come after everything before it. Of others the answer only shows that they
     /// live.
     ordered_progress: bool,
-    out: mpsc::Sender<Result<Seen, ReadError>>,
+    out: Out,
 }
 
 /// Why a stream is over.
@@ -133,7 +132,7 @@ impl Watcher {
 
     async fn end(&self, error: ReadError) {
         // Nobody listens any more where this fails.
-        drop(self.out.send(Err(error)).await);
+        let _ = self.out.send(Err(error)).await;
     }
 
     /// Opens one stream and gives what it says, until it is over; `again` where it takes the place of another one.

@@ -1,11 +1,12 @@
 //! Tracks between grant and row: beginning, aborting, landing, and the rows they end in. Called by the node's loop only.
 
-use agent_core::Escalation;
+use agent_core::{Escalation, Spared};
 use audio::protocol::Summary;
 use types::{Ledger, Ordinal, TrackRow};
 
 use super::*;
 use crate::news::{Reading, Refusal};
+use crate::rows::AtGate;
 
 impl Node {
     pub(super) fn begin(
@@ -153,26 +154,32 @@ impl Node {
                     return TrackOutcome::Unreachable;
                 };
                 let made = rows::scored(track, spec, &bundle, &scorer, told, score);
-                Ok((made.row, made.ledger, made.onward))
+                Ok((made.row, made.ledger, made.gate))
             }
             (Measured::Residual(residual), Some(screened)) => screened
                 .separated(spec, &bundle, &scorer, told, residual)
-                .map(|(row, ledger)| (row, ledger, None)),
+                .map(|(row, ledger)| (row, ledger, AtGate::Past)),
             (Measured::Screen(_), Some(_)) | (Measured::Residual(_), None) => {
                 tracing::error!(device = scorer.device, "an answer of the other stage");
                 return TrackOutcome::Unreachable;
             }
         };
-        let (row, ledger, onward) = match made {
+        let (row, ledger, gate) = match made {
             Ok(made) => made,
             Err(refusal) => return self.make_unscannable(flight, refusal, &reading),
         };
-        count(&scorer.device, &row, onward.is_some(), &reading);
+        count(&scorer.device, &row, gate.is_onward(), &reading);
         let track = row.track_id.clone();
         self.keep(flight, row, ledger, true);
-        onward.map_or(TrackOutcome::Scored, |distance| {
-            TrackOutcome::Escalated(Escalation { distance, track })
-        })
+        match gate {
+            AtGate::Onward { distance, reach } => TrackOutcome::Escalated(Escalation {
+                distance,
+                track,
+                reach,
+            }),
+            AtGate::Spared { nearest } => TrackOutcome::Spared(Spared { nearest, track }),
+            AtGate::Past => TrackOutcome::Scored,
+        }
     }
 
     /// Keeps a row until a part takes it.

@@ -73,6 +73,7 @@ fn flushed(tracks: &[Ordinal], onward: &[Ordinal], withheld: &[Ordinal]) -> Flus
         tracks: set(tracks),
         onward: set(onward),
         withheld: set(withheld),
+        borderline: TrackSet::new(),
     }
 }
 
@@ -122,6 +123,18 @@ fn what_the_budget_holds_back_ends_for_that_reason_and_keeps_its_evidence() {
     assert_eq!(rows[1].reason, None, "it cannot be scanned");
     let (_, rows) = &pair()[1];
     assert!(rows.iter().all(|row| row.reason.is_none()));
+}
+
+#[test]
+fn what_another_device_might_have_chosen_otherwise_is_borderline_in_either_part() {
+    let flushed = Flushed {
+        borderline: set(&[3, 4]),
+        ..flushed(&[2, 3, 4, 5], &[2, 4], &[3])
+    };
+    let objects = compose(&about("0"), &flushed, &made(&[2, 3, 4, 5]));
+    let rows = objects.iter().flat_map(|(_, rows)| rows);
+    let marked: Vec<(Ordinal, bool)> = rows.map(|row| (row.ordinal, row.borderline)).collect();
+    assert_eq!(marked, [(3, true), (5, false), (2, false), (4, true)]);
 }
 
 #[test]

@@ -164,10 +164,37 @@ fn stages(stages: Stages) -> Policy {
     }
 }
 
+/// What the gate of a job of both stages says of a track.
+fn gate(logit: f32) -> AtGate {
+    make(stages(Stages::Both), &Reading::default(), score(logit)).gate
+}
+
+#[test]
+fn a_track_within_epsilon_of_the_gate_may_fall_on_either_side_and_others_move_by_as_much() {
+    // The sample's epsilon is 0.001.
+    let reach = |logit| match gate(logit) {
+        AtGate::Onward { reach, .. } => reach,
+        AtGate::Spared { .. } | AtGate::Past => panic!("{logit} goes on"),
+    };
+    let near = reach(0.25);
+    let bits = |distance: f64| distance.to_bits();
+    assert!(bits(0.2489) < near.nearest && near.nearest < bits(0.2491));
+    assert!(bits(0.2509) < near.farthest && near.farthest < bits(0.2511));
+    assert!(near.certain && !reach(0.9995).certain);
+    let AtGate::Spared { nearest } = gate(1.0005) else {
+        panic!("{:?}", gate(1.0005));
+    };
+    assert!(bits(0.999) < nearest && nearest < bits(1.0), "{nearest}");
+    assert_eq!(gate(1.002), AtGate::Past);
+}
+
 #[test]
 fn a_job_of_both_stages_sends_on_what_the_gate_takes_with_all_of_its_row_and_nearest_first() {
     // The sample's gate takes -1 to 1; what it takes first lies in the middle.
-    let onward = |logit| make(stages(Stages::Both), &Reading::default(), score(logit)).onward;
+    let onward = |logit| match gate(logit) {
+        AtGate::Onward { distance, .. } => Some(distance),
+        AtGate::Spared { .. } | AtGate::Past => None,
+    };
     for logit in [-3.0, -1.25, 1.0, 3.0] {
         assert_eq!(onward(logit), None, "{logit}");
     }
@@ -208,7 +235,7 @@ fn a_track_without_a_score_costs_the_screen_time_and_is_not_among_the_tracks_scr
 #[test]
 fn a_job_of_the_screen_alone_sends_nothing_on_and_says_what_did_not_run() {
     let made = make(stages(Stages::Screen), &Reading::default(), score(0.25));
-    assert_eq!(made.onward, None);
+    assert_eq!(made.gate, AtGate::Past);
     assert_eq!(made.row.reason, Some(InconclusiveReason::ResidualNotRun));
 }
 
@@ -219,7 +246,7 @@ fn a_track_that_nothing_brings_to_scale_goes_nowhere() {
         ..score(0.25)
     };
     let made = make(stages(Stages::Both), &Reading::default(), loud());
-    assert_eq!((made.onward, made.row.reason), (None, None));
+    assert_eq!((made.gate, made.row.reason), (AtGate::Past, None));
     assert_eq!(made.row.code, Some(Code::ScoreNotFinite));
     let alone = make(stages(Stages::Screen), &Reading::default(), loud());
     assert_eq!(alone.row.code, None, "the screen needs no scale");

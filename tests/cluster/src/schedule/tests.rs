@@ -13,20 +13,50 @@ fn member(name: &str, role: &str, host: &str) -> Member {
     }
 }
 
+fn ways(all: &[(&str, &str)]) -> Vec<(String, String)> {
+    let way = |(from, to): &(&str, &str)| ((*from).to_owned(), (*to).to_owned());
+    all.iter().map(way).collect()
+}
+
 fn plan(seed: u64) -> Plan {
     let etcd = [1, 2, 3].map(|n| member(&format!("etcd-{n}"), "etcd", &format!("e{n}")));
     let coordinators =
         [1, 2].map(|n| member(&format!("coordinator-{n}"), "coordinator", &format!("c{n}")));
+    let nodes = [1, 2, 3].map(|n| member(&format!("node-{n}"), "node", &format!("n{n}")));
+    let storage = [member("storage", "storage", "s1")];
+    let all = etcd.into_iter().chain(coordinators).chain(nodes);
+    let most = [("etcd", 1), ("coordinator", 1), ("node", 2), ("storage", 1)];
     Plan {
         seed,
         lasts_ms: 3_600_000,
         every_ms: (2_000, 8_000),
-        members: etcd.into_iter().chain(coordinators).collect(),
-        relayed: vec![("c1".to_owned(), "e1".to_owned())],
+        members: all.chain(storage).collect(),
+        links: ways(&[
+            ("e1", "e2"),
+            ("e2", "e3"),
+            ("c1", "e1"),
+            ("c2", "e2"),
+            ("n1", "c1"),
+            ("n2", "c2"),
+            ("n3", "s1"),
+        ]),
+        relayed: ways(&[("c1", "e1"), ("n1", "s1")]),
         led: BTreeSet::from(["etcd".to_owned(), "coordinator".to_owned()]),
-        impaired_max: BTreeMap::from([("etcd".to_owned(), 1)]),
+        impaired_max: most.map(|(role, most)| (role.to_owned(), most)).into(),
+        lone: Lone {
+            held_ms_max: 10_000,
+            rest_ms: 15_000,
+        },
         unusual: BTreeMap::new(),
     }
+}
+
+/// All faults that last at the beginning of one, itself among them, for each.
+fn at_each(faults: &[Fault]) -> impl Iterator<Item = Vec<&Fault>> {
+    faults.iter().map(move |fault| {
+        let lasts = |other: &&Fault| other.at_ms <= fault.at_ms && other.until_ms >= fault.at_ms;
+        faults.iter().filter(lasts).collect()
+    })
 }
 
 fn together(faults: &[Fault]) -> impl Iterator<Item = (&Fault, &Fault)> {
@@ -106,17 +136,97 @@ fn two_faults_that_last_together_never_share_what_they_hit() {
 }
 
 #[test]
-fn never_more_members_of_a_role_are_out_than_the_plan_bears() {
+fn never_more_members_of_a_role_are_hit_than_the_plan_bears_be_it_by_a_cut() {
+    for seed in 0..20 {
+        let plan = plan(seed);
+        for lasting in at_each(&plan.draw()) {
+            for (role, most) in &plan.impaired_max {
+                let impaired = plan.impaired(&lasting, role);
+                assert!(impaired <= *most, "seed {seed}, {role}: {lasting:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn at_each_moment_a_node_a_coordinator_and_two_members_of_etcd_are_left_alone() {
+    for seed in 0..20 {
+        let plan = plan(seed);
+        for lasting in at_each(&plan.draw()) {
+            let hurt: BTreeSet<String> = lasting.iter().flat_map(|f| plan.hurt(f)).collect();
+            let well = |role: &str| {
+                let members = plan.members.iter().filter(|member| member.role == role);
+                let led = |fault: &&&Fault| fault.target == Target::Leader(role.to_owned());
+                let well = members.filter(|member| !hurt.contains(&member.name));
+                well.count() - lasting.iter().filter(led).count()
+            };
+            let left = (well("node"), well("coordinator"), well("etcd"));
+            let enough = left.0 >= 1 && left.1 >= 1 && left.2 >= 2;
+            assert!(enough, "seed {seed}, {left:?}: {lasting:?}");
+        }
+    }
+}
+
+#[test]
+fn a_way_that_fails_is_its_callers_trouble_whichever_direction_is_cut() {
+    let plan = plan(1);
+    let cut = |kind, from: &str, to: &str| Fault {
+        number: 0,
+        kind,
+        target: Target::Link(from.to_owned(), to.to_owned()),
+        amount: 0,
+        at_ms: 0,
+        until_ms: 1,
+    };
+    for (fault, hurt) in [
+        (cut(Kind::CutOneWay, "n1", "c1"), "node-1"),
+        (cut(Kind::CutOneWay, "c1", "n1"), "node-1"),
+        (cut(Kind::CutBothWays, "e2", "c2"), "coordinator-2"),
+        (cut(Kind::Loss, "e3", "e2"), "etcd-2"),
+        (cut(Kind::Delay, "n1", "s1"), "node-1"),
+    ] {
+        assert_eq!(plan.hurt(&fault), BTreeSet::from([hurt.to_owned()]));
+    }
+}
+
+#[test]
+fn what_everything_depends_on_is_hit_shortly_and_then_left_alone() {
     for seed in 0..20 {
         let plan = plan(seed);
         let faults = plan.draw();
-        for fault in &faults {
-            let lasts =
-                |other: &&Fault| other.at_ms <= fault.at_ms && other.until_ms >= fault.at_ms;
-            let lasting: Vec<&Fault> = faults.iter().filter(lasts).collect();
-            assert!(plan.bearable(&lasting), "seed {seed}: {lasting:?}");
+        let lone = faults.iter();
+        let lone = lone.filter(|fault| plan.is_lone(fault.kind, &fault.target));
+        let lone: Vec<&Fault> = lone.collect();
+        assert!(lone.len() > 20, "seed {seed}: {}", lone.len());
+        for (first, next) in lone.iter().zip(&lone[1..]) {
+            assert!(first.until_ms - first.at_ms <= plan.lone.held_ms_max);
+            assert!(next.at_ms - first.until_ms >= plan.lone.rest_ms, "{next:?}");
         }
     }
+}
+
+#[test]
+fn only_ways_in_use_are_cut_each_of_them_and_in_both_directions() {
+    let plan = Plan {
+        relayed: Vec::new(),
+        ..plan(1)
+    };
+    let faults = plan.draw();
+    let cut: BTreeSet<(String, String)> = faults
+        .into_iter()
+        .filter_map(|fault| match fault.target {
+            Target::Link(from, to) => Some((from, to)),
+            Target::Process(_)
+            | Target::Leader(_)
+            | Target::Host(_)
+            | Target::Storage
+            | Target::Store => None,
+        })
+        .collect();
+    let both =
+        |(from, to): &(String, String)| [(from.clone(), to.clone()), (to.clone(), from.clone())];
+    let used: BTreeSet<(String, String)> = plan.links.iter().flat_map(both).collect();
+    assert_eq!(cut, used);
 }
 
 #[test]

@@ -18,6 +18,8 @@ struct Shared<T>(Arc<T>);
 enum Reply {
     Status(u16),
     Lost(HttpErrorKind),
+    /// Nothing, for ever.
+    Silence,
 }
 
 /// Replies in order, then 200.
@@ -45,6 +47,7 @@ impl HttpService for Shared<Script> {
                 Ok(response)
             }
             Reply::Lost(kind) => Err(HttpError::new(kind, std::io::Error::other("lost"))),
+            Reply::Silence => std::future::pending().await,
         }
     }
 }
@@ -118,6 +121,37 @@ async fn what_may_have_been_carried_out_unseen_is_sent_again_only_where_twice_is
     assert_eq!(sent(Method::POST, None, &lost).await, (None, 1));
     let unsent = [Reply::Lost(HttpErrorKind::Connect)];
     assert_eq!(sent(Method::POST, None, &unsent).await, (Some(200), 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_answer_does_not_begin_is_sent_again_long_before_a_body_would_be_given_up()
+{
+    for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+        let begun = Instant::now();
+        let (status, count) = sent(method, None, &[Reply::Silence]).await;
+        assert_eq!((status, count), (Some(200), 2));
+        assert!(begun.elapsed() < Duration::from_secs(30) / 3);
+    }
+}
+
+#[test]
+fn what_a_store_takes_long_for_has_its_time() {
+    let wire = wire(Shared(Arc::new(Script::default())), None);
+    let within = |request: HttpRequest| {
+        let kind = Kind::of(&request);
+        wire.begins_within(&request, kind)
+    };
+    assert_eq!(within(request(Method::POST, None)), None);
+    let copy = request(Method::PUT, Some("x-amz-copy-source"));
+    assert_eq!(within(copy), None);
+    let put = |bytes: usize| {
+        let request = http::Request::builder()
+            .method(Method::PUT)
+            .uri("http://h/k");
+        within(request.body(vec![0_u8; bytes].into()).unwrap())
+    };
+    let more = Duration::from_secs(80);
+    assert_eq!(put(10 << 20), put(0).map(|least| least + more));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! Questions over plain HTTP to servers of the run, etcd's gateway and metrics: one connection each, with deadlines. Knows nothing of what is asked.
+//! Questions over plain HTTP to servers of a suite, etcd's gateway and metrics: one connection each, with deadlines. Knows nothing of what is asked.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -13,13 +13,19 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const ANSWER_MAX: u64 = 4 * 1024 * 1024;
 
 /// What stands at a path.
-pub(crate) fn get(at: SocketAddr, path: &str) -> Result<String> {
+///
+/// # Errors
+/// Where the server does not answer in time, or with another status than 200.
+pub fn get(at: SocketAddr, path: &str) -> Result<String> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n");
     exchange(at, &request).with_context(|| format!("get {path} from {at}"))
 }
 
 /// The answer to a question in JSON.
-pub(crate) fn post(at: SocketAddr, path: &str, question: &Value) -> Result<Value> {
+///
+/// # Errors
+/// As [`get`], and where the answer is no JSON.
+pub fn post(at: SocketAddr, path: &str, question: &Value) -> Result<Value> {
     let body = question.to_string();
     let length = body.len();
     let request = format!(
@@ -43,8 +49,9 @@ fn exchange(at: SocketAddr, request: &str) -> Result<String> {
     Ok(body.to_owned())
 }
 
-/// The sum of a metric over all its labels, where the page has it with all of `labels`.
-pub(crate) fn metric(page: &str, name: &str, label: &str) -> Option<f64> {
+/// The sum of a metric over all its series on a page of metrics that have this label; none where there is none.
+#[must_use]
+pub fn metric(page: &str, name: &str, label: &str) -> Option<f64> {
     let values = page.lines().filter_map(|line| {
         let (series, value) = line.rsplit_once(' ')?;
         let named = series == name || series.strip_prefix(name)?.starts_with('{');
@@ -53,11 +60,16 @@ pub(crate) fn metric(page: &str, name: &str, label: &str) -> Option<f64> {
     values.fold(None, |sum, value| Some(sum.unwrap_or(0.0) + value))
 }
 
-#[test]
-fn a_metric_is_the_sum_over_its_labels_and_not_of_another_name() {
-    let page = "# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"2\"} 4\nab 50\nc 1\n";
-    assert_eq!(metric(page, "a", ""), Some(7.0));
-    assert_eq!(metric(page, "a", "y=\"2\""), Some(3.0));
-    assert_eq!(metric(page, "c", ""), Some(1.0));
-    assert_eq!(metric(page, "d", ""), None);
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_the_sum_over_its_labels_and_not_of_another_name() {
+        let page = "# TYPE a counter\na{x=\"1\",y=\"2\"} 3\na{x=\"2\"} 4\nab 50\nc 1\n";
+        assert_eq!(metric(page, "a", ""), Some(7.0));
+        assert_eq!(metric(page, "a", "y=\"2\""), Some(3.0));
+        assert_eq!(metric(page, "c", ""), Some(1.0));
+        assert_eq!(metric(page, "d", ""), None);
+    }
 }

@@ -1,15 +1,14 @@
-//! The members of the run's etcd: how each is started, and what they say of themselves over etcd's own gateway. The program is the one
-//! that `scripts/etcd.sh` builds of the line that everything runs on.
+//! The members of a suite's etcd: how each is started, and what they say of themselves over etcd's own gateway. The program is the one
+//! that `scripts/etcd.sh` builds of the line that everything runs on. Suites call it; it changes nothing but the alarm.
 
-use crate::http;
-use crate::wishes;
+use crate::{http, product};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Where members serve clients.
-pub(crate) const PORT: u16 = 2_379;
+pub const PORT: u16 = 2_379;
 /// Where they meet each other.
 const PEERS: u16 = 2_380;
 
@@ -17,8 +16,11 @@ const PEERS: u16 = 2_380;
 const KEPT: &str = "100000";
 
 /// The program, where `make setup` put it.
-pub(crate) fn program() -> Result<PathBuf> {
-    let pins = wishes::tree().join("tests/etcd/v3.7/go.mod");
+///
+/// # Errors
+/// Where it is not there, with what to do.
+pub fn program() -> Result<PathBuf> {
+    let pins = product::tree().join("tests/etcd/v3.7/go.mod");
     let text = std::fs::read_to_string(&pins).context("read which etcd is pinned")?;
     let pinned = text.lines().find_map(|line| {
         let required = line.trim_start_matches("require ").trim();
@@ -38,7 +40,8 @@ pub(crate) fn program() -> Result<PathBuf> {
 }
 
 /// The arguments of one of the members.
-pub(crate) fn arguments(name: &str, members: &[(String, Ipv4Addr)], data: &Path) -> Vec<String> {
+#[must_use]
+pub fn arguments(name: &str, members: &[(String, Ipv4Addr)], data: &Path) -> Vec<String> {
     let url = |address: Ipv4Addr, port: u16| format!("http://{address}:{port}");
     let own = members.iter().find(|(member, _)| member == name);
     let own = own.map_or(Ipv4Addr::LOCALHOST, |(_, address)| *address);
@@ -55,7 +58,7 @@ pub(crate) fn arguments(name: &str, members: &[(String, Ipv4Addr)], data: &Path)
         ("initial-advertise-peer-urls", url(own, PEERS)),
         ("initial-cluster", all.join(",")),
         ("initial-cluster-state", "new".to_owned()),
-        ("initial-cluster-token", "chaos".to_owned()),
+        ("initial-cluster-token", "suite".to_owned()),
         ("auto-compaction-mode", "revision".to_owned()),
         ("auto-compaction-retention", KEPT.to_owned()),
         ("log-level", "warn".to_owned()),
@@ -68,17 +71,20 @@ pub(crate) fn arguments(name: &str, members: &[(String, Ipv4Addr)], data: &Path)
 
 /// What a member says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Status {
+pub struct Status {
     /// Its number, as etcd writes it in JSON.
-    pub(crate) member: String,
+    pub member: String,
     /// Whether it leads.
-    pub(crate) leads: bool,
+    pub leads: bool,
     /// The term it is in: it rises with each change of leaders.
-    pub(crate) term: u64,
+    pub term: u64,
 }
 
 /// Asks a member.
-pub(crate) fn status(at: SocketAddr) -> Result<Status> {
+///
+/// # Errors
+/// Where it does not answer in time, or makes no sense.
+pub fn status(at: SocketAddr) -> Result<Status> {
     let said = http::post(at, "/v3/maintenance/status", &json!({}))?;
     let member = text(&said["header"]["member_id"])?;
     let leader = text(&said["leader"])?;
@@ -96,18 +102,27 @@ fn text(value: &Value) -> Result<String> {
 }
 
 /// Whether an alarm is raised that there is no room.
-pub(crate) fn is_full(at: SocketAddr) -> Result<bool> {
+///
+/// # Errors
+/// As [`status`].
+pub fn is_full(at: SocketAddr) -> Result<bool> {
     Ok(!alarms(at)?.is_empty())
 }
 
 /// Raises the alarm for the member that is asked.
-pub(crate) fn raise(at: SocketAddr) -> Result<()> {
+///
+/// # Errors
+/// As [`status`].
+pub fn raise(at: SocketAddr) -> Result<()> {
     let member = status(at)?.member;
     alarm(at, "ACTIVATE", &member)
 }
 
 /// Disarms all that are raised.
-pub(crate) fn disarm(at: SocketAddr) -> Result<()> {
+///
+/// # Errors
+/// As [`status`].
+pub fn disarm(at: SocketAddr) -> Result<()> {
     let members = alarms(at)?;
     members
         .iter()
