@@ -18,7 +18,7 @@ pub enum Form {
     /// Index-keyed CBOR, as every version reads it.
     #[default]
     Long,
-    /// About half as long, for a store that holds everything in memory; versions before 0.2 refuse it.
+    /// About three fifths as long, for a store that holds everything in memory; versions before 0.2 refuse it.
     Brief,
 }
 

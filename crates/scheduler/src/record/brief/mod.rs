@@ -1,4 +1,4 @@
-//! The brief form of a shard's record: the same record in about half the bytes of the long form, for a store that holds everything
+//! The brief form of a shard's record: the same record in about three fifths of the bytes of the long form, for a store that holds everything
 //! in memory. Names stand once, numbers that lie near each other as differences, what is empty or follows from the rest not at all.
 //!
 //! Written and read by `form` alone. It holds the fields of its version and no others: a field that is added needs a version of
