@@ -3,12 +3,11 @@
 
 use super::evaluate::{Counts, SEED, Scanned, write};
 use crate::args::{Calibrate, Global};
+use crate::bound::Stated;
 use crate::client::Client;
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
-use crate::labelled::{
-    self, Asked, Joined, Joiner, Judge, Remade, card, remake, stated_bound, tables,
-};
+use crate::labelled::{self, Asked, Joined, Joiner, Judge, Remade, card, remake, tables};
 use crate::output::print;
 use crate::view::{Calibrated, Flags, Named, SideView, TierView, Tracks};
 use bundle::{Bundle, BundleError, Contents, Manifest, SecretKey, Verdicts};
@@ -146,7 +145,7 @@ fn view(
     let (report, verdicts) = tables(&judge, &held, asked.seed)
         .ok_or_else(|| problem(Code::Internal, "no table of tracks of both classes"))?;
     let told = joined.tracks.iter().any(|track| track.side.is_some());
-    let (stated, bound) = stated_bound(&base.manifest);
+    let stated = Stated::of(&base.manifest, job.by_own_gate());
     let screened = changes.now.screened;
     // The new bound is that of the verdicts as the gate leads to them, counted at once on the tracks that set nothing.
     let humans = verdicts.humans;
@@ -162,7 +161,12 @@ fn view(
         calibrate: counts(&fit),
         test: counts(&held),
         tiers: tiers(made),
-        flags_before: Flags::new(changes.before.flagged, screened, bound, stated),
+        flags_before: Flags::new(
+            changes.before.flagged,
+            screened,
+            stated.fpr_95(),
+            stated.counted(),
+        ),
         flags: Flags::new(
             changes.now.flagged,
             screened,

@@ -1,14 +1,15 @@
 //! `evaluate`: reads a finished job's rows by the labels, and says what its bundle is worth on them. Reads no audio.
 
 use crate::args::{Evaluate, Global, Known};
+use crate::bound::Stated;
 use crate::client::{Client, PAGE_ROWS};
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
-use crate::labelled::{self, Joined, Joiner, Judge, Page, enough, split, stated_bound, tables};
+use crate::labelled::{self, Joined, Joiner, Judge, Page, enough, split, tables};
 use crate::output::print;
 use crate::sink::Sink;
-use crate::view::{Bound, Evaluated, Flags, Named, Tracks, is_screened};
-use bundle::Manifest;
+use crate::view::{self, Bound, Evaluated, Flags, Named, Tracks, is_screened};
+use bundle::{Manifest, Rules};
 use evaluation::split::Side;
 use proto::v1;
 use serde::Serialize;
@@ -52,7 +53,7 @@ fn view(
     known: &Known,
 ) -> Result<Evaluated, Failure> {
     let manifest = judge.manifest;
-    let (counted, bound) = stated_bound(manifest);
+    let stated = Stated::of(manifest, job.by_own_gate());
     let tracks = Tracks::of(&joined, counts.rows, counts.screened);
     let mut notes = Vec::new();
     let judged = held(joined, known.split_seed, &mut notes)?;
@@ -66,7 +67,12 @@ fn view(
         bundle: Named::of(manifest, job.bundle.clone()),
         prior: judge.prior,
         tracks,
-        flags: Flags::new(counts.flagged, counts.screened, bound, counted),
+        flags: Flags::new(
+            counts.flagged,
+            counts.screened,
+            stated.fpr_95(),
+            stated.counted(),
+        ),
         verdicts,
         report,
         notes,
@@ -106,6 +112,8 @@ pub(super) struct Scanned {
     pub(super) job: String,
     /// Digest of its bundle.
     pub(super) bundle: String,
+    /// What its verdicts go by.
+    pub(super) rules: Rules,
 }
 
 impl Scanned {
@@ -119,10 +127,26 @@ impl Scanned {
         let spec = answer.job.and_then(|job| job.spec);
         let spec =
             spec.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
+        let rules = view::rules(&spec).ok_or_else(|| {
+            let said = format!(
+                "read job `{}`: this scanctl cannot read its policy; use that of the coordinator's version",
+                spec.job
+            );
+            problem(Code::Internal, said)
+        })?;
         Ok(Self {
             job: spec.job,
             bundle: spec.bundle,
+            rules,
         })
+    }
+
+    /// What verdicts go by where a bundle is judged: the job's stages, and the bundle's own gate.
+    pub(super) fn by_own_gate(&self) -> Rules {
+        Rules {
+            gate: None,
+            ..self.rules
+        }
     }
 
     /// Hands each row of the published result on with its credits, a page at a time.
@@ -174,14 +198,16 @@ pub(super) async fn bundle_of(
     Ok((answer.bundle.unwrap_or_default().digest, manifest))
 }
 
-/// The bound that a job's bundle states for its flags; none where that cannot be read, since what is known of a job is shown all the same.
-pub(super) async fn bound(client: &Client, bundle: &str) -> Option<Bound> {
+/// The bound that a job's bundle states for its flags; none where that or the job's rules cannot be read, since what is known of a job is
+/// shown all the same.
+pub(super) async fn bound(client: &Client, bundle: &str, rules: Option<Rules>) -> Option<Bound> {
+    let rules = rules?;
     // No digest at all would mean the default bundle.
     if bundle.is_empty() {
         return None;
     }
     let read = tokio::time::timeout(BOUND_WAIT, manifest(client, bundle)).await;
-    read.ok()?.ok().map(|manifest| Bound::of(&manifest))
+    read.ok()?.ok().map(|manifest| Bound::of(&manifest, rules))
 }
 
 /// Counts over all rows of a job, by a bundle's rules.

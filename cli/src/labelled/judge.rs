@@ -3,7 +3,6 @@
 
 use super::join::{Joined, Known};
 use bundle::{Fused, Fusion, Gated, Manifest, Rules, Screened, Separated, fuse};
-use evaluation::bound::Counted;
 use evaluation::platt::Line;
 use evaluation::{Flagged, Heard, Labelled, Options, Report, report};
 use types::{Dtype, Score, Stages, Verdict};
@@ -186,37 +185,6 @@ fn verdicts(judge: &Judge<'_>, tracks: &[Known]) -> Flagged {
     Flagged::of(&of(true), &of(false))
 }
 
-/// The bound on false positives that a bundle states for its verdicts: that of the tier of `likely_ai`; where some verdicts rest on both
-/// engines, the sum of both tiers' bounds, since a track may be flagged by either.
-pub(crate) fn stated_bound(manifest: &Manifest) -> (String, f64) {
-    let text = |tier: &bundle::Tier| {
-        let counted = Counted {
-            hits: tier.false_positives,
-            trials: tier.humans,
-            bound_95: tier.fpr_bound_95,
-        };
-        (
-            format!("{}: {}", tier.name, counted.text()),
-            tier.fpr_bound_95,
-        )
-    };
-    let screen = manifest.likely_ai().map(text);
-    let calibration = manifest
-        .residual
-        .as_ref()
-        .and_then(|residual| residual.calibration.as_ref());
-    let both = calibration
-        .and_then(|calibration| calibration.verdicts.likely_ai())
-        .map(text);
-    match (screen, both) {
-        (Some(screen), None) => screen,
-        (Some((screen, a)), Some((both, b))) => {
-            (format!("screen {screen}; both {both}"), (a + b).min(1.0))
-        }
-        (None, _) => (String::new(), 1.0),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,12 +211,5 @@ mod tests {
         let rare = Judge::new(&manifest, Some(0.01)).screen(1.0).probability;
         let odds = |p: f64| (p / (1.0 - p)).ln();
         assert!((odds(own) - odds(rare) - odds(0.5) + odds(0.01)).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_bound_that_a_bundle_states_is_that_of_its_tier() {
-        let (text, bound) = stated_bound(&sample::manifest());
-        assert_eq!(text, "fpr_1e-2: 10 of 1,000: FPR < 1.70 % at 95 %");
-        assert!((bound - 0.017).abs() < 1e-12);
     }
 }

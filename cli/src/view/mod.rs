@@ -23,7 +23,7 @@ pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
 pub(crate) use evaluated::{Calibrated, Evaluated, Named, SideView, TierView, Tracks};
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
-pub(crate) use flags::{Bound, Flags, is_screened};
+pub(crate) use flags::{Bound, Flags, is_screened, rules};
 pub(crate) use job::{JobList, JobView, Submitted};
 pub(crate) use leader::{Leadership, Told};
 use node::NodeView;
