@@ -11,6 +11,7 @@ mod flags;
 mod job;
 mod leader;
 mod node;
+mod prior;
 mod result;
 mod revocation;
 mod row;
