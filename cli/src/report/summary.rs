@@ -4,7 +4,7 @@
 use super::rules::{Judge, Rules};
 use super::tally::Tally;
 use super::text::{Shown, count, percent};
-use crate::view::time;
+use crate::view::{WENT_ON, time};
 use bundle::Tier;
 use proto::v1;
 use types::{Code, InconclusiveReason, Verdict};
@@ -289,8 +289,12 @@ fn meaning(tier: &Tier) -> String {
 impl StageLine {
     fn of(wire: v1::StageSummary) -> Self {
         let used = wire.r#use.unwrap_or_default();
+        let node = match wire.went_on {
+            true => WENT_ON,
+            false => &wire.node,
+        };
         Self {
-            node: Shown::word(&wire.node),
+            node: Shown::word(node),
             device: Shown::word(&used.device),
             stage: stage_name(used.stage),
             tracks_per_second: wire.tracks_per_second,
@@ -423,6 +427,15 @@ mod tests {
             meaning(&tier(3, 420, 0.018_36)).contains("3 of 420")
                 && !meaning(&tier(3, 420, 0.018_36)).contains("three:")
         );
+    }
+
+    #[test]
+    fn a_stage_of_tracks_that_went_on_is_called_so() {
+        let line = StageLine::of(v1::StageSummary {
+            went_on: true,
+            ..v1::StageSummary::default()
+        });
+        assert_eq!(line.node, Shown::word(WENT_ON));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) use revocation::{RevocationList, Revoked};
 pub(crate) use row::{RowView, WindowView};
 pub(crate) use simple::{CheckView, Checks, CodeList, Versions};
 pub(crate) use storage::StorageReport;
-pub(crate) use throughput::Summary;
+pub(crate) use throughput::{Summary, WENT_ON};
 
 use crate::output::plain;
 use proto::v1;
