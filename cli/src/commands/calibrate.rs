@@ -9,7 +9,7 @@ use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
 use crate::labelled::{self, Asked, Joined, Joiner, Judge, Remade, card, remake, tables};
 use crate::output::print;
-use crate::view::{Calibrated, Flags, Named, SideView, TierView, Tracks};
+use crate::view::{Calibrated, Flags, Moves, Named, SideView, TierView, Tracks};
 use bundle::{Bundle, BundleError, Contents, Manifest, SecretKey, Verdicts};
 use evaluation::bound::Counted;
 use evaluation::split::Side;
@@ -108,7 +108,7 @@ fn open(dir: &Path, digest: &str) -> Result<Bundle, Failure> {
 struct Changes {
     before: Counts,
     now: Counts,
-    changed: u64,
+    moves: Moves,
 }
 
 impl Changes {
@@ -121,8 +121,10 @@ impl Changes {
         let (old, new) = (Judge::new(base, None), Judge::new(made, None));
         let mut all = Self::default();
         job.rows(client, |row| {
-            let (before, now) = (all.before.take(row, &old), all.now.take(row, &new));
-            all.changed += u64::from(before != now);
+            let verdicts = (all.before.take(row, &old), all.now.take(row, &new));
+            if let (Some(before), Some(now)) = verdicts {
+                all.moves.count(before, now);
+            }
             Ok(())
         })
         .await?;
@@ -173,7 +175,9 @@ fn view(
             humans.bound_95,
             humans.text(),
         ),
-        changed: changes.changed,
+        changed: changes.moves.flags_changed(),
+        moved: changes.moves.moved(),
+        moves: changes.moves.each(),
         verdicts,
         report,
         notes: remade.notes.clone(),

@@ -14,7 +14,7 @@ use evaluation::split::Side;
 use proto::v1;
 use serde::Serialize;
 use std::time::Duration;
-use types::Code;
+use types::{Code, Verdict};
 
 /// Seed of the bootstrap where none is given: any number does, and the same one gives the same intervals.
 pub(super) const SEED: u64 = 1;
@@ -219,19 +219,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts a row; says whether it is flagged.
-    pub(super) fn take(&mut self, row: &v1::Row, judge: &Judge<'_>) -> bool {
-        let flagged = flagged(row, judge);
+    /// Counts a row; gives its verdict by the bundle's rules, of a row that one can rest on.
+    pub(super) fn take(&mut self, row: &v1::Row, judge: &Judge<'_>) -> Option<Verdict> {
+        let score = labelled::score(row).ok();
+        let verdict = score.map(|score| judge.ended(score, &row.residual_features).verdict);
         self.rows += 1;
         self.screened += u64::from(is_screened(row));
-        self.flagged += u64::from(flagged);
-        flagged
+        self.flagged += u64::from(verdict == Some(Verdict::LikelyAi));
+        verdict
     }
-}
-
-/// Whether a row is flagged by a bundle's rules; one that no verdict can rest on is not.
-fn flagged(row: &v1::Row, judge: &Judge<'_>) -> bool {
-    labelled::score(row).is_ok_and(|score| judge.ended(score, &row.residual_features).flagged)
 }
 
 /// Writes the files that were asked for.

@@ -22,8 +22,8 @@ pub(crate) struct Judge<'a> {
 /// What a track ends as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Whether it is `likely_ai`.
-    pub(crate) flagged: bool,
+    /// What is said of it.
+    pub(crate) verdict: Verdict,
     /// Whether its verdict rests on both engines.
     pub(crate) fused: bool,
 }
@@ -48,21 +48,26 @@ impl<'a> Judge<'a> {
     pub(crate) fn ended(&self, screen: f64, features: &[f32]) -> Ended {
         let sent_on = Gated::of(self.manifest, None).takes(screen);
         let alone = Ended {
-            flagged: self.reaches(screen),
+            verdict: self.manifest.verdicts.of(screen).0,
             fused: false,
         };
         match (sent_on, features.is_empty()) {
             (false, _) => alone,
-            // It waits for a stage that did not run: no verdict.
+            // It waits for a stage that did not run.
             (true, true) => Ended {
-                flagged: false,
+                verdict: Verdict::Inconclusive,
                 fused: false,
             },
             (true, false) => Ended {
-                flagged: self.fused(screen, features).verdict == Verdict::LikelyAi,
+                verdict: self.fused(screen, features).verdict,
                 fused: self.fuses(),
             },
         }
+    }
+
+    /// Whether a track ends `likely_ai`.
+    pub(crate) fn flags(&self, screen: f64, features: &[f32]) -> bool {
+        self.ended(screen, features).verdict == Verdict::LikelyAi
     }
 
     fn reaches(&self, screen: f64) -> bool {
@@ -179,7 +184,7 @@ pub(crate) fn tables(judge: &Judge<'_>, known: &Joined, seed: u64) -> Option<(Re
 fn verdicts(judge: &Judge<'_>, tracks: &[Known]) -> Flagged {
     let of = |ai: bool| -> Vec<bool> {
         let own = tracks.iter().filter(|track| track.ai == ai);
-        own.map(|track| judge.ended(track.screen, &track.features).flagged)
+        own.map(|track| judge.flags(track.screen, &track.features))
             .collect()
     };
     Flagged::of(&of(true), &of(false))
@@ -194,12 +199,18 @@ mod tests {
     fn a_track_that_the_gate_sends_on_and_nobody_separated_has_no_verdict() {
         let manifest = sample::manifest();
         let judge = Judge::new(&manifest, None);
-        let ended = |screen| judge.ended(screen, &[]).flagged;
+        let ended = |screen| judge.ended(screen, &[]).verdict;
         // The sample sends on from -1 to 1 and flags from 2 on.
         assert_eq!(
             [-2.0, 0.0, 1.5, 2.0].map(ended),
-            [false, false, false, true]
+            [
+                Verdict::NoEvidence,
+                Verdict::Inconclusive,
+                Verdict::NoEvidence,
+                Verdict::LikelyAi
+            ]
         );
+        assert!(judge.flags(2.0, &[]) && !judge.flags(0.0, &[]));
         assert!(!judge.fuses());
     }
 
