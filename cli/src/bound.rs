@@ -43,8 +43,8 @@ impl<'a> Stated<'a> {
     /// Upper bound of the share of human-made tracks that are flagged, at 95 % confidence; 0 where no rule can flag.
     pub(crate) fn fpr_95(&self) -> f64 {
         let tiers = [self.screen, self.both].into_iter().flatten();
-        let sum: f64 = tiers.map(|tier| tier.fpr_bound_95).sum();
-        sum.min(1.0)
+        let sum = tiers.fold(0.0, |sum, tier| sum + tier.fpr_bound_95);
+        f64::min(sum, 1.0)
     }
 
     /// How it was counted.

@@ -291,7 +291,7 @@ impl StageLine {
         let used = wire.r#use.unwrap_or_default();
         let node = match wire.went_on {
             true => WENT_ON,
-            false => &wire.node,
+            false => wire.node.as_str(),
         };
         Self {
             node: Shown::word(node),

@@ -81,10 +81,15 @@ impl Flags {
 
     /// As people read it, beside the word `likely_ai`.
     pub(super) fn beside(&self) -> String {
+        let (likely_ai, screened) = (grouped(self.likely_ai), grouped(self.screened));
+        if self.fpr_bound_95 <= 0.0 {
+            return format!(
+                "{likely_ai} of {screened} tracks screened; {}",
+                self.counted
+            );
+        }
         format!(
-            "{} of {} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
-            grouped(self.likely_ai),
-            grouped(self.screened),
+            "{likely_ai} of {screened} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
             percent(self.fpr_bound_95),
             grouped(self.wrong_at_most),
             self.counted
@@ -130,6 +135,19 @@ pub(super) mod tests {
         assert_eq!(
             flags.text(),
             "likely_ai: 37 of 1,240 tracks screened; the bound of 1.70 % allows 22 wrong ones among so many (fpr_1e-2: 10 of 1,000: FPR < 1.70 % at 95 %)"
+        );
+    }
+
+    #[test]
+    fn a_job_that_can_flag_nothing_says_so_and_speaks_of_no_bound() {
+        let policy = Policy {
+            gate: Some(types::GateChoice::All),
+            ..Policy::default()
+        };
+        let bound = Bound::of(&bundle::sample::manifest(), (&policy).into());
+        assert_eq!(
+            bound.over(0, 1_240).text(),
+            "likely_ai: 0 of 1,240 tracks screened; no rule of this job can make a track likely_ai"
         );
     }
 

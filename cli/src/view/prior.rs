@@ -9,16 +9,17 @@ pub(super) fn text(prior: f32) -> String {
     if all.len() > two.len() { all } else { two }
 }
 
+fn priors(rows: &[RowView], score: fn(&RowView) -> Option<&ScoreView>) -> BTreeSet<String> {
+    let scores = rows.iter().filter_map(score);
+    scores.map(|score| text(score.prior)).collect()
+}
+
 /// What the probabilities of these rows suppose: one prior where all have the same, else those of each rule. None without a score.
 pub(super) fn said(rows: &[RowView]) -> Option<String> {
-    let of = |score: fn(&RowView) -> Option<&ScoreView>| -> BTreeSet<String> {
-        let scores = rows.iter().filter_map(score);
-        scores.map(|score| text(score.prior)).collect()
-    };
     let rules = [
-        ("screen", of(|row| row.screen.as_ref())),
-        ("residual", of(|row| row.residual.as_ref())),
-        ("both", of(|row| row.fused.as_ref())),
+        ("screen", priors(rows, |row| row.screen.as_ref())),
+        ("residual", priors(rows, |row| row.residual.as_ref())),
+        ("both", priors(rows, |row| row.fused.as_ref())),
     ];
     let all: BTreeSet<&str> = rules
         .iter()

@@ -59,6 +59,10 @@ mod tests {
         residual.calibration.as_mut().unwrap()
     }
 
+    fn log_odds(own: &ResidualCalibration, score: f64) -> f64 {
+        odds(own.probability.probability(score))
+    }
+
     /// The sample: residual at a prior of 0.3, fusion at 0.1.
     fn both() -> [Manifest; 2] {
         let base = crate::report::calibrated();
@@ -91,7 +95,6 @@ mod tests {
     #[test]
     fn another_prior_moves_the_log_odds_of_the_residual_by_the_priors_own() {
         let [mut base, mut moved] = both();
-        let log_odds = |own: &ResidualCalibration, score| odds(own.probability.probability(score));
         for score in [-2.0, 0.0, 1.5] {
             let before = log_odds(calibration(&mut base), score);
             let now = log_odds(calibration(&mut moved), score);
