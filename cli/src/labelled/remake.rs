@@ -5,13 +5,14 @@
 use super::join::{Joined, Known};
 use super::named;
 use crate::failure::{Failure, problem};
-use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION};
+use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION, calibrating};
 use bundle::{
-    Band, Calibration, Fusion, FusionV1, Gate, Manifest, ResidualCalibration, Spread, Term, Tier,
-    Verdicts,
+    Band, Calibration, Fusion, FusionV1, Gate, Manifest, Residual, ResidualCalibration, Spread,
+    Term, Tier, Verdicts,
 };
 use evaluation::platt::{self, Flat, Line};
 use evaluation::split::{Side, leaks, sides};
+use evaluation::terms::Candidate;
 use evaluation::tiers::{self, Fitted};
 use evaluation::{fusion, terms};
 use types::{Code, Purpose};
@@ -254,16 +255,17 @@ fn residual(
     }
     let tiers = section.calibration.as_ref().map(|own| &own.verdicts);
     let tiers = tiers.unwrap_or(&base.verdicts);
-    section.calibration = Some(calibration(tiers, fit, held, prior, asked)?);
+    let candidates = candidates(section);
+    section.calibration = Some(calibration(tiers, fit, held, prior, asked, &candidates)?);
     Ok(())
 }
 
-/// Places of the features that a calibration may use.
-fn places() -> Vec<usize> {
-    let usable = RESIDUAL_V1.iter().enumerate();
-    usable
-        .filter(|(_, feature)| feature.calibrates)
-        .map(|(at, _)| at)
+/// The features that a calibration may use, with what devices may differ by in each: the widest that the canary allows on any.
+fn candidates(section: &Residual) -> Vec<Candidate> {
+    let canary = section.canary.as_ref();
+    let epsilon = canary.map_or(0.0, |canary| canary.epsilon.widest());
+    calibrating(epsilon)
+        .map(|(place, tolerance)| Candidate { place, tolerance })
         .collect()
 }
 
@@ -284,6 +286,7 @@ fn calibration(
     held: &Joined,
     prior: f64,
     asked: &Asked,
+    candidates: &[Candidate],
 ) -> Result<ResidualCalibration, Failure> {
     let ai = fit.ai();
     let positives = ai.iter().filter(|ai| **ai).count();
@@ -299,9 +302,10 @@ fn calibration(
     }
     let owned = vectors(fit);
     let rows: Vec<&[f64]> = owned.iter().map(Vec::as_slice).collect();
-    let fitted = terms::fit(&rows, &ai, &places());
+    let places = terms::resolved(&rows, candidates);
+    let fitted = terms::fit(&rows, &ai, &places);
     // What follows rests on scores of tracks that their fit has not seen, as all scores of a scan are.
-    let crossed = terms::cross_fit(&rows, &ai, &fit.clusters, &places()).ok_or_else(too_few)?;
+    let crossed = terms::cross_fit(&rows, &ai, &fit.clusters, &places).ok_or_else(too_few)?;
     let probability = line(&crossed, fit, prior, "the residual")?;
     let screen = screens(fit);
     let rule = fusion::fit(&screen, &crossed, &ai, prior).map_err(flat("both engines"))?;

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bundle::features::RESIDUAL_V1;
-use bundle::{Bundle, PublicKey, Trust};
+use bundle::features::{RESIDUAL_V1, place};
+use bundle::{Bundle, Fusion, Manifest, PublicKey, Trust};
 use models::canary::known_scores;
 use models::residual::known_features;
 use models::train::decoder::{self, Decoder};
@@ -87,6 +87,31 @@ fn its_second_engine_is_calibrated_and_measures_of_the_canary_what_it_measured_w
             feature.name
         );
     }
+}
+
+/// How far the fused score may differ between two devices that both pass the canary, in single precision.
+fn fused_reach(manifest: &Manifest) -> f64 {
+    let residual = manifest.residual.as_ref().unwrap();
+    let calibration = residual.calibration.as_ref().unwrap();
+    let epsilon = residual.canary.as_ref().unwrap().epsilon.f32;
+    let Fusion::V1(rule) = &calibration.fusion else {
+        panic!("{:?}", calibration.fusion);
+    };
+    let terms = calibration.terms.iter().map(|term| {
+        let span = RESIDUAL_V1[place(&term.feature).unwrap()].span;
+        epsilon * span * term.weight.abs() / term.scale
+    });
+    rule.residual * terms.sum::<f64>() + rule.screen * manifest.epsilon.f32
+}
+
+#[test]
+fn what_devices_may_differ_by_leaves_nearly_all_verdicts_of_both_engines_as_they_are() {
+    let manifest = open().manifest;
+    let residual = manifest.residual.as_ref().unwrap();
+    let verdicts = &residual.calibration.as_ref().unwrap().verdicts;
+    let band = verdicts.likely_ai().unwrap().score - verdicts.no_evidence_below.unwrap();
+    let reach = fused_reach(&manifest);
+    assert!(reach < band / 20.0, "{reach} of a band of {band}");
 }
 
 #[test]

@@ -28,8 +28,8 @@ use crate::residual::known_features;
 pub(super) const WEIGHTS: &str = "separator.safetensors";
 /// Largest difference of a stem, over the largest value, that counts as the same in single precision: that of the golden vectors.
 const STEMS_EPSILON_F32: f64 = 1e-4;
-/// As above for the features, in shares of their spans: a residual forty decibels below the mix moves by more than stems do.
-const FEATURES_EPSILON_F32: f64 = 1e-3;
+/// As above for the features, in shares of their spans: of those in decibels a hundredth of one.
+const FEATURES_EPSILON_F32: f64 = 1e-4;
 
 /// A trained separator.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +69,7 @@ pub(super) fn calibrate(
         calibrate: &calibrate,
         test: &test,
     };
-    let calibration = fusion::fit(splits_known, making.prior)?;
+    let calibration = fusion::fit(splits_known, making.prior, FEATURES_EPSILON_F32)?;
     let lines = engines_table(&calibration, splits[0], &measured[2]);
     if let Some(residual) = &mut bundle.residual {
         residual.calibration = Some(calibration);
