@@ -4,6 +4,7 @@
 
 use super::join::{Joined, Known};
 use super::named;
+use super::slices::Scored;
 use crate::failure::{Failure, problem};
 use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION, calibrating};
 use bundle::{
@@ -43,6 +44,8 @@ pub(crate) struct Remade {
     pub(crate) manifest: Manifest,
     /// The side of each track.
     pub(crate) sides: Vec<Side>,
+    /// What the thresholds of each stage were fitted and counted on.
+    pub(crate) scored: Vec<Scored>,
     /// What an operator must know of it.
     pub(crate) notes: Vec<String>,
 }
@@ -115,13 +118,48 @@ pub(crate) fn remake(base: &Manifest, known: &Joined, asked: &Asked) -> Result<R
     let prior = asked.prior.unwrap_or(base.screen.calibration.prior);
     let mut notes = Vec::new();
     screen(&mut manifest, &fit, &held, prior, asked)?;
-    residual(&mut manifest, base, &fit, &held, prior, asked, &mut notes)?;
+    let fused = residual(&mut manifest, base, &fit, &held, prior, asked, &mut notes)?;
     say_what_tiers_lack(&manifest, &fit, &mut notes);
     Ok(Remade {
+        scored: scored(&manifest, known, &sides, fused),
         manifest,
         sides,
         notes,
     })
+}
+
+/// What thresholds rest on: the screen's scores, and those of both engines where these were fitted.
+fn scored(
+    manifest: &Manifest,
+    known: &Joined,
+    sides: &[Side],
+    fused: Option<FusedScores>,
+) -> Vec<Scored> {
+    let screen = Scored::screen(manifest.verdicts.clone(), screens(known));
+    let residual = manifest.residual.as_ref();
+    let calibration = residual.and_then(|residual| residual.calibration.as_ref());
+    let both = calibration.zip(fused).map(|(calibration, fused)| {
+        Scored::both(calibration.verdicts.clone(), fused.in_order(sides))
+    });
+    std::iter::once(screen).chain(both).collect()
+}
+
+/// Scores of both engines: on the side that was fitted on of fits that each left the track's cluster out.
+struct FusedScores {
+    fit: Vec<f64>,
+    held: Vec<f64>,
+}
+
+impl FusedScores {
+    /// In the order of the tracks, of which these are the sides.
+    fn in_order(self, sides: &[Side]) -> Vec<f64> {
+        let (mut fit, mut held) = (self.fit.into_iter(), self.held.into_iter());
+        let score = |side: &Side| match side {
+            Side::Calibrate => fit.next(),
+            Side::Test => held.next(),
+        };
+        sides.iter().filter_map(score).collect()
+    }
 }
 
 fn flat(what: &str) -> impl Fn(Flat) -> Failure {
@@ -220,7 +258,8 @@ fn gate(base: &Gate, verdicts: &Verdicts) -> Gate {
     }
 }
 
-/// Fits the residual where the tracks were separated; what the base says of it stays where none was.
+/// Fits the residual where the tracks were separated, and gives the scores of both engines; what the base says of it stays where none
+/// was.
 fn residual(
     manifest: &mut Manifest,
     base: &Manifest,
@@ -229,9 +268,9 @@ fn residual(
     prior: f64,
     asked: &Asked,
     notes: &mut Vec<String>,
-) -> Result<(), Failure> {
+) -> Result<Option<FusedScores>, Failure> {
     let Some(section) = &mut manifest.residual else {
-        return Ok(());
+        return Ok(None);
     };
     let (separated, all) = (
         fit.separated() + held.separated(),
@@ -245,7 +284,7 @@ fn residual(
         notes.push(format!(
             "the bundle {what}: the job separated no track; scan with --stages both --gate all to fit one"
         ));
-        return Ok(());
+        return Ok(None);
     }
     if separated < all {
         let said = format!(
@@ -256,8 +295,9 @@ fn residual(
     let tiers = section.calibration.as_ref().map(|own| &own.verdicts);
     let tiers = tiers.unwrap_or(&base.verdicts);
     let candidates = candidates(section);
-    section.calibration = Some(calibration(tiers, fit, held, prior, asked, &candidates)?);
-    Ok(())
+    let (calibration, fused) = calibration(tiers, fit, held, prior, asked, &candidates)?;
+    section.calibration = Some(calibration);
+    Ok(Some(fused))
 }
 
 /// The features that a calibration may use, with what devices may differ by in each: the widest that the canary allows on any.
@@ -287,7 +327,7 @@ fn calibration(
     prior: f64,
     asked: &Asked,
     candidates: &[Candidate],
-) -> Result<ResidualCalibration, Failure> {
+) -> Result<(ResidualCalibration, FusedScores), Failure> {
     let ai = fit.ai();
     let positives = ai.iter().filter(|ai| **ai).count();
     let least = positives.min(ai.len() - positives);
@@ -317,9 +357,13 @@ fn calibration(
         .iter()
         .map(|row| terms::score(&fitted, row))
         .collect();
-    let humans = of(&fit.tracks, &fused(&screen, &crossed), false);
-    let held_humans = of(&held.tracks, &fused(&screens(held), &held_residual), false);
-    Ok(ResidualCalibration {
+    let scores = FusedScores {
+        fit: fused(&screen, &crossed),
+        held: fused(&screens(held), &held_residual),
+    };
+    let humans = of(&fit.tracks, &scores.fit, false);
+    let held_humans = of(&held.tracks, &scores.held, false);
+    let calibration = ResidualCalibration {
         features: RESIDUAL_VERSION.to_owned(),
         terms: fitted.into_iter().map(term).collect(),
         probability,
@@ -331,7 +375,8 @@ fn calibration(
         }),
         verdicts: verdicts(base, &humans, &held_humans, asked)?,
         humans: spreads(fit, held),
-    })
+    };
+    Ok((calibration, scores))
 }
 
 fn term(fitted: terms::Term) -> Term {
