@@ -21,7 +21,7 @@ use super::fusion::{self, Known, Splits};
 use super::report::{SNR_EDGES, baseline};
 use super::score::Scored;
 use super::separated::{SeparateError, separate_all};
-use super::separator::SeparatorRecipe;
+use super::separator::{self, Quality, SeparatorError, SeparatorRecipe, Sources};
 use crate::residual::known_features;
 
 /// The weights' file in the bundle.
@@ -38,8 +38,20 @@ pub struct Separator<'a> {
     pub recipe: &'a SeparatorRecipe,
     /// Its weights.
     pub weights: &'a Tensors,
-    /// Folder where the vectors of labelled tracks are kept.
+    /// Folder where the vectors of labelled tracks are kept, and the stems that it is judged on.
     pub vectors: &'a Path,
+}
+
+impl Separator<'_> {
+    /// How well it takes held-out pieces apart, measured of these very weights; `decoders` is the folder of the decoders' weights.
+    pub(super) fn quality(&self, decoders: &Path) -> Result<Quality, SeparatorError> {
+        let sources = Sources {
+            cache: self.vectors,
+            decoders,
+            labelled: None,
+        };
+        separator::judge(self.recipe, self.weights, sources)
+    }
 }
 
 /// Gives the bundle its residual with what is known of it, without a canary yet; returns the table of both engines on the test split. The
