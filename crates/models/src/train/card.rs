@@ -252,6 +252,7 @@ mod tests {
             auc,
             found: 0.2,
             equal_error: 0.3,
+            calibration_error: Some(0.05),
         };
         let said = |low: f64| {
             let gain = Interval {
@@ -267,7 +268,6 @@ mod tests {
                 both: way,
                 auc_gain: gain,
                 found_gain: gain,
-                calibration_error: 0.0,
             }])
         };
         assert!(said(-0.01).contains("holds zero") && said(0.0).contains("holds zero"));

@@ -21,6 +21,7 @@ pub mod features;
 pub mod fitting;
 pub mod fusion;
 pub mod grid;
+pub mod judged;
 pub mod labelled;
 pub mod optimiser;
 pub mod positives;
