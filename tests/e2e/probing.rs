@@ -4,55 +4,14 @@
 use crate::schemas::check;
 use serde_json::Value;
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use storage::moto::Moto;
 use tests::cluster::scanctl;
-use tests::process::spawn_bound;
+use tests::s3::{self, Server};
 
 /// Nobody listens there: no coordinator is asked.
 const NOBODY: &str = "http://127.0.0.1:9";
 /// Questions whose answer differs from one time to the next: how writers meet, and how busy the machine is.
 const BY_CHANCE: [&str; 2] = ["one-winner", "prompt"];
-
-/// The S3 server `s3s-fs` as a process, over a folder with one bucket.
-struct Server {
-    process: Child,
-    address: String,
-}
-
-impl Server {
-    fn start(folder: &Path) -> Self {
-        fs::create_dir_all(folder.join("bucket")).unwrap();
-        let mut command = Command::new(tests::binaries().join("examples/s3_server"));
-        command.arg(folder).arg("127.0.0.1:0");
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = spawn_bound(command);
-        let mut address = String::new();
-        let stdout = process.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut address).unwrap();
-        let address = address.trim().to_owned();
-        assert!(!address.is_empty(), "the S3 server said no address");
-        Self { process, address }
-    }
-
-    fn url(&self, keys: &Path) -> String {
-        let text = "aws_access_key_id=test-key\naws_secret_access_key=test-secret-hunter2\n";
-        fs::write(keys, text).unwrap();
-        let (address, keys) = (&self.address, keys.display());
-        format!(
-            "s3://bucket/scans?endpoint=http://{address}&allow-http=true&credentials=file:{keys}"
-        )
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone_already = self.process.kill();
-        let _reaped = self.process.wait();
-    }
-}
 
 /// Asks a place everything: it is usable, and these questions alone have another answer than yes.
 #[track_caller]
@@ -87,6 +46,7 @@ fn the_doctor_judges_a_folder_and_two_s3_servers_by_what_sets_each_apart() {
         &[("replace-version", "no")],
     );
     let server = Server::start(&folder.path().join("buckets"));
+    s3::permit(&keys);
     check_place(
         &server.url(&keys),
         &[("synced", "unknown"), ("read-version", "no")],
@@ -100,9 +60,8 @@ fn the_doctor_says_that_a_server_does_not_take_these_keys_and_shows_none_of_them
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     let server = Server::start(&folder.path().join("buckets"));
+    s3::deny(&keys);
     let url = server.url(&keys);
-    let wrong = "aws_access_key_id=test-key\naws_secret_access_key=wrong-secret\n";
-    fs::write(&keys, wrong).unwrap();
     let output = scanctl(
         NOBODY,
         &["doctor", "storage", "--storage", &url, "-o", "json"],
@@ -111,5 +70,5 @@ fn the_doctor_says_that_a_server_does_not_take_these_keys_and_shows_none_of_them
     assert_eq!(output.status.code(), Some(11), "{report:#}");
     assert_eq!(report["trouble"], "STORAGE_DENIED", "{report:#}");
     let said = [output.stdout, output.stderr].concat();
-    assert!(!String::from_utf8_lossy(&said).contains("wrong-secret"));
+    assert!(!String::from_utf8_lossy(&said).contains(s3::WRONG_SECRET));
 }
