@@ -10,6 +10,7 @@
 
 pub mod calibrate;
 mod card;
+pub mod checked;
 pub mod checkpoint;
 pub mod command;
 mod contents;
