@@ -113,29 +113,25 @@ pub enum ManifestError {
     },
     /// A piece is used for two purposes, so that results on it would flatter.
     #[error(
-        "reading labelled manifest `{path}`: piece `{piece}` lies in two splits, at {first} and {second}: give both one split"
+        "reading labelled manifest `{path}`: piece `{piece}` lies in two splits, at {rows}: give both one split"
     )]
     Leak {
         /// The manifest.
         path: String,
         /// The piece.
         piece: String,
-        /// The first row.
-        first: String,
-        /// The first row of another split.
-        second: String,
+        /// The first row and the first of another split.
+        rows: String,
     },
     /// A file is used for two purposes under two names of pieces.
     #[error(
-        "reading labelled manifest `{path}`: {first} and {second} are one file in two splits: leave one of them out"
+        "reading labelled manifest `{path}`: {rows} are one file in two splits: leave one of them out"
     )]
     SameFile {
         /// The manifest.
         path: String,
-        /// The first row.
-        first: String,
-        /// The first row of another split.
-        second: String,
+        /// The first row and the first of another split.
+        rows: String,
     },
 }
 
@@ -159,22 +155,17 @@ impl Manifest {
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
             entries,
         };
-        let pair = |(first, second)| (manifest.row(first), manifest.row(second));
-        if let Some((first, at)) = manifest.in_two_splits(|entry| entry.piece.as_str()) {
-            let (first, second) = pair((first, at));
+        if let Some((first, second)) = manifest.in_two_splits(|entry| entry.piece.as_str()) {
             return Err(ManifestError::Leak {
                 path: named(),
-                piece: manifest.entries[at].piece.clone(),
-                first,
-                second,
+                piece: manifest.entries[second].piece.clone(),
+                rows: manifest.rows(first, second),
             });
         }
-        if let Some(rows) = manifest.in_two_splits(|entry| plain(&entry.path)) {
-            let (first, second) = pair(rows);
+        if let Some((first, second)) = manifest.in_two_splits(|entry| plain(&entry.path)) {
             return Err(ManifestError::SameFile {
                 path: named(),
-                first,
-                second,
+                rows: manifest.rows(first, second),
             });
         }
         Ok(manifest)
@@ -214,6 +205,11 @@ impl Manifest {
             .get(at)
             .map_or(("", ""), |entry| (entry.path.as_str(), entry.split.name()));
         format!("row {} (`{path}`, {split})", at + 1)
+    }
+
+    /// Two entries as an error names them.
+    pub fn rows(&self, first: usize, second: usize) -> String {
+        format!("{} and {}", self.row(first), self.row(second))
     }
 
     /// The first two entries that have one key and lie in two splits.

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::{Once, OnceLock};
 use types::{Device, DeviceKind, Dtype};
 
@@ -284,7 +285,7 @@ fn cpu() -> Device {
 }
 
 /// Bytes of a line `name: number kB` in a file of the kernel.
-fn kilobytes(path: &str, name: &str) -> Option<u64> {
+pub(crate) fn kilobytes(path: impl AsRef<Path>, name: &str) -> Option<u64> {
     let text = field(&fs::read_to_string(path).ok()?, name)?;
     let number = text.split(' ').next()?.parse::<u64>().ok()?;
     Some(number.saturating_mul(1_024))

@@ -15,6 +15,7 @@ use models::canary::known_scores;
 use models::residual::known_features;
 use models::train::decoder::{self, Decoder};
 use models::train::report::Report;
+use models::train::separator::Quality;
 use types::Purpose;
 
 /// Most bytes of the demonstration bundle, and of the demonstration catalogue.
@@ -168,4 +169,18 @@ fn the_demonstration_catalogue_has_a_truth_for_every_track_and_is_small() {
     assert_eq!(tracks, named);
     let bytes = bytes_of(&repository("demo"));
     assert!(bytes <= CATALOGUE_BYTES, "{bytes} bytes");
+}
+
+#[test]
+fn the_card_says_of_the_separator_what_was_measured_of_it() {
+    let json = std::fs::read(repository("bundles/demo/separator-quality.json")).unwrap();
+    let quality: Quality = serde_json::from_slice(&json).unwrap();
+    let card = std::fs::read_to_string(repository("bundles/demo/model-card.md")).unwrap();
+    for stem in &quality.stems {
+        let words = format!("{} {:.1} dB", stem.name, stem.ratio_db.unwrap());
+        assert!(card.contains(&words), "{words}");
+    }
+    let rise = quality.under_errors.unwrap().rise_db;
+    let words = format!("moves that residual by {rise:+.1} dB");
+    assert!(card.contains(&words), "{words}");
 }

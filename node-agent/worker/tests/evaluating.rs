@@ -105,13 +105,13 @@ fn calibrate(manifest: &Path, production: bool) -> (Option<i32>, String) {
         "--manifest".as_ref(),
         manifest,
         "--weights".as_ref(),
-        &weights,
+        weights.as_path(),
         "--decoders".as_ref(),
-        &decoders,
+        decoders.as_path(),
         "--out".as_ref(),
-        &out,
+        out.as_path(),
         "--public-key".as_ref(),
-        &public_key,
+        public_key.as_path(),
     ];
     if production {
         arguments.push("--production".as_ref());

@@ -34,15 +34,13 @@ pub enum CheckedError {
     },
     /// Two files of two splits are the same.
     #[error(
-        "reading labelled manifest `{path}`: {first} and {second} hold the same bytes in two splits: leave one of them out"
+        "reading labelled manifest `{path}`: {rows} hold the same bytes in two splits: leave one of them out"
     )]
     SameBytes {
         /// The manifest.
         path: String,
-        /// The first row.
-        first: String,
-        /// The first row of another split.
-        second: String,
+        /// The first row and the first of another split.
+        rows: String,
     },
 }
 
@@ -61,8 +59,7 @@ pub fn manifest(path: &Path) -> Result<Manifest, CheckedError> {
         None => Ok(manifest),
         Some((first, second)) => Err(CheckedError::SameBytes {
             path: path.display().to_string(),
-            first: manifest.row(first),
-            second: manifest.row(second),
+            rows: manifest.rows(first, second),
         }),
     }
 }
