@@ -93,10 +93,10 @@ calibrate: setup ## scan a generated catalogue, calibrate the demonstration bund
 	cargo build --release --locked --workspace --all-targets
 	cargo test --release --locked --workspace --test e2e calibrating::a_calibrated -- --nocapture
 
-evaluate: build ## the demonstration bundle's table, measured again
+evaluate: build ## the demonstration bundle's table, measured again, and the grid of both engines as far as it comes in MINUTES=60
 	@scripts/evaluate.sh
 
-bundle: build ## train and sign the demonstration bundle again (about forty minutes); KEY=file signs with a key of yours
+bundle: build ## train and sign the demonstration bundle again (up to three hours); KEY=file signs with a key of yours
 	@scripts/bundle.sh
 
 # All of it is built, as for the tests: one package alone would build half of the libraries twice.

@@ -7,7 +7,9 @@ use crate::bound::Stated;
 use crate::client::Client;
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
-use crate::labelled::{self, Asked, Joined, Joiner, Judge, Remade, card, remake, tables};
+use crate::labelled::{
+    self, Asked, Joined, Joiner, Judge, Remade, by_slice, card, remake, say_of_slices, tables,
+};
 use crate::output::print;
 use crate::view::{Calibrated, Flags, Moves, Named, SideView, TierView, Tracks};
 use bundle::{Bundle, BundleError, Contents, Manifest, SecretKey, Verdicts};
@@ -149,6 +151,9 @@ fn view(
     let told = joined.tracks.iter().any(|track| track.side.is_some());
     let stated = Stated::of(&base.manifest, job.by_own_gate());
     let screened = changes.now.screened;
+    let slice_thresholds = by_slice(joined, &remade.sides, &remade.scored);
+    let mut notes = remade.notes.clone();
+    say_of_slices(&slice_thresholds, &mut notes);
     // The new bound is that of the verdicts as the gate leads to them, counted at once on the tracks that set nothing.
     let humans = verdicts.humans;
     Ok(Calibrated {
@@ -180,7 +185,8 @@ fn view(
         moves: changes.moves.each(),
         verdicts,
         report,
-        notes: remade.notes.clone(),
+        slice_thresholds,
+        notes,
     })
 }
 
