@@ -402,7 +402,7 @@ fn flushed_twice(root: u32) -> Vec<(ShardId, ShardRecord)> {
         });
         let going: TrackSet = all
             .iter()
-            .filter(|o| drawn(&[u64::from(*o)]) % 16 == 0)
+            .filter(|o| drawn(&[u64::from(*o)]).is_multiple_of(16))
             .collect();
         let of = u64::from(flush) * 8;
         let ends = all.difference(&going);
