@@ -88,7 +88,7 @@ pub(crate) async fn put(shelf: &Shelf, storage: &Storage) -> Result<(), Problem>
         tracing::warn!(%error, "a mark on another cluster's storage stays");
     }
     put?;
-    shelf.note_marked().await
+    shelf.note_marked(mark.cluster).await
 }
 
 async fn put_mark(store: &dyn Store, storage: &Storage, mark: ClusterMark) -> Result<(), Problem> {
