@@ -4,14 +4,13 @@
 //! A storage knows a store by a mark of its number, by one of the number that the store noted when it was marked, since a snapshot of etcd
 //! comes back under another one, or by what a restore left that made the store's generation. Nothing is written here.
 
-use scheduler::record::decode;
 use storage::{Storage, StorageError};
 use store::Store;
 use types::{Code, Generation, Problem};
 
 use super::words::IGNORE_MISSING_MARKS;
 use crate::app::storage_problem;
-use crate::shelf::{marked, marked_as, read_problem};
+use crate::mirror;
 
 /// Refuses a storage that knows nothing of a store that was in use. A store that no leader marked, and no restore made, has nothing that
 /// would be missed.
@@ -33,36 +32,17 @@ pub(super) async fn check(
 }
 
 async fn is_used(store: &dyn Store, own: Generation) -> Result<bool, Problem> {
-    let key = marked(own);
-    let found = store.get(&key).await;
-    let found = found.map_err(|error| read_problem(&key, &error))?;
-    Ok(own > Generation(1) || found.is_some())
+    Ok(own > Generation(1) || mirror::is_marked(store, own).await?)
 }
 
 async fn is_known(store: &dyn Store, storage: &Storage, own: Generation) -> Result<bool, Problem> {
-    let numbers = numbers(store, own).await?;
+    let numbers = mirror::numbers(store, own).await?;
     let marks = storage.marks().await.map_err(|error| unread(&error))?;
     let made = storage.restored_as(own).await;
     let made = made.map_err(|error| unread(&error))?;
     let mut seen = marks.iter().map(|mark| mark.cluster);
     let is_made = made.is_some_and(|made| numbers.contains(&made.cluster));
     Ok(is_made || seen.any(|number| numbers.contains(&number)))
-}
-
-/// The numbers that the store has or had: its own one, and the one under which it was marked.
-async fn numbers(store: &dyn Store, own: Generation) -> Result<Vec<u64>, Problem> {
-    let status = store.status().await;
-    let status = status.map_err(|error| read_problem("the store's number", &error))?;
-    let key = marked_as(own);
-    let found = store.get(&key).await;
-    let found = found.map_err(|error| read_problem(&key, &error))?;
-    let noted: Option<u64> = found
-        .map(|entry| decode(&entry.value))
-        .transpose()
-        .map_err(|error| {
-            Problem::new(Code::StoreCorrupt, format!("read record `{key}`: {error}"))
-        })?;
-    Ok(std::iter::once(status.cluster).chain(noted).collect())
 }
 
 fn unread(error: &StorageError) -> Problem {
@@ -81,6 +61,7 @@ fn elsewhere(storage: &Storage) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shelf::{marked, marked_as};
     use scheduler::record::encode;
     use storage::{ClusterMark, GenerationMark};
     use store::{Modelled, Txn};
@@ -110,9 +91,9 @@ mod tests {
     async fn used(generation: u32, number: Option<u64>) -> Modelled {
         let store = Modelled::new(OURS);
         let generation = Generation(generation);
-        let mut txn = Txn::default().put(&marked(generation), encode(&true));
+        let mut txn = Txn::default().put(marked(generation), encode(&true));
         if let Some(number) = number {
-            txn = txn.put(&marked_as(generation), encode(&number));
+            txn = txn.put(marked_as(generation), encode(&number));
         }
         store.write(txn).await;
         store
