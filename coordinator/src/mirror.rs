@@ -15,6 +15,7 @@ use store::Store;
 use types::{Code, Generation, Problem};
 
 use crate::app::storage_problem;
+use crate::ready::Ready;
 use crate::restore;
 use crate::shelf::{GENERATION, Shelf, marked, marked_as, read_problem};
 
@@ -162,15 +163,17 @@ fn unread(error: &StorageError) -> Problem {
 }
 
 /// Marks how far the store has come every so often, until the end is asked for, and looks what others marked. A mark that cannot be put is
-/// tried again.
+/// tried again. A storage that has lost every mark is said to be missing, and is not marked anew: it may be mounted again, and whoever starts
+/// meanwhile is to hear that it is not the store's.
 ///
 /// # Errors
-/// `STORAGE_FOREIGN` where another store took the place of this one, `STORE_OLDER` where this one was put back: who leads it is to end.
+/// `STORAGE_FOREIGN` where another store took the place of this one, `STORAGE_OTHER` where storage is another cluster's, `STORE_OLDER` where
+/// this one was put back: who leads it is to end.
 pub(crate) async fn run(
     store: Arc<dyn Store>,
     storage: Arc<Storage>,
     generation: Generation,
-    closing: Shutdown,
+    (ready, closing): (Ready, Shutdown),
 ) -> Result<(), Problem> {
     let mut last = None;
     loop {
@@ -181,19 +184,65 @@ pub(crate) async fn run(
         let Ok(mark) = mark(store.as_ref(), generation).await else {
             continue;
         };
-        if last == Some(mark) {
-            continue;
-        }
-        match put_mark(store.as_ref(), &storage, mark).await {
-            Err(problem) if matches!(problem.code, Code::StoreOlder | Code::StorageForeign) => {
-                return Err(problem);
+        let marked = match find_own(&storage, mark).await {
+            Ok(Own::Gone) => {
+                ready.lacks(&gone(&storage));
+                continue;
             }
+            Ok(Own::There) => {
+                ready.is_well();
+                mark_again(store.as_ref(), &storage, (mark, &mut last)).await
+            }
+            Err(problem) => Err(problem),
+        };
+        match marked {
+            Err(problem) if ends_reign(problem.code) => return Err(problem),
             Err(problem) => {
                 tracing::warn!(%problem, "how far the store has come could not be marked");
             }
-            Ok(()) => last = Some(mark),
+            Ok(()) => {}
         }
     }
+}
+
+/// What is found of the marks that this reign has put.
+enum Own {
+    There,
+    /// None is left, and nobody else's is there but of a cluster that a restore took the place of.
+    Gone,
+}
+
+/// Looks for the marks of the store's own cluster.
+async fn find_own(storage: &Storage, ours: ClusterMark) -> Result<Own, Problem> {
+    let marks = marks(storage).await?;
+    let is_there = marks.iter().any(|mark| mark.cluster == ours.cluster);
+    let is_taken = marks.iter().any(|mark| mark.generation >= ours.generation);
+    match (is_there, is_taken) {
+        (true, _) => Ok(Own::There),
+        (false, true) => Err(elsewhere(storage)),
+        (false, false) => Ok(Own::Gone),
+    }
+}
+
+/// Puts a mark unless it is the last one.
+async fn mark_again(
+    store: &dyn Store,
+    storage: &Storage,
+    (mark, last): (ClusterMark, &mut Option<ClusterMark>),
+) -> Result<(), Problem> {
+    if *last == Some(mark) {
+        return Ok(());
+    }
+    put_mark(store, storage, mark).await?;
+    *last = Some(mark);
+    Ok(())
+}
+
+const fn ends_reign(code: Code) -> bool {
+    matches!(
+        code,
+        Code::StoreOlder | Code::StorageForeign | Code::StorageOther
+    )
 }
 
 async fn mark(store: &dyn Store, generation: Generation) -> Result<ClusterMark, Problem> {
@@ -240,6 +289,14 @@ fn refusal(conflict: &MarkConflict) -> Problem {
 fn elsewhere(storage: &Storage) -> Problem {
     let said = format!(
         "start on storage `{}`: no leader of this store has marked it, and one has marked another",
+        storage.place()
+    );
+    Problem::new(Code::StorageOther, said)
+}
+
+fn gone(storage: &Storage) -> Problem {
+    let said = format!(
+        "lead over storage `{}`: what this leader marked it with is gone, and with it what it held; it is not mounted any more, or was emptied",
         storage.place()
     );
     Problem::new(Code::StorageOther, said)

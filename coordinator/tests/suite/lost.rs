@@ -2,14 +2,18 @@
 //! it is taken away and put back by hand.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proto::v1;
 use storage::moto::Moto;
+use store::Modelled;
 use types::{Code, Report};
 
+use crate::odd::{CLUSTER, ends, mark};
 use crate::people::People;
 use crate::restore::{said, submitted};
-use crate::world::World;
+use crate::several::until;
+use crate::world::{Running, World};
 
 const TRACKS: usize = 8;
 
@@ -105,4 +109,113 @@ async fn over_another_bucket_a_rebuild_goes_on_only_where_it_is_told_that_the_fi
         panic!("it is told to go on");
     };
     assert_eq!((rebuilt.generation, rebuilt.published), (2, 0));
+}
+
+/// A bucket and a store that a coordinator has led over it. Faults of the bucket are what a file says.
+struct Scene {
+    world: World,
+    store: Arc<Modelled>,
+    moto: Moto,
+    keys: PathBuf,
+    faults: PathBuf,
+}
+
+impl Scene {
+    async fn led_once() -> Self {
+        let world = World::new(0);
+        let beside = |name| world.data().with_file_name(name);
+        let scene = Self {
+            keys: beside("keys"),
+            faults: beside("faults"),
+            store: Arc::new(Modelled::new(CLUSTER)),
+            moto: Moto::start(),
+            world,
+        };
+        scene.leader("first").await.stop().await.unwrap();
+        scene
+    }
+
+    async fn leader(&self, name: &str) -> Running {
+        let url = self.moto.url("some/prefix", &self.keys);
+        let leads = self.started(name, &url).await;
+        until(&leads.channel().await, |said| said.here).await;
+        leads
+    }
+
+    /// A coordinator whose storage does not answer.
+    async fn without_storage(&self, name: &str, prefix: &str) -> Running {
+        std::fs::write(&self.faults, "seed:1,unavailable:1").unwrap();
+        let url = self.moto.url(prefix, &self.keys);
+        let url = format!("{url}&faults=file:{}", self.faults.display());
+        self.started(name, &url).await
+    }
+
+    fn storage_is_back(&self) {
+        std::fs::write(&self.faults, "").unwrap();
+    }
+
+    async fn started(&self, name: &str, url: &str) -> Running {
+        let store = self.store.clone();
+        self.world.start_over(store, name, url, || {}).await
+    }
+}
+
+fn lacks(said: &v1::GetLeaderResponse, code: Code) -> bool {
+    said.unready.starts_with(code.as_str())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_of_several_that_starts_without_storage_says_so_follows_and_leads_once_it_is_back()
+ {
+    let scene = Scene::led_once().await;
+    let one = scene.without_storage("one", "some/prefix").await;
+    let channel = one.channel().await;
+    let waits = |said: &v1::GetLeaderResponse| {
+        !said.here && said.revision > 0 && lacks(said, Code::StorageUnavailable)
+    };
+    until(&channel, waits).await;
+    scene.storage_is_back();
+    until(&channel, |said| said.here && said.unready.is_empty()).await;
+    one.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_started_without_storage_and_follows_ends_once_it_shows_to_be_another_s() {
+    let scene = Scene::led_once().await;
+    let leads = scene.leader("leads").await;
+    let one = scene.without_storage("one", "another/prefix").await;
+    let address = format!("http://{}", leads.address);
+    let points = |said: &v1::GetLeaderResponse| {
+        said.leader == address && lacks(said, Code::StorageUnavailable)
+    };
+    until(&one.channel().await, points).await;
+    scene.storage_is_back();
+    assert_eq!(ends(one).await, Code::StorageOther);
+    leads.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_storage_is_emptied_goes_on_says_so_and_does_not_take_it_for_its_own() {
+    let (world, store) = (World::new(0), Arc::new(Modelled::new(CLUSTER)));
+    let leads = world.start_on(store, "one").await;
+    let channel = leads.channel().await;
+    until(&channel, |said| said.here && said.unready.is_empty()).await;
+    let unmounted = Unmounted::new(&world.storage_folder());
+    let says = |said: &v1::GetLeaderResponse| said.here && lacks(said, Code::StorageOther);
+    until(&channel, says).await;
+    assert_eq!(world.storage().marks().await.unwrap(), []);
+    unmounted.mount();
+    until(&channel, |said| said.here && said.unready.is_empty()).await;
+    leads.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_storage_became_another_cluster_s_ends() {
+    let (world, store) = (World::new(0), Arc::new(Modelled::new(CLUSTER)));
+    let leads = world.start_on(store, "one").await;
+    until(&leads.channel().await, |said| said.here).await;
+    let _unmounted = Unmounted::new(&world.storage_folder());
+    let theirs = world.storage().put_mark(mark(CLUSTER + 1, 1)).await;
+    theirs.unwrap();
+    assert_eq!(ends(leads).await, Code::StorageOther);
 }
