@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runtime::process::once_freed;
-use runtime::shutdown::{Drained, Shutdown, drain};
+use runtime::shutdown::{Drained, Shutdown};
 use storage::Storage;
 use storage::probe::{Answer, Depth, Report};
 use store::{Embedded, LeadError, OpenError, Store};
@@ -22,6 +22,7 @@ use types::{Code, Epoch, Problem};
 
 use crate::app::{SCRATCH_PREFIX, blocking, storage_problem};
 use crate::door::{Door, Inside};
+use crate::ending::{HAND_OVER, wind_up};
 use crate::led::{self, Led};
 use crate::mirror;
 use crate::ready::Ready;
@@ -32,10 +33,6 @@ use crate::terms;
 
 /// Imports at once: each needs a core and room for its scratch files; further ones wait.
 const IMPORTS_MAX: usize = 2;
-
-/// How long calls under way may keep a leader that others share a store with from handing over: most are answered within milliseconds, and
-/// one that is not is answered by the next leader or rests on what does not change.
-const HAND_OVER: Duration = Duration::from_millis(250);
 
 /// Longest that one of several coordinators waits at its start for storage before it follows without: one that is well answers these few
 /// requests within a second.
@@ -175,20 +172,12 @@ impl Coordinator {
         };
         shutdown.ask();
         // What is under way may take long, and meanwhile this process takes no further call: those who may lead instead do not wait for it.
-        let alone = if shares {
-            deadline.min(HAND_OVER)
-        } else {
-            deadline
+        let alone = if shares { HAND_OVER } else { deadline };
+        let times = (deadline, alone);
+        let (drained, end) = match end {
+            Some(end) => wind_up(times, &mut serving, &closing, std::future::ready(end)).await,
+            None => wind_up(times, &mut serving, &closing, &mut terms).await,
         };
-        let mut drained = drain(alone, &mut serving).await;
-        closing.ask();
-        let end = match end {
-            Some(end) => Drained::Done(end),
-            None => drain(deadline, &mut terms).await,
-        };
-        if matches!(drained, Drained::TimedOut) {
-            drained = drain(deadline.saturating_sub(alone), &mut serving).await;
-        }
         if matches!(drained, Drained::TimedOut) {
             tracing::warn!(
                 ?deadline,
