@@ -409,7 +409,6 @@ impl<'a> Asker<'a> {
         } else {
             Answer::No
         };
-        let millis = |time: Duration| time.as_millis();
         Ok((
             answer,
             format!(
@@ -452,6 +451,15 @@ impl<'a> Asker<'a> {
             // The folder of all probes goes with the last one.
             let _another_runs = folder.parent().map(std::fs::remove_dir);
         }
+    }
+}
+
+/// Milliseconds, with a tenth where few of them would read as none.
+pub(super) fn millis(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1_000.0;
+    match millis < 10.0 {
+        true => format!("{millis:.1}"),
+        false => format!("{millis:.0}"),
     }
 }
 
