@@ -1,7 +1,7 @@
 //! New rules from tracks whose truth is known: what is fitted, what is refused, and that what comes out passes a bundle's checks.
 
 use super::*;
-use crate::labelled::{Judge, tables};
+use crate::labelled::{Judge, by_slice, tables};
 use bundle::{Overlap, Residual, Segments, Separator, sample};
 use evaluation::dice::Dice;
 use evaluation::split::Identity;
@@ -207,6 +207,39 @@ fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() 
 }
 
 #[test]
+fn a_slice_that_is_all_tracks_sets_the_thresholds_of_the_bundle_in_each_stage() {
+    let known = Making {
+        humans: 600,
+        positives: 300,
+        screen: 1.0,
+        residual: Some(3.0),
+    }
+    .known();
+    let remade = remake(&with_residual(), &known, &asked()).unwrap();
+    let found = by_slice(&known, &remade.sides, &remade.scored);
+    let stages: Vec<&str> = found.slices.iter().map(|s| s.stage.as_str()).collect();
+    assert_eq!(stages, ["screen", "both"]);
+    for slice in &found.slices {
+        assert_eq!((slice.fitted_on, slice.counted_on), (300, 300));
+        let own = slice.tiers.iter().filter_map(|tier| tier.own);
+        let common = slice.tiers.iter().filter_map(|tier| tier.common);
+        let own: Vec<_> = own.map(|own| (own.score, own.counted)).collect();
+        let common: Vec<_> = common.map(|own| (own.score, own.counted)).collect();
+        assert_eq!((own.len(), &own), (3, &common), "{}", slice.stage);
+        assert!(slice.exceeded().next().is_none());
+    }
+    let tiers = &remade.manifest.verdicts.tiers;
+    let counted = |at: usize| found.slices[0].tiers[at].own.unwrap().counted;
+    for (at, tier) in tiers.iter().enumerate() {
+        let counted = counted(at);
+        assert_eq!(
+            (counted.hits, counted.bound_95),
+            (tier.false_positives, tier.fpr_bound_95)
+        );
+    }
+}
+
+#[test]
 fn tracks_of_which_some_were_separated_calibrate_no_residual_and_none_leaves_it() {
     let mut known = Making {
         humans: 400,
@@ -227,6 +260,33 @@ fn tracks_of_which_some_were_separated_calibrate_no_residual_and_none_leaves_it(
     let remade = remake(&base, &known, &asked()).unwrap();
     assert_eq!(remade.manifest.residual, base.residual);
     assert!(remade.notes[0].contains("--gate all"), "{:?}", remade.notes);
+}
+
+#[test]
+fn all_probabilities_of_a_new_version_suppose_one_prior_also_where_no_track_was_separated() {
+    let known = Making {
+        humans: 400,
+        positives: 200,
+        screen: 4.0,
+        residual: None,
+    }
+    .known();
+    let rare = Asked {
+        prior: Some(0.02),
+        ..asked()
+    };
+    let base = crate::report::calibrated();
+    let made = checked(&remake(&base, &known, &rare).unwrap().manifest);
+    let own = made.residual.unwrap().calibration.unwrap();
+    let Fusion::V1(rule) = &own.fusion else {
+        panic!("{:?}", own.fusion)
+    };
+    let priors = [
+        made.screen.calibration.prior,
+        own.probability.prior,
+        rule.prior,
+    ];
+    assert_eq!(priors, [0.02; 3]);
 }
 
 #[test]
