@@ -371,9 +371,9 @@ mod tests {
         let store = used(OURS).await;
         for (clusters, expected) in [
             (&[OURS][..], None),
-            (&[], Some(Code::StorageOther)),
-            (&[OTHER], Some(Code::StorageOther)),
-            (&[OURS, OTHER], Some(Code::StorageForeign)),
+            (&[][..], Some(Code::StorageOther)),
+            (&[OTHER][..], Some(Code::StorageOther)),
+            (&[OURS, OTHER][..], Some(Code::StorageForeign)),
         ] {
             assert_eq!(said(&store, clusters).await, expected, "{clusters:?}");
         }
