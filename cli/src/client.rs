@@ -32,6 +32,11 @@ pub(crate) async fn leader_at(
     }
 }
 
+/// Refuses a tenant or an actor that makes no sense, before anybody is asked.
+pub(crate) fn check_caller(global: &Global) -> Result<(), Failure> {
+    caller(global).map(drop)
+}
+
 fn caller(global: &Global) -> Result<v1::Caller, Failure> {
     let tenant = TenantId::new(&global.tenant)
         .map_err(|why| problem(Code::InvalidRequest, why.to_string()))?;

@@ -14,6 +14,9 @@ pub type Alike = BTreeMap<String, String>;
 /// What one is told, in whichever order.
 pub(super) fn of(raw: &Raw, sources: &BTreeMap<SourceName, StorageSettings>) -> Alike {
     let places = sources.iter().map(|(name, at)| format!("{name}={at}"));
+    // A key is the same in capitals and in small letters.
+    let keys = raw.trusted_key.iter();
+    let keys = keys.map(|key| key.trim().to_ascii_lowercase());
     let numbers = [
         ("share-window-secs", raw.share_window_secs),
         ("grant-millis", raw.grant_millis),
@@ -23,7 +26,7 @@ pub(super) fn of(raw: &Raw, sources: &BTreeMap<SourceName, StorageSettings>) -> 
     let lists = [
         ("source", places.collect()),
         ("folder-sources", vec![raw.folder_sources.to_string()]),
-        ("trusted-key", raw.trusted_key.clone()),
+        ("trusted-key", keys.collect()),
         ("min-bundle", raw.min_bundle.clone()),
         ("quota", raw.quota.clone()),
     ];
@@ -92,6 +95,14 @@ mod tests {
             [""; 0],
             "of another version"
         );
+    }
+
+    #[test]
+    fn a_trusted_key_in_capitals_is_the_same_key() {
+        let key = bundle::sample::key().public().to_string();
+        let told = |key: &str| told(&["--trusted-key", key]);
+        let capitals = told(&key.to_ascii_uppercase());
+        assert_eq!(differing(&told(&key), &capitals), [""; 0]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! address they begin at.
 
 use crate::args::Global;
-use crate::client::leader_at;
+use crate::client::{check_caller, leader_at};
 use crate::failure::{Exit, Failure, after, problem};
 use crate::output::print;
 use crate::view::{Leadership, Told};
@@ -20,6 +20,8 @@ pub(crate) async fn leader(global: &Global) -> Result<(), Failure> {
 
 /// What every coordinator says whose address is given, and the one that leads by their word where it is none of them.
 pub(crate) async fn ask(global: &Global) -> Result<Vec<Told>, Failure> {
+    // What is wrong with the command is no silence of a coordinator.
+    check_caller(global)?;
     let known = Coordinators::parse("address", &global.address);
     let known = known.map_err(|why| Failure::from(Problem::from(why)))?;
     let mut told = all(global, known.listed()).await?;

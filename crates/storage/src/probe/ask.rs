@@ -13,7 +13,7 @@ use object_store::{
 
 use types::Code;
 
-use super::{Answer, Finding, Question};
+use super::{Answer, Finding, Question, leftovers};
 use crate::error::said;
 use crate::{Storage, StorageError};
 
@@ -46,10 +46,7 @@ pub(super) struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let folder = format!("_probe/{}-{}", std::process::id(), since.as_nanos());
+        let folder = leftovers::folder();
         Self { storage, folder }
     }
 
@@ -412,7 +409,6 @@ impl<'a> Asker<'a> {
         } else {
             Answer::No
         };
-        let millis = |time: Duration| time.as_millis();
         Ok((
             answer,
             format!(
@@ -436,7 +432,7 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Removes what was put. What cannot be removed stays under `_probe/`, which nothing reads.
+    /// Removes what was put. What cannot be removed stays under `_probe/`, which nothing reads, until a later probe comes by.
     pub(super) async fn clear_up(&self) {
         let folder = Path::from(self.folder.as_str());
         let listed = self.store().list(Some(&folder));
@@ -455,6 +451,15 @@ impl<'a> Asker<'a> {
             // The folder of all probes goes with the last one.
             let _another_runs = folder.parent().map(std::fs::remove_dir);
         }
+    }
+}
+
+/// Milliseconds, with a tenth where few of them would read as none.
+pub(super) fn millis(time: Duration) -> String {
+    let millis = time.as_secs_f64() * 1_000.0;
+    match millis < 10.0 {
+        true => format!("{millis:.1}"),
+        false => format!("{millis:.0}"),
     }
 }
 

@@ -127,3 +127,9 @@ fn every_question_is_asked_once_and_a_no_is_explained_in_a_sentence() {
         );
     }
 }
+
+#[test]
+fn a_quick_answer_is_not_said_to_take_no_time() {
+    let said = |micros| ask::millis(std::time::Duration::from_micros(micros));
+    assert_eq!([said(100), said(1_240), said(12_600)], ["0.1", "1.2", "13"]);
+}
