@@ -20,6 +20,7 @@ use crate::collector::Marks;
 use crate::handle::Handle;
 use crate::handlers::Lookups;
 use crate::led::Led;
+use crate::ready::Ready;
 use crate::settings::{Alike, differing};
 use crate::shelf::Shelf;
 use crate::sources::Sources;
@@ -50,6 +51,8 @@ pub(crate) struct App {
     pub(crate) shutdown: Shutdown,
     /// Who leads.
     pub(crate) led: Led,
+    /// What this process lacks.
+    pub(crate) ready: Ready,
     /// How this process is configured, as far as all coordinators of a store are to be alike.
     pub(crate) alike: Alike,
     /// Of a follower: tells that what the shelf holds has changed.

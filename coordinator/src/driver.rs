@@ -26,10 +26,11 @@ pub(crate) const BATCH_MAX: usize = 256;
 /// Time between two renewals of leadership: the leadership time is 5 s, so two may fail.
 const KEEP_EVERY: Duration = Duration::from_millis(1_500);
 
-/// Renewals while what is under way at the end is settled: some ten seconds' worth, as long as a drain takes by default. A leadership is not
+/// Renewals while what is under way at the end is settled: some nine seconds with the last one, so that the leadership is given up within a drain of
+/// the default ten. A leadership is not
 /// kept for longer from those who may lead instead; what takes longer, be it for a storage that does not answer, is the next leader's to find or
 /// to do again. It is given up then, so that nobody waits for it to run out: a late write of an epoch that was given up is refused.
-const SETTLING_RENEWALS_MAX: u32 = 6;
+const SETTLING_RENEWALS_MAX: u32 = 5;
 
 /// How long after the begin of a renewal that succeeded this process takes itself for the leader without asking: the leadership time less
 /// a tenth, for clocks that run apart.

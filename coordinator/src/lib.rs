@@ -8,7 +8,8 @@
 //! Where to look: `start` puts the parts together and `terms` says who of several leads; in a `reign` the `driver` owns the core, `effects` are its
 //! hands, `journal` its diary; else a `follower` keeps a mirror. `door` finds whom a call is for, `handlers` are the ears, `handle` their way
 //! to the core, `shelf` keeps what people name, `collector` removes what nothing names, `older` and `mirror` refuse a store that would make it
-//! remove more, `restore` makes records anew where an operator asks for it, `probe` asks what storage can promise, `server` is the edge.
+//! remove more, `restore` makes records anew where an operator asks for it, `probe` asks what storage can promise, `ready` says what is
+//! missing, `ending` how a process that is told to end spends its time, `server` is the edge.
 
 mod app;
 mod audit;
@@ -19,6 +20,7 @@ mod collector;
 mod door;
 mod driver;
 mod effects;
+mod ending;
 mod follower;
 mod gauges;
 mod handle;
@@ -29,6 +31,7 @@ mod mirror;
 mod older;
 pub mod probe;
 mod quotas;
+mod ready;
 mod reign;
 pub mod restore;
 mod rpc;

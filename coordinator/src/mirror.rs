@@ -15,8 +15,9 @@ use store::Store;
 use types::{Code, Generation, Problem};
 
 use crate::app::storage_problem;
+use crate::ready::Ready;
 use crate::restore;
-use crate::shelf::{GENERATION, Shelf, marked, read_problem};
+use crate::shelf::{GENERATION, Shelf, marked, marked_as, read_problem};
 
 /// Time between two marks: what a store that was put back may lack without being noticed by its revision.
 const MARK_EVERY: Duration = Duration::from_secs(10);
@@ -36,11 +37,15 @@ pub(crate) async fn check(store: &dyn Store, storage: &Storage) -> Result<(), Pr
     let Some(generation) = generation(store).await? else {
         return check_new(store, storage, &marks).await;
     };
-    let ours = check_against(store, generation, &marks).await?;
-    let is_ours = marks.iter().any(|mark| mark.cluster == ours.cluster);
-    if !is_ours && is_marked(store, generation).await? {
-        return Err(elsewhere(storage));
+    // Before another cluster's marks are held against it: where this store has none of its own here, its objects are not here either.
+    if is_elsewhere(store, generation, &marks).await? {
+        // Its first leader may have marked it since they were read.
+        let marks = self::marks(storage).await?;
+        if is_elsewhere(store, generation, &marks).await? {
+            return Err(elsewhere(storage));
+        }
     }
+    check_against(store, generation, &marks).await?;
     match restored.last().filter(|last| **last > generation) {
         Some(later) => Err(refused(&format!(
             "it is of generation {generation}, and storage holds generation {later}"
@@ -88,7 +93,7 @@ pub(crate) async fn put(shelf: &Shelf, storage: &Storage) -> Result<(), Problem>
         tracing::warn!(%error, "a mark on another cluster's storage stays");
     }
     put?;
-    shelf.note_marked().await
+    shelf.note_marked(mark.cluster).await
 }
 
 async fn put_mark(store: &dyn Store, storage: &Storage, mark: ClusterMark) -> Result<(), Problem> {
@@ -100,12 +105,40 @@ async fn put_mark(store: &dyn Store, storage: &Storage, mark: ClusterMark) -> Re
         .map(drop)
 }
 
-/// Whether a leader has marked the storage of this store: whoever finds no mark then looks at another storage.
-async fn is_marked(store: &dyn Store, generation: Generation) -> Result<bool, Problem> {
+/// Whether a leader has marked the storage of this store, and these marks are of another storage, since none of them is the store's.
+async fn is_elsewhere(
+    store: &dyn Store,
+    generation: Generation,
+    marks: &[ClusterMark],
+) -> Result<bool, Problem> {
+    let numbers = numbers(store, generation).await?;
+    let is_ours = marks.iter().any(|mark| numbers.contains(&mark.cluster));
+    Ok(!is_ours && is_marked(store, generation).await?)
+}
+
+/// Whether a leader has marked the storage of this store.
+///
+/// # Errors
+/// When the record cannot be read.
+pub(crate) async fn is_marked(store: &dyn Store, generation: Generation) -> Result<bool, Problem> {
     let key = marked(generation);
     let found = store.get(&key).await;
     let found = found.map_err(|error| read_problem(&key, &error))?;
     Ok(found.is_some())
+}
+
+/// The numbers that the store has or had: its own one, and the one under which its storage was marked.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) async fn numbers(
+    store: &dyn Store,
+    generation: Generation,
+) -> Result<Vec<u64>, Problem> {
+    let status = store.status().await;
+    let status = status.map_err(|error| read_problem("the store's number", &error))?;
+    let noted: Option<u64> = read(store, &marked_as(generation)).await?;
+    Ok(std::iter::once(status.cluster).chain(noted).collect())
 }
 
 async fn marks(storage: &Storage) -> Result<Vec<ClusterMark>, Problem> {
@@ -130,15 +163,17 @@ fn unread(error: &StorageError) -> Problem {
 }
 
 /// Marks how far the store has come every so often, until the end is asked for, and looks what others marked. A mark that cannot be put is
-/// tried again.
+/// tried again. A storage that has lost every mark is said to be missing, and is not marked anew: it may be mounted again, and whoever starts
+/// meanwhile is to hear that it is not the store's.
 ///
 /// # Errors
-/// `STORAGE_FOREIGN` where another store took the place of this one, `STORE_OLDER` where this one was put back: who leads it is to end.
+/// `STORAGE_FOREIGN` where another store took the place of this one, `STORAGE_OTHER` where storage is another cluster's, `STORE_OLDER` where
+/// this one was put back: who leads it is to end.
 pub(crate) async fn run(
     store: Arc<dyn Store>,
     storage: Arc<Storage>,
     generation: Generation,
-    closing: Shutdown,
+    (ready, closing): (Ready, Shutdown),
 ) -> Result<(), Problem> {
     let mut last = None;
     loop {
@@ -149,19 +184,65 @@ pub(crate) async fn run(
         let Ok(mark) = mark(store.as_ref(), generation).await else {
             continue;
         };
-        if last == Some(mark) {
-            continue;
-        }
-        match put_mark(store.as_ref(), &storage, mark).await {
-            Err(problem) if matches!(problem.code, Code::StoreOlder | Code::StorageForeign) => {
-                return Err(problem);
+        let marked = match find_own(&storage, mark).await {
+            Ok(Own::Gone) => {
+                ready.lacks(&gone(&storage));
+                continue;
             }
+            Ok(Own::There) => {
+                ready.is_well();
+                mark_again(store.as_ref(), &storage, (mark, &mut last)).await
+            }
+            Err(problem) => Err(problem),
+        };
+        match marked {
+            Err(problem) if ends_reign(problem.code) => return Err(problem),
             Err(problem) => {
                 tracing::warn!(%problem, "how far the store has come could not be marked");
             }
-            Ok(()) => last = Some(mark),
+            Ok(()) => {}
         }
     }
+}
+
+/// What is found of the marks that this reign has put.
+enum Own {
+    There,
+    /// None is left, and nobody else's is there but of a cluster that a restore took the place of.
+    Gone,
+}
+
+/// Looks for the marks of the store's own cluster.
+async fn find_own(storage: &Storage, ours: ClusterMark) -> Result<Own, Problem> {
+    let marks = marks(storage).await?;
+    let is_there = marks.iter().any(|mark| mark.cluster == ours.cluster);
+    let is_taken = marks.iter().any(|mark| mark.generation >= ours.generation);
+    match (is_there, is_taken) {
+        (true, _) => Ok(Own::There),
+        (false, true) => Err(elsewhere(storage)),
+        (false, false) => Ok(Own::Gone),
+    }
+}
+
+/// Puts a mark unless it is the last one.
+async fn mark_again(
+    store: &dyn Store,
+    storage: &Storage,
+    (mark, last): (ClusterMark, &mut Option<ClusterMark>),
+) -> Result<(), Problem> {
+    if *last == Some(mark) {
+        return Ok(());
+    }
+    put_mark(store, storage, mark).await?;
+    *last = Some(mark);
+    Ok(())
+}
+
+const fn ends_reign(code: Code) -> bool {
+    matches!(
+        code,
+        Code::StoreOlder | Code::StorageForeign | Code::StorageOther
+    )
 }
 
 async fn mark(store: &dyn Store, generation: Generation) -> Result<ClusterMark, Problem> {
@@ -179,11 +260,18 @@ async fn mark(store: &dyn Store, generation: Generation) -> Result<ClusterMark, 
 /// # Errors
 /// When it cannot be read.
 pub(crate) async fn generation(store: &dyn Store) -> Result<Option<Generation>, Problem> {
-    let entry = store.get(GENERATION).await;
-    let entry = entry.map_err(|error| read_problem(GENERATION, &error))?;
+    read(store, GENERATION).await
+}
+
+async fn read<T>(store: &dyn Store, key: &str) -> Result<Option<T>, Problem>
+where
+    T: for<'b> minicbor::Decode<'b, ()>,
+{
+    let entry = store.get(key).await;
+    let entry = entry.map_err(|error| read_problem(key, &error))?;
     let read = entry.map(|entry| decode(&entry.value)).transpose();
     read.map_err(|error| {
-        let said = format!("read record `{GENERATION}`: {error}");
+        let said = format!("read record `{key}`: {error}");
         Problem::new(Code::StoreCorrupt, said)
     })
 }
@@ -206,6 +294,82 @@ fn elsewhere(storage: &Storage) -> Problem {
     Problem::new(Code::StorageOther, said)
 }
 
+fn gone(storage: &Storage) -> Problem {
+    let said = format!(
+        "lead over storage `{}`: what this leader marked it with is gone, and with it what it held; it is not mounted any more, or was emptied",
+        storage.place()
+    );
+    Problem::new(Code::StorageOther, said)
+}
+
 fn refused(shows: &str) -> Problem {
     Problem::new(Code::StoreOlder, format!("start on the store: {shows}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use scheduler::record::encode;
+    use store::{Modelled, Txn};
+    use tempfile::TempDir;
+
+    const OURS: u64 = 7;
+    const OTHER: u64 = 8;
+
+    /// A storage with a mark of each of these clusters.
+    async fn of(clusters: &[u64]) -> (Storage, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_folder(folder.path()).unwrap();
+        for cluster in clusters {
+            let mark = ClusterMark {
+                cluster: *cluster,
+                generation: Generation(1),
+                revision: 0,
+            };
+            storage.put_mark(mark).await.unwrap();
+        }
+        (storage, folder)
+    }
+
+    /// A store whose leader has marked its storage, under that number.
+    async fn used(number: u64) -> Modelled {
+        let store = Modelled::new(OURS);
+        let txn = Txn::default()
+            .put(GENERATION, encode(&Generation(1)))
+            .put(marked(Generation(1)), encode(&true))
+            .put(marked_as(Generation(1)), encode(&number));
+        store.write(txn).await;
+        store
+    }
+
+    async fn said(store: &Modelled, clusters: &[u64]) -> Option<Code> {
+        let (storage, _folder) = of(clusters).await;
+        let checked = check(store, &storage).await;
+        checked.err().map(|problem| problem.code)
+    }
+
+    #[tokio::test]
+    async fn a_storage_without_a_mark_of_the_store_is_another_one_whoever_marked_it() {
+        let store = used(OURS).await;
+        for (clusters, expected) in [
+            (&[OURS][..], None),
+            (&[], Some(Code::StorageOther)),
+            (&[OTHER], Some(Code::StorageOther)),
+            (&[OURS, OTHER], Some(Code::StorageForeign)),
+        ] {
+            assert_eq!(said(&store, clusters).await, expected, "{clusters:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_has_no_objects_yet_finds_a_strangers_storage_foreign() {
+        let store = Modelled::new(OURS);
+        assert_eq!(said(&store, &[]).await, None);
+        assert_eq!(said(&store, &[OTHER]).await, Some(Code::StorageForeign));
+        let came_back_under_another_number = used(OTHER).await;
+        assert_eq!(
+            said(&came_back_under_another_number, &[OTHER]).await,
+            Some(Code::StorageForeign)
+        );
+    }
 }

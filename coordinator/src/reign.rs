@@ -115,7 +115,7 @@ impl Reign {
     /// Lets the reign last until `closing` is asked for, and then settles what is under way, or until it ends.
     ///
     /// # Errors
-    /// When the task that owns the core is lost, or storage shows that this store is not the one to lead.
+    /// When the task that owns the core or the one that marks is lost, or storage shows that this store is not the one to lead.
     pub(crate) async fn last(mut self, house: &House, closing: &Shutdown) -> Result<End, Problem> {
         let collecting = collector::run(
             self.app.clone(),
@@ -127,12 +127,12 @@ impl Reign {
             house.store.clone(),
             house.storage.clone(),
             self.app.shelf.generation(),
-            house.shutdown.clone(),
+            (house.ready.clone(), house.shutdown.clone()),
         ));
         let mut unfit = Ok(());
         let end = tokio::select! {
             end = &mut self.driver => end,
-            Ok(Err(problem)) = &mut marking => {
+            problem = shown(&mut marking) => {
                 unfit = Err(problem);
                 self.closing.ask();
                 (&mut self.driver).await
@@ -145,11 +145,26 @@ impl Reign {
         collecting.abort();
         marking.abort();
         house.led.ended(self.epoch);
+        house.ready.is_well();
         metrics::gauge!("scan_leads").set(0.0);
         // What is no more is not shown as if it were.
         gauges::set(&Core::new(), Millis(0));
         unfit?;
         end.map_err(|error| lost(&error))
+    }
+}
+
+/// Waits for what marking finds against the store, or for the loss of the task that marks: a reign goes on over storage that is marked, or not at
+/// all.
+async fn shown(marking: &mut JoinHandle<Result<(), Problem>>) -> Problem {
+    match marking.await {
+        Ok(Err(problem)) => problem,
+        // The end was asked for, and the reign settles.
+        Ok(Ok(())) => std::future::pending().await,
+        Err(error) => Problem::new(
+            Code::Internal,
+            format!("mark how far the store has come: {error}"),
+        ),
     }
 }
 
@@ -170,6 +185,7 @@ pub(crate) fn app(house: &House, driver: Handle, shelf: Shelf, sources: Sources)
         probing: tokio::sync::Mutex::default(),
         shutdown: house.shutdown.clone(),
         led: house.led.clone(),
+        ready: house.ready.clone(),
         alike: house.settings.alike.clone(),
         shelved: None,
     }

@@ -8,21 +8,24 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use runtime::process::once_freed;
-use runtime::shutdown::{Drained, Shutdown, drain};
+use runtime::shutdown::{Drained, Shutdown};
+use storage::Storage;
 use storage::probe::{Answer, Depth, Report};
-use storage::{Place, Storage};
 use store::{Embedded, LeadError, OpenError, Store};
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use types::{Code, Epoch, Problem};
 
 use crate::app::{SCRATCH_PREFIX, blocking, storage_problem};
 use crate::door::{Door, Inside};
+use crate::ending::{HAND_OVER, wind_up};
 use crate::led::{self, Led};
 use crate::mirror;
+use crate::ready::Ready;
 use crate::reign::{Begun, Reign, ended, lost, routes};
 use crate::server::{self, Listener};
 use crate::settings::{Settings, Where};
@@ -31,9 +34,9 @@ use crate::terms;
 /// Imports at once: each needs a core and room for its scratch files; further ones wait.
 const IMPORTS_MAX: usize = 2;
 
-/// How long calls under way may keep a leader that others share a store with from handing over: most are answered within milliseconds, and
-/// one that is not is answered by the next leader or rests on what does not change.
-const HAND_OVER: Duration = Duration::from_millis(250);
+/// Longest that one of several coordinators waits at its start for storage before it follows without: one that is well answers these few
+/// requests within a second.
+const STORAGE_AT_START: Duration = Duration::from_secs(10);
 
 /// A coordinator that is about to answer.
 pub struct Coordinator {
@@ -51,6 +54,10 @@ pub(crate) struct House {
     pub(crate) imports: Arc<Semaphore>,
     pub(crate) scratch: PathBuf,
     pub(crate) led: Led,
+    /// What this process lacks.
+    pub(crate) ready: Ready,
+    /// Whether storage has been held against the store once.
+    pub(crate) checked: AtomicBool,
     /// Where clients reach this process, as a URL.
     pub(crate) address: String,
     /// Whether others may lead the same store.
@@ -72,7 +79,9 @@ impl Coordinator {
             Where::Embedded(folder) => {
                 make_lasting(&folder)?;
                 let store = once_freed(async || open_embedded(folder.clone()).await).await?;
-                let house = House::open(settings, &listener, Arc::new(store), shutdown).await?;
+                let store = Arc::new(store);
+                let house = House::open(settings, &listener, store, shutdown).await?;
+                house.check(Storages::Answers).await?;
                 Self::alone(listener, house).await
             }
             Where::Etcd(etcd) => {
@@ -80,6 +89,7 @@ impl Coordinator {
                 let store = store::Etcd::open(etcd).await;
                 let store = Arc::new(store.map_err(|error| etcd_problem(&error))?);
                 let house = House::open(settings, &listener, store, shutdown).await?;
+                house.check(Storages::MayBeAway).await?;
                 let _lock = Some(locked);
                 Ok(Self::among_others(listener, House { _lock, ..house }))
             }
@@ -97,6 +107,7 @@ impl Coordinator {
     ) -> Result<Self, Problem> {
         let listener = once_freed(async || bind(settings.listen).await).await?;
         let house = House::open(settings, &listener, store, shutdown).await?;
+        house.check(Storages::MayBeAway).await?;
         Ok(Self::among_others(listener, house))
     }
 
@@ -161,20 +172,12 @@ impl Coordinator {
         };
         shutdown.ask();
         // What is under way may take long, and meanwhile this process takes no further call: those who may lead instead do not wait for it.
-        let alone = if shares {
-            deadline.min(HAND_OVER)
-        } else {
-            deadline
+        let alone = if shares { HAND_OVER } else { deadline };
+        let times = (deadline, alone);
+        let (drained, end) = match end {
+            Some(end) => wind_up(times, &mut serving, &closing, std::future::ready(end)).await,
+            None => wind_up(times, &mut serving, &closing, &mut terms).await,
         };
-        let mut drained = drain(alone, &mut serving).await;
-        closing.ask();
-        let end = match end {
-            Some(end) => Drained::Done(end),
-            None => drain(deadline, &mut terms).await,
-        };
-        if matches!(drained, Drained::TimedOut) {
-            drained = drain(deadline.saturating_sub(alone), &mut serving).await;
-        }
         if matches!(drained, Drained::TimedOut) {
             tracing::warn!(
                 ?deadline,
@@ -204,9 +207,7 @@ impl House {
         let bound = listener
             .address()
             .map_err(|error| unknown_address(&error))?;
-        let storage = Arc::new(open_storage(&settings).await?);
-        // Before anybody leads: to lead is a write, and a store that was put back would look newer than it is.
-        mirror::check(store.as_ref(), &storage).await?;
+        let storage = Arc::new(connect(&settings).await?);
         Ok(Self {
             address: settings.advertised(bound),
             storage,
@@ -214,6 +215,8 @@ impl House {
             imports: Arc::new(Semaphore::new(IMPORTS_MAX)),
             scratch: make_scratch(&settings.scratch)?,
             led: Led::default(),
+            ready: Ready::default(),
+            checked: AtomicBool::new(false),
             shares: false,
             shutdown,
             settings,
@@ -221,10 +224,54 @@ impl House {
         })
     }
 
+    /// Holds storage against the store before anybody leads: to lead is a write, and a store that was put back would look newer than it is.
+    /// Where storage may be away, one that does not answer is waited for by `terms`, which asks before each reign.
+    async fn check(&self, storages: Storages) -> Result<(), Problem> {
+        let checking = async {
+            if !self.storage.is_folder() {
+                check_storage(&self.storage).await?;
+            }
+            Ok::<_, Problem>(mirror::check(self.store.as_ref(), &self.storage).await)
+        };
+        let checked = match storages {
+            Storages::Answers => checking.await?,
+            Storages::MayBeAway => match timeout(STORAGE_AT_START, checking).await {
+                Ok(checked) => checked?,
+                Err(_) => Err(late(&self.storage)),
+            },
+        };
+        match (checked, storages) {
+            (Err(problem), Storages::MayBeAway) if problem.code == Code::StorageUnavailable => {
+                self.ready.lacks(&problem);
+            }
+            (Err(problem), Storages::MayBeAway | Storages::Answers) => return Err(problem),
+            (Ok(()), _) => {
+                self.ready.is_well();
+                self.checked.store(true, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
     /// What this process is called in the store when it leads.
     pub(crate) fn candidate(&self) -> String {
         led::candidate(&self.address)
     }
+}
+
+/// Whether a process can do without its storage for a while.
+#[derive(Debug, Clone, Copy)]
+enum Storages {
+    /// It leads before it answers, and cannot lead without.
+    Answers,
+    /// It follows meanwhile.
+    MayBeAway,
+}
+
+fn late(storage: &Storage) -> Problem {
+    let place = storage.place();
+    let said = format!("start on storage `{place}`: it did not answer within {STORAGE_AT_START:?}");
+    Problem::new(Code::StorageUnavailable, said)
 }
 
 async fn bind(address: SocketAddr) -> Result<Listener, Problem> {
@@ -346,18 +393,23 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
     Ok(folder.to_owned())
 }
 
+/// Opens storage, and asks one behind a network whether it can be used.
 pub(crate) async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
+    let storage = connect(settings).await?;
+    // Of a folder all of it is known.
+    if !storage.is_folder() {
+        check_storage(&storage).await?;
+    }
+    Ok(storage)
+}
+
+async fn connect(settings: &Settings) -> Result<Storage, Problem> {
     let wanted = settings.storage.clone();
     let opened = blocking("open storage", move || {
         Storage::connect(&wanted)
             .map_err(|error| storage_problem(&format!("open storage `{wanted}`"), &error))
     });
-    let storage = opened.await?;
-    // Of a folder all of it is known.
-    if !matches!(settings.storage.place, Place::Folder(_)) {
-        check_storage(&storage).await?;
-    }
-    Ok(storage)
+    opened.await
 }
 
 /// Asks storage the cheap questions. One that does not answer is no reason to end: work waits for it; one that answers wrongly is.

@@ -5,6 +5,7 @@
 //! interval. One that was given it and could not begin to lead leaves it to others for a while.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
@@ -81,6 +82,12 @@ async fn follow(
                 }
                 None
             }
+            Turn::Waits(problem) => {
+                let again_in = tries.went_wrong();
+                house.ready.lacks(&problem);
+                tracing::warn!(%problem, ?again_in, "storage does not say whose it is; it is asked again after a while");
+                None
+            }
             Turn::Unfit(problem) => return Err(problem),
         };
         mirroring.look();
@@ -139,12 +146,22 @@ const fn passes(code: Code) -> bool {
     )
 }
 
+/// Whether it is storage that does not serve.
+const fn is_of_storage(code: Code) -> bool {
+    matches!(
+        code,
+        Code::StorageUnavailable | Code::StorageFull | Code::StorageDenied | Code::StorageMissing
+    )
+}
+
 /// What became of one try to lead.
 enum Turn {
     /// Another leads, or nobody is known to.
     Led(Option<Epoch>),
     /// This process leads, and asked for it at that moment.
     Leads((Epoch, Instant)),
+    /// Storage does not say whether this process may lead.
+    Waits(Problem),
     /// Nobody may lead this store.
     Unfit(Problem),
 }
@@ -161,14 +178,16 @@ async fn turn(house: &House, known: Option<Epoch>, due: Option<Instant>) -> Turn
             Err(error) => return rest(&error.to_string()).await,
         }
     }
-    if let Some(due) = due
-        && let Some(turned) = leave_to_others(house, due).await
-    {
+    if let Some(turned) = wait_until(house, due).await {
         return turned;
     }
     // Before each reign and not at the start alone: a store may be put back while coordinators run.
     match mirror::check(house.store.as_ref(), &house.storage).await {
-        Ok(()) => {}
+        Ok(()) => {
+            house.ready.is_well();
+            house.checked.store(true, Ordering::Relaxed);
+        }
+        Err(problem) if is_of_storage(problem.code) => return Turn::Waits(problem),
         Err(problem) if passes(problem.code) => return rest(&problem.to_string()).await,
         Err(problem) => return Turn::Unfit(problem),
     }
@@ -185,6 +204,18 @@ async fn turn(house: &House, known: Option<Epoch>, due: Option<Instant>) -> Turn
         Err(LeadError::Lost) => rest("the leadership was lost as it was given").await,
         Err(LeadError::Unavailable { cause }) => rest(&cause).await,
     }
+}
+
+/// Waits until the leadership may be asked for; what is to be done instead, where somebody took it meanwhile. One that has never held its
+/// storage against the store does that first, whoever leads: it may be another storage than the store's.
+async fn wait_until(house: &House, due: Option<Instant>) -> Option<Turn> {
+    let due = due?;
+    if house.checked.load(Ordering::Relaxed) {
+        return leave_to_others(house, due).await;
+    }
+    house.led.ask(house.store.as_ref()).await;
+    tokio::time::sleep_until(due).await;
+    None
 }
 
 /// Leaves the leadership to others until it is due; who took it meanwhile, where somebody did.

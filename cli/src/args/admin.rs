@@ -60,6 +60,9 @@ pub(crate) struct Offline {
     /// Replace the records that stand in the store.
     #[arg(long)]
     pub(crate) replace: bool,
+    /// Go on although the storage has no mark of the store whose records are replaced: what its own storage held is then lost.
+    #[arg(long)]
+    pub(crate) ignore_missing_marks: bool,
     /// The coordinator's data folder, as its flag `--data`.
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,

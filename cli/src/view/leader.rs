@@ -42,9 +42,11 @@ pub(crate) struct CoordinatorView {
     pub(crate) leader: String,
     /// Settings that the leader has otherwise, by name.
     pub(crate) differs: Vec<String>,
+    /// What it lacks to be ready for all that may be asked of it; empty where nothing.
+    pub(crate) unready: String,
     /// Why it gave no answer; empty where it did.
     pub(crate) why: String,
-    /// What to do about that.
+    /// What to do about that, or about what it lacks.
     #[serde(skip)]
     fix: String,
 }
@@ -79,8 +81,9 @@ impl From<Told> for CoordinatorView {
                 revision: said.revision,
                 leader: said.leader,
                 differs: said.differs,
+                fix: fix_of(&said.unready).to_owned(),
+                unready: said.unready,
                 why: String::new(),
-                fix: String::new(),
             },
             Err(failure) => Self {
                 address,
@@ -89,6 +92,7 @@ impl From<Told> for CoordinatorView {
                 revision: 0,
                 leader: String::new(),
                 differs: Vec::new(),
+                unready: String::new(),
                 why: failure.said(),
                 fix: failure.fix().to_owned(),
             },
@@ -96,11 +100,20 @@ impl From<Told> for CoordinatorView {
     }
 }
 
+/// What to do about a problem that is told as `CODE: cause`.
+fn fix_of(said: &str) -> &'static str {
+    let code = said.split(':').next().unwrap_or_default();
+    let known = Code::ALL.iter().find(|known| known.as_str() == code);
+    known.map_or("", |known| known.fix())
+}
+
 impl CoordinatorView {
     /// What is wrong with it, where something is, and what to do.
     pub(crate) fn fault(&self) -> Option<(String, &str)> {
-        if !self.why.is_empty() {
-            return Some((self.why.clone(), self.fix.as_str()));
+        for said in [&self.why, &self.unready] {
+            if !said.is_empty() {
+                return Some((said.clone(), self.fix.as_str()));
+            }
         }
         let differs = self.differs.join(", ");
         let said = format!("{}: {differs}", Code::ConfigDiffers);
@@ -159,6 +172,7 @@ mod tests {
             here,
             revision: 7,
             differs: Vec::new(),
+            unready: String::new(),
         };
         Told {
             address: address.to_owned(),
@@ -191,6 +205,21 @@ mod tests {
             "{shown}"
         );
         assert_eq!(found.coordinators[0].fault(), None);
+    }
+
+    #[test]
+    fn a_coordinator_that_is_not_ready_is_named_with_what_it_lacks_and_the_remedy() {
+        let mut one = told("a", true, 3, "a");
+        if let Ok(said) = &mut one.said {
+            said.unready = "STORAGE_OTHER: it was emptied".to_owned();
+        }
+        let found = Leadership::of(vec![one]);
+        let fault = found.coordinators[0].fault();
+        let expected = (
+            "STORAGE_OTHER: it was emptied".to_owned(),
+            Code::StorageOther.fix(),
+        );
+        assert_eq!(fault, Some(expected));
     }
 
     #[test]

@@ -90,6 +90,11 @@ async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderRe
             Some(_) => Vec::new(),
             None => app.differs().await,
         },
+        unready: app
+            .ready
+            .why()
+            .map(|why| why.to_string())
+            .unwrap_or_default(),
     })
 }
 

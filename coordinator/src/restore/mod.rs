@@ -10,6 +10,7 @@
 mod desk;
 mod jobs;
 mod kept;
+mod known;
 mod marker;
 mod parts;
 mod shelf;
@@ -40,7 +41,8 @@ const LEAD_WAIT: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// `BACKUP_DAMAGED` before anything is opened; `DATA_LOCKED` or `NOT_LEADER` where a coordinator runs; `STORE_NOT_EMPTY` without
-/// `--replace`; `RESTORE_UNFINISHED` where another restore has begun; else what keeps store or storage from being read or written.
+/// `--replace`; `STORAGE_OTHER` where storage knows nothing of the store that is replaced, without `--ignore-missing-marks`;
+/// `RESTORE_UNFINISHED` where another restore has begun; else what keeps store or storage from being read or written.
 pub async fn run(settings: Settings, asked: Asked) -> Result<Rebuilt, Problem> {
     let backup = match &asked.file {
         Some(file) => Some(kept::read_backup(file).await?),
@@ -56,7 +58,7 @@ pub async fn run(settings: Settings, asked: Asked) -> Result<Rebuilt, Problem> {
         epoch,
         settings,
     };
-    let outcome = steps::run(&place, backup, asked.replace).await;
+    let outcome = steps::run(&place, backup, &asked).await;
     keeping.abort();
     if let Err(error) = store.resign(epoch).await {
         tracing::debug!(%error, "the leadership runs out by itself");

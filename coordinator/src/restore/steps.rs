@@ -13,7 +13,8 @@ use types::{Code, Epoch, Generation, Problem, Rebuilt};
 use super::desk::{Desk, sweep};
 use super::kept::{Backup, Kept, read_store};
 use super::marker::{self, Marker, unfinished};
-use super::{jobs, shelf};
+use super::words::Asked;
+use super::{jobs, known, shelf};
 use crate::app::{SCRATCH_PREFIX, storage_problem};
 use crate::settings::Settings;
 use crate::shelf::{GENERATION, read_problem};
@@ -48,7 +49,7 @@ pub(super) struct Work<'a> {
 pub(super) async fn run(
     place: &Place,
     backup: Option<Backup>,
-    replace: bool,
+    asked: &Asked,
 ) -> Result<Rebuilt, Problem> {
     let digest = backup.as_ref().map(|backup| backup.whole.digest);
     let begun = marker::read(place.store.as_ref()).await?;
@@ -56,7 +57,7 @@ pub(super) async fn run(
     let (marker, again) = match begun {
         Some((marker, _)) if marker.backup == digest => (marker, true),
         Some((marker, _)) => return Err(unfinished("restore", &marker)),
-        None if !replace && !is_empty(place).await? => {
+        None if !asked.replace && !is_empty(place).await? => {
             let said = "restore into a store that holds records";
             return Err(Problem::new(Code::StoreNotEmpty, said));
         }
@@ -67,6 +68,10 @@ pub(super) async fn run(
             (Marker { old, new, backup }, false)
         }
     };
+    // Asked again of one that goes on: storage may have gone since.
+    if !asked.ignore_missing_marks {
+        known::check(place.store.as_ref(), &place.storage, own).await?;
+    }
     let kept = match (backup, own) {
         (Some(backup), _) => backup.kept,
         (None, Some(own)) => read_store(place.store.as_ref(), own).await?,

@@ -1,4 +1,5 @@
-//! The words that make a coordinator's process a restore: the first argument, a file, and `--replace`. All other arguments are the
+//! The words that make a coordinator's process a restore: the first argument, a file, `--replace` and
+//! `--ignore-missing-marks`. All other arguments are the
 //! coordinator's own. Pure.
 
 use std::ffi::OsString;
@@ -13,11 +14,15 @@ pub struct Asked {
     pub file: Option<PathBuf>,
     /// Whether records that stand in the store may go.
     pub replace: bool,
+    /// Whether they may go although storage knows nothing of the store.
+    pub ignore_missing_marks: bool,
 }
 
 const REPLACE: &str = "--replace";
+pub(super) const IGNORE_MISSING_MARKS: &str = "--ignore-missing-marks";
 
-/// Takes a restore's words out of a process's arguments, and gives the rest: `restore FILE [--replace]` or `rebuild [--replace]`.
+/// Takes a restore's words out of a process's arguments, and gives the rest: `restore FILE` or `rebuild`, each with
+/// `--replace` and `--ignore-missing-marks` where they are given.
 ///
 /// # Errors
 /// `CONFIG_INVALID` where `restore` is given no file.
@@ -41,10 +46,16 @@ pub fn words(
         }
         asked.file = Some(args.remove(1).into());
     }
-    let before = args.len();
-    args.retain(|arg| arg != REPLACE);
-    asked.replace = args.len() < before;
+    asked.replace = take(&mut args, REPLACE);
+    asked.ignore_missing_marks = take(&mut args, IGNORE_MISSING_MARKS);
     Ok((Some(asked), args))
+}
+
+/// Takes a flag out, and says whether it was there.
+fn take(args: &mut Vec<OsString>, flag: &str) -> bool {
+    let before = args.len();
+    args.retain(|arg| arg != flag);
+    args.len() < before
 }
 
 fn is_flag(arg: &OsString) -> bool {
@@ -68,13 +79,26 @@ mod tests {
         check("c --data restore", None, "c --data restore");
         let asked = |file: &str, replace| {
             let file = Some(PathBuf::from(file)).filter(|file| !file.as_os_str().is_empty());
-            Some(Asked { file, replace })
+            Some(Asked {
+                file,
+                replace,
+                ignore_missing_marks: false,
+            })
         };
         check("c restore f --data d", asked("f", false), "c --data d");
         check("c restore f --replace", asked("f", true), "c");
         check(
             "c rebuild --data d --replace",
             asked("", true),
+            "c --data d",
+        );
+        let forced = Asked {
+            ignore_missing_marks: true,
+            ..asked("", true).unwrap()
+        };
+        check(
+            "c rebuild --ignore-missing-marks --data d --replace",
+            Some(forced),
             "c --data d",
         );
         for line in ["c restore", "c restore --replace"] {

@@ -86,18 +86,25 @@ impl Shelf {
         }))
     }
 
-    /// Notes that this store's storage has been marked.
+    /// Notes that this store's storage has been marked, and under which number of the store.
     ///
     /// # Errors
     /// When the record cannot be read or written.
-    pub(crate) async fn note_marked(&self) -> Result<(), Problem> {
+    pub(crate) async fn note_marked(&self, number: u64) -> Result<(), Problem> {
         let first = |found: Option<bool>| {
             Ok(match found {
                 Some(_) => Change::Keep(()),
                 None => Change::Put(true, ()),
             })
         };
-        self.change(marked(self.generation), first).await
+        self.change(marked(self.generation), first).await?;
+        let ours = |found: Option<u64>| {
+            Ok(match found {
+                Some(found) if found == number => Change::Keep(()),
+                Some(_) | None => Change::Put(number, ()),
+            })
+        };
+        self.change(marked_as(self.generation), ours).await
     }
 
     /// Notes how the leader is configured, as far as its fellows are to be alike.
@@ -277,6 +284,11 @@ fn alike(generation: Generation) -> String {
 /// Where it stands that a leader of this generation has marked the storage.
 pub(crate) fn marked(generation: Generation) -> String {
     format!("{}marked", prefix(generation))
+}
+
+/// Where the number stands that this store had when its storage was marked: a snapshot of etcd comes back under another one.
+pub(crate) fn marked_as(generation: Generation) -> String {
+    format!("{}marked-as", prefix(generation))
 }
 
 /// What every key of a generation's shelf begins with.

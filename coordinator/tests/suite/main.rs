@@ -17,6 +17,7 @@ mod full;
 mod held;
 mod imports;
 mod journal;
+mod lost;
 mod misuse;
 mod odd;
 mod offered;

@@ -111,18 +111,21 @@ async fn a_second_cluster_on_the_etcd_prefix_of_another_is_refused_for_its_stora
     let first = spawn(&world, &on_etcd(&world, "one", &etcd, "shared"));
     until(&first.channel().await, |said| said.here).await;
 
-    let stranger = |prefix| {
-        let mut flags = on_etcd(&world, "stranger", &etcd, prefix);
+    let stranger = |name, prefix| {
+        let mut flags = on_etcd(&world, name, &etcd, prefix);
         let at = flags.iter().position(|flag| flag == "--storage").unwrap();
         flags[at + 1] = types::file_url(&world.data().with_file_name("elsewhere"));
         flags
     };
-    let problem = refused(&world, &stranger("shared"));
+    let problem = refused(&world, &stranger("stranger", "shared"));
     assert_eq!(problem.code, Code::StorageOther, "{problem}");
     assert!(problem.message.contains("elsewhere"), "{problem}");
     // With a prefix of its own it is welcome on the same etcd.
-    let second = spawn(&world, &stranger("its-own"));
+    let second = spawn(&world, &stranger("stranger", "its-own"));
     until(&second.channel().await, |said| said.here).await;
+    // The same is said where the storage is in use by its own cluster.
+    let problem = refused(&world, &stranger("its-fellow", "shared"));
+    assert_eq!(problem.code, Code::StorageOther, "{problem}");
     scanned(&first, &world, world.storage(), "r-1").await;
     assert!(second.terminate() && first.terminate());
 }

@@ -20,7 +20,7 @@ use crate::several::until;
 use crate::world::{Running, START_TIMEOUT, World};
 
 /// The number of the model.
-const CLUSTER: u64 = 7;
+pub(crate) const CLUSTER: u64 = 7;
 
 /// What is odd.
 pub(crate) enum Oddity {
@@ -32,6 +32,8 @@ pub(crate) enum Oddity {
     IsDeaf(AtomicBool),
     /// It tells when the leadership was given and given back.
     Tells(Mutex<Vec<Turn>>),
+    /// Whoever asks how far it has come panics once this is set.
+    Panics(AtomicBool),
     /// One read hangs for ever after somebody asked for the leadership in vain.
     Hangs(Hang),
     /// One write waits to be let go, once that is asked for.
@@ -104,7 +106,7 @@ impl Odd {
     }
 }
 
-fn mark(cluster: u64, revision: u64) -> ClusterMark {
+pub(crate) fn mark(cluster: u64, revision: u64) -> ClusterMark {
     ClusterMark {
         cluster,
         generation: Generation(1),
@@ -115,6 +117,9 @@ fn mark(cluster: u64, revision: u64) -> ClusterMark {
 #[tonic::async_trait]
 impl Store for Odd {
     async fn status(&self) -> Result<Status, ReadError> {
+        if let Oddity::Panics(panics) = &self.1 {
+            assert!(!panics.load(Ordering::Relaxed), "it panics on purpose");
+        }
         let told = self.0.status().await?;
         if let Oddity::GoesOn(storage) = &self.1 {
             self.put("/elsewhere", b"").await;
@@ -203,7 +208,7 @@ pub(crate) async fn come(holds: impl Fn() -> bool) {
 }
 
 /// With which code a coordinator ends by itself.
-async fn ends(running: Running) -> Code {
+pub(crate) async fn ends(running: Running) -> Code {
     let ended = timeout(START_TIMEOUT, running.ended()).await;
     ended.expect("it ends").unwrap_err().code
 }
@@ -270,6 +275,22 @@ async fn a_leader_whose_store_another_one_has_taken_the_place_of_ends() {
     };
     world.storage().put_mark(restored).await.unwrap();
     assert_eq!(ends(running).await, Code::StorageForeign);
+    assert_eq!(store.led_by().await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_can_no_longer_mark_because_of_a_bug_ends_and_says_so() {
+    let (world, store) = (
+        World::new(0),
+        Odd::new(Oddity::Panics(AtomicBool::new(false))),
+    );
+    let running = world.start_on(store.clone(), "one").await;
+    until(&running.channel().await, |said| said.here).await;
+    let Oddity::Panics(panics) = &store.1 else {
+        panic!("it is to panic");
+    };
+    panics.store(true, Ordering::Relaxed);
+    assert_eq!(ends(running).await, Code::Internal);
     assert_eq!(store.led_by().await, Ok(None));
 }
 

@@ -211,6 +211,7 @@ impl Core {
                 good,
             } => self.canary_sung(now, device, nonce, good, actions),
             Event::NoRoom { device } => self.no_room(device, actions),
+            Event::PartSaved { part, bytes } => self.part_saved(part, bytes),
             Event::PartWritten { part, outcome } => self.part_written(now, part, outcome),
             Event::Drain => self.drain(),
             Event::DrainOver => self.end_drain(actions),

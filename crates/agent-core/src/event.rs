@@ -108,6 +108,13 @@ pub enum Event {
         /// The device.
         device: DeviceNo,
     },
+    /// A part is on the node's disk, be it written just now or found there.
+    PartSaved {
+        /// The part.
+        part: PartNo,
+        /// Bytes of its file.
+        bytes: u64,
+    },
     /// Answer to `WritePart`: the part is in storage and checked, or not.
     PartWritten {
         /// The part.

@@ -7,7 +7,8 @@ use crate::core::Core;
 use crate::event::{CallError, Care, CommitOutcome, Committed, Flush, Found, Order};
 use crate::grant::Grant;
 use crate::limits::{
-    COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, WRITES_AT_ONCE_MAX, call_back_off, storage_back_off,
+    COMMITS_AT_ONCE_MAX, FLUSHES_PER_SHARD, PART_BYTES_ASSUMED, WRITES_AT_ONCE_MAX, call_back_off,
+    storage_back_off,
 };
 use crate::mutants::{self, Mutant};
 use crate::part::{Part, State};
@@ -36,6 +37,7 @@ impl Core {
             borderline: TrackSet::new(),
             device: None,
             state,
+            bytes: PART_BYTES_ASSUMED,
             failures: 0,
             trouble: None,
         };
@@ -98,6 +100,7 @@ impl Core {
                     borderline: flushed.chosen.borderline,
                     device,
                     state,
+                    bytes: PART_BYTES_ASSUMED,
                     failures: 0,
                     trouble: None,
                 },
@@ -132,6 +135,13 @@ impl Core {
                     device: part.device,
                 });
             }
+        }
+    }
+
+    /// A part is on the node's disk.
+    pub(crate) fn part_saved(&mut self, number: PartNo, bytes: u64) {
+        if let Some(part) = self.parts.get_mut(&number) {
+            part.bytes = bytes;
         }
     }
 

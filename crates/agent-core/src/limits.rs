@@ -14,8 +14,13 @@ pub const TRACKS_HELD_MAX: u32 = 16_384;
 pub const FLUSH_EVERY: Millis = Millis(60_000);
 /// A flush comes no sooner than this part of the shard's expected time, so that a shard has few parts.
 pub const FLUSHES_PER_SHARD: u64 = 32;
-/// Parts that are made and not committed; beyond it no track is started. Each is at most a few megabytes on disk.
+/// Parts that are made and not committed; beyond it no track is started, so that grants whose tracks are all made fit into a beat.
 pub const PARTS_WAITING_MAX: usize = 64;
+/// Bytes of such parts on the node's disk; from there on no track is started and nothing is flushed. The shell holds them in memory too: half of
+/// what an agent may take.
+pub const PARTS_BYTES_MAX: u64 = 64 << 20;
+/// What a part counts for that is not on the disk yet: the largest shard's 1,024 tracks at a kilobyte each.
+pub const PART_BYTES_ASSUMED: u64 = 1 << 20;
 /// Commits without an answer at once: one per grant being flushed is the rule, more only after an outage.
 pub const COMMITS_AT_ONCE_MAX: usize = 4;
 /// Parts being written at once: writing is bound by storage, and each holds its rows in memory.

@@ -9,7 +9,7 @@ use crate::device::Device;
 use crate::event::{CallError, Granted, Joined, Pulled};
 use crate::grant::Grant;
 use crate::limits::{
-    LEAVES_MAX, PARTS_WAITING_MAX, TRACKS_HELD_MAX, TRACKS_UNMEASURED, WORK_AHEAD,
+    LEAVES_MAX, PARTS_BYTES_MAX, PARTS_WAITING_MAX, TRACKS_HELD_MAX, TRACKS_UNMEASURED, WORK_AHEAD,
     WORK_WAITING_PERCENT, call_back_off,
 };
 use crate::mutants::{self, Mutant};
@@ -193,9 +193,10 @@ impl Core {
         serves && !self.draining && !self.is_clogged() && held < target * 2 / 3 + 1
     }
 
-    /// Whether parts pile up: then nothing new is started.
+    /// Whether parts pile up, by their number or on the disk: then nothing new is started.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.parts.len() >= PARTS_WAITING_MAX
+        let bytes: u64 = self.parts.values().map(|part| part.bytes).sum();
+        self.parts.len() >= PARTS_WAITING_MAX || bytes >= PARTS_BYTES_MAX
     }
 
     pub(crate) fn pull(&mut self, now: Millis, actions: &mut Actions) {

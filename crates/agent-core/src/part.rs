@@ -18,6 +18,8 @@ pub(crate) struct Part {
     /// The device that scored any of them.
     pub(crate) device: Option<DeviceNo>,
     pub(crate) state: State,
+    /// Bytes on the node's disk; assumed until they are known.
+    pub(crate) bytes: u64,
     /// Failures in a row of the step in hand.
     pub(crate) failures: u8,
     /// Why the last write failed, until one succeeds.

@@ -63,6 +63,21 @@ impl Storage {
         Ok(names.iter().filter_map(number).collect())
     }
 
+    /// What a restore said of a generation that it made whole; none where none did.
+    ///
+    /// # Errors
+    /// See [`StorageError`]; `Corrupt` for a mark that says nothing.
+    pub async fn restored_as(
+        &self,
+        generation: Generation,
+    ) -> Result<Option<GenerationMark>, StorageError> {
+        match self.get_json(&paths::generation(generation)).await {
+            Ok(mark) => Ok(Some(mark)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Marks a generation as made whole. The first mark of a generation stands, whoever repeats it.
     ///
     /// # Errors
@@ -177,6 +192,9 @@ mod tests {
         let all = storage.generations().await.unwrap();
         assert_eq!(all, [1, 2, 3].map(Generation).into());
         assert_eq!(storage.restored().await.unwrap(), [Generation(3)].into());
+        let first = storage.restored_as(Generation(3)).await.unwrap();
+        assert_eq!(first.map(|mark| mark.at), Some(UnixMillis(1)));
+        assert_eq!(storage.restored_as(Generation(2)).await.unwrap(), None);
         let tenants = storage.tenants().await.unwrap();
         assert_eq!(tenants, ["a", "b"].map(|name| TenantId::new(name).unwrap()));
         let jobs = storage.jobs(&tenants[0], Generation(1)).await.unwrap();

@@ -254,7 +254,8 @@ impl Storage {
     }
 
     /// Whether the root is a folder.
-    pub(crate) fn is_folder(&self) -> bool {
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
         self.folder.is_some()
     }
 

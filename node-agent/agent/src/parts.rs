@@ -174,6 +174,12 @@ impl Saved {
         Ok(())
     }
 
+    /// Bytes that it takes on the disk, but for the few of a pair's head.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = self.objects.iter().map(|object| object.bytes.len() as u64);
+        bytes.sum()
+    }
+
     /// Removes the copy on disk.
     pub(crate) fn remove(&self) {
         if let Err(error) = fs::remove_file(&self.file) {

@@ -38,6 +38,9 @@ fn arguments(mut words: Vec<OsString>, offline: Offline) -> Vec<OsString> {
     if offline.replace {
         words.push("--replace".into());
     }
+    if offline.ignore_missing_marks {
+        words.push("--ignore-missing-marks".into());
+    }
     words.extend(offline.flags);
     words
 }
@@ -50,6 +53,7 @@ mod tests {
     fn the_coordinator_gets_its_words_first_and_its_own_flags_last() {
         let offline = Offline {
             replace: true,
+            ignore_missing_marks: true,
             data: Some("d".into()),
             config: None,
             flags: vec!["--storage".into(), "file:///s".into()],
@@ -61,6 +65,7 @@ mod tests {
             "--data",
             "d",
             "--replace",
+            "--ignore-missing-marks",
             "--storage",
             "file:///s",
         ];

@@ -187,6 +187,32 @@ fn beats_tell_why_a_part_is_not_stored_until_it_is() {
 }
 
 #[test]
+fn parts_that_fill_the_disk_budget_keep_tracks_from_being_started_until_one_counts() {
+    for (bytes, is_full) in [
+        (limits::PARTS_BYTES_MAX, true),
+        (limits::PARTS_BYTES_MAX - 1, false),
+    ] {
+        let mut node = Node::at_work(2, 1);
+        node.end(0, TrackOutcome::Scored);
+        node.now = node.now + limits::FLUSH_EVERY;
+        assert_eq!(node.told(Event::Tick), [sing(0)]);
+        node.beat(order(Order::Continue));
+        assert_eq!(node.sung(0, true), [write(0, set(0, 1))]);
+        let part = PartNo(0);
+        assert_eq!(node.told(Event::PartSaved { part, bytes }), []);
+        let slot = Event::SlotReady {
+            device: DEVICE,
+            slot: SlotNo(0),
+        };
+        let started = node.told(slot);
+        assert_eq!(started.is_empty(), is_full, "{started:?}");
+        node.told(stored(0));
+        let then = node.told(counted(0));
+        assert_eq!(then.contains(&start(1, 0, 1)), is_full, "{then:?}");
+    }
+}
+
+#[test]
 fn a_flush_comes_after_a_minute_or_a_share_of_the_shard() {
     // 320,000 tracks at one each 20 ms are 6,400 s; a 32nd is 200 s.
     for (shard_tracks, seconds) in [(10, 60), (320_000, 200)] {

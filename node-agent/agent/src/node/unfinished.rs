@@ -13,8 +13,13 @@ impl Node {
                 part: number,
             };
             tracing::info!(job = %found.grant.job, shard = %found.grant.shard, "a part of an earlier life");
+            let bytes = saved.bytes();
             self.parts.insert(number, Arc::new(saved));
             self.tell_core(Event::Found(found));
+            self.tell_core(Event::PartSaved {
+                part: number,
+                bytes,
+            });
         }
         Ok(())
     }
@@ -93,7 +98,9 @@ impl Node {
                 if !self.core.has_part(part) {
                     return saved.remove();
                 }
+                let bytes = saved.bytes();
                 self.parts.insert(part, saved);
+                self.tell_core(Event::PartSaved { part, bytes });
                 stored
             }
             Err(problem) => {
