@@ -38,6 +38,7 @@ impl From<Problem> for v1::Problem {
             cause: problem.message,
             fix: problem.code.fix().to_owned(),
             leader: String::new(),
+            follows: false,
         }
     }
 }
@@ -54,9 +55,20 @@ pub fn not_leader(what: &str, leader: Option<&str>) -> Status {
     let problem = Problem::new(Code::NotLeader, what);
     let wire = v1::Problem {
         leader: leader.unwrap_or_default().to_owned(),
+        follows: true,
         ..problem.clone().into()
     };
     status_of(&problem, wire)
+}
+
+/// The status of a coordinator that does not lead and knows of nobody who does, with what keeps anybody from it. Clients ask another one.
+#[must_use]
+pub fn nobody_leads(why: &Problem) -> Status {
+    let wire = v1::Problem {
+        follows: true,
+        ..why.clone().into()
+    };
+    status_of(why, wire)
 }
 
 /// Where the leader is, by the word of a coordinator that does not lead: `None` where the status says anything else, and an empty
@@ -64,7 +76,8 @@ pub fn not_leader(what: &str, leader: Option<&str>) -> Status {
 #[must_use]
 pub fn leader(status: &Status) -> Option<String> {
     let stated = stated(status)?;
-    (stated.code == Code::NotLeader.as_str()).then_some(stated.leader)
+    let follows = stated.follows || stated.code == Code::NotLeader.as_str();
+    follows.then_some(stated.leader)
 }
 
 fn status_of(problem: &Problem, wire: v1::Problem) -> Status {
@@ -272,6 +285,15 @@ mod tests {
         let other = status(&Problem::new(Code::Overloaded, "x"));
         assert_eq!(leader(&other), None);
         assert_eq!(leader(&Status::unavailable("x")), None);
+    }
+
+    #[test]
+    fn what_keeps_anybody_from_leading_is_said_by_its_code_and_sends_clients_elsewhere() {
+        let why = Problem::new(Code::StoreUnavailable, "ask: nobody leads");
+        let told = nobody_leads(&why);
+        assert_eq!(code(&told), Some(Code::StoreUnavailable));
+        assert_eq!(leader(&told).as_deref(), Some(""));
+        assert_eq!(leader(&status(&why)), None, "a leader says it of its store");
     }
 
     #[test]
