@@ -15,7 +15,7 @@ use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown};
 use storage::Storage;
 use storage::probe::{Answer, Depth, Report};
-use store::{Embedded, LeadError, OpenError, Store};
+use store::{Embedded, OpenError, Store};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 use types::{Code, Epoch, Problem};
@@ -23,7 +23,7 @@ use types::{Code, Epoch, Problem};
 use crate::app::{SCRATCH_PREFIX, blocking, storage_problem};
 use crate::door::{Door, Inside};
 use crate::ending::{HAND_OVER, wind_up};
-use crate::led::{self, Led};
+use crate::led::{self, Led, lead_problem};
 use crate::mirror;
 use crate::ready::Ready;
 use crate::reign::{Begun, Reign, ended, lost, routes};
@@ -154,7 +154,7 @@ impl Coordinator {
             Some(reign) => Inside::Leads(routes(&reign.app).await?),
             None => Inside::Nobody,
         };
-        let (inside, door) = Door::new(inside, self.house.led.clone());
+        let (inside, door) = Door::new(inside, self.house.led.clone(), self.house.ready.clone());
         let asked = shutdown.clone();
         let serving = server::limited().serve_with_incoming_shutdown(
             door,
@@ -444,13 +444,7 @@ fn unusable(report: &Report) -> Problem {
 
 async fn lead(house: &House) -> Result<Epoch, Problem> {
     let led = house.store.lead(&house.candidate()).await;
-    led.map_err(|error| {
-        let code = match error {
-            LeadError::Held { .. } | LeadError::Lost => Code::NotLeader,
-            LeadError::Unavailable { .. } => Code::StoreUnavailable,
-        };
-        Problem::new(code, format!("lead: {error}"))
-    })
+    led.map_err(|error| lead_problem(&error))
 }
 
 fn unknown_address(error: &std::io::Error) -> Problem {
