@@ -25,7 +25,7 @@ mod mirroring;
 mod tries;
 
 use mirroring::Mirroring;
-use tries::Tries;
+pub(crate) use tries::Tries;
 
 /// Wait before a store is asked again that did not answer: far below the leadership time, and nothing to a store that is back.
 const ASK_AGAIN: Duration = Duration::from_millis(500);

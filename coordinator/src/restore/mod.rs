@@ -25,8 +25,9 @@ use types::{Epoch, Problem, Rebuilt};
 
 use crate::clock;
 use crate::led::lead_problem;
+use crate::opening::open_any_store;
 use crate::settings::Settings;
-use crate::start::{open_any_store, open_storage};
+use crate::start::open_storage;
 
 pub(crate) use marker::check_finished;
 pub use words::{Asked, words};
