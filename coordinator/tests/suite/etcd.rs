@@ -17,7 +17,7 @@ const TRACKS: usize = 40;
 
 /// An etcd of one member, and coordinators on it.
 pub(crate) struct Shared {
-    pub(crate) world: World,
+    world: World,
     pub(crate) etcd: Cluster,
     _folder: TempDir,
 }

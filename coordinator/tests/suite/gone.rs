@@ -135,8 +135,8 @@ fn whoever_closes() -> String {
 async fn a_member_that_closes_plain_connections_is_waited_for_until_the_end_is_asked_for() {
     let world = World::new(0);
     let mut flags = world.among_others("one");
-    let etcd = ["--store", "etcd", "--etcd-endpoint", &whoever_closes()];
-    flags.extend(etcd.map(str::to_owned));
+    flags.extend(["--store", "etcd", "--etcd-endpoint"].map(str::to_owned));
+    flags.push(whoever_closes());
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let one = world.spawn(&flags);
     let gone = |said: &v1::GetLeaderResponse| says(said, Code::StoreUnavailable);
