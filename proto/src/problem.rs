@@ -46,7 +46,8 @@ impl From<Problem> for v1::Problem {
 /// The status that tells a client of a problem.
 #[must_use]
 pub fn status(problem: &Problem) -> Status {
-    status_of(problem, v1::Problem::from(problem.clone()))
+    let wire = v1::Problem::from(problem.clone());
+    status_of(grpc_code(problem.code), problem, wire)
 }
 
 /// The status that points a client to the coordinator that leads, where one is known to.
@@ -58,17 +59,18 @@ pub fn not_leader(what: &str, leader: Option<&str>) -> Status {
         follows: true,
         ..problem.clone().into()
     };
-    status_of(&problem, wire)
+    status_of(tonic::Code::Unavailable, &problem, wire)
 }
 
-/// The status of a coordinator that does not lead and knows of nobody who does, with what keeps anybody from it. Clients ask another one.
+/// The status of a coordinator that does not lead and knows of nobody who does, with what keeps anybody from it. Clients ask another one, and
+/// this one again: whatever the code means elsewhere, here it passes.
 #[must_use]
 pub fn nobody_leads(why: &Problem) -> Status {
     let wire = v1::Problem {
         follows: true,
         ..why.clone().into()
     };
-    status_of(why, wire)
+    status_of(tonic::Code::Unavailable, why, wire)
 }
 
 /// Where the leader is, by the word of a coordinator that does not lead: `None` where the status says anything else, and an empty
@@ -80,8 +82,7 @@ pub fn leader(status: &Status) -> Option<String> {
     follows.then_some(stated.leader)
 }
 
-fn status_of(problem: &Problem, wire: v1::Problem) -> Status {
-    let grpc = grpc_code(problem.code);
+fn status_of(grpc: tonic::Code, problem: &Problem, wire: v1::Problem) -> Status {
     let message = problem.to_string();
     let value = wire.encode_to_vec();
     let details = vec![Any {
@@ -294,6 +295,8 @@ mod tests {
         assert_eq!(code(&told), Some(Code::StoreUnavailable));
         assert_eq!(leader(&told).as_deref(), Some(""));
         assert_eq!(leader(&status(&why)), None, "a leader says it of its store");
+        let denied = nobody_leads(&Problem::new(Code::StorageDenied, "lead"));
+        assert_eq!(denied.code(), tonic::Code::Unavailable);
     }
 
     #[test]
