@@ -28,6 +28,9 @@ pub struct Coordinators {
     /// Where one of them pointed.
     pointed: Option<String>,
     pointers: u8,
+    /// Where one pointed and nobody answered: followed again only after a rest, since who points there may do so for as long as a leadership
+    /// lives.
+    silent: Option<String>,
 }
 
 impl Coordinators {
@@ -57,6 +60,7 @@ impl Coordinators {
             at: 0,
             pointed: None,
             pointers: 0,
+            silent: None,
         })
     }
 
@@ -79,13 +83,15 @@ impl Coordinators {
     }
 
     /// A leader answered.
-    pub const fn answered(&mut self) {
+    pub fn answered(&mut self) {
         self.pointers = 0;
+        self.silent = None;
     }
 
     /// The coordinator at `from` gave no answer. Several calls may say so of one address: only the first moves on.
     pub fn failed(&mut self, from: &str) {
         if self.current() == from {
+            self.silent = self.pointed.take().or_else(|| self.silent.take());
             self.go_on();
         }
     }
@@ -97,6 +103,7 @@ impl Coordinators {
             return true;
         }
         let pointer = pointed(from, leader).filter(|to| to != from);
+        let pointer = pointer.filter(|to| self.silent.as_ref() != Some(to));
         match pointer.filter(|_| self.pointers < POINTERS_MAX) {
             Some(to) => {
                 self.pointers += 1;
@@ -105,7 +112,11 @@ impl Coordinators {
             }
             None => {
                 self.go_on();
-                self.at != 0
+                let more = self.at != 0;
+                if !more {
+                    self.silent = None;
+                }
+                more
             }
         }
     }
@@ -195,6 +206,20 @@ mod tests {
         known.answered();
         known.failed("http://c:1");
         assert_eq!(known.current(), "http://b:1");
+    }
+
+    #[test]
+    fn a_pointer_to_whoever_was_silent_is_followed_again_only_after_a_rest() {
+        let mut known = told("a:1");
+        for _ in 0..2 {
+            assert!(known.does_not_lead("http://a:1", "http://c:1"));
+            known.failed("http://c:1");
+            assert_eq!(known.current(), "http://a:1");
+            assert!(
+                !known.does_not_lead("http://a:1", "http://c:1"),
+                "it is time to rest"
+            );
+        }
     }
 
     #[test]

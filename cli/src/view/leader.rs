@@ -108,7 +108,7 @@ impl From<Told> for CoordinatorView {
 }
 
 /// What to do about the first of these that is told at all, as `CODE: cause`.
-fn fix_of(said: [&String; 2]) -> &'static str {
+fn fix_of(said: [&str; 2]) -> &'static str {
     let said = said.into_iter().find(|said| !said.is_empty());
     let code = said.and_then(|said| said.split(':').next());
     let code = code.unwrap_or_default();
