@@ -3,7 +3,8 @@
 //! orphans that were orphans a while ago too. Started with the coordinator, and ended with it; an operator may ask for a look at once, by
 //! the same rules and the same memory.
 //!
-//! Nothing else in the product removes objects. A listing that fails costs this look only.
+//! Nothing else in the product removes objects, but for what a probe of storage left. A listing that fails costs this look only. One look lists so
+//! much and no more, and the next one goes on where it stood: a look over a catalogue of hours would keep storage busy all the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,10 @@ use crate::app::{App, manifest_path};
 
 /// Objects that the core is asked about at once: a few milliseconds of its time.
 const PAGE: usize = 512;
+
+/// Objects that one look lists before it leaves the rest to the next one: a hundred requests to an object store, a few seconds. A folder has no
+/// order, so that a job begun there is looked through to its end.
+const LISTED_MAX: usize = 100_000;
 
 /// Jobs in trouble that one look names: where storage is away all of them are, and for one reason.
 const TROUBLE_MAX: usize = 20;
@@ -58,6 +63,24 @@ pub(crate) struct Marks {
     /// Closed jobs in whose paths nothing but the result is left: nothing is ever written there again that counts, and what an agent cut
     /// off writes later is found by the next leader.
     clean: BTreeSet<JobKey>,
+    /// Where the last look stopped that did not come to an end.
+    stands: Option<Stands>,
+}
+
+/// A place in the listing of all jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stands {
+    job: JobKey,
+    /// The last object that was seen of this job; none where none was.
+    after: Option<ObjectPath>,
+    /// Whether all before it was named.
+    is_clean: bool,
+}
+
+/// How far the look through one job came.
+enum Looked {
+    Through { is_clean: bool },
+    UpTo(Stands),
 }
 
 impl Marks {
@@ -68,6 +91,7 @@ impl Marks {
             collector: Collector::new(age),
             age,
             clean: BTreeSet::new(),
+            stands: None,
         }
     }
 
@@ -86,11 +110,23 @@ pub(crate) enum Purpose {
     Count,
 }
 
+/// How much one look may list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// All there is, as an operator asks for it.
+    Whole,
+    /// As much as one look may, from where the last one stood.
+    Next,
+}
+
 /// One look under way.
 struct Sweeper<'a> {
     app: &'a App,
     marks: &'a mut Marks,
     purpose: Purpose,
+    reach: Reach,
+    /// Objects that may yet be listed.
+    left: usize,
     swept: Swept,
 }
 
@@ -113,7 +149,7 @@ pub(crate) async fn run(app: Arc<App>, every: Duration, closing: Shutdown) {
             () = closing.asked() => return,
         }
         let swept = tokio::select! {
-            swept = look(&app, Purpose::Sweep) => swept,
+            swept = look(&app, Purpose::Sweep, Reach::Next) => swept,
             () = closing.asked() => return,
         };
         match swept {
@@ -132,16 +168,21 @@ pub(crate) async fn run(app: Arc<App>, every: Duration, closing: Shutdown) {
     }
 }
 
-/// One look over all jobs, once another one is over. What storage cannot do is logged and passed over.
+/// One look over all jobs, or as many as it may, once another one is over. What storage cannot do is logged and passed over.
 ///
 /// # Errors
 /// `NOT_LEADER` where the core has gone.
-pub(crate) async fn look(app: &App, purpose: Purpose) -> Result<Swept, Problem> {
+pub(crate) async fn look(app: &App, purpose: Purpose, reach: Reach) -> Result<Swept, Problem> {
     let mut marks = app.marks.lock().await;
     let sweeper = Sweeper {
         app,
         marks: &mut marks,
         purpose,
+        reach,
+        left: match reach {
+            Reach::Whole => usize::MAX,
+            Reach::Next => LISTED_MAX,
+        },
         swept: Swept::default(),
     };
     sweeper.sweep().await
@@ -153,13 +194,24 @@ impl Sweeper<'_> {
         self.marks
             .clean
             .retain(|job| places.iter().any(|place| place.job == *job));
-        for place in places {
+        let from = match self.reach {
+            Reach::Whole => None,
+            Reach::Next => self.marks.stands.take(),
+        };
+        for place in in_turn(places, from.as_ref()) {
             if self.marks.clean.contains(&place.job) {
                 continue;
             }
-            let is_clean = self.sweep_job(&place).await?;
-            if place.closed && is_clean {
-                self.marks.clean.insert(place.job);
+            let from = from.as_ref().filter(|from| from.job == place.job);
+            match self.sweep_job(&place, from).await? {
+                Looked::Through { is_clean: true } if place.closed => {
+                    self.marks.clean.insert(place.job);
+                }
+                Looked::Through { .. } => {}
+                Looked::UpTo(stands) => {
+                    self.marks.stands = Some(stands);
+                    break;
+                }
             }
         }
         self.swept.waiting = self.marks.collector.marked();
@@ -181,17 +233,21 @@ impl Sweeper<'_> {
         look.await
     }
 
-    /// Looks through one job's objects, as far as storage lets it; whether it had nothing but what its manifest names.
-    async fn sweep_job(&mut self, place: &Place) -> Result<bool, Problem> {
+    /// Looks through one job's objects, as far as storage and the look's bound let it; whether it had nothing but what its manifest names.
+    async fn sweep_job(&mut self, place: &Place, from: Option<&Stands>) -> Result<Looked, Problem> {
+        let after = from.and_then(|from| from.after.clone());
+        let mut is_clean = from.is_none_or(|from| from.is_clean);
+        if self.left == 0 {
+            return Ok(up_to(place, after, is_clean));
+        }
         let named = match self.named(place).await {
             Ok(named) => named,
             Err(error) => return Ok(self.failed(place, &error)),
         };
         let storage = self.app.storage.clone();
         let JobKey { tenant, job } = &place.job;
-        let objects = storage.part_objects(tenant, place.generation, job);
+        let objects = storage.part_objects_after((tenant, job), place.generation, after.as_ref());
         let mut pages = objects.try_chunks(PAGE);
-        let mut is_clean = true;
         while let Some(page) = pages.next().await {
             let page = match page {
                 Ok(page) => page,
@@ -202,6 +258,8 @@ impl Sweeper<'_> {
                 named.is_some_and(|named| named.contains(object.path.as_str()))
             };
             is_clean &= page.iter().all(is_named);
+            let last = page.last().map(|object| object.path.clone());
+            self.left = self.left.saturating_sub(page.len());
             for doomed in self.judge(place, page, named.as_ref()).await? {
                 if let Err(error) = storage.remove_part(&doomed).await {
                     return Ok(self.failed(place, &error));
@@ -209,8 +267,11 @@ impl Sweeper<'_> {
                 audit(&place.job, &doomed);
                 self.swept.removed.add(&doomed);
             }
+            if self.left == 0 && !storage.is_folder() {
+                return Ok(up_to(place, last, is_clean));
+            }
         }
-        Ok(is_clean)
+        Ok(Looked::Through { is_clean })
     }
 
     /// The objects that a published job's manifest names; nothing for a job that has none.
@@ -270,14 +331,32 @@ impl Sweeper<'_> {
     }
 
     /// A job that could not be looked through to its end is not clean.
-    fn failed(&mut self, place: &Place, error: &StorageError) -> bool {
+    fn failed(&mut self, place: &Place, error: &StorageError) -> Looked {
         tracing::warn!(job = %place.job, %error, "objects could not be collected; tried again later");
         if self.swept.trouble.len() < TROUBLE_MAX {
             let said = format!("job {}: {}", place.job, chain(error));
             self.swept.trouble.push(said);
         }
-        false
+        Looked::Through { is_clean: false }
     }
+}
+
+/// The jobs in the order of their names, from the one on at which the last look stood, and then those before it.
+fn in_turn(mut places: Vec<Place>, from: Option<&Stands>) -> Vec<Place> {
+    places.sort_by(|one, other| one.job.cmp(&other.job));
+    if let Some(from) = from {
+        let at = places.partition_point(|place| place.job < from.job);
+        places.rotate_left(at);
+    }
+    places
+}
+
+fn up_to(place: &Place, after: Option<ObjectPath>, is_clean: bool) -> Looked {
+    Looked::UpTo(Stands {
+        job: place.job.clone(),
+        after,
+        is_clean,
+    })
 }
 
 /// Whether nothing names the object and nothing ever will, as of now.
@@ -320,4 +399,44 @@ fn audit(job: &JobKey, object: &PartObject) {
         outcome = "OK",
         detail = "",
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use types::{JobId, TenantId};
+
+    fn place(job: &str) -> Place {
+        Place {
+            job: JobKey {
+                tenant: TenantId::default(),
+                job: JobId::new(job).unwrap(),
+            },
+            generation: Generation(1),
+            manifest: None,
+            closed: false,
+            cause: "superseded",
+        }
+    }
+
+    #[track_caller]
+    fn check(stood_at: Option<&str>, expected: [&str; 3]) {
+        let from = stood_at.map(|job| Stands {
+            job: place(job).job,
+            after: None,
+            is_clean: true,
+        });
+        let places = in_turn(vec![place("c"), place("a"), place("b")], from.as_ref());
+        let jobs: Vec<_> = places.iter().map(|place| place.job.job.as_str()).collect();
+        assert_eq!(jobs, expected, "{stood_at:?}");
+    }
+
+    #[test]
+    fn a_look_goes_on_at_the_job_at_which_the_last_one_stood_and_passes_none_over() {
+        check(None, ["a", "b", "c"]);
+        check(Some("b"), ["b", "c", "a"]);
+        // It was closed and forgotten since.
+        check(Some("bb"), ["c", "a", "b"]);
+        check(Some("d"), ["a", "b", "c"]);
+    }
 }

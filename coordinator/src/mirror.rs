@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
 use scheduler::record::decode;
-use storage::{ClusterMark, MarkConflict, Storage, StorageError};
+use storage::{ClusterMark, MarkConflict, MarksSeen, Storage, StorageError};
 use store::Store;
 use types::{Code, Generation, Problem};
 
@@ -85,7 +85,7 @@ async fn check_new(
 pub(crate) async fn put(shelf: &Shelf, storage: &Storage) -> Result<(), Problem> {
     let store = shelf.store().as_ref();
     let mark = mark(store, shelf.generation()).await?;
-    let put = put_mark(store, storage, mark).await;
+    let put = put_and_look(store, storage, mark).await;
     if let Err(problem) = &put
         && problem.code == Code::StorageForeign
         && let Err(error) = storage.take_back_mark(mark).await
@@ -96,13 +96,22 @@ pub(crate) async fn put(shelf: &Shelf, storage: &Storage) -> Result<(), Problem>
     shelf.note_marked(mark.cluster).await
 }
 
-async fn put_mark(store: &dyn Store, storage: &Storage, mark: ClusterMark) -> Result<(), Problem> {
-    let put = storage.put_mark(mark).await;
-    put.map_err(|error| storage_problem("mark how far the store has come", &error))?;
+async fn put_and_look(
+    store: &dyn Store,
+    storage: &Storage,
+    mark: ClusterMark,
+) -> Result<(), Problem> {
+    put_mark(storage, mark).await?;
     let marks = marks(storage).await?;
     check_against(store, mark.generation, &marks)
         .await
         .map(drop)
+}
+
+async fn put_mark(storage: &Storage, mark: ClusterMark) -> Result<(), Problem> {
+    let put = storage.put_mark(mark).await;
+    let put = put.map_err(|error| storage_problem("mark how far the store has come", &error));
+    put.map(drop)
 }
 
 /// Whether a leader has marked the storage of this store, and these marks are of another storage, since none of them is the store's.
@@ -175,7 +184,7 @@ pub(crate) async fn run(
     generation: Generation,
     (ready, closing): (Ready, Shutdown),
 ) -> Result<(), Problem> {
-    let mut last = None;
+    let (mut last, mut seen) = (None, MarksSeen::default());
     loop {
         tokio::select! {
             () = tokio::time::sleep(MARK_EVERY) => {}
@@ -184,14 +193,14 @@ pub(crate) async fn run(
         let Ok(mark) = mark(store.as_ref(), generation).await else {
             continue;
         };
-        let marked = match find_own(&storage, mark).await {
+        let marked = match find_own(&storage, mark, &mut seen).await {
             Ok(Own::Gone) => {
                 ready.lacks(&gone(&storage));
                 continue;
             }
             Ok(Own::There) => {
                 ready.is_well();
-                mark_again(store.as_ref(), &storage, (mark, &mut last)).await
+                mark_again(store.as_ref(), &storage, (mark, &mut last), &mut seen).await
             }
             Err(problem) => Err(problem),
         };
@@ -213,8 +222,13 @@ enum Own {
 }
 
 /// Looks for the marks of the store's own cluster.
-async fn find_own(storage: &Storage, ours: ClusterMark) -> Result<Own, Problem> {
-    let marks = marks(storage).await?;
+async fn find_own(
+    storage: &Storage,
+    ours: ClusterMark,
+    seen: &mut MarksSeen,
+) -> Result<Own, Problem> {
+    let marks = storage.marks_again(seen, ours.cluster).await;
+    let marks = marks.map_err(|error| unread(&error))?;
     let is_there = marks.iter().any(|mark| mark.cluster == ours.cluster);
     let is_taken = marks.iter().any(|mark| mark.generation >= ours.generation);
     match (is_there, is_taken) {
@@ -229,11 +243,15 @@ async fn mark_again(
     store: &dyn Store,
     storage: &Storage,
     (mark, last): (ClusterMark, &mut Option<ClusterMark>),
+    seen: &mut MarksSeen,
 ) -> Result<(), Problem> {
     if *last == Some(mark) {
         return Ok(());
     }
-    put_mark(store, storage, mark).await?;
+    put_mark(storage, mark).await?;
+    let marks = storage.marks_again(seen, mark.cluster).await;
+    let marks = marks.map_err(|error| unread(&error))?;
+    check_against(store, mark.generation, &marks).await?;
     *last = Some(mark);
     Ok(())
 }

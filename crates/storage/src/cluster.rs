@@ -4,6 +4,8 @@
 //! late write of an older leader adds a lower mark and takes nothing back. The highest mark tells a store that was put back from an
 //! older copy, a mark of another cluster a prefix that two clusters share.
 
+mod again;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -14,6 +16,8 @@ use thiserror::Error;
 use types::Generation;
 
 use crate::{ObjectPath, Put, Storage, StorageError};
+
+pub use again::MarksSeen;
 
 /// The folder of marks; no tenant's name begins with `_`.
 const FOLDER: &str = "_cluster";
@@ -144,16 +148,20 @@ impl Storage {
 
     fn listed_marks(&self, folder: &str) -> BoxStream<'static, Result<ClusterMark, StorageError>> {
         let under = object_store::path::Path::from(folder);
-        let named = |listed: object_store::Result<ObjectMeta>| {
-            let mark = listed
-                .map_err(|error| StorageError::from_store("list", FOLDER, error))
-                .map(|object| ClusterMark::of(object.location.as_ref()));
-            std::future::ready(mark.transpose())
-        };
-        self.object_store()
-            .list(Some(&under))
-            .filter_map(named)
-            .boxed()
+        named(self.object_store().list(Some(&under)))
+    }
+
+    /// The marks of a folder whose names sort behind this one.
+    fn listed_marks_after(
+        &self,
+        folder: &str,
+        after: &str,
+    ) -> BoxStream<'static, Result<ClusterMark, StorageError>> {
+        let (under, after) = (
+            object_store::path::Path::from(folder),
+            object_store::path::Path::from(after),
+        );
+        named(self.object_store().list_with_offset(Some(&under), &after))
     }
 
     /// Puts a mark, and removes some of those of the same cluster that it leaves far behind.
@@ -176,6 +184,19 @@ impl Storage {
         }
         Ok(put)
     }
+}
+
+/// The marks among listed objects.
+fn named(
+    listed: BoxStream<'static, object_store::Result<ObjectMeta>>,
+) -> BoxStream<'static, Result<ClusterMark, StorageError>> {
+    let named = |listed: object_store::Result<ObjectMeta>| {
+        let mark = listed
+            .map_err(|error| StorageError::from_store("list", FOLDER, error))
+            .map(|object| ClusterMark::of(object.location.as_ref()));
+        std::future::ready(mark.transpose())
+    };
+    listed.filter_map(named).boxed()
 }
 
 #[cfg(test)]

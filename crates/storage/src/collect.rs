@@ -32,6 +32,17 @@ impl Storage {
         generation: Generation,
         job: &JobId,
     ) -> BoxStream<'static, Result<PartObject, StorageError>> {
+        self.part_objects_after((tenant, job), generation, None)
+    }
+
+    /// The same, from behind an object on: on a store behind a network, which lists by name. A folder lists in no order, and lists all of them.
+    #[must_use]
+    pub fn part_objects_after(
+        &self,
+        (tenant, job): (&TenantId, &JobId),
+        generation: Generation,
+        after: Option<&ObjectPath>,
+    ) -> BoxStream<'static, Result<PartObject, StorageError>> {
         let prefix = paths::job_folder(tenant, generation, job);
         let under = object_store::path::Path::from(prefix.as_str());
         let (tenant, job) = (tenant.clone(), job.clone());
@@ -41,10 +52,12 @@ impl Storage {
                 .map(|object| read(&tenant, generation, &job, &object));
             std::future::ready(named.transpose())
         };
-        self.object_store()
-            .list(Some(&under))
-            .filter_map(named)
-            .boxed()
+        let store = self.object_store();
+        let listed = match after.filter(|_| !self.is_folder()) {
+            Some(after) => store.list_with_offset(Some(&under), &after.to_store()),
+            None => store.list(Some(&under)),
+        };
+        listed.filter_map(named).boxed()
     }
 
     /// Removes a part object. One that is not there is removed.
@@ -92,10 +105,39 @@ mod tests {
     use futures::TryStreamExt;
 
     use super::*;
+    use crate::conformance::{Kind, Store};
 
     async fn listed(storage: &Storage, job: &JobId) -> Vec<PartObject> {
         let found = storage.part_objects(&TenantId::default(), Generation(1), job);
         found.try_collect().await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_listing_goes_on_behind_an_object_where_names_have_an_order() {
+        for (kind, rest) in [(Kind::S3sFs, 2), (Kind::Moto, 2), (Kind::Local, 3)] {
+            let store = Store::start(kind);
+            let storage = store.open();
+            let (tenant, job) = (TenantId::default(), JobId::new("mine").unwrap());
+            for first in 1..=3 {
+                let (shard, sha256) = (ShardId::Root(first), Digest::of(b"x"));
+                let path = paths::part(
+                    &tenant,
+                    Generation(1),
+                    &job,
+                    shard,
+                    Attempt(1),
+                    first,
+                    sha256,
+                );
+                storage.put(&path, Bytes::from_static(b"x")).await.unwrap();
+            }
+            let mut all = listed(&storage, &job).await;
+            all.sort_by_key(|part| part.first);
+            let after = Some(&all[0].path);
+            let behind = storage.part_objects_after((&tenant, &job), Generation(1), after);
+            let behind: Vec<PartObject> = behind.try_collect().await.unwrap();
+            assert_eq!(behind.len(), rest, "{kind:?}");
+        }
     }
 
     #[tokio::test]

@@ -38,7 +38,7 @@ mod sources;
 mod verify;
 
 pub use bundles::{BUNDLE_FILES_MAX, BundleIndex, remove_unfinished_bundles};
-pub use cluster::{CLUSTERS_MAX, ClusterMark, MarkConflict};
+pub use cluster::{CLUSTERS_MAX, ClusterMark, MarkConflict, MarksSeen};
 pub use collect::PartObject;
 pub use credentials::Credentials;
 pub use error::StorageError;

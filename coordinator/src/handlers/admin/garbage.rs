@@ -7,7 +7,7 @@ use types::Problem;
 
 use crate::app::App;
 use crate::audit;
-use crate::collector::{self, Counted, Purpose, Swept};
+use crate::collector::{self, Counted, Purpose, Reach, Swept};
 use crate::rpc::Sender;
 
 /// Looks through all jobs, and removes what may go where the request says so.
@@ -21,7 +21,7 @@ pub(super) async fn collect(
         true => (Purpose::Sweep, "orphans, to remove them"),
         false => (Purpose::Count, "orphans, to count them"),
     };
-    let outcome = collector::look(&app, purpose).await;
+    let outcome = collector::look(&app, purpose, Reach::Whole).await;
     audit::line(&caller, "CollectGarbage", what, &outcome);
     let age = app.marks.lock().await.age();
     // What was removed stays removed, be somebody there to hear of it or not.

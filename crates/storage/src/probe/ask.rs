@@ -13,7 +13,7 @@ use object_store::{
 
 use types::Code;
 
-use super::{Answer, Finding, Question};
+use super::{Answer, Finding, Question, leftovers};
 use crate::error::said;
 use crate::{Storage, StorageError};
 
@@ -46,10 +46,7 @@ pub(super) struct Asker<'a> {
 
 impl<'a> Asker<'a> {
     pub(super) fn new(storage: &'a Storage) -> Self {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let folder = format!("_probe/{}-{}", std::process::id(), since.as_nanos());
+        let folder = leftovers::folder();
         Self { storage, folder }
     }
 
@@ -436,7 +433,7 @@ impl<'a> Asker<'a> {
         }
     }
 
-    /// Removes what was put. What cannot be removed stays under `_probe/`, which nothing reads.
+    /// Removes what was put. What cannot be removed stays under `_probe/`, which nothing reads, until a later probe comes by.
     pub(super) async fn clear_up(&self) {
         let folder = Path::from(self.folder.as_str());
         let listed = self.store().list(Some(&folder));

@@ -4,6 +4,7 @@
 //! answers: names are of one writer each and say what they hold. What a probe puts lies under `_probe/` and is removed again.
 
 mod ask;
+mod leftovers;
 
 use std::fmt;
 
@@ -231,6 +232,10 @@ impl Storage {
             });
         }
         asker.clear_up().await;
+        // A store that does not answer would only be waited for once more.
+        if findings.iter().all(|finding| finding.trouble.is_none()) {
+            leftovers::remove(self).await;
+        }
         Report {
             place: self.place().to_owned(),
             findings,
