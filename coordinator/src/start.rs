@@ -330,6 +330,7 @@ impl House {
         match (checked, storages) {
             (Err(problem), Storages::MayBeAway) if problem.code == Code::StorageUnavailable => {
                 self.ready.lacks(&problem);
+                self.led.hindered(&problem);
             }
             (Err(problem), Storages::MayBeAway | Storages::Answers) => return Err(problem),
             (Ok(()), _) => {
