@@ -128,7 +128,11 @@ impl From<tonic::Status> for Failure {
             );
         }
         let stated = proto::problem::problem(&status);
-        let exit = stated.code.parse().map_or(Exit::General, exit_of);
+        let exit = match proto::problem::leader(&status) {
+            // Somebody leads elsewhere, or will.
+            Some(_) => Exit::Unavailable,
+            None => stated.code.parse().map_or(Exit::General, exit_of),
+        };
         Self::Problem {
             code: stated.code,
             cause: stated.cause,
@@ -302,6 +306,14 @@ mod tests {
             &[Code::Internal, Code::StoreCorrupt, Code::BundleUntrusted],
             Exit::General,
         );
+    }
+
+    #[test]
+    fn where_nobody_leads_trying_again_may_help_whatever_keeps_them_from_it() {
+        let denied = Problem::new(Code::StorageDenied, "lead");
+        let told = Failure::from(proto::problem::nobody_leads(&denied));
+        assert!(told.is_away() && told.said().starts_with("STORAGE_DENIED"));
+        assert!(!Failure::from(proto::problem::status(&denied)).is_away());
     }
 
     #[test]

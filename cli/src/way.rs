@@ -247,6 +247,12 @@ mod tests {
             pointer(&answer(proto::problem::not_leader("x", None))).as_deref(),
             Some("")
         );
+        let gone = Problem::new(Code::StoreUnavailable, "x");
+        assert_eq!(
+            pointer(&answer(proto::problem::nobody_leads(&gone))).as_deref(),
+            Some("")
+        );
+        assert_eq!(pointer(&answer(proto::problem::status(&gone))), None);
         assert_eq!(pointer(&answer(Status::unavailable("x"))), None);
         assert_eq!(pointer(&Response::new(Body::empty())), None);
     }

@@ -186,7 +186,7 @@ impl Driver {
                 }
                 Message::Look(look) => look(&self.core, self.now()),
                 // A leader shows whatever was stored before it is asked.
-                Message::CatchUp(answer) => _ = answer.send(()),
+                Message::CatchUp(answer) => _ = answer.send(Ok(())),
                 Message::Journal(answer) => {
                     let journal = self.journal.as_mut();
                     // The asker may be gone; then nobody wants it.

@@ -195,7 +195,7 @@ impl Effects {
             let begun = tokio::time::Instant::now();
             Effect::Kept(match store.keep(epoch).await {
                 Ok(()) => Kept::Since(begun),
-                Err(store::LeadError::Unavailable { cause }) => {
+                Err(store::LeadError::Unavailable { cause } | store::LeadError::Full { cause }) => {
                     tracing::warn!(%epoch, cause, "leadership could not be renewed");
                     Kept::Unknown
                 }

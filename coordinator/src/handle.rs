@@ -23,8 +23,8 @@ pub(crate) enum Message {
     },
     /// To look.
     Look(Look),
-    /// To be told when everything is shown that was stored before this message.
-    CatchUp(oneshot::Sender<()>),
+    /// To be told when everything is shown that was stored before this message, or why that is not known.
+    CatchUp(oneshot::Sender<Result<(), Problem>>),
     /// The journal so far; none where none is written.
     Journal(oneshot::Sender<Option<Written>>),
 }
@@ -109,11 +109,11 @@ impl Handle {
     /// Waits until everything is shown that was stored before this was asked.
     ///
     /// # Errors
-    /// `NOT_LEADER` where that does not come about.
+    /// The problem of a store that does not say how far it has come; `NOT_LEADER` where this end has gone.
     pub(crate) async fn catch_up(&self) -> Result<(), Problem> {
         let (answer, answered) = oneshot::channel();
         self.send(Message::CatchUp(answer)).await?;
-        answered.await.map_err(|_| ended())
+        answered.await.map_err(|_| ended())?
     }
 
     /// The journal of this reign so far, with what the core knows as its last line; none where none is written.

@@ -2,7 +2,7 @@
 //! and answer. And the end, in reverse: stop answering, drain, settle what is under way, give up the leadership.
 //!
 //! On a store of its own a coordinator leads before it answers, and ends with its reign. On a store that it shares with others it answers
-//! from the first moment, and `terms` says what.
+//! from the first moment, also while that store does not answer yet, and `terms` says what.
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -15,16 +15,17 @@ use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown};
 use storage::Storage;
 use storage::probe::{Answer, Depth, Report};
-use store::{Embedded, LeadError, OpenError, Store};
-use tokio::sync::Semaphore;
+use store::Store;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 use types::{Code, Epoch, Problem};
 
 use crate::app::{SCRATCH_PREFIX, blocking, storage_problem};
 use crate::door::{Door, Inside};
 use crate::ending::{HAND_OVER, wind_up};
-use crate::led::{self, Led};
+use crate::led::{self, Led, lead_problem};
 use crate::mirror;
+use crate::opening::{Opened, Opening, open_embedded};
 use crate::ready::Ready;
 use crate::reign::{Begun, Reign, ended, lost, routes};
 use crate::server::{self, Listener};
@@ -41,9 +42,33 @@ const STORAGE_AT_START: Duration = Duration::from_secs(10);
 /// A coordinator that is about to answer.
 pub struct Coordinator {
     listener: Listener,
-    house: Arc<House>,
-    /// Of a store of its own.
-    reign: Option<Reign>,
+    led: Led,
+    ready: Ready,
+    shutdown: Shutdown,
+    drain: Duration,
+    /// Whether others may lead the same store.
+    shares: bool,
+    place: Place,
+}
+
+/// Where a coordinator leads and follows.
+enum Place {
+    /// With the reign that it begins with, on a store of its own.
+    Open(Arc<House>, Option<Reign>),
+    /// The store of a cluster has not answered yet.
+    Waits(Box<Opening>),
+}
+
+/// What a coordinator has before its store is open.
+pub(crate) struct Ground {
+    pub(crate) settings: Settings,
+    /// The address that is listened on.
+    pub(crate) bound: SocketAddr,
+    pub(crate) led: Led,
+    pub(crate) ready: Ready,
+    pub(crate) shutdown: Shutdown,
+    /// The lock of the folder that the process uses, where the store has none of its own.
+    pub(crate) lock: Option<File>,
 }
 
 /// What outlives every reign of this process.
@@ -71,27 +96,25 @@ impl Coordinator {
     /// Starts everything but answering. `shutdown` is what ends [`Coordinator::serve`].
     ///
     /// # Errors
-    /// A problem with its code: the address is taken, the store is locked, damaged, unreachable or older than the storage, storage does not
-    /// open or answer, the default bundle is refused.
+    /// A problem with its code: the address is taken, the store is locked, damaged or older than the storage, storage does not open or answer,
+    /// the default bundle is refused. A cluster's store that does not answer is none: it is waited for.
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, Problem> {
         let listener = once_freed(async || bind(settings.listen).await).await?;
         match settings.store.clone() {
             Where::Embedded(folder) => {
-                make_lasting(&folder)?;
                 let store = once_freed(async || open_embedded(folder.clone()).await).await?;
-                let store = Arc::new(store);
-                let house = House::open(settings, &listener, store, shutdown).await?;
+                let ground = Ground::new(settings, &listener, shutdown)?;
+                let house = House::open(ground, Arc::new(store)).await?;
                 house.check(Storages::Answers).await?;
                 Self::alone(listener, house).await
             }
             Where::Etcd(etcd) => {
                 let locked = once_freed(async || lock(&settings.scratch)).await?;
-                let store = store::Etcd::open(etcd).await;
-                let store = Arc::new(store.map_err(|error| etcd_problem(&error))?);
-                let house = House::open(settings, &listener, store, shutdown).await?;
-                house.check(Storages::MayBeAway).await?;
-                let _lock = Some(locked);
-                Ok(Self::among_others(listener, House { _lock, ..house }))
+                let ground = Ground {
+                    lock: Some(locked),
+                    ..Ground::new(settings, &listener, shutdown)?
+                };
+                Self::among_others(listener, Opening::new(ground, etcd)).await
             }
         }
     }
@@ -106,32 +129,55 @@ impl Coordinator {
         shutdown: Shutdown,
     ) -> Result<Self, Problem> {
         let listener = once_freed(async || bind(settings.listen).await).await?;
-        let house = House::open(settings, &listener, store, shutdown).await?;
-        house.check(Storages::MayBeAway).await?;
-        Ok(Self::among_others(listener, house))
+        let ground = Ground::new(settings, &listener, shutdown)?;
+        let house = House::shared(ground, store).await?;
+        Ok(Self::of(listener, house, None))
     }
 
     async fn alone(listener: Listener, house: House) -> Result<Self, Problem> {
         let (begun, epoch) = (Instant::now(), lead(&house).await?);
-        let house = Arc::new(house);
         // Nothing but its start is asked of it yet: an end that is asked for before comes when it serves.
         let closing = Shutdown::new();
         match Reign::begin(&house, (epoch, begun), &closing).await? {
-            Begun::Leads(reign) => Ok(Self {
-                listener,
-                house,
-                reign: Some(reign),
-            }),
+            Begun::Leads(reign) => Ok(Self::of(listener, house, Some(reign))),
             Begun::Over(end) => Err(ended(&end).err().unwrap_or_else(stopped)),
         }
     }
 
-    fn among_others(listener: Listener, mut house: House) -> Self {
-        house.shares = true;
+    /// Asks for the store once, so that what no waiting mends ends the start.
+    async fn among_others(listener: Listener, opening: Opening) -> Result<Self, Problem> {
+        match opening.once().await? {
+            Opened::House(house) => Ok(Self::of(listener, *house, None)),
+            Opened::Later(opening) => {
+                let Ground {
+                    led,
+                    ready,
+                    shutdown,
+                    settings,
+                    ..
+                } = opening.ground();
+                Ok(Self {
+                    listener,
+                    led: led.clone(),
+                    ready: ready.clone(),
+                    shutdown: shutdown.clone(),
+                    drain: settings.drain,
+                    shares: true,
+                    place: Place::Waits(opening),
+                })
+            }
+        }
+    }
+
+    fn of(listener: Listener, house: House, reign: Option<Reign>) -> Self {
         Self {
             listener,
-            house: Arc::new(house),
-            reign: None,
+            led: house.led.clone(),
+            ready: house.ready.clone(),
+            shutdown: house.shutdown.clone(),
+            drain: house.settings.drain,
+            shares: house.shares,
+            place: Place::Open(Arc::new(house), reign),
         }
     }
 
@@ -149,12 +195,12 @@ impl Coordinator {
     /// When the leadership ended or the state cannot be read; not when the end was asked for.
     pub async fn serve(self) -> Result<(), Problem> {
         let address = self.address().map_err(|error| unknown_address(&error))?;
-        let (shutdown, deadline) = (self.house.shutdown.clone(), self.house.settings.drain);
-        let inside = match &self.reign {
-            Some(reign) => Inside::Leads(routes(&reign.app).await?),
-            None => Inside::Nobody,
+        let (shutdown, deadline) = (self.shutdown, self.drain);
+        let inside = match &self.place {
+            Place::Open(_, Some(reign)) => Inside::Leads(routes(&reign.app).await?),
+            Place::Open(_, None) | Place::Waits(_) => Inside::Nobody,
         };
-        let (inside, door) = Door::new(inside, self.house.led.clone());
+        let (inside, door) = Door::new(inside, self.led, self.ready);
         let asked = shutdown.clone();
         let serving = server::limited().serve_with_incoming_shutdown(
             door,
@@ -163,16 +209,15 @@ impl Coordinator {
         );
         let mut serving = tokio::spawn(serving);
         tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
-        let (closing, shares) = (Shutdown::new(), self.house.shares);
-        let terms = terms::run(self.house, self.reign, inside, closing.clone());
-        let mut terms = tokio::spawn(terms);
+        let closing = Shutdown::new();
+        let mut terms = tokio::spawn(live(self.place, inside, closing.clone()));
         let end = tokio::select! {
             end = &mut terms => Some(end),
             () = shutdown.asked() => None,
         };
         shutdown.ask();
         // What is under way may take long, and meanwhile this process takes no further call: those who may lead instead do not wait for it.
-        let alone = if shares { HAND_OVER } else { deadline };
+        let alone = if self.shares { HAND_OVER } else { deadline };
         let times = (deadline, alone);
         let (drained, end) = match end {
             Some(end) => wind_up(times, &mut serving, &closing, std::future::ready(end)).await,
@@ -197,30 +242,72 @@ impl Coordinator {
     }
 }
 
-impl House {
-    async fn open(
-        settings: Settings,
-        listener: &Listener,
-        store: Arc<dyn Store>,
-        shutdown: Shutdown,
-    ) -> Result<Self, Problem> {
+/// Leads and follows, once the store is open, until `closing` is asked for.
+async fn live(
+    place: Place,
+    inside: watch::Sender<Inside>,
+    closing: Shutdown,
+) -> Result<(), Problem> {
+    let (house, reign) = match place {
+        Place::Open(house, reign) => (house, reign),
+        Place::Waits(opening) => match opening.opened(&closing).await? {
+            Some(house) => (Arc::new(house), None),
+            None => return Ok(()),
+        },
+    };
+    terms::run(house, reign, inside, closing).await
+}
+
+impl Ground {
+    fn new(settings: Settings, listener: &Listener, shutdown: Shutdown) -> Result<Self, Problem> {
         let bound = listener
             .address()
             .map_err(|error| unknown_address(&error))?;
-        let storage = Arc::new(connect(&settings).await?);
         Ok(Self {
-            address: settings.advertised(bound),
+            settings,
+            bound,
+            led: Led::default(),
+            ready: Ready::default(),
+            shutdown,
+            lock: None,
+        })
+    }
+
+    /// Where clients reach this process, as a URL.
+    pub(crate) fn address(&self) -> String {
+        self.settings.advertised(self.bound)
+    }
+}
+
+impl House {
+    async fn open(ground: Ground, store: Arc<dyn Store>) -> Result<Self, Problem> {
+        let storage = Arc::new(connect(&ground.settings).await?);
+        Ok(Self {
+            address: ground.address(),
             storage,
             store,
             imports: Arc::new(Semaphore::new(IMPORTS_MAX)),
-            scratch: make_scratch(&settings.scratch)?,
-            led: Led::default(),
-            ready: Ready::default(),
+            scratch: make_scratch(&ground.settings.scratch)?,
+            led: ground.led,
+            ready: ground.ready,
             checked: AtomicBool::new(false),
             shares: false,
-            shutdown,
-            settings,
-            _lock: None,
+            shutdown: ground.shutdown,
+            settings: ground.settings,
+            _lock: ground.lock,
+        })
+    }
+
+    /// The same on a store that others may lead too, over a storage that may be away for a while.
+    ///
+    /// # Errors
+    /// What no waiting mends: storage does not open, or is not the store's.
+    pub(crate) async fn shared(ground: Ground, store: Arc<dyn Store>) -> Result<Self, Problem> {
+        let house = Self::open(ground, store).await?;
+        house.check(Storages::MayBeAway).await?;
+        Ok(Self {
+            shares: true,
+            ..house
         })
     }
 
@@ -243,6 +330,7 @@ impl House {
         match (checked, storages) {
             (Err(problem), Storages::MayBeAway) if problem.code == Code::StorageUnavailable => {
                 self.ready.lacks(&problem);
+                self.led.hindered(&problem);
             }
             (Err(problem), Storages::MayBeAway | Storages::Answers) => return Err(problem),
             (Ok(()), _) => {
@@ -281,48 +369,6 @@ async fn bind(address: SocketAddr) -> Result<Listener, Problem> {
     })
 }
 
-/// The store that the settings name, for a process that serves nobody.
-pub(crate) async fn open_any_store(settings: &Settings) -> Result<Arc<dyn Store>, Problem> {
-    match settings.store.clone() {
-        Where::Embedded(folder) => {
-            make_lasting(&folder)?;
-            let store = once_freed(async || open_embedded(folder.clone()).await).await?;
-            Ok(Arc::new(store))
-        }
-        Where::Etcd(etcd) => {
-            let store = store::Etcd::open(etcd).await;
-            Ok(Arc::new(store.map_err(|error| etcd_problem(&error))?))
-        }
-    }
-}
-
-async fn open_embedded(folder: PathBuf) -> Result<Embedded, Problem> {
-    blocking("open the store", move || {
-        Embedded::open(&folder).map_err(|error| {
-            let code = match error {
-                OpenError::Locked { .. } => Code::DataLocked,
-                OpenError::Io { .. } => Code::StoreUnavailable,
-                OpenError::Damaged { .. } => Code::StoreCorrupt,
-            };
-            Problem::of(code, &error)
-        })
-    })
-    .await
-}
-
-fn etcd_problem(error: &store::EtcdError) -> Problem {
-    use store::EtcdError;
-    let code = match error {
-        EtcdError::Settings { .. } | EtcdError::File { .. } | EtcdError::Elsewhere { .. } => {
-            Code::ConfigInvalid
-        }
-        EtcdError::Certificate { .. } | EtcdError::TurnedAway { .. } => Code::StoreCertificate,
-        EtcdError::Unreachable { .. } => Code::StoreUnavailable,
-        EtcdError::IdentityGone { .. } | EtcdError::IdentityDamaged { .. } => Code::StoreCorrupt,
-    };
-    Problem::of(code, error)
-}
-
 /// Takes a coordinator's folder for this process: what one leaves there another would remove.
 fn lock(folder: &Path) -> Result<File, Problem> {
     let what = || format!("lock folder `{}`", folder.display());
@@ -336,38 +382,6 @@ fn lock(folder: &Path) -> Result<File, Problem> {
         Err(TryLockError::WouldBlock) => Err(Problem::new(Code::DataLocked, what())),
         Err(TryLockError::Error(error)) => Err(failed(error)),
     }
-}
-
-/// Makes a folder with those above it that are missing, and syncs each into the one above: a folder that a power cut takes
-/// back would take all that was synced inside it along.
-fn make_lasting(folder: &Path) -> Result<(), Problem> {
-    let failed = |error: std::io::Error| {
-        Problem::new(
-            Code::StoreUnavailable,
-            format!("make folder `{}`: {error}", folder.display()),
-        )
-    };
-    let missing: Vec<&Path> = folder
-        .ancestors()
-        .take_while(|above| !above.exists())
-        .collect();
-    for new in missing.into_iter().rev() {
-        std::fs::create_dir(new)
-            .or_else(there_already)
-            .map_err(failed)?;
-        let above = new.parent().filter(|above| !above.as_os_str().is_empty());
-        let above = above.unwrap_or(Path::new("."));
-        let synced = File::open(above).and_then(|opened| opened.sync_all());
-        synced.map_err(failed)?;
-    }
-    Ok(())
-}
-
-fn there_already(error: std::io::Error) -> std::io::Result<()> {
-    if error.kind() == std::io::ErrorKind::AlreadyExists {
-        return Ok(());
-    }
-    Err(error)
 }
 
 /// Makes the folder for scratch files, and removes from it what a killed process left.
@@ -444,13 +458,7 @@ fn unusable(report: &Report) -> Problem {
 
 async fn lead(house: &House) -> Result<Epoch, Problem> {
     let led = house.store.lead(&house.candidate()).await;
-    led.map_err(|error| {
-        let code = match error {
-            LeadError::Held { .. } | LeadError::Lost => Code::NotLeader,
-            LeadError::Unavailable { .. } => Code::StoreUnavailable,
-        };
-        Problem::new(code, format!("lead: {error}"))
-    })
+    led.map_err(|error| lead_problem(&error))
 }
 
 fn unknown_address(error: &std::io::Error) -> Problem {

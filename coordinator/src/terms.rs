@@ -15,15 +15,17 @@ use tokio::time::Instant;
 use types::{Code, Epoch, Problem};
 
 use crate::door::Inside;
+use crate::led::lead_problem;
 use crate::mirror;
 use crate::reign::{Begun, Reign, ended, ends_reign_alone, routes};
+use crate::shelf::read_problem;
 use crate::start::House;
 
 mod mirroring;
 mod tries;
 
 use mirroring::Mirroring;
-use tries::Tries;
+pub(crate) use tries::Tries;
 
 /// Wait before a store is asked again that did not answer: far below the leadership time, and nothing to a store that is back.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -85,6 +87,7 @@ async fn follow(
             Turn::Waits(problem) => {
                 let again_in = tries.went_wrong();
                 house.ready.lacks(&problem);
+                house.led.hindered(&problem);
                 tracing::warn!(%problem, ?again_in, "storage does not say whose it is; it is asked again after a while");
                 None
             }
@@ -118,6 +121,7 @@ async fn lead(
     if !passes(problem.code) {
         return Err(problem);
     }
+    house.led.nobody(&problem);
     let again_in = tries.went_wrong();
     let (epoch, failed) = (epoch.0, tries.failed());
     tracing::warn!(%epoch, %problem, failed, ?again_in, "this coordinator could not begin to lead and has given the leadership back; it follows, and asks again after a while");
@@ -175,6 +179,7 @@ async fn turn(house: &House, known: Option<Epoch>, due: Option<Instant>) -> Turn
                 return Turn::Led(Some(leader.epoch));
             }
             Ok(None) => house.led.told(None),
+            // Whoever led may lead on: it is named until the store has been asked once more.
             Err(error) => return rest(&error.to_string()).await,
         }
     }
@@ -188,7 +193,10 @@ async fn turn(house: &House, known: Option<Epoch>, due: Option<Instant>) -> Turn
             house.checked.store(true, Ordering::Relaxed);
         }
         Err(problem) if is_of_storage(problem.code) => return Turn::Waits(problem),
-        Err(problem) if passes(problem.code) => return rest(&problem.to_string()).await,
+        Err(problem) if passes(problem.code) => {
+            house.ready.lacks(&problem);
+            return nobody(house, &problem).await;
+        }
         Err(problem) => return Turn::Unfit(problem),
     }
     let begun = Instant::now();
@@ -201,8 +209,9 @@ async fn turn(house: &House, known: Option<Epoch>, due: Option<Instant>) -> Turn
             Some(known) => Turn::Led(Some(known)),
             None => rest("who leads could not be read").await,
         },
-        Err(LeadError::Lost) => rest("the leadership was lost as it was given").await,
-        Err(LeadError::Unavailable { cause }) => rest(&cause).await,
+        Err(error @ (LeadError::Lost | LeadError::Unavailable { .. } | LeadError::Full { .. })) => {
+            nobody(house, &lead_problem(&error)).await
+        }
     }
 }
 
@@ -224,11 +233,21 @@ async fn leave_to_others(house: &House, due: Instant) -> Option<Turn> {
     match tokio::time::timeout_at(due, taken).await {
         Ok(Ok(leader)) => {
             house.led.told(leader.as_ref());
+            if leader.is_some() {
+                // What it lacked it needs no more: it does not lead.
+                house.ready.is_well();
+            }
             Some(Turn::Led(leader.map(|leader| leader.epoch)))
         }
-        Ok(Err(error)) => Some(rest(&error.to_string()).await),
+        Ok(Err(error)) => Some(nobody(house, &read_problem("who leads", &error)).await),
         Err(_) => None,
     }
+}
+
+/// Rests where nobody is known to lead, and passes on why.
+async fn nobody(house: &House, problem: &Problem) -> Turn {
+    house.led.nobody(problem);
+    rest(&problem.to_string()).await
 }
 
 async fn rest(cause: &str) -> Turn {

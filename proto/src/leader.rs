@@ -16,6 +16,10 @@ pub const ADDRESSES_MAX: usize = 16;
 /// Beyond them those who point do not agree, and the next listed one is asked.
 pub const POINTERS_MAX: u8 = 3;
 
+/// Times that a pointer is followed to whoever gives no answer, before a rest: a connection that breaks under one call is made anew for the next,
+/// and who points to a leader that is gone may do so for as long as a leadership lives.
+const SILENCES_MAX: u8 = 2;
+
 /// Longest address taken from a pointer: a name of 253 bytes, with scheme and port.
 const POINTER_BYTES_MAX: usize = 280;
 
@@ -28,6 +32,8 @@ pub struct Coordinators {
     /// Where one of them pointed.
     pointed: Option<String>,
     pointers: u8,
+    /// Where one pointed and nobody answered, and how often since the last answer or rest.
+    silent: Option<(String, u8)>,
 }
 
 impl Coordinators {
@@ -57,6 +63,7 @@ impl Coordinators {
             at: 0,
             pointed: None,
             pointers: 0,
+            silent: None,
         })
     }
 
@@ -79,13 +86,15 @@ impl Coordinators {
     }
 
     /// A leader answered.
-    pub const fn answered(&mut self) {
+    pub fn answered(&mut self) {
         self.pointers = 0;
+        self.silent = None;
     }
 
     /// The coordinator at `from` gave no answer. Several calls may say so of one address: only the first moves on.
     pub fn failed(&mut self, from: &str) {
         if self.current() == from {
+            self.note_silence();
             self.go_on();
         }
     }
@@ -97,6 +106,7 @@ impl Coordinators {
             return true;
         }
         let pointer = pointed(from, leader).filter(|to| to != from);
+        let pointer = pointer.filter(|to| !self.is_silent(to));
         match pointer.filter(|_| self.pointers < POINTERS_MAX) {
             Some(to) => {
                 self.pointers += 1;
@@ -105,9 +115,28 @@ impl Coordinators {
             }
             None => {
                 self.go_on();
-                self.at != 0
+                let more = self.at != 0;
+                if !more {
+                    self.silent = None;
+                }
+                more
             }
         }
+    }
+
+    /// Whoever one pointed to gave no answer.
+    fn note_silence(&mut self) {
+        let Some(at) = self.pointed.take() else {
+            return;
+        };
+        let before = self.silent.take().filter(|(before, _)| *before == at);
+        let times = before.map_or(0, |(_, times)| times).saturating_add(1);
+        self.silent = Some((at, times));
+    }
+
+    fn is_silent(&self, to: &str) -> bool {
+        let silent = self.silent.as_ref();
+        silent.is_some_and(|(at, times)| at == to && *times >= SILENCES_MAX)
     }
 
     fn go_on(&mut self) {
@@ -195,6 +224,22 @@ mod tests {
         known.answered();
         known.failed("http://c:1");
         assert_eq!(known.current(), "http://b:1");
+    }
+
+    #[test]
+    fn a_pointer_to_whoever_was_silent_is_followed_again_only_after_a_rest() {
+        let mut known = told("a:1");
+        for _ in 0..2 {
+            for _ in 0..SILENCES_MAX {
+                assert!(known.does_not_lead("http://a:1", "http://c:1"));
+                known.failed("http://c:1");
+                assert_eq!(known.current(), "http://a:1");
+            }
+            assert!(
+                !known.does_not_lead("http://a:1", "http://c:1"),
+                "it is time to rest"
+            );
+        }
     }
 
     #[test]

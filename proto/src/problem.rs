@@ -38,6 +38,7 @@ impl From<Problem> for v1::Problem {
             cause: problem.message,
             fix: problem.code.fix().to_owned(),
             leader: String::new(),
+            follows: false,
         }
     }
 }
@@ -45,7 +46,8 @@ impl From<Problem> for v1::Problem {
 /// The status that tells a client of a problem.
 #[must_use]
 pub fn status(problem: &Problem) -> Status {
-    status_of(problem, v1::Problem::from(problem.clone()))
+    let wire = v1::Problem::from(problem.clone());
+    status_of(grpc_code(problem.code), problem, wire)
 }
 
 /// The status that points a client to the coordinator that leads, where one is known to.
@@ -54,9 +56,21 @@ pub fn not_leader(what: &str, leader: Option<&str>) -> Status {
     let problem = Problem::new(Code::NotLeader, what);
     let wire = v1::Problem {
         leader: leader.unwrap_or_default().to_owned(),
+        follows: true,
         ..problem.clone().into()
     };
-    status_of(&problem, wire)
+    status_of(tonic::Code::Unavailable, &problem, wire)
+}
+
+/// The status of a coordinator that does not lead and knows of nobody who does, with what keeps anybody from it. Clients ask another one, and
+/// this one again: whatever the code means elsewhere, here it passes.
+#[must_use]
+pub fn nobody_leads(why: &Problem) -> Status {
+    let wire = v1::Problem {
+        follows: true,
+        ..why.clone().into()
+    };
+    status_of(tonic::Code::Unavailable, why, wire)
 }
 
 /// Where the leader is, by the word of a coordinator that does not lead: `None` where the status says anything else, and an empty
@@ -64,11 +78,11 @@ pub fn not_leader(what: &str, leader: Option<&str>) -> Status {
 #[must_use]
 pub fn leader(status: &Status) -> Option<String> {
     let stated = stated(status)?;
-    (stated.code == Code::NotLeader.as_str()).then_some(stated.leader)
+    let follows = stated.follows || stated.code == Code::NotLeader.as_str();
+    follows.then_some(stated.leader)
 }
 
-fn status_of(problem: &Problem, wire: v1::Problem) -> Status {
-    let grpc = grpc_code(problem.code);
+fn status_of(grpc: tonic::Code, problem: &Problem, wire: v1::Problem) -> Status {
     let message = problem.to_string();
     let value = wire.encode_to_vec();
     let details = vec![Any {
@@ -272,6 +286,17 @@ mod tests {
         let other = status(&Problem::new(Code::Overloaded, "x"));
         assert_eq!(leader(&other), None);
         assert_eq!(leader(&Status::unavailable("x")), None);
+    }
+
+    #[test]
+    fn what_keeps_anybody_from_leading_is_said_by_its_code_and_sends_clients_elsewhere() {
+        let why = Problem::new(Code::StoreUnavailable, "ask: nobody leads");
+        let told = nobody_leads(&why);
+        assert_eq!(code(&told), Some(Code::StoreUnavailable));
+        assert_eq!(leader(&told).as_deref(), Some(""));
+        assert_eq!(leader(&status(&why)), None, "a leader says it of its store");
+        let denied = nobody_leads(&Problem::new(Code::StorageDenied, "lead"));
+        assert_eq!(denied.code(), tonic::Code::Unavailable);
     }
 
     #[test]

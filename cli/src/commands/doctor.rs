@@ -187,10 +187,7 @@ async fn coordinators(global: &Global) -> Vec<CheckView> {
     let found = Leadership::of(told);
     let led = match found.is_led() {
         true => Ok(format!("{} leads, epoch {}", found.leader, found.epoch)),
-        false => Err((
-            "no coordinator leads".to_owned(),
-            "wait a few seconds; if none does then, see the coordinators' logs",
-        )),
+        false => Err(not_led(&found)),
     };
     let faults = found.coordinators.iter().filter_map(|one| {
         let name = format!("coordinator {}", one.address);
@@ -201,18 +198,23 @@ async fn coordinators(global: &Global) -> Vec<CheckView> {
         .collect()
 }
 
+fn not_led(found: &Leadership) -> (String, &str) {
+    match found.hindrance() {
+        Some((why, fix)) => (format!("no coordinator leads: {why}"), fix),
+        None => (
+            "no coordinator leads".to_owned(),
+            "wait a few seconds; if none does then, see the coordinators' logs",
+        ),
+    }
+}
+
 async fn nodes(client: &Client) -> Vec<CheckView> {
     let request = v1::ListNodesRequest {
         caller: client.caller(),
     };
     let nodes = match client.call(client.nodes().list_nodes(request)).await {
         Ok(answer) => answer.nodes,
-        Err(failure) => {
-            return vec![check(
-                "nodes",
-                Err((failure.said(), "see the coordinator's log")),
-            )];
-        }
+        Err(failure) => return vec![check("nodes", Err((failure.said(), failure.fix())))],
     };
     let living: Vec<_> = nodes
         .iter()
@@ -291,9 +293,9 @@ async fn bundles(client: &Client) -> Vec<CheckView> {
     let answer = client.call(client.bundles().verify_bundle(request)).await;
     vec![check(
         "default bundle",
-        match answer {
+        match &answer {
             Ok(answer) if answer.findings.is_empty() => {
-                let bundle = answer.bundle.unwrap_or_default();
+                let bundle = answer.bundle.clone().unwrap_or_default();
                 Ok(format!("{}@{} as signed", bundle.name, bundle.version))
             }
             Ok(answer) => Err((
@@ -305,7 +307,7 @@ async fn bundles(client: &Client) -> Vec<CheckView> {
                     .join("; "),
                 Code::BundleDigestMismatch.fix(),
             )),
-            Err(failure) => Err((failure.said(), Code::BundleUnknown.fix())),
+            Err(failure) => Err((failure.said(), failure.fix())),
         },
     )]
 }

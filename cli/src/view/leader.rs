@@ -44,7 +44,7 @@ pub(crate) struct CoordinatorView {
     pub(crate) differs: Vec<String>,
     /// What it lacks to be ready for all that may be asked of it; empty where nothing.
     pub(crate) unready: String,
-    /// Why it gave no answer; empty where it did.
+    /// Why it gave no answer, or what keeps anybody from leading by what it says; empty where neither is so.
     pub(crate) why: String,
     /// What to do about that, or about what it lacks.
     #[serde(skip)]
@@ -68,6 +68,13 @@ impl Leadership {
     pub(crate) fn is_led(&self) -> bool {
         !self.leader.is_empty()
     }
+
+    /// What keeps anybody from leading, where one that answers says so, and what to do.
+    pub(crate) fn hindrance(&self) -> Option<(&str, &str)> {
+        let answers = self.coordinators.iter().filter(|one| one.role != "silent");
+        let mut said = answers.map(|one| (one.why.as_str(), one.fix.as_str()));
+        said.find(|(why, _)| !why.is_empty())
+    }
 }
 
 impl From<Told> for CoordinatorView {
@@ -81,9 +88,9 @@ impl From<Told> for CoordinatorView {
                 revision: said.revision,
                 leader: said.leader,
                 differs: said.differs,
-                fix: fix_of(&said.unready).to_owned(),
+                fix: fix_of([&said.why, &said.unready]).to_owned(),
                 unready: said.unready,
-                why: String::new(),
+                why: said.why,
             },
             Err(failure) => Self {
                 address,
@@ -100,9 +107,11 @@ impl From<Told> for CoordinatorView {
     }
 }
 
-/// What to do about a problem that is told as `CODE: cause`.
-fn fix_of(said: &str) -> &'static str {
-    let code = said.split(':').next().unwrap_or_default();
+/// What to do about the first of these that is told at all, as `CODE: cause`.
+fn fix_of(said: [&str; 2]) -> &'static str {
+    let said = said.into_iter().find(|said| !said.is_empty());
+    let code = said.and_then(|said| said.split(':').next());
+    let code = code.unwrap_or_default();
     let known = Code::ALL.iter().find(|known| known.as_str() == code);
     known.map_or("", |known| known.fix())
 }
@@ -173,6 +182,7 @@ mod tests {
             revision: 7,
             differs: Vec::new(),
             unready: String::new(),
+            why: String::new(),
         };
         Told {
             address: address.to_owned(),
@@ -220,6 +230,19 @@ mod tests {
             Code::StorageOther.fix(),
         );
         assert_eq!(fault, Some(expected));
+    }
+
+    #[test]
+    fn where_nobody_leads_what_keeps_them_from_it_is_shown_with_its_remedy() {
+        let mut one = told("a", false, 0, "");
+        if let Ok(said) = &mut one.said {
+            said.why = "STORE_FULL: lead: no space".to_owned();
+        }
+        let found = Leadership::of(vec![told("b", false, 0, ""), one]);
+        let expected = ("STORE_FULL: lead: no space", Code::StoreFull.fix());
+        assert_eq!(found.hindrance(), Some(expected));
+        let shown = found.table(Paint::plain());
+        assert!(shown.contains("a: STORE_FULL: lead: no space"), "{shown}");
     }
 
     #[test]

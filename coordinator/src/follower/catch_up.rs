@@ -11,15 +11,17 @@ use futures::future::BoxFuture;
 use scheduler::Revision;
 use store::{ReadError, Status, Store};
 use tokio::sync::oneshot;
+use types::Problem;
 
 use crate::bridge;
 use crate::handle::INBOX_MAX;
+use crate::shelf::read_problem;
 
 /// Calls that wait at once; a further one is told to go elsewhere. As many as wait at the channel.
 const WAITING_MAX: usize = INBOX_MAX;
 
 /// Whoever waits.
-type Waiter = oneshot::Sender<()>;
+type Waiter = oneshot::Sender<Result<(), Problem>>;
 
 /// The calls that wait.
 pub(super) struct CatchUps {
@@ -88,8 +90,7 @@ impl CatchUps {
                 let waiting = asked.into_iter().map(|waiter| (revision, waiter));
                 self.waiting.extend(waiting);
             }
-            // They are dropped, and hear that they are not answered here.
-            Err(error) => tracing::debug!(%error, "the store does not say how far it has come"),
+            Err(error) => refuse(asked, &read_problem("how far the store has come", &error)),
         }
         self.question();
     }
@@ -99,8 +100,16 @@ impl CatchUps {
         let due = self.waiting.partition_point(|(at, _)| Some(*at) <= shown);
         for (_, waiter) in self.waiting.drain(..due) {
             // It may have gone away; then nobody wants to know.
-            let _ = waiter.send(());
+            let _ = waiter.send(Ok(()));
         }
+    }
+}
+
+/// Tells those who wait why they are not answered here.
+fn refuse(waiting: Vec<Waiter>, problem: &Problem) {
+    tracing::debug!(%problem, "the store does not say how far it has come");
+    for waiter in waiting {
+        let _ = waiter.send(Err(problem.clone()));
     }
 }
 
@@ -113,7 +122,7 @@ mod tests {
         let _ = store.write(Txn::default().put("k", b"v".to_vec())).await;
     }
 
-    fn wait(calls: &mut CatchUps) -> oneshot::Receiver<()> {
+    fn wait(calls: &mut CatchUps) -> oneshot::Receiver<Result<(), Problem>> {
         let (waiter, told) = oneshot::channel();
         calls.ask(waiter);
         told
@@ -130,7 +139,7 @@ mod tests {
         calls.settle(Some(Revision(stood - 1)));
         assert!(told.try_recv().is_err(), "one is missing");
         calls.settle(Some(Revision(stood)));
-        assert_eq!(told.try_recv(), Ok(()));
+        assert_eq!(told.try_recv(), Ok(Ok(())));
     }
 
     #[tokio::test]
@@ -142,12 +151,12 @@ mod tests {
         put(&store).await;
         let early = store.status().await.unwrap().revision.0 - 1;
         calls.settle(Some(Revision(early)));
-        assert_eq!(first.try_recv(), Ok(()));
+        assert_eq!(first.try_recv(), Ok(Ok(())));
         calls.answered().await;
         calls.settle(Some(Revision(early)));
         assert!(second.try_recv().is_err());
         calls.settle(Some(Revision(early + 1)));
-        assert_eq!(second.try_recv(), Ok(()));
+        assert_eq!(second.try_recv(), Ok(Ok(())));
     }
 
     #[tokio::test]

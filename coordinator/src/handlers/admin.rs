@@ -17,7 +17,9 @@ use types::{Code, ProbeFinding, Probed, Problem};
 
 use crate::app::App;
 use crate::audit;
+use crate::led::Led;
 use crate::probe::probed;
+use crate::ready::Ready;
 use crate::rpc::{self, Answers, Sender};
 
 /// Bytes in one chunk: a quarter of a message.
@@ -80,22 +82,29 @@ async fn leader(app: &App, wire: v1::GetLeaderRequest) -> Result<v1::GetLeaderRe
     // A mirror that is being read shows nothing yet.
     let seen = app.driver.look(|core, _| (core.leads(), core.shows()));
     let (here, shown) = seen.await.unwrap_or_default();
-    let leader = app.led.leader();
+    let differs = match here {
+        Some(_) => Vec::new(),
+        None => app.differs().await,
+    };
     Ok(v1::GetLeaderResponse {
         here: here.is_some(),
+        revision: shown.map_or(0, |revision| revision.0),
+        differs,
+        ..known(&app.led, &app.ready)
+    })
+}
+
+/// What this process knows of who leads, without having read a record.
+pub(super) fn known(led: &Led, ready: &Ready) -> v1::GetLeaderResponse {
+    let said = |why: Option<Problem>| why.map(|why| why.to_string()).unwrap_or_default();
+    let (leader, why) = (led.leader(), led.why());
+    v1::GetLeaderResponse {
         epoch: leader.as_ref().map_or(0, |leader| leader.epoch.0),
         leader: leader.map(|leader| leader.address).unwrap_or_default(),
-        revision: shown.map_or(0, |revision| revision.0),
-        differs: match here {
-            Some(_) => Vec::new(),
-            None => app.differs().await,
-        },
-        unready: app
-            .ready
-            .why()
-            .map(|why| why.to_string())
-            .unwrap_or_default(),
-    })
+        unready: said(ready.why()),
+        why: said(why),
+        ..v1::GetLeaderResponse::default()
+    }
 }
 
 async fn probe(

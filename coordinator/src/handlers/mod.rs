@@ -7,6 +7,7 @@ mod bundles;
 mod catalogs;
 mod import;
 mod jobs;
+mod lobby;
 mod nodes;
 mod offered;
 mod pages;
@@ -19,6 +20,7 @@ pub(crate) use bundles::{
 };
 pub(crate) use catalogs::CatalogsService;
 pub(crate) use jobs::JobsService;
+pub(crate) use lobby::lobby_routes;
 pub(crate) use nodes::NodesService;
 pub(crate) use offered::Lookups;
 pub(crate) use results::ResultsService;

@@ -21,11 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::{LeadError, Store};
-use types::{Code, Epoch, Problem, Rebuilt};
+use types::{Epoch, Problem, Rebuilt};
 
 use crate::clock;
+use crate::led::lead_problem;
+use crate::opening::open_any_store;
 use crate::settings::Settings;
-use crate::start::{open_any_store, open_storage};
+use crate::start::open_storage;
 
 pub(crate) use marker::check_finished;
 pub use words::{Asked, words};
@@ -75,12 +77,8 @@ async fn lead(store: &dyn Store) -> Result<Epoch, Problem> {
             Err(error) => error,
         };
         if tries >= LEAD_TRIES {
-            let code = match error {
-                LeadError::Held { .. } | LeadError::Lost => Code::NotLeader,
-                LeadError::Unavailable { .. } => Code::StoreUnavailable,
-            };
             let said = format!("lead the store to restore it: {error}; no coordinator may run");
-            return Err(Problem::new(code, said));
+            return Err(Problem::new(lead_problem(&error).code, said));
         }
         tries += 1;
         tokio::time::sleep(LEAD_WAIT).await;

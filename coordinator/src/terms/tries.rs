@@ -1,5 +1,5 @@
-//! How long a coordinator leaves the leadership to others after it could not begin to lead: longer with each failure in a row, and not for
-//! ever. Called by `terms`; it waits for nothing itself.
+//! How long a coordinator leaves the leadership to others after it could not begin to lead, or a store alone that did not answer at its start:
+//! longer with each failure in a row, and not for ever. Called by `terms` and `opening`; it waits for nothing itself.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const WAIT_LONGEST: Duration = Duration::from_secs(10);
 
 /// The failures in a row of one coordinator.
 #[derive(Debug)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     /// Whose they are: waits of different processes must not fall together, and need not be secret.
     name: String,
     failed: u32,
@@ -23,7 +23,7 @@ pub(super) struct Tries {
 
 impl Tries {
     /// No failure yet.
-    pub(super) const fn new(name: String) -> Self {
+    pub(crate) const fn new(name: String) -> Self {
         Self {
             name,
             failed: 0,
@@ -37,7 +37,7 @@ impl Tries {
     }
 
     /// One more failure; how long is to be waited.
-    pub(super) fn went_wrong(&mut self) -> Duration {
+    pub(crate) fn went_wrong(&mut self) -> Duration {
         self.failed = self.failed.saturating_add(1);
         let wait = self.wait();
         self.due = Some(Instant::now() + wait);

@@ -19,14 +19,14 @@ use crate::world::{Process, START_TIMEOUT, World};
 const TRACKS: usize = 40;
 
 /// An etcd of one member, and coordinators on it.
-struct Shared {
+pub(crate) struct Shared {
     world: World,
-    etcd: Cluster,
+    pub(crate) etcd: Cluster,
     _folder: TempDir,
 }
 
 impl Shared {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::on(Line::V3_7).await
     }
 
@@ -40,7 +40,7 @@ impl Shared {
         }
     }
 
-    fn spawn(&self, name: &str) -> Process {
+    pub(crate) fn spawn(&self, name: &str) -> Process {
         let mut flags = self.world.among_others(name);
         flags.extend(["--store", "etcd", "--etcd-endpoint"].map(str::to_owned));
         flags.extend(self.etcd.endpoints().into_iter().take(1));
@@ -49,7 +49,7 @@ impl Shared {
     }
 
     /// A coordinator that leads, and one that follows it.
-    async fn pair(&self) -> (Process, Process) {
+    pub(crate) async fn pair(&self) -> (Process, Process) {
         let leads = self.spawn("one");
         until(&leads.channel().await, |said| said.here).await;
         let follows = self.spawn("other");
@@ -58,7 +58,7 @@ impl Shared {
     }
 
     /// A job, and an agent that holds some of it.
-    async fn begun(&self, channel: Channel) -> (String, Agent, v1::PullResponse) {
+    pub(crate) async fn begun(&self, channel: Channel) -> (String, Agent, v1::PullResponse) {
         let mut people = People::new(channel.clone());
         people.imported(&self.world.music()).await;
         let job = people.submit("r-1").await.job.unwrap().spec.unwrap().job;
@@ -69,7 +69,7 @@ impl Shared {
     }
 
     /// The agent goes on at another leader with what it holds, and the job ends whole.
-    async fn ends(&self, channel: Channel, begun: (String, Agent, v1::PullResponse)) {
+    pub(crate) async fn ends(&self, channel: Channel, begun: (String, Agent, v1::PullResponse)) {
         let (job, mut agent, pulled) = begun;
         agent.reconnect(channel.clone());
         agent.beat(&pulled.grants).await.unwrap();

@@ -173,7 +173,9 @@ async fn a_coordinator_of_several_that_starts_without_storage_says_so_follows_an
     let waits = |said: &v1::GetLeaderResponse| {
         !said.here && said.revision > 0 && lacks(said, Code::StorageUnavailable)
     };
-    until(&channel, waits).await;
+    let said = until(&channel, waits).await;
+    let why = Code::StorageUnavailable.as_str();
+    assert!(said.why.starts_with(why), "{said:?}");
     scene.storage_is_back();
     until(&channel, |said| said.here && said.unready.is_empty()).await;
     one.stop().await.unwrap();

@@ -14,6 +14,7 @@ mod drill;
 mod edge;
 mod etcd;
 mod full;
+mod gone;
 mod held;
 mod imports;
 mod journal;

@@ -105,6 +105,8 @@ async fn a_leadership_that_comes_to_nothing_is_left_alone_for_longer_each_time_u
     for (n, wait) in scene.waits().into_iter().enumerate() {
         assert!(wait >= WAIT_FIRST * (1 << n), "{n}: {wait:?}");
     }
+    let refused = people.jobs.submit_job(submission("r-1")).await.unwrap_err();
+    assert_eq!(proto::problem::code(&refused), Some(Code::StorageFull));
     std::fs::write(&scene.faults, "").unwrap();
     until(&channel, |said| said.here).await;
     let listed = people.bundles.list_bundles(bundles()).await.unwrap();

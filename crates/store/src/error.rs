@@ -97,6 +97,12 @@ pub enum LeadError {
     /// The epoch is over; it never leads again.
     #[error("the epoch is over")]
     Lost,
+    /// The store has no room for a leadership; one that was given before is kept.
+    #[error("store full: {cause}")]
+    Full {
+        /// What the backend said.
+        cause: String,
+    },
     /// The store could not be asked; the epoch may or may not lead.
     #[error("store unavailable: {cause}")]
     Unavailable {

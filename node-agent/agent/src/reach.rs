@@ -139,7 +139,14 @@ impl State {
             Err(status) => status,
         };
         if let Some(leader) = proto::problem::leader(&status) {
-            tracing::debug!(call, from, leader, "another coordinator leads");
+            let why = status.message();
+            tracing::debug!(
+                call,
+                from,
+                leader,
+                why,
+                "another coordinator leads, or none"
+            );
             let more = self.known.does_not_lead(from, &leader);
             return self.go_on(from, more);
         }
@@ -186,6 +193,7 @@ fn client(address: &str) -> Result<Client, tonic::transport::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use types::{Code, Problem};
 
     fn reach(addresses: &str) -> Reach {
         let known = Coordinators::parse("coordinator", addresses).unwrap();
@@ -229,6 +237,31 @@ mod tests {
         assert_eq!(ask(&reach, &[], "").await, Err(CallError::Unanswered));
         let found = ask(&reach, &circle, "http://b:1").await;
         assert_eq!(found.as_deref(), Ok("http://b:1"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_says_why_nobody_leads_is_left_for_another_and_what_a_leader_says_of_its_store_stands()
+     {
+        let (reach, gone) = (
+            reach("a:1,b:1"),
+            Problem::new(Code::StoreUnavailable, "gone"),
+        );
+        let at = reach.clone();
+        let found = reach.ask("Test", |_| {
+            let from = at.state().address.clone();
+            let answer = match from == "http://a:1" {
+                true => Err(proto::problem::nobody_leads(&gone)),
+                false => Ok(Response::new(from)),
+            };
+            async move { answer }
+        });
+        assert_eq!(found.await.as_deref(), Ok("http://b:1"));
+        let refused = reach.ask("Test", |_| {
+            let answer: Result<Response<()>, Status> = Err(proto::problem::status(&gone));
+            async move { answer }
+        });
+        let expected = Err(CallError::Refused(Code::StoreUnavailable));
+        assert_eq!(refused.await, expected);
     }
 
     #[tokio::test(start_paused = true)]

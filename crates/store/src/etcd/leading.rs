@@ -137,8 +137,10 @@ impl Leadership {
                 }));
                 Ok(())
             }
-            Err(LeadError::Unavailable { cause }) if !self.has_run_out(epoch) => {
-                Err(LeadError::Unavailable { cause })
+            Err(error @ (LeadError::Unavailable { .. } | LeadError::Full { .. }))
+                if !self.has_run_out(epoch) =>
+            {
+                Err(error)
             }
             Err(_) => {
                 self.forget(epoch);
@@ -215,8 +217,18 @@ impl Leadership {
 
 impl From<Failure> for LeadError {
     fn from(failure: Failure) -> Self {
-        Self::Unavailable {
-            cause: failure.cause,
+        let cause = failure.cause;
+        match failure.class {
+            Class::NoSpace => Self::Full { cause },
+            Class::NotExecuted
+            | Class::TooLarge
+            | Class::TooMany
+            | Class::Compacted
+            | Class::AnswerTooLarge
+            | Class::NoLease
+            | Class::Certificate
+            | Class::Elsewhere
+            | Class::Unknown => Self::Unavailable { cause },
         }
     }
 }

@@ -71,7 +71,7 @@ pub enum EtcdError {
         cause: String,
     },
     /// A member took the connection and closed it without an answer, as it does with whom it does not believe: a client hears of a refused
-    /// certificate only by that.
+    /// certificate only by that. Said of connections with certificates alone.
     #[error(
         "{cause}; look whether the etcd members ask for a certificate, and whether ours is of their authority and in date"
     )]
@@ -130,6 +130,21 @@ impl From<Failure> for EtcdError {
     }
 }
 
+impl EtcdError {
+    /// What it says of members that were asked without certificates: they refused none. One that ends closes its connections in the same way,
+    /// and so does one that asks for certificates.
+    fn without_certificates(self) -> Self {
+        let Self::TurnedAway { cause } = self else {
+            return self;
+        };
+        Self::Unreachable {
+            cause: format!(
+                "{cause}: a member took the connection and closed it without an answer, as it does where it asks for certificates"
+            ),
+        }
+    }
+}
+
 /// The backend of a cluster.
 #[derive(Debug)]
 pub struct Etcd {
@@ -146,6 +161,15 @@ impl Etcd {
     /// # Errors
     /// See [`EtcdError`].
     pub async fn open(settings: EtcdSettings) -> Result<Self, EtcdError> {
+        let shows_certificates = settings.tls.is_some();
+        let opened = Self::open_at(settings).await;
+        opened.map_err(|error| match shows_certificates {
+            true => error,
+            false => error.without_certificates(),
+        })
+    }
+
+    async fn open_at(settings: EtcdSettings) -> Result<Self, EtcdError> {
         let keys = Keys::new(&settings.prefix);
         let members = Members::new(settings)?;
         let identity = identity::read_or_make(&members, &keys).await?;

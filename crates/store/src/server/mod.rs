@@ -10,7 +10,7 @@ mod process;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use etcd_client::{Client, ConnectOptions};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType, Client, ConnectOptions};
 
 pub use self::certificates::{Authority, Dates};
 use self::process::{Process, Signal, free_port};
@@ -218,6 +218,32 @@ impl Cluster {
     /// Lets a member that stands still go on.
     pub fn go_on(&self, member: usize) {
         self.process(member).signal(Signal::CONT);
+    }
+
+    /// Raises a member's alarm that there is no room, as it does by itself once its file is full. It stands when this returns.
+    ///
+    /// # Panics
+    /// When the member does not take it.
+    pub async fn raise_alarm(&self, member: usize) {
+        self.alarm(member, AlarmAction::Activate).await;
+    }
+
+    /// Disarms it.
+    ///
+    /// # Panics
+    /// When the member does not take it.
+    pub async fn lower_alarm(&self, member: usize) {
+        self.alarm(member, AlarmAction::Deactivate).await;
+    }
+
+    async fn alarm(&self, member: usize, action: AlarmAction) {
+        let mut client = self.client(member).await;
+        let status = client.status().await.expect("the member serves");
+        let header = status.header().expect("a member's answer has a header");
+        let mut whose = AlarmOptions::new();
+        whose.with_member(header.member_id());
+        let set = client.alarm(action, AlarmType::Nospace, Some(whose)).await;
+        set.expect("the member takes an alarm");
     }
 
     fn process(&self, member: usize) -> &Process {

@@ -1,10 +1,13 @@
 //! Servers that stand still, die or take less than they should: every call ends by itself, and says what is known.
 
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
 use super::{World, applied, in_time, put, put_at_last, until, value_of};
 use crate::server::{Line, Options};
 use crate::{
-    LeadError, NotAppliedCause, OPERATIONS_MAX, Outcome, REQUEST_BYTES_MAX, ReadError, Revision,
-    Store, Txn, TxnError,
+    Etcd, EtcdError, EtcdSettings, LeadError, NotAppliedCause, OPERATIONS_MAX, Outcome,
+    REQUEST_BYTES_MAX, ReadError, Revision, Store, Txn, TxnError,
 };
 
 #[tokio::test]
@@ -44,6 +47,30 @@ async fn every_call_to_a_server_that_stands_still_ends_by_itself() {
     world.cluster.go_on(0);
     put_at_last(&store, "k", "2").await;
     assert_eq!(value_of(&store, "k").await, Some(b"2".into()));
+}
+
+/// Where somebody takes connections, hears a word, and closes them.
+async fn whoever_closes() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut taken, _)) = listener.accept().await {
+            let _ = taken.read(&mut [0; 64]).await;
+        }
+    });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn a_member_that_closes_a_plain_connection_has_refused_no_certificate() {
+    let settings = EtcdSettings::new([whoever_closes().await], "p");
+    let opened = in_time("an end", Etcd::open(settings)).await;
+    let Err(EtcdError::Unreachable { cause }) = opened else {
+        panic!("{opened:?}");
+    };
+    let turned_away = EtcdError::TurnedAway { cause };
+    let said = turned_away.without_certificates().to_string();
+    assert!(said.contains("asks for certificates"), "{said}");
 }
 
 #[tokio::test]

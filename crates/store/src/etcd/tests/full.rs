@@ -7,7 +7,7 @@ use types::Epoch;
 
 use super::{World, applied, put, until, value_of};
 use crate::server::{Line, Options};
-use crate::{NotAppliedCause, Outcome, Revision, Store, Txn};
+use crate::{LeadError, NotAppliedCause, Outcome, Revision, Store, Txn};
 
 /// Little more than an empty file of a server has.
 const QUOTA_BYTES: u64 = 1024 * 1024;
@@ -115,6 +115,8 @@ async fn a_leader_of_a_full_store_leads_on_and_learns_that_it_is_full() {
     );
     assert_eq!(store.get("new").await, Ok(None));
     assert_eq!(store.resign(epoch).await, Ok(()));
+    let led = store.lead("b").await;
+    assert!(matches!(led, Err(LeadError::Full { .. })), "{led:?}");
 }
 
 /// Writers that race to the edge together: some pass the server's first check and not its second.
