@@ -93,6 +93,7 @@ fn plan() -> Plan {
         every_ms: (50, 120),
         members: HOSTS.map(member).into(),
         links: ways(&[("a", "b"), ("a", "c"), ("b", "c")]),
+        busy: ways(&[("a", "b"), ("a", "c")]),
         relayed: ways(&[("a", "b"), ("a", "c")]),
         led: BTreeSet::from(["echo".to_owned()]),
         impaired_max: BTreeMap::new(),

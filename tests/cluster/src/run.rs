@@ -218,6 +218,7 @@ mod tests {
             every_ms: (2, 4),
             members: (0..6).map(member).collect(),
             links: Vec::new(),
+            busy: Vec::new(),
             relayed: Vec::new(),
             led: BTreeSet::new(),
             impaired_max: BTreeMap::new(),
