@@ -30,7 +30,7 @@ pub(crate) fn report(
         lasted_ms: spans.faults_ms.1 - spans.faults_ms.0,
         faults: faults(&run.records, |record| record.hit.is_some()),
         bit: faults(&run.records, Record::bit),
-        failed_faults: run.records.iter().filter_map(failed).collect(),
+        failed_faults: failed_faults(&run.records, seen),
         revived: run.revived,
         commits: books.commits,
         refused_stale_commits: books.superseded,
@@ -61,6 +61,14 @@ fn faults(records: &[Record], wanted: fn(&Record) -> bool) -> BTreeMap<Kind, usi
         *kinds.entry(record.fault.kind).or_default() += 1;
     }
     kinds
+}
+
+/// What could not be carried out or undone. The alarm is lowered by whoever watches it, some time after its fault is over.
+fn failed_faults(records: &[Record], seen: &Seen) -> Vec<String> {
+    let stands = seen.is_alarmed();
+    let stands = stands.then(|| "the store's alarm stands long after it was wanted".to_owned());
+    let failed = records.iter().filter_map(failed);
+    failed.chain(stands).collect()
 }
 
 fn failed(record: &Record) -> Option<String> {

@@ -45,6 +45,11 @@ impl Cluster for Stands {
         self.told.push((Weather::Fair, Some(full)));
         Ok(())
     }
+
+    fn met(&mut self, kind: Kind) -> Option<u64> {
+        let alarms = self.told.iter().filter(|(_, full)| *full == Some(true));
+        (kind == Kind::StoreFull).then(|| alarms.count() as u64)
+    }
 }
 
 fn stage() -> (Stage<Stands>, TempDir) {

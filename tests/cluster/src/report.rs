@@ -46,7 +46,7 @@ pub struct Report {
     pub lasted_ms: u64,
     /// Faults that began, by kind.
     pub faults: BTreeMap<Kind, usize>,
-    /// Of those, which bit: they hit somebody, and kept something back where that is counted.
+    /// Of those, which bit: they hit somebody, and met something where that is counted.
     pub bit: BTreeMap<Kind, usize>,
     /// Faults that could not be carried out or undone, with what was said.
     pub failed_faults: Vec<String>,
@@ -93,11 +93,21 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the run kept its promises: every job published, every track once and right, and every fault carried out and undone.
+    /// Whether the run kept its promises: every job published, every track once and right, every fault carried out and undone, and every kind of
+    /// fault noticed by somebody, since promises that nothing tried are not kept.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let failed = [&self.failed_faults, &self.unfinished, &self.wrong];
-        self.findings.nothing() && failed.iter().all(|list| list.is_empty())
+        let kept = self.findings.nothing() && failed.iter().all(|list| list.is_empty());
+        kept && self.toothless().is_empty()
+    }
+
+    /// Kinds that happened and of which nothing bit.
+    #[must_use]
+    pub fn toothless(&self) -> Vec<Kind> {
+        let bit = |kind: &Kind| self.bit.get(kind).is_some_and(|count| *count > 0);
+        let kinds = self.faults.keys().copied();
+        kinds.filter(|kind| !bit(kind)).collect()
     }
 
     /// As text, a line for each figure.
@@ -119,6 +129,9 @@ impl Report {
         for failed in &self.failed_faults {
             line("", failed.clone());
         }
+        let toothless = self.toothless().into_iter().map(name);
+        let toothless: Vec<String> = toothless.collect();
+        line("kinds that never bit", listed(&toothless));
         line("processes revived", self.revived.to_string());
         line("commits", self.commits.to_string());
         line(
@@ -171,6 +184,13 @@ impl Report {
             ("re-grant", &self.re_grant),
             ("re-grant by a new leader", &self.re_grant_after_leader),
         ]
+    }
+}
+
+fn listed(all: &[String]) -> String {
+    match all.is_empty() {
+        true => "0".to_owned(),
+        false => format!("{}: {}", all.len(), all.join(", ")),
     }
 }
 
@@ -263,6 +283,18 @@ mod tests {
             assert!(lines.contains(&expected), "{expected:?} in\n{text}");
         }
         assert!(text.contains("p50 5000 ms, p99 9000 ms"));
+    }
+
+    #[test]
+    fn a_kind_of_which_nothing_bit_makes_a_run_not_good_and_is_named() {
+        let mut report = report();
+        assert!(report.toothless().is_empty());
+        report.faults.insert(Kind::StoreFull, 2);
+        report.faults.insert(Kind::Loss, 1);
+        report.bit.insert(Kind::Loss, 0);
+        assert_eq!(report.toothless(), [Kind::Loss, Kind::StoreFull]);
+        assert!(!report.is_good());
+        assert!(report.text().contains("2: loss, store_full"));
     }
 
     #[test]
