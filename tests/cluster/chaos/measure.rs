@@ -2,7 +2,6 @@
 
 use crate::books::{Books, Handover};
 use crate::flow::Run;
-use crate::judge::Judgement;
 use crate::watch::Seen;
 use crate::wishes::Wishes;
 use cluster::report::{Report, Times};
@@ -15,19 +14,16 @@ const ASKED: [Kind; 3] = [Kind::Terminate, Kind::TerminateLeader, Kind::Upgrade]
 const STOPPED: [Kind; 2] = [Kind::Stop, Kind::StopLeader];
 
 /// The report.
-pub(crate) fn report(
-    wishes: &Wishes,
-    run: &Run,
-    books: &Books,
-    seen: &Seen,
-    judgement: Judgement,
-) -> Report {
+pub(crate) fn report(wishes: &Wishes, run: Run, books: &Books, seen: &Seen) -> Report {
+    let judgement = run.judgement;
     let (tracks, seconds) = in_vain(seen, judgement.findings.rows);
     let (steady, unsteady) = fail_overs(books, seen);
     let spans = run.spans;
     Report {
         seed: wishes.seed,
-        lasted_ms: spans.faults_ms.1 - spans.faults_ms.0,
+        builds: run.builds,
+        lasted_ms: spans.faults_ms - spans.undisturbed_ms,
+        course: spans.course(),
         faults: faults(&run.records, |record| record.hit.is_some()),
         bit: faults(&run.records, Record::bit),
         failed_faults: failed_faults(&run.records, seen),
@@ -43,12 +39,12 @@ pub(crate) fn report(
         etcd_leader_changes: seen.changes(),
         re_grant: Times::of(books.re_grants.clone()),
         re_grant_after_leader: Times::of(books.re_grants_of_new.clone()),
-        rows_per_s_undisturbed: rate(books, spans.undisturbed_ms),
-        rows_per_s: rate(books, spans.faults_ms),
+        rows_per_s_undisturbed: rate(books, (spans.first_ms, spans.undisturbed_ms)),
+        rows_per_s: rate(books, (spans.undisturbed_ms, spans.faults_ms)),
         tracks_scanned_in_vain: tracks,
         device_seconds_in_vain: seconds,
         jobs: run.jobs.published.len(),
-        unfinished: run.jobs.open.clone(),
+        unfinished: run.jobs.open,
         wrong: judgement.wrong,
         findings: judgement.findings,
     }

@@ -240,6 +240,10 @@ impl Cluster for Scene {
         Ok(leading.map(|(name, _)| name.clone()))
     }
 
+    fn builds(&self) -> Vec<String> {
+        self.builds.told.clone()
+    }
+
     fn other_build(&mut self, _: &str, current: &Path) -> Result<PathBuf> {
         self.builds.other(current)
     }

@@ -27,6 +27,10 @@ impl Cluster for Stands {
         Ok(self.leads.map(str::to_owned))
     }
 
+    fn builds(&self) -> Vec<String> {
+        vec!["stand-ins".to_owned()]
+    }
+
     fn other_build(&mut self, _: &str, current: &Path) -> Result<PathBuf> {
         let own = cluster::program("cluster-echo")?;
         Ok(if current == own {

@@ -37,13 +37,34 @@ impl Times {
     }
 }
 
+/// How long each part of a run took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Course {
+    /// Until the cluster stood and its catalogue was imported.
+    pub bring_up_ms: u64,
+    /// Until the first job was published and read, alone.
+    pub first_job_ms: u64,
+    /// Of undisturbed work.
+    pub undisturbed_ms: u64,
+    /// Of faults.
+    pub faults_ms: u64,
+    /// From the last fault to the last publication; judges are at work meanwhile.
+    pub last_jobs_ms: u64,
+    /// From the last publication to the last judgement.
+    pub judging_ms: u64,
+}
+
 /// What a run comes to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The seed of its schedule.
     pub seed: u64,
+    /// The builds that took part, each with its version and the digest of its coordinator; two of one digest are one build.
+    pub builds: Vec<String>,
     /// How long faults happened.
     pub lasted_ms: u64,
+    /// How long each part took.
+    pub course: Course,
     /// Faults that began, by kind.
     pub faults: BTreeMap<Kind, usize>,
     /// Of those, which bit: they hit somebody, and met something where that is counted.
@@ -119,7 +140,11 @@ impl Report {
             let _ = writeln!(text, "{name:<26}{value}");
         };
         line("seed", self.seed.to_string());
+        for build in &self.builds {
+            line("build", build.clone());
+        }
         line("lasted", format!("{} s", self.lasted_ms / 1_000));
+        line("course", course(&self.course));
         line("faults", self.faults.values().sum::<usize>().to_string());
         for (kind, count) in &self.faults {
             let bit = self.bit.get(kind).copied().unwrap_or(0);
@@ -187,6 +212,19 @@ impl Report {
     }
 }
 
+fn course(course: &Course) -> String {
+    let parts = [
+        ("bring-up", course.bring_up_ms),
+        ("first job", course.first_job_ms),
+        ("undisturbed", course.undisturbed_ms),
+        ("faults", course.faults_ms),
+        ("last jobs", course.last_jobs_ms),
+        ("judging", course.judging_ms),
+    ];
+    let told = parts.map(|(name, ms)| format!("{name} {} s", ms / 1_000));
+    told.join(", ")
+}
+
 fn listed(all: &[String]) -> String {
     match all.is_empty() {
         true => "0".to_owned(),
@@ -244,6 +282,11 @@ mod tests {
     fn report() -> Report {
         Report {
             seed: 7,
+            builds: vec!["first 0.2.0 of digest".to_owned()],
+            course: Course {
+                last_jobs_ms: 7_900,
+                ..Course::default()
+            },
             faults: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 2)]),
             bit: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 1)]),
             fail_over: Times::of(vec![5_000, 4_000, 9_000]),
@@ -276,6 +319,7 @@ mod tests {
             .collect();
         for expected in [
             vec!["faults", "5"],
+            vec!["build", "first", "0.2.0", "of", "digest"],
             vec!["kill_leader", "3"],
             vec!["slow_sync", "2,", "1", "of", "them", "bit"],
             vec!["run", "good"],
@@ -283,6 +327,7 @@ mod tests {
             assert!(lines.contains(&expected), "{expected:?} in\n{text}");
         }
         assert!(text.contains("p50 5000 ms, p99 9000 ms"));
+        assert!(text.contains("last jobs 7 s, judging 0 s"));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub trait Hands {
     /// Where it cannot; the schedule goes on.
     fn undo(&mut self, fault: &Fault, hit: &str) -> Result<Option<u64>>;
 
+    /// Which builds take part, as the record says it.
+    fn builds(&self) -> Vec<String>;
+
     /// Does between faults what a service manager does all the time.
     fn tend(&mut self);
 }
@@ -71,6 +74,9 @@ impl Record {
 /// The first line of a record, from which the run is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beginning {
+    /// Which builds took part.
+    #[serde(default)]
+    pub builds: Vec<String>,
     /// What was planned.
     pub plan: Plan,
 }
@@ -86,6 +92,10 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<Vec<Record>> {
     let faults = plan.draw();
+    let beginning = Beginning {
+        builds: hands.builds(),
+        plan: plan.clone(),
+    };
     let mut course = Course {
         hands,
         stop,
@@ -94,8 +104,7 @@ pub fn run(
         leaderless: BTreeSet::new(),
         looked: Instant::now(),
     };
-    let plan = plan.clone();
-    let mut written = line(out, &Beginning { plan });
+    let mut written = line(out, &beginning);
     for (at_ms, step) in steps(&faults) {
         course.wait_until(at_ms);
         match step {
@@ -238,6 +247,10 @@ mod tests {
             Ok(None)
         }
 
+        fn builds(&self) -> Vec<String> {
+            Vec::new()
+        }
+
         fn tend(&mut self) {}
     }
 
@@ -254,6 +267,10 @@ mod tests {
             assert_eq!(hit, fault.target.to_string());
             self.said.push((false, fault.number));
             Ok(Some(u64::from(fault.number)))
+        }
+
+        fn builds(&self) -> Vec<String> {
+            vec!["first".to_owned(), "second".to_owned()]
         }
 
         fn tend(&mut self) {}
@@ -340,6 +357,7 @@ mod tests {
         let beginning: Beginning = serde_json::from_str(lines.next().unwrap()).unwrap();
         let faults: Vec<Fault> = records.iter().map(|record| record.fault.clone()).collect();
         assert_eq!(beginning.plan.draw(), faults);
+        assert_eq!(beginning.builds, ["first", "second"]);
         let mut read: Vec<Record> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
         read.sort_by_key(|record| record.fault.number);
         assert_eq!(read, records);

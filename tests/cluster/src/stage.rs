@@ -39,6 +39,9 @@ pub trait Cluster {
     /// Where it cannot be found out.
     fn leader(&mut self, role: &str) -> Result<Option<String>>;
 
+    /// Which builds take part, for whoever reads the record.
+    fn builds(&self) -> Vec<String>;
+
     /// The build to upgrade a process to that runs from `current`.
     ///
     /// # Errors
@@ -303,6 +306,10 @@ impl<C: Cluster> Hands for Stage<C> {
             Target::Store => self.cluster.store_full(false)?,
         }
         self.met(fault)
+    }
+
+    fn builds(&self) -> Vec<String> {
+        self.cluster.builds()
     }
 
     fn tend(&mut self) {
