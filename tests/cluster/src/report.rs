@@ -308,6 +308,21 @@ mod tests {
         let json = serde_json::to_string(&report()).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
         assert!(json.contains(r#""kill_leader":3"#));
+        // What a record of an hour is read for.
+        for figure in [
+            "faults",
+            "bit",
+            "fail_over",
+            "re_grant",
+            "re_grant_after_leader",
+            "rows_per_s_undisturbed",
+            "rows_per_s",
+            "rows",
+            "p50_ms",
+            "p99_ms",
+        ] {
+            assert!(json.contains(&format!("\"{figure}\":")), "{figure}");
+        }
     }
 
     #[test]
