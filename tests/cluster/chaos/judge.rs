@@ -156,9 +156,9 @@ impl Bench {
     }
 
     fn judge(&self, job: &str, file: &Path) -> Result<Found> {
-        let verified = answered(|| self.operator.ask(&["result", "verify", job]))?;
+        let verified = answered(TRY_EVERY, || self.operator.ask(&["result", "verify", job]))?;
         let stands = verified["ok"] == true && verified["rows_found"] == self.right.len();
-        let rows = answered(|| rows(&self.operator, job, file))?;
+        let rows = answered(TRY_EVERY, || rows(&self.operator, job, file))?;
         Ok(Found {
             findings: oracle::judge(&rows, &self.right),
             complaint: (!stands).then(|| verified.to_string()),
@@ -200,7 +200,7 @@ impl Judgement {
 }
 
 /// Gives a command again that had no answer. One that was answered, be the answer welcome or not, is not asked again.
-fn answered<T>(mut command: impl FnMut() -> Result<T>) -> Result<T> {
+fn answered<T>(every: Duration, mut command: impl FnMut() -> Result<T>) -> Result<T> {
     let is_answer = |said: &Result<T>| {
         let refused = said.as_ref().err();
         let ended = refused.and_then(|why| why.downcast_ref::<Ended>());
@@ -211,7 +211,56 @@ fn answered<T>(mut command: impl FnMut() -> Result<T>) -> Result<T> {
         if is_answer(&said) {
             return said;
         }
-        std::thread::sleep(TRY_EVERY);
+        std::thread::sleep(every);
     }
     command()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often a command is given that ends with these codes one after the other, the last for ever, and whether it was answered well in the end.
+    fn given(codes: &[i32]) -> (usize, bool) {
+        let mut times = 0;
+        let said = answered(Duration::ZERO, || {
+            let code = codes[times.min(codes.len() - 1)];
+            times += 1;
+            let said = String::new();
+            match code {
+                0 => Ok(()),
+                code => Err(Ended {
+                    code: Some(code),
+                    said,
+                }
+                .into()),
+            }
+        });
+        (times, said.is_ok())
+    }
+
+    #[test]
+    fn a_command_without_an_answer_is_given_again_a_few_times_and_a_refused_result_is_an_answer() {
+        assert_eq!(given(&[0]), (1, true));
+        assert_eq!(given(&[7, 7, 0]), (3, true));
+        assert_eq!(given(&[7]), (TRIES_MAX, false));
+        assert_eq!(given(&[DOES_NOT_STAND, 0]), (1, false));
+    }
+
+    #[test]
+    fn a_result_that_does_not_stand_and_one_without_an_answer_are_wrong_and_both_are_counted() {
+        let mut judgement = Judgement::default();
+        let found = |complaint: Option<&str>| Found {
+            findings: Findings {
+                rows: 64,
+                ..Findings::default()
+            },
+            complaint: complaint.map(str::to_owned),
+        };
+        judgement.add("a", Ok(found(None)));
+        judgement.add("b", Ok(found(Some("a part is gone"))));
+        judgement.add("c", Err(anyhow::anyhow!("nobody answers")));
+        assert_eq!((judgement.judged, judgement.findings.rows), (3, 128));
+        assert_eq!(judgement.wrong, ["b: a part is gone", "c: nobody answers"]);
+    }
 }

@@ -20,7 +20,8 @@ const PATIENCE_OF_ONE_TRY: &str = "10s";
 pub struct Ended {
     /// With which, as docs/reference/scanctl.md lists them; none where a signal ended it.
     pub code: Option<i32>,
-    said: String,
+    /// What was asked, and what was said.
+    pub said: String,
 }
 
 impl fmt::Display for Ended {
