@@ -90,10 +90,10 @@ sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goe
 mutants: ## plant one bug after the other in the cores and their shells, and print which promise found it, and how soon
 	cargo run --release --locked -p sim --features mutants --bin trackscan-sim -- mutants
 
-evaluate: build ## the demonstration bundle's table, measured again
+evaluate: build ## the demonstration bundle's table, measured again, and the grid of both engines as far as it comes in MINUTES=60
 	@scripts/evaluate.sh
 
-bundle: build ## train and sign the demonstration bundle again (about forty minutes); KEY=file signs with a key of yours
+bundle: build ## train and sign the demonstration bundle again (up to three hours); KEY=file signs with a key of yours
 	@scripts/bundle.sh
 
 # All of it is built, as for the tests: one package alone would build half of the libraries twice.

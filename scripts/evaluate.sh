@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Measures the demonstration bundle's table again and prints it, and where the bundle has two engines the grid of conditions; `make evaluate`
 # calls it. The labelled music is made from seeds into the user's cache (minutes, once; shared with scripts/bundle.sh), because it is too large
-# to commit. The grid takes up to an hour on two idle cores; stopped and started again it goes on where it was, MINUTES=n ends it after as many.
+# to commit. The grid begins nothing more after MINUTES=60 minutes; started again it goes on where it was.
 # JSON=file gets its tables.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,5 +17,5 @@ export TRACKSCAN_LOG=${TRACKSCAN_LOG:-warn,models=info}
 "$worker" evaluate --bundle bundles/demo --public-key bundles/demo.pub --manifest "$corpus/labels.csv"
 if [ -f bundles/demo/separator.safetensors ]; then
     "$worker" evaluate-grid --bundle bundles/demo --public-key bundles/demo.pub --decoders bundles/decoders --cache "$folder/grid" \
-        ${MINUTES:+--minutes "$MINUTES"} ${JSON:+--json "$JSON"}
+        --minutes "${MINUTES:-60}" ${JSON:+--json "$JSON"}
 fi

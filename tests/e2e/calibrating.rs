@@ -192,6 +192,7 @@ fn a_calibrated_bundle_is_the_next_version_and_gives_the_verdicts_that_were_fore
     assert!(
         card.contains(&format!("# Bundle `demo` version {next}"))
             && card.contains("held-out pieces")
+            && card.contains("DOES_NOT_HOLD")
     );
 
     // The same catalogue, scanned with it by a cluster that trusts the key.

@@ -1,5 +1,6 @@
 //! An operator's own labels where both engines ran: the residual gets a calibration, a fusion and thresholds, and the next scan decides by them what was
-//! foretold. The labels here follow what was measured, so that there is something to calibrate: nothing is claimed of music.
+//! foretold. Naming the folder of the tracks is as good as naming their job. The labels here follow what was measured, so that there is
+//! something to calibrate: nothing is claimed of music.
 
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -19,8 +20,8 @@ const SNR_DB: usize = 14;
 /// A seed, as an operator keeps it in a file.
 const KEY: &str = "0909090909090909090909090909090909090909090909090909090909090909";
 
-/// A cluster with that bundle, over tracks that it imports.
-fn cluster(data: &Path, tracks: &Path, bundle: &Path, key: &str) -> Cluster {
+/// A cluster with that bundle.
+fn cluster(data: &Path, bundle: &Path, key: &str) -> Cluster {
     let arguments = [
         "--device",
         "cpu",
@@ -33,21 +34,39 @@ fn cluster(data: &Path, tracks: &Path, bundle: &Path, key: &str) -> Cluster {
         arguments: arguments.map(str::to_owned).into(),
         ..Options::default()
     };
-    let cluster = Cluster::start(data, &options);
-    cluster.import("own", tracks);
-    cluster
+    Cluster::start(data, &options)
 }
 
-/// A finished job of both engines, and its rows.
-fn scan(cluster: &Cluster, more: &[&str]) -> (String, Vec<Value>) {
+/// The finished job of the folder, each track of which was separated, and its rows. Labels stand in for those that follow the rows.
+fn separated(cluster: &Cluster, folder: &Path, tracks: &Path) -> (String, Vec<Value>) {
+    let mut file = "key,label\n".to_owned();
+    for at in 0..TRACKS {
+        let class = if at % 2 == 0 { "ai" } else { "human" };
+        let _ = writeln!(file, "{at:04}.wav,{class}");
+    }
+    let path = folder.join("any.csv");
+    fs::write(&path, file).unwrap();
+    let evaluate = ["evaluate", "--folder", text(tracks), "--labels"];
+    let seen = cluster.json(&[&evaluate[..], &[text(&path)]].concat());
+    let job = seen["job"].as_str().unwrap().to_owned();
+    let rows = rows(cluster, &job);
+    (job, rows)
+}
+
+/// The rows of a job of both engines by the bundle's own gate.
+fn scanned(cluster: &Cluster, tracks: &Path) -> Vec<Value> {
+    cluster.import("own", tracks);
     let submit = ["scan", "submit", "--catalog", "own", "--stages", "both"];
     let wait = ["--accept-demonstration", "--wait"];
-    let submitted = cluster.json(&[&submit[..], &wait, more].concat());
-    let job = submitted["job"].as_str().unwrap().to_owned();
-    let rows = cluster.json(&["result", "get", &job]);
+    let submitted = cluster.json(&[&submit[..], &wait].concat());
+    rows(cluster, submitted["job"].as_str().unwrap())
+}
+
+fn rows(cluster: &Cluster, job: &str) -> Vec<Value> {
+    let rows = cluster.json(&["result", "get", job]);
     let rows = rows["rows"].as_array().unwrap().clone();
     assert_eq!(rows.len(), TRACKS);
-    (job, rows)
+    rows
 }
 
 /// The place of each of these values in their order.
@@ -85,15 +104,13 @@ fn labels(folder: &Path, rows: &[Value]) -> PathBuf {
     path
 }
 
-fn calibrated(cluster: &Cluster, job: &str, labels: &Path, base: &Path) -> (Value, PathBuf) {
-    let folder = labels.parent().unwrap();
-    let (key, out) = (folder.join("key"), folder.join("calibrated"));
+/// The bundle that is made into `out` from the tracks that these words name.
+fn calibrated(cluster: &Cluster, named: &[&str], labels: &Path, base: &Path, out: &Path) -> Value {
+    let key = labels.with_file_name("key");
     fs::write(&key, KEY).unwrap();
-    let calibrate = ["calibrate", job, "--labels", text(labels), "--bundle"];
-    let rest = [text(base), "--key", text(&key), "--out", text(&out)];
-    let prior = ["--prior", "0.2"];
-    let made = cluster.json(&[&calibrate[..], &rest, &prior].concat());
-    (made, out)
+    let of = ["--labels", text(labels), "--bundle", text(base)];
+    let rest = ["--key", text(&key), "--out", text(out), "--prior", "0.2"];
+    cluster.json(&[&["calibrate"][..], named, &of, &rest].concat())
 }
 
 #[test]
@@ -103,15 +120,21 @@ fn a_residual_that_is_calibrated_on_known_tracks_decides_the_next_scan_as_was_fo
     let tracks = folder.join("tracks");
     music::folder(&tracks, TRACKS, 2.0);
     let (base, key) = both::bundle_with(folder, &["--segments", "2"]);
-    let first = cluster(&folder.join("first"), &tracks, &base, &key);
-    let (job, rows) = scan(&first, &["--gate", "all"]);
+    let first = cluster(&folder.join("first"), &base, &key);
+    let (job, rows) = separated(&first, folder, &tracks);
     assert!(
         rows.iter().all(|row| row["residual"].is_null()),
         "nobody has said what its features mean"
     );
 
     let labels = labels(folder, &rows);
-    let (made, out) = calibrated(&first, &job, &labels, &base);
+    let out = folder.join("calibrated");
+    let made = calibrated(&first, &[&job], &labels, &base, &out);
+    let named = ["--folder", text(&tracks)];
+    let again = calibrated(&first, &named, &labels, &base, &folder.join("again"));
+    assert_eq!(again["made"]["digest"], made["made"]["digest"]);
+    let jobs = first.json(&["scan", "ls"]);
+    assert_eq!(jobs["jobs"].as_array().map(Vec::len), Some(1));
     let systems = made["report"]["systems"].as_array().unwrap();
     let names: Vec<&str> = systems
         .iter()
@@ -130,8 +153,8 @@ fn a_residual_that_is_calibrated_on_known_tracks_decides_the_next_scan_as_was_fo
 
     // By its own gate, on a cluster that trusts the new key.
     let signed_by = made["signed_by"].as_str().unwrap();
-    let second = cluster(&folder.join("second"), &tracks, &out, signed_by);
-    let (_, rows) = scan(&second, &[]);
+    let second = cluster(&folder.join("second"), &out, signed_by);
+    let rows = scanned(&second, &tracks);
     let likely = rows.iter().filter(|row| row["verdict"] == "likely_ai");
     assert_eq!(
         made["flags"]["likely_ai"],

@@ -1,6 +1,5 @@
 //! A small set of labelled tracks in a folder: one command imports it, has every track separated, and judges what came of it.
 
-use serde_json::Value;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -96,11 +95,12 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
         "{said}"
     );
 
-    calibrates(&cluster, folder.path(), &tracks, &all, &bundle);
+    refuses(&cluster, folder.path(), &tracks, &all, &bundle);
 }
 
-/// A bundle of the folder's job can be calibrated by the same words, one that nobody registered cannot.
-fn calibrates(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bundle: &Path) {
+/// What cannot be calibrated by the same words: a bundle that nobody registered, and any on so few tracks. `calibrating_both` has as many as
+/// it takes.
+fn refuses(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bundle: &Path) {
     let key = folder.join("key");
     fs::write(&key, "07".repeat(32)).unwrap();
     let calibrate = |bundle: &Path, out: &str| {
@@ -120,14 +120,18 @@ fn calibrates(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bu
     let refused = calibrate(&tests::tree().join("bundles/demo"), "never");
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("BUNDLE_UNKNOWN"), "{said}");
-    assert!(!folder.join("never").exists());
-    // The labels follow nothing that any engine hears, so that a fit may find that they tell nothing; the job it looked at is the same.
-    let ended = calibrate(bundle, "made");
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let made: Option<Value> = serde_json::from_slice(&ended.stdout).ok();
+    // Each track is of an artist of its own, so that each side has half of each class.
+    let (humans, positives) = ((TRACKS - TRACKS / 3) / 2, TRACKS / 3 / 2);
+    let refused = calibrate(bundle, "never");
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let counted = format!(
+        "fitted on: {humans} human and {positives} ai tracks can be judged, each class needs 20"
+    );
     assert!(
-        made.is_some() || said.contains("LABELS_TOO_FEW") || said.contains("SCORES_TELL_NOTHING"),
+        said.contains("LABELS_TOO_FEW") && said.contains(&counted),
         "{said}"
     );
-    assert_eq!(jobs(cluster), 1);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(!folder.join("never").exists());
+    assert_eq!(jobs(cluster), 1, "it looked at the job that was");
 }

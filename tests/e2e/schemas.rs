@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use tests::cluster::Cluster;
 
-/// Commands that need hundreds of labelled tracks: `calibrating` holds their documents to their schemas; and those that run where no
-/// coordinator may.
+/// Commands whose documents other suites hold to their schemas: `calibrating` those that need hundreds of labelled tracks, `restoring` those
+/// that run where no coordinator may.
 const ELSEWHERE: [&str; 4] = ["admin rebuild", "admin restore", "calibrate", "evaluate"];
 
 /// What would disturb others: tried on a cluster of its own.

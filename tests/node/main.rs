@@ -9,6 +9,7 @@
 mod coordinator;
 mod devices;
 mod escalation;
+mod keys;
 mod stages;
 mod world;
 

@@ -50,6 +50,17 @@ pub(crate) struct Options {
     pub(crate) policy: Policy,
     /// Most of the tracks that may go on to the residual; then all of them are one grant.
     pub(crate) escalations_max: Option<u32>,
+    /// Storage in the place of a folder of its own: the URL for the test, and that for the agent.
+    pub(crate) bucket: Option<[String; 2]>,
+}
+
+impl Options {
+    /// Where storage lies for the test, and for the agent.
+    fn storage(&self, root: &Path) -> [String; 2] {
+        let folder = || types::file_url(&root.join("storage"));
+        let bucket = self.bucket.clone();
+        bucket.unwrap_or_else(|| [folder(), folder()])
+    }
 }
 
 /// A write lease on a file: whoever opens it waits until the lease is given up, as with a share that does not answer.
@@ -93,7 +104,8 @@ impl World {
             .enable_all()
             .build()
             .unwrap();
-        let storage = Storage::open_folder(&root.join("storage")).unwrap();
+        let [ours, _] = options.storage(&root);
+        let storage = Storage::open(&ours).unwrap();
         let played = runtime.block_on(async {
             let spec = prepare(&root, &storage, &options.policy).await;
             Played::serve(spec, &options).await
@@ -256,10 +268,9 @@ pub(crate) fn start(root: &Path, played: &Played, options: &Options) -> Child {
         "--log",
         "info,agent=debug",
     ]);
+    let [_, storage] = options.storage(root);
     command.arg("--data").arg(root.join("node"));
-    command
-        .arg("--storage")
-        .arg(format!("file://{}", root.join("storage").display()));
+    command.args(["--storage", &storage]);
     command
         .arg("--source")
         .arg(format!("music={}", root.join("music").display()));

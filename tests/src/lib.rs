@@ -1,11 +1,12 @@
 //! What the suites share: where the built binaries are, a cluster of one machine made of the real processes, a bundle of both engines, a browser, music to
-//! scan, and a look at living processes. Only suites call it; the product never does.
+//! scan, an S3 server, and a look at living processes. Only suites call it; the product never does.
 
 pub mod both;
 pub mod browser;
 pub mod cluster;
 pub mod music;
 pub mod process;
+pub mod s3;
 
 use std::path::PathBuf;
 

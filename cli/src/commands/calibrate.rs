@@ -7,7 +7,8 @@ use crate::client::Client;
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
 use crate::labelled::{
-    self, Asked, Joined, Joiner, Judge, Remade, card, remake, stated_bound, tables,
+    self, Asked, Joined, Joiner, Judge, Remade, by_slice, card, remake, say_of_slices,
+    stated_bound, tables,
 };
 use crate::output::print;
 use crate::view::{Calibrated, Flags, Named, SideView, TierView, Tracks};
@@ -148,6 +149,9 @@ fn view(
     let told = joined.tracks.iter().any(|track| track.side.is_some());
     let (stated, bound) = stated_bound(&base.manifest);
     let screened = changes.now.screened;
+    let slice_thresholds = by_slice(joined, &remade.sides, &remade.scored);
+    let mut notes = remade.notes.clone();
+    say_of_slices(&slice_thresholds, &mut notes);
     // The new bound is that of the verdicts as the gate leads to them, counted at once on the tracks that set nothing.
     let humans = verdicts.humans;
     Ok(Calibrated {
@@ -172,7 +176,8 @@ fn view(
         changed: changes.changed,
         verdicts,
         report,
-        notes: remade.notes.clone(),
+        slice_thresholds,
+        notes,
     })
 }
 

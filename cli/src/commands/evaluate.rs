@@ -4,7 +4,10 @@ use crate::args::{Evaluate, Global, Known};
 use crate::client::{Client, PAGE_ROWS};
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
-use crate::labelled::{self, Joined, Joiner, Judge, Page, enough, split, stated_bound, tables};
+use crate::labelled::{
+    self, Joined, Joiner, Judge, Page, by_slice, enough, say_of_slices, scored, split,
+    stated_bound, tables,
+};
 use crate::output::print;
 use crate::sink::Sink;
 use crate::view::{Bound, Evaluated, Flags, Named, Tracks, is_screened};
@@ -55,10 +58,13 @@ fn view(
     let (counted, bound) = stated_bound(manifest);
     let tracks = Tracks::of(&joined, counts.rows, counts.screened);
     let mut notes = Vec::new();
-    let judged = held(joined, known.split_seed, &mut notes)?;
+    let seed = known.split_seed.unwrap_or(SEED);
+    let sides = split(&joined, seed)?;
+    let slice_thresholds = by_slice(&joined, &sides, &scored(judge, &joined));
+    let judged = held(joined, &sides, known.split_seed, &mut notes);
     enough(&judged, "the labels")?;
     say_of_residual(judge, &judged, &mut notes);
-    let seed = known.split_seed.unwrap_or(SEED);
+    say_of_slices(&slice_thresholds, &mut notes);
     let (report, verdicts) = tables(judge, &judged, seed)
         .ok_or_else(|| problem(Code::Internal, "no table of tracks of both classes"))?;
     Ok(Evaluated {
@@ -69,23 +75,23 @@ fn view(
         flags: Flags::new(counts.flagged, counts.screened, bound, counted),
         verdicts,
         report,
+        slice_thresholds,
         notes,
     })
 }
 
 /// The tracks that a calibration sets nothing on, where the labels or a seed say which these are; else all.
-fn held(joined: Joined, seed: Option<u64>, notes: &mut Vec<String>) -> Result<Joined, Failure> {
+fn held(joined: Joined, sides: &[Side], seed: Option<u64>, notes: &mut Vec<String>) -> Joined {
     let told = joined.tracks.iter().any(|track| track.side.is_some());
     if !told && seed.is_none() {
         notes.push(
             "all labelled tracks were judged: of a bundle that was calibrated on them, give the seed of that calibration as --split-seed"
                 .to_owned(),
         );
-        return Ok(joined);
+        return joined;
     }
-    let sides = split(&joined, seed.unwrap_or(SEED))?;
     notes.push("only tracks of the side `test` were judged".to_owned());
-    Ok(joined.only(&sides, Side::Test))
+    joined.only(sides, Side::Test)
 }
 
 fn say_of_residual(judge: &Judge<'_>, judged: &Joined, notes: &mut Vec<String>) {

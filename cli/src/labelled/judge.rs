@@ -9,9 +9,9 @@ use evaluation::{Flagged, Heard, Labelled, Options, Report, report};
 use types::{Dtype, Score, Stages, Verdict};
 
 /// Names of the systems that tables show.
-const SCREEN: &str = "screen";
+pub(super) const SCREEN: &str = "screen";
 const RESIDUAL: &str = "residual";
-const BOTH: &str = "both";
+pub(super) const BOTH: &str = "both";
 
 /// A bundle's rules, with probabilities at a prior of the operator's.
 #[derive(Debug, Clone, Copy)]
@@ -110,7 +110,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Residual alone, and both; `None` without a calibration of the residual.
-    fn separated(&self, track: &Known) -> Option<[Heard; 2]> {
+    pub(super) fn separated(&self, track: &Known) -> Option<[Heard; 2]> {
         let calibration = self.manifest.residual.as_ref()?.calibration.as_ref()?;
         let own = &calibration.probability;
         let line = Line {

@@ -7,6 +7,7 @@ mod judge;
 mod labels;
 mod page;
 mod remake;
+mod slices;
 
 pub(crate) use card::card;
 pub(crate) use join::{Joined, Joiner, score};
@@ -14,6 +15,7 @@ pub(crate) use judge::{Judge, stated_bound, tables};
 pub(crate) use labels::read;
 pub(crate) use page::{Page, page};
 pub(crate) use remake::{Asked, Remade, enough, remake, split};
+pub(crate) use slices::{by_slice, say_of_slices, scored};
 
 /// Names of tracks that a refusal shows: enough to see what they have in common.
 pub(crate) const NAMED_MAX: usize = 10;

@@ -4,14 +4,16 @@
 
 use super::join::{Joined, Known};
 use super::named;
+use super::slices::Scored;
 use crate::failure::{Failure, problem};
-use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION};
+use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION, calibrating};
 use bundle::{
-    Band, Calibration, Fusion, FusionV1, Gate, Manifest, ResidualCalibration, Spread, Term, Tier,
-    Verdicts,
+    Band, Calibration, Fusion, FusionV1, Gate, Manifest, Residual, ResidualCalibration, Spread,
+    Term, Tier, Verdicts,
 };
 use evaluation::platt::{self, Flat, Line};
 use evaluation::split::{Side, leaks, sides};
+use evaluation::terms::Candidate;
 use evaluation::tiers::{self, Fitted};
 use evaluation::{fusion, terms};
 use types::{Code, Purpose};
@@ -42,6 +44,8 @@ pub(crate) struct Remade {
     pub(crate) manifest: Manifest,
     /// The side of each track.
     pub(crate) sides: Vec<Side>,
+    /// What the thresholds of each stage were fitted and counted on.
+    pub(crate) scored: Vec<Scored>,
     /// What an operator must know of it.
     pub(crate) notes: Vec<String>,
 }
@@ -114,13 +118,48 @@ pub(crate) fn remake(base: &Manifest, known: &Joined, asked: &Asked) -> Result<R
     let prior = asked.prior.unwrap_or(base.screen.calibration.prior);
     let mut notes = Vec::new();
     screen(&mut manifest, &fit, &held, prior, asked)?;
-    residual(&mut manifest, base, &fit, &held, prior, asked, &mut notes)?;
+    let fused = residual(&mut manifest, base, &fit, &held, prior, asked, &mut notes)?;
     say_what_tiers_lack(&manifest, &fit, &mut notes);
     Ok(Remade {
+        scored: scored(&manifest, known, &sides, fused),
         manifest,
         sides,
         notes,
     })
+}
+
+/// What thresholds rest on: the screen's scores, and those of both engines where these were fitted.
+fn scored(
+    manifest: &Manifest,
+    known: &Joined,
+    sides: &[Side],
+    fused: Option<FusedScores>,
+) -> Vec<Scored> {
+    let screen = Scored::screen(manifest.verdicts.clone(), screens(known));
+    let residual = manifest.residual.as_ref();
+    let calibration = residual.and_then(|residual| residual.calibration.as_ref());
+    let both = calibration.zip(fused).map(|(calibration, fused)| {
+        Scored::both(calibration.verdicts.clone(), fused.in_order(sides))
+    });
+    std::iter::once(screen).chain(both).collect()
+}
+
+/// Scores of both engines: on the side that was fitted on of fits that each left the track's cluster out.
+struct FusedScores {
+    fit: Vec<f64>,
+    held: Vec<f64>,
+}
+
+impl FusedScores {
+    /// In the order of the tracks, of which these are the sides.
+    fn in_order(self, sides: &[Side]) -> Vec<f64> {
+        let (mut fit, mut held) = (self.fit.into_iter(), self.held.into_iter());
+        let score = |side: &Side| match side {
+            Side::Calibrate => fit.next(),
+            Side::Test => held.next(),
+        };
+        sides.iter().filter_map(score).collect()
+    }
 }
 
 fn flat(what: &str) -> impl Fn(Flat) -> Failure {
@@ -219,7 +258,8 @@ fn gate(base: &Gate, verdicts: &Verdicts) -> Gate {
     }
 }
 
-/// Fits the residual where the tracks were separated; what the base says of it stays where none was.
+/// Fits the residual where the tracks were separated, and gives the scores of both engines; what the base says of it stays where none
+/// was.
 fn residual(
     manifest: &mut Manifest,
     base: &Manifest,
@@ -228,9 +268,9 @@ fn residual(
     prior: f64,
     asked: &Asked,
     notes: &mut Vec<String>,
-) -> Result<(), Failure> {
+) -> Result<Option<FusedScores>, Failure> {
     let Some(section) = &mut manifest.residual else {
-        return Ok(());
+        return Ok(None);
     };
     let (separated, all) = (
         fit.separated() + held.separated(),
@@ -244,7 +284,7 @@ fn residual(
         notes.push(format!(
             "the bundle {what}: the job separated no track; scan with --stages both --gate all to fit one"
         ));
-        return Ok(());
+        return Ok(None);
     }
     if separated < all {
         let said = format!(
@@ -254,16 +294,18 @@ fn residual(
     }
     let tiers = section.calibration.as_ref().map(|own| &own.verdicts);
     let tiers = tiers.unwrap_or(&base.verdicts);
-    section.calibration = Some(calibration(tiers, fit, held, prior, asked)?);
-    Ok(())
+    let candidates = candidates(section);
+    let (calibration, fused) = calibration(tiers, fit, held, prior, asked, &candidates)?;
+    section.calibration = Some(calibration);
+    Ok(Some(fused))
 }
 
-/// Places of the features that a calibration may use.
-fn places() -> Vec<usize> {
-    let usable = RESIDUAL_V1.iter().enumerate();
-    usable
-        .filter(|(_, feature)| feature.calibrates)
-        .map(|(at, _)| at)
+/// The features that a calibration may use, with what devices may differ by in each: the widest that the canary allows on any.
+fn candidates(section: &Residual) -> Vec<Candidate> {
+    let canary = section.canary.as_ref();
+    let epsilon = canary.map_or(0.0, |canary| canary.epsilon.widest());
+    calibrating(epsilon)
+        .map(|(place, tolerance)| Candidate { place, tolerance })
         .collect()
 }
 
@@ -284,7 +326,8 @@ fn calibration(
     held: &Joined,
     prior: f64,
     asked: &Asked,
-) -> Result<ResidualCalibration, Failure> {
+    candidates: &[Candidate],
+) -> Result<(ResidualCalibration, FusedScores), Failure> {
     let ai = fit.ai();
     let positives = ai.iter().filter(|ai| **ai).count();
     let least = positives.min(ai.len() - positives);
@@ -299,9 +342,10 @@ fn calibration(
     }
     let owned = vectors(fit);
     let rows: Vec<&[f64]> = owned.iter().map(Vec::as_slice).collect();
-    let fitted = terms::fit(&rows, &ai, &places());
+    let places = terms::resolved(&rows, candidates);
+    let fitted = terms::fit(&rows, &ai, &places);
     // What follows rests on scores of tracks that their fit has not seen, as all scores of a scan are.
-    let crossed = terms::cross_fit(&rows, &ai, &fit.clusters, &places()).ok_or_else(too_few)?;
+    let crossed = terms::cross_fit(&rows, &ai, &fit.clusters, &places).ok_or_else(too_few)?;
     let probability = line(&crossed, fit, prior, "the residual")?;
     let screen = screens(fit);
     let rule = fusion::fit(&screen, &crossed, &ai, prior).map_err(flat("both engines"))?;
@@ -313,9 +357,13 @@ fn calibration(
         .iter()
         .map(|row| terms::score(&fitted, row))
         .collect();
-    let humans = of(&fit.tracks, &fused(&screen, &crossed), false);
-    let held_humans = of(&held.tracks, &fused(&screens(held), &held_residual), false);
-    Ok(ResidualCalibration {
+    let scores = FusedScores {
+        fit: fused(&screen, &crossed),
+        held: fused(&screens(held), &held_residual),
+    };
+    let humans = of(&fit.tracks, &scores.fit, false);
+    let held_humans = of(&held.tracks, &scores.held, false);
+    let calibration = ResidualCalibration {
         features: RESIDUAL_VERSION.to_owned(),
         terms: fitted.into_iter().map(term).collect(),
         probability,
@@ -327,7 +375,8 @@ fn calibration(
         }),
         verdicts: verdicts(base, &humans, &held_humans, asked)?,
         humans: spreads(fit, held),
-    })
+    };
+    Ok((calibration, scores))
 }
 
 fn term(fitted: terms::Term) -> Term {

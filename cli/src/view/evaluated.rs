@@ -2,10 +2,12 @@
 //! flags how many wrong ones the bound allows.
 
 use super::figures::{plots, sections, share, systems};
+use super::thresholds::by_slice;
 use super::{Flags, short};
 use crate::labelled::{Joined, Page};
 use crate::output::{Paint, Records, View, plain, table};
 use evaluation::bound::{Counted, grouped, percent};
+use evaluation::thresholds::SliceThresholds;
 use evaluation::{Flagged, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -128,6 +130,8 @@ pub(crate) struct Evaluated {
     pub(crate) verdicts: Flagged,
     /// The tables over the labelled tracks.
     pub(crate) report: Report,
+    /// The thresholds that codecs, labels and genres would set by their own known-human tracks: no verdict rests on them.
+    pub(crate) slice_thresholds: SliceThresholds,
     /// What must be known beside them.
     pub(crate) notes: Vec<String>,
 }
@@ -143,12 +147,17 @@ impl Evaluated {
         ]
     }
 
+    fn sections(&self) -> Vec<(String, Records)> {
+        let slices = by_slice(&self.slice_thresholds);
+        sections(&self.report).into_iter().chain(slices).collect()
+    }
+
     /// The page of it.
     pub(crate) fn page(&self) -> Page {
         Page {
             title: format!("Evaluation of {}@{}", self.bundle.name, self.bundle.version),
             lead: self.lead(),
-            tables: sections(&self.report),
+            tables: self.sections(),
             plots: plots(&self.report),
             notes: self.notes.clone(),
         }
@@ -165,7 +174,7 @@ impl View for Evaluated {
     }
 
     fn table(&self, _: Paint) -> String {
-        text(&self.lead(), &sections(&self.report), &self.notes)
+        text(&self.lead(), &self.sections(), &self.notes)
     }
 }
 
@@ -230,6 +239,8 @@ pub(crate) struct Calibrated {
     pub(crate) verdicts: Flagged,
     /// The tables over the tracks that set nothing.
     pub(crate) report: Report,
+    /// The thresholds that codecs, labels and genres would set by their own known-human tracks: no verdict rests on them.
+    pub(crate) slice_thresholds: SliceThresholds,
     /// What must be known beside them.
     pub(crate) notes: Vec<String>,
 }
@@ -272,7 +283,8 @@ impl Calibrated {
             "Thresholds, counted on tracks that set nothing".to_owned(),
             tiers(&self.tiers),
         );
-        std::iter::once(own).chain(sections(&self.report)).collect()
+        let all = std::iter::once(own).chain(sections(&self.report));
+        all.chain(by_slice(&self.slice_thresholds)).collect()
     }
 
     /// The summary that the model card holds: all but where the bundle lies.

@@ -16,6 +16,7 @@ mod revocation;
 mod row;
 mod simple;
 mod storage;
+mod thresholds;
 mod throughput;
 
 pub(crate) use admin::{BackupView, Garbage, RebuiltView};

@@ -197,6 +197,70 @@ fn rows_of_separated_tracks_become_a_bundle_whose_both_engines_find_more_than_it
     assert_eq!(seen["report"]["drift"].as_array().map(Vec::len), Some(6));
 }
 
+/// The same rows, but human tracks of the first codec score higher on the screen and those of the second lower.
+fn rows_by_codec(bundle: &str) -> Vec<v1::Row> {
+    let mut rows = rows(bundle);
+    for row in &mut rows[..HUMANS] {
+        let by = if row.ordinal % 2 == 0 { 3.0 } else { -1.0 };
+        row.screen = row.screen.map(|score| v1::Score {
+            logit: score.logit + by,
+            ..score
+        });
+    }
+    rows
+}
+
+#[test]
+fn a_codec_whose_human_tracks_the_bundle_s_thresholds_do_not_hold_for_is_marked_everywhere() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (old, csv, html) = (path("base"), path("labels.csv"), path("page.html"));
+    let digest = base(Path::new(&old));
+    labels(Path::new(&csv));
+    let played = Played::serve(Published {
+        manifest: fs::read_to_string(format!("{old}/manifest.json")).expect("a manifest"),
+        rows: rows_by_codec(&digest),
+        bundle: digest,
+    });
+    let evaluate = ["evaluate", "last", "--labels", &csv];
+    let seen = document(
+        &played.address,
+        &[&evaluate[..], &["--html", &html]].concat(),
+    );
+    let slices = seen["slice_thresholds"]["slices"].as_array();
+    let slices = slices.expect("slices");
+    let of = |name: &str| {
+        let mut own = slices.iter().filter(|slice| slice["group"] == "codec");
+        own.find(|slice| slice["name"] == name).expect("its slice")
+    };
+    let exceeded = |name: &str| -> Vec<bool> {
+        let tiers = of(name)["tiers"].as_array().expect("tiers").iter();
+        tiers
+            .map(|tier| tier["common"]["exceeded"] == true)
+            .collect()
+    };
+    assert_eq!(exceeded("mp3 64"), [true, false, true, false]);
+    assert_eq!(exceeded("mp3 128"), [false; 4]);
+    let (half, tiers) = (HUMANS / 4, &of("mp3 64")["tiers"]);
+    assert_eq!(of("mp3 64")["fitted_on"], half, "half of a half");
+    assert_eq!(tiers[1]["own"]["counted"]["trials"], half);
+    assert!(
+        tiers[2]["own"].is_null(),
+        "too few to bear it out: {tiers:#}"
+    );
+    let notes = seen["notes"].to_string();
+    assert!(notes.contains("DOES_NOT_HOLD"), "{notes}");
+    let text = scanctl(&played.address, &evaluate).stdout;
+    let text = String::from_utf8(text).expect("UTF-8");
+    let page = fs::read_to_string(&html).expect("a page");
+    for shown in [text, page] {
+        assert!(
+            shown.contains("COUNTED_ON") && shown.contains("fpr_1e-2 at 2.000"),
+            "{shown}"
+        );
+    }
+}
+
 #[test]
 fn a_job_is_shown_with_the_bound_of_its_bundle_and_without_it_where_nobody_knows_that() {
     let folder = tempfile::tempdir().expect("a folder");

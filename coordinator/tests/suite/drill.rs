@@ -1,5 +1,6 @@
 //! The restore drill where a cluster stands in earnest: the records on a real etcd, the objects on a real S3 server. The etcd is lost, and an
-//! older copy of its files is put back; an operator has the records made anew from what stands in storage.
+//! older copy of its files is put back, or an empty one stands in its place; an operator has the records made anew from what stands in
+//! storage, or from a backup and that.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -13,7 +14,7 @@ use types::{Code, Rebuilt, Report};
 
 use crate::agent::Agent;
 use crate::people::People;
-use crate::restore::{commit, said, submitted};
+use crate::restore::{backup, commit, said, submitted};
 use crate::several::until;
 use crate::world::{Process, World};
 
@@ -85,6 +86,13 @@ impl Site {
         self.etcd.kill(0);
         copy(self.etcd.folder(), &self.folder.path().join("copy"));
         self.etcd.restart(0).await;
+    }
+
+    /// Takes a backup as an operator does, and says where it lies.
+    async fn back_up(&self, process: &Process) -> String {
+        let file = self.folder.path().join("store.backup");
+        std::fs::write(&file, backup(process).await).unwrap();
+        file.to_str().unwrap().to_owned()
     }
 
     /// Puts the copy back in place of what stands there.
@@ -161,6 +169,48 @@ async fn over_an_older_etcd_nothing_starts_until_its_records_are_made_anew_from_
     let mut agent = site.agent(&process, "n2").await;
     agent.work().await;
     for job in [&published, &half, &later, &begun, &none] {
+        check_whole(&mut people, job).await;
+    }
+    assert!(process.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_etcd_that_is_lost_is_restored_from_a_backup_into_an_empty_one() {
+    let mut site = Site::new().await;
+    let process = site.leads().await;
+    let mut people = People::new(process.channel().await);
+    people.imported(&site.world.music()).await;
+    let published = submitted(&mut people, "published").await;
+    let mut agent = site.agent(&process, "n1").await;
+    agent.work().await;
+    check_whole(&mut people, &published).await;
+    let half = submitted(&mut people, "half").await;
+    let pulled = agent.pull(16).await.unwrap();
+    commit(&mut agent, &pulled, 1).await;
+    let copy = site.back_up(&process).await;
+    let later = submitted(&mut people, "later").await;
+    process.kill();
+    site.etcd.replace().await;
+
+    assert_eq!(
+        failed(&site.command().output().unwrap()),
+        Code::StorageForeign
+    );
+    let rebuilt = rebuilt(&site.restoring(&["restore", &copy]));
+    assert_eq!((rebuilt.replaced, rebuilt.generation), (1, 2));
+    assert_eq!((rebuilt.published, rebuilt.open), (1, 2), "{rebuilt:?}");
+    // The backup knows how one of the open jobs stood in line, and nothing of the other.
+    assert_eq!((rebuilt.parts_taken, rebuilt.ranked), (1, 1), "{rebuilt:?}");
+    let warned = |warning: &String| warning.contains(&later);
+    assert!(rebuilt.warnings.iter().any(warned), "{rebuilt:?}");
+    let again = failed(&site.restoring(&["restore", &copy]));
+    assert_eq!(again, Code::StoreNotEmpty);
+
+    let process = site.leads().await;
+    let mut people = People::new(process.channel().await);
+    let mut agent = site.agent(&process, "n2").await;
+    agent.work().await;
+    for job in [&published, &half, &later] {
         check_whole(&mut people, job).await;
     }
     assert!(process.terminate());

@@ -1,8 +1,11 @@
 //! Several coordinators as processes on a real etcd: what a kill, a pause and an end do to who leads, and that nothing of a job is lost by it.
+//! And what a coordinator's log says of the etcd that it is on.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use proto::v1;
+use serde_json::Value;
 use store::server::{Cluster, Line, Options};
 use tempfile::TempDir;
 use tonic::transport::Channel;
@@ -11,7 +14,7 @@ use types::Code;
 use crate::agent::{Agent, brief};
 use crate::people::{People, submission};
 use crate::several::{leader, until};
-use crate::world::{Process, World};
+use crate::world::{Process, START_TIMEOUT, World};
 
 const TRACKS: usize = 40;
 
@@ -24,11 +27,15 @@ struct Shared {
 
 impl Shared {
     async fn new() -> Self {
+        Self::on(Line::V3_7).await
+    }
+
+    async fn on(line: Line) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let files: &Path = folder.path();
         Self {
             world: World::new(TRACKS),
-            etcd: Cluster::start(files, Options::one(Line::V3_7)).await,
+            etcd: Cluster::start(files, Options::one(line)).await,
             _folder: folder,
         }
     }
@@ -156,4 +163,39 @@ async fn of_three_coordinators_one_leads_whichever_are_killed() {
     until(&channel, |said| said.here && said.epoch > first.epoch).await;
     shared.ends(channel, begun).await;
     assert!(last.terminate());
+}
+
+/// What a coordinator has logged so far of a member's version.
+fn version_said(process: &Process, endpoint: &str) -> Option<Value> {
+    let lines = process.lines.lock().unwrap();
+    let mut lines = lines
+        .iter()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.find(|line| line["endpoint"] == endpoint && line["version"].is_string())
+}
+
+/// What a coordinator that leads on an etcd of that line has logged of it.
+async fn logged_on(line: Line) -> Value {
+    let shared = Shared::on(line).await;
+    let process = shared.spawn("one");
+    until(&process.channel().await, |said| said.here).await;
+    let over = Instant::now() + START_TIMEOUT;
+    loop {
+        if let Some(said) = version_said(&process, &shared.etcd.endpoint(0)) {
+            return said;
+        }
+        assert!(Instant::now() < over, "its log names no member's version");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_on_an_etcd_with_known_faults_leads_and_its_log_warns_of_the_member() {
+    let old = logged_on(Line::OsPackage).await;
+    let why = "the OS package's etcd is to be one below the floor";
+    assert_eq!(old["level"], "WARN", "{why}: {old}");
+    let message = old["message"].as_str().unwrap();
+    assert!(message.contains("known faults"), "{old}");
+    let current = logged_on(Line::V3_7).await;
+    assert_eq!(current["level"], "INFO", "{current}");
 }

@@ -243,6 +243,21 @@ async fn a_coordinator_that_is_configured_otherwise_than_the_leader_says_in_what
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_processes_on_one_etcd_say_in_what_their_settings_differ() {
+    let (world, folder) = (World::new(0), tempfile::tempdir().unwrap());
+    let etcd = Cluster::start(folder.path(), Options::one(Line::V3_7)).await;
+    let leads = spawn(&world, &on_etcd(&world, "one", &etcd, "p"));
+    until(&leads.channel().await, |said| said.here).await;
+    let mut flags = on_etcd(&world, "other", &etcd, "p");
+    flags.extend(["--quota", "default:jobs=1"].map(str::to_owned));
+    let follows = spawn(&world, &flags);
+    let shown = until(&follows.channel().await, |said| said.revision > 0).await;
+    assert_eq!(shown.differs, ["quota"]);
+    assert_eq!(leader(leads.channel().await).await.differs, [""; 0]);
+    assert!(follows.terminate() && leads.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_without_permission_is_said_at_the_start_and_in_the_midst_and_passes() {
     let world = World::new(TRACKS);
     let (moto, keys) = (Moto::start(), world.data().with_file_name("keys"));

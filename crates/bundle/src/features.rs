@@ -105,6 +105,14 @@ pub const RESIDUAL_V1: [Feature; 21] = [
     },
 ];
 
+/// The features that a calibration may use, each with its place and with what `epsilon` of its span comes to, in its unit.
+pub fn calibrating(epsilon: f64) -> impl Iterator<Item = (usize, f64)> {
+    let usable = RESIDUAL_V1.iter().enumerate();
+    usable
+        .filter(|(_, feature)| feature.calibrates)
+        .map(move |(place, feature)| (place, epsilon * feature.span))
+}
+
 /// The place of a feature in the vector.
 #[must_use]
 pub fn place(name: &str) -> Option<usize> {

@@ -317,6 +317,15 @@ impl Epsilon {
         }
     }
 
+    /// The widest of those that are there.
+    #[must_use]
+    pub fn widest(&self) -> f64 {
+        [self.tf32, self.bf16, self.f16]
+            .into_iter()
+            .flatten()
+            .fold(self.f32, f64::max)
+    }
+
     /// Whether each that is there can tell a right score from a wrong one.
     fn is_sound(&self) -> bool {
         [Some(self.f32), self.tf32, self.bf16, self.f16]

@@ -4,7 +4,8 @@
 //! columns `path,label,piece,split` must be there; `seconds,codec,kbps,snr_db,decoder,unseen` may be empty or missing. Paths are relative to
 //! the manifest's folder.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,17 @@ pub enum Split {
     Calibrate,
     /// Nothing but the final table.
     Test,
+}
+
+impl Split {
+    /// Its name in the manifest.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Calibrate => "calibrate",
+            Self::Test => "test",
+        }
+    }
 }
 
 /// One track.
@@ -100,12 +112,26 @@ pub enum ManifestError {
         path: String,
     },
     /// A piece is used for two purposes, so that results on it would flatter.
-    #[error("reading labelled manifest `{path}`: piece `{piece}` lies in two splits")]
+    #[error(
+        "reading labelled manifest `{path}`: piece `{piece}` lies in two splits, at {rows}: give both one split"
+    )]
     Leak {
         /// The manifest.
         path: String,
         /// The piece.
         piece: String,
+        /// The first row and the first of another split.
+        rows: String,
+    },
+    /// A file is used for two purposes under two names of pieces.
+    #[error(
+        "reading labelled manifest `{path}`: {rows} are one file in two splits: leave one of them out"
+    )]
+    SameFile {
+        /// The manifest.
+        path: String,
+        /// The first row and the first of another split.
+        rows: String,
     },
 }
 
@@ -129,12 +155,19 @@ impl Manifest {
             folder: path.parent().unwrap_or(Path::new(".")).to_owned(),
             entries,
         };
-        manifest.leaking_piece().map_or(Ok(()), |piece| {
-            Err(ManifestError::Leak {
+        if let Some((first, second)) = manifest.in_two_splits(|entry| entry.piece.as_str()) {
+            return Err(ManifestError::Leak {
                 path: named(),
-                piece,
-            })
-        })?;
+                piece: manifest.entries[second].piece.clone(),
+                rows: manifest.rows(first, second),
+            });
+        }
+        if let Some((first, second)) = manifest.in_two_splits(|entry| plain(&entry.path)) {
+            return Err(ManifestError::SameFile {
+                path: named(),
+                rows: manifest.rows(first, second),
+            });
+        }
         Ok(manifest)
     }
 
@@ -165,13 +198,34 @@ impl Manifest {
         self.folder.join(&entry.path)
     }
 
-    fn leaking_piece(&self) -> Option<String> {
-        let mut splits = std::collections::BTreeMap::new();
-        self.entries
-            .iter()
-            .find(|entry| *splits.entry(&entry.piece).or_insert(entry.split) != entry.split)
-            .map(|entry| entry.piece.clone())
+    /// An entry as an error names it: its row, counted from 1 below the header, its file and its split.
+    pub fn row(&self, at: usize) -> String {
+        let (path, split) = self
+            .entries
+            .get(at)
+            .map_or(("", ""), |entry| (entry.path.as_str(), entry.split.name()));
+        format!("row {} (`{path}`, {split})", at + 1)
     }
+
+    /// Two entries as an error names them.
+    pub fn rows(&self, first: usize, second: usize) -> String {
+        format!("{} and {}", self.row(first), self.row(second))
+    }
+
+    /// The first two entries that have one key and lie in two splits.
+    fn in_two_splits<'a, K: Ord>(&'a self, key: impl Fn(&'a Entry) -> K) -> Option<(usize, usize)> {
+        let mut seen: BTreeMap<K, usize> = BTreeMap::new();
+        self.entries.iter().enumerate().find_map(|(at, entry)| {
+            let first = *seen.entry(key(entry)).or_insert(at);
+            (self.entries[first].split != entry.split).then_some((first, at))
+        })
+    }
+}
+
+/// A path without the dots that mean nothing.
+fn plain(path: &str) -> PathBuf {
+    let parts = Path::new(path).components();
+    parts.filter(|part| *part != Component::CurDir).collect()
 }
 
 #[cfg(test)]
@@ -222,7 +276,32 @@ mod tests {
     fn a_piece_in_two_splits_is_refused_by_name() {
         let error =
             read("path,label,piece,split\na.mp3,human,p1,train\nb.mp3,ai,p1,test\n").unwrap_err();
-        assert!(matches!(error, ManifestError::Leak { piece, .. } if piece == "p1"));
+        assert!(matches!(&error, ManifestError::Leak { piece, .. } if piece == "p1"));
+        let words = error.to_string();
+        for row in ["row 1 (`a.mp3`, train)", "row 2 (`b.mp3`, test)"] {
+            assert!(words.contains(row), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_two_splits_under_two_pieces_is_refused_with_both_rows() {
+        for again in ["a/b.mp3", "./a/b.mp3", "a//./b.mp3"] {
+            let error = read(&format!(
+                "path,label,piece,split\na/b.mp3,human,p1,train\nc.mp3,ai,p2,test\n{again},human,p3,test\n"
+            ))
+            .unwrap_err();
+            assert!(matches!(error, ManifestError::SameFile { .. }), "{error}");
+            let words = error.to_string();
+            let second = format!("row 3 (`{again}`, test)");
+            assert!(words.contains("row 1 (`a/b.mp3`, train)"), "{words}");
+            assert!(words.contains(&second), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_twice_for_one_purpose_is_no_leak() {
+        let twice = "path,label,piece,split\na.mp3,human,p1,train\na.mp3,human,p2,train\n";
+        assert_eq!(read(twice).unwrap().entries.len(), 2);
     }
 
     #[test]

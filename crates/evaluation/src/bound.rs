@@ -1,4 +1,4 @@
-//! How sure a counted rate is: the exact upper bound of a binomial rate, and how many tracks a bound needs.
+//! How sure a counted rate is: the exact bounds of a binomial rate, and how many tracks a bound needs.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,25 @@ pub fn upper_bound_95(hits: u64, trials: u64) -> f64 {
         }
     }
     high
+}
+
+/// Lower bound at 95 % confidence (one-sided, exact binomial) of a rate counted as `hits` of `trials`. Without a hit it is 0.
+#[must_use]
+pub fn lower_bound_95(hits: u64, trials: u64) -> f64 {
+    if hits == 0 || trials == 0 {
+        return 0.0;
+    }
+    let (mut low, mut high) = (0.0, hits.min(trials) as f64 / trials as f64);
+    // As many halvings as above.
+    for _ in 0..60 {
+        let rate = 0.5 * (low + high);
+        if at_most(hits - 1, trials, rate) >= 1.0 - DOUBT {
+            low = rate
+        } else {
+            high = rate
+        }
+    }
+    low
 }
 
 /// Chance of at most `hits` in `trials` at `rate`, summed from logarithms.
@@ -104,9 +123,19 @@ impl Counted {
     }
 }
 
-/// A share in percent, with two digits that count, rounded up so that a bound stays one.
+/// A share in percent, with two digits that count, rounded up so that an upper bound stays one.
 #[must_use]
 pub fn percent(share: f64) -> String {
+    rounded(share, |scaled| (scaled - 1e-6).ceil())
+}
+
+/// A share in percent, with two digits that count, rounded down so that a lower bound stays one.
+#[must_use]
+pub fn percent_down(share: f64) -> String {
+    rounded(share, |scaled| (scaled + 1e-6).floor())
+}
+
+fn rounded(share: f64, whole: impl Fn(f64) -> f64) -> String {
     let percent = share * 100.0;
     let digits = match percent {
         p if p >= 9.95 => 1,
@@ -114,8 +143,8 @@ pub fn percent(share: f64) -> String {
         _ => 4,
     };
     let scale = 10f64.powi(digits);
-    let up = (percent * scale - 1e-6).ceil() / scale;
-    format!("{:.*} %", digits as usize, up.max(0.0))
+    let shown = whole(percent * scale) / scale;
+    format!("{:.*} %", digits as usize, shown.max(0.0))
 }
 
 /// A number with a comma at each thousand.
@@ -155,6 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn a_lower_bound_lies_below_what_was_counted_as_the_exact_table_says() {
+        let check = |hits, trials, expected: f64| {
+            let found = lower_bound_95(hits, trials);
+            assert!(
+                (found - expected).abs() < 2e-4,
+                "{hits} of {trials}: {found}"
+            );
+        };
+        check(0, 300, 0.0);
+        check(0, 0, 0.0);
+        check(1, 100, 0.000_5);
+        check(5, 100, 0.019_9);
+        check(10, 10, 0.741_1);
+        check(50, 1_000, 0.039_2);
+    }
+
+    #[test]
     fn so_many_tracks_as_are_asked_for_bound_a_rate_and_one_fewer_do_not() {
         for rate in [0.1, 0.03, 0.01, 1e-3, 1e-4] {
             let needed = trials_for(rate);
@@ -173,6 +219,8 @@ mod tests {
         assert_eq!(percent(0.123_41), "12.4 %");
         assert_eq!(percent(0.010_001), "1.01 %");
         assert_eq!(percent(0.000_5), "0.0500 %");
+        assert_eq!(percent_down(0.123_49), "12.3 %");
+        assert_eq!(percent_down(0.010_009), "1.00 %");
         assert_eq!(grouped(12_345_678), "12,345,678");
         assert_eq!(grouped(999), "999");
     }

@@ -10,6 +10,7 @@
 //! - [`platt`], [`terms`] and [`fusion`] turn scores and features into probabilities at a stated prior.
 //! - [`report()`] makes the tables: areas and rates ([`curve`]) with intervals ([`bootstrap`]), calibration ([`reliability`]),
 //!   by bucket, label and genre, and how far probabilities drift between buckets.
+//! - [`thresholds`] says what threshold each of these slices would set by its own human tracks, and where the common one does not hold.
 
 pub mod auc;
 pub mod bootstrap;
@@ -22,11 +23,13 @@ pub mod logistic;
 pub mod platt;
 pub mod reliability;
 mod report;
+mod slicing;
 pub mod split;
 pub mod terms;
+pub mod thresholds;
 pub mod tiers;
 
 pub use report::{
-    Drift, FEW, Flagged, Heard, Labelled, Options, Rate, Report, SLICES_MAX, Slice, Sliced, System,
-    report,
+    Drift, FEW, Flagged, Heard, Labelled, Options, Rate, Report, Slice, Sliced, System, report,
 };
+pub use slicing::{Place, SLICES_MAX};

@@ -6,6 +6,7 @@ use crate::bootstrap::{self, Interval};
 use crate::bound::Counted;
 use crate::curve::Ranked;
 use crate::reliability::{Reliability, reliability};
+use crate::slicing::{Group, Place, groups, page};
 use crate::tiers::{TIERS, humans_to_fit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,8 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Fewest tracks of a class in a bucket whose mean says anything.
 pub const FEW: u64 = 10;
-/// Most slices of one kind: a page of a table. The largest are shown.
-pub const SLICES_MAX: usize = 40;
 /// The rate of false positives at which systems are compared where there are tracks enough for it.
 const COMPARED_AT: f64 = 0.01;
 
@@ -44,6 +43,16 @@ pub struct Labelled {
     pub genre: Option<String>,
     /// What each system says, in the order of [`Options::systems`].
     pub heard: Vec<Heard>,
+}
+
+impl Labelled {
+    fn place(&self) -> Place<'_> {
+        Place {
+            bucket: &self.bucket,
+            label: self.label.as_deref(),
+            genre: self.genre.as_deref(),
+        }
+    }
 }
 
 /// How tracks are reported on.
@@ -284,35 +293,15 @@ fn systems(
         .collect()
 }
 
-/// What tracks are sliced by.
-type Value = fn(&Labelled) -> Option<&str>;
-
 /// Every slice, largest first within its kind, and how many there were beyond the most.
 fn slices(tracks: &[&Labelled], options: &Options<'_>) -> (Vec<Slice>, u64) {
-    let kinds: [(&str, Value); 3] = [
-        ("codec", |track| Some(&track.bucket)),
-        ("label", |track| track.label.as_deref()),
-        ("genre", |track| track.genre.as_deref()),
-    ];
-    let (mut shown, mut left_out) = (Vec::new(), 0);
-    for (group, value) in kinds {
-        let mut by: BTreeMap<&str, Vec<&Labelled>> = BTreeMap::new();
-        for &track in tracks {
-            if let Some(name) = value(track) {
-                by.entry(name).or_default().push(track);
-            }
-        }
-        let mut found: Vec<(&str, Vec<&Labelled>)> = by.into_iter().collect();
-        found.sort_by(|a, b| b.1.len().cmp(&a.1.len()).then(a.0.cmp(b.0)));
-        left_out += found.len().saturating_sub(SLICES_MAX) as u64;
-        found.truncate(SLICES_MAX);
-        shown.extend(
-            found
-                .iter()
-                .map(|(name, own)| slice(group, name, own, options)),
-        );
-    }
-    (shown, left_out)
+    let places: Vec<Place<'_>> = tracks.iter().map(|track| track.place()).collect();
+    let (shown, left_out) = page(groups(&places));
+    let slice_of = |group: &Group<'_>| {
+        let own: Vec<&Labelled> = group.tracks.iter().map(|&at| tracks[at]).collect();
+        slice(group.kind.name(), group.name, &own, options)
+    };
+    (shown.iter().map(slice_of).collect(), left_out)
 }
 
 fn slice(group: &str, name: &str, tracks: &[&Labelled], options: &Options<'_>) -> Slice {
@@ -384,6 +373,7 @@ fn drift(tracks: &[&Labelled], at: usize, system: &str, ai: bool) -> Option<Drif
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::slicing::SLICES_MAX;
 
     /// Tracks whose score is their probability, of two buckets; the second one is scored lower by 0.2.
     fn tracks(humans: usize, positives: usize) -> Vec<Labelled> {

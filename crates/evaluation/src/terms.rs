@@ -10,6 +10,18 @@ use serde::{Deserialize, Serialize};
 const RIDGE: f64 = 1e-2;
 /// Fits of which each leaves a fifth of the tracks out.
 pub const FOLDS: usize = 5;
+/// A feature counts where its deviation among tracks is at least so many times what devices may differ by in it. What a device may change then
+/// moves a term by a third of its weight at most; below, the term would tell devices apart and not tracks.
+pub const RESOLVED: f64 = 3.0;
+
+/// A feature that a fit may use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    /// Place of the feature in the vector.
+    pub place: usize,
+    /// How far two devices that both count as right may differ in it, in its unit.
+    pub tolerance: f64,
+}
 
 /// One term of the score: `weight * (value - mean) / scale`.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,6 +44,22 @@ pub fn score(terms: &[Term], features: &[f64]) -> f64 {
         term.weight * (value - term.mean) / term.scale
     };
     terms.iter().map(of).sum()
+}
+
+/// Places of the candidates whose deviation among `rows` stands out of their tolerance, see [`RESOLVED`].
+#[must_use]
+pub fn resolved(rows: &[&[f64]], candidates: &[Candidate]) -> Vec<usize> {
+    let stands_out =
+        |candidate: &&Candidate| deviation(rows, candidate.place) >= RESOLVED * candidate.tolerance;
+    let kept = candidates.iter().filter(stands_out);
+    kept.map(|candidate| candidate.place).collect()
+}
+
+fn deviation(rows: &[&[f64]], place: usize) -> f64 {
+    let count = rows.len().max(1) as f64;
+    let mean = rows.iter().map(|row| row[place]).sum::<f64>() / count;
+    let squares = rows.iter().map(|row| (row[place] - mean).powi(2));
+    (squares.sum::<f64>() / count).sqrt()
 }
 
 /// Fits the features at `places`. A feature that never varies is left out.
@@ -161,6 +189,21 @@ mod tests {
         let crossed = cross_fit(&rows, &ai, &clusters, &places).unwrap();
         assert!(area(&own, &ai) > 0.65, "{}", area(&own, &ai));
         assert!(area(&crossed, &ai) < 0.62, "{}", area(&crossed, &ai));
+    }
+
+    #[test]
+    fn a_feature_that_varies_by_no_more_than_devices_do_does_not_count() {
+        let (rows, _, _) = tracks(600, 3, 0.0);
+        let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
+        let of = deviation(&rows, 1);
+        let candidate = |tolerance| Candidate {
+            place: 1,
+            tolerance,
+        };
+        let kept = |tolerance| resolved(&rows, &[candidate(tolerance)]);
+        assert_eq!(kept(of / (RESOLVED + 0.1)), [1]);
+        assert!(kept(of / (RESOLVED - 0.1)).is_empty());
+        assert!(kept(of * 30.0).is_empty());
     }
 
     #[test]

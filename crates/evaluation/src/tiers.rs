@@ -28,6 +28,12 @@ pub fn humans_to_fit(rate: f64) -> u64 {
     (1.0 / rate - 1e-9).ceil() as u64
 }
 
+/// Whether a threshold at `rate` is neither a guess on `fit` human tracks nor beyond what `held` others can bear out with none above it.
+#[must_use]
+pub fn are_enough(rate: f64, fit: u64, held: u64) -> bool {
+    fit >= humans_to_fit(rate) && held >= trials_for(rate)
+}
+
 /// What each tier needs, as a sentence's end: `fpr_1e-1 needs 10, ...`.
 #[must_use]
 pub fn needs() -> String {
@@ -121,6 +127,11 @@ mod tests {
             "fpr_1e-1 needs 10, fpr_3e-2 needs 34, fpr_1e-2 needs 100, fpr_1e-3 needs 1000"
         );
         assert_eq!(humans_to_bound("fpr_1e-2"), Some(299));
+        let sides = [(100, 299), (99, 299), (100, 298)];
+        assert_eq!(
+            sides.map(|(fit, held)| are_enough(0.01, fit, held)),
+            [true, false, false]
+        );
     }
 
     proptest! {

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::{Once, OnceLock};
 use types::{Device, DeviceKind, Dtype};
 
@@ -55,7 +56,7 @@ pub fn open(kind: DeviceKind, index: u32, dtype: Dtype) -> Result<Opened, Device
     let found = match kind {
         DeviceKind::Cpu => 1,
         DeviceKind::Cuda => {
-            forbid_tf32_unless(dtype);
+            settle_tf32(dtype);
             open_cuda()?;
             cuda_count()
         }
@@ -142,15 +143,27 @@ pub fn keep_large_memory() {
     }
 }
 
+/// By which the driver's libraries are told of TensorFloat-32.
+const TF32_VARIABLE: &str = "NVIDIA_TF32_OVERRIDE";
+
 /// Convolutions take TensorFloat-32 products unless the driver's libraries are told otherwise before they load; there
 /// is no call for it through tch.
-fn forbid_tf32_unless(dtype: Dtype) {
-    match dtype {
-        Dtype::Tf32 => {}
-        Dtype::F32 | Dtype::Bf16 | Dtype::F16 => {
-            // SAFETY: a worker opens its device from its only thread, before libtorch starts any of its own.
-            unsafe { std::env::set_var("NVIDIA_TF32_OVERRIDE", "0") }
+fn settle_tf32(dtype: Dtype) {
+    // SAFETY: a worker opens its device from its only thread, before libtorch starts any of its own.
+    unsafe {
+        match tf32_setting(dtype) {
+            Some(value) => std::env::set_var(TF32_VARIABLE, value),
+            None => std::env::remove_var(TF32_VARIABLE),
         }
+    }
+}
+
+/// What [`TF32_VARIABLE`] must be for a number format; none where it must not be there, since whoever started the process may have forbidden
+/// what is asked for.
+fn tf32_setting(dtype: Dtype) -> Option<&'static str> {
+    match dtype {
+        Dtype::Tf32 => None,
+        Dtype::F32 | Dtype::Bf16 | Dtype::F16 => Some("0"),
     }
 }
 
@@ -272,7 +285,7 @@ fn cpu() -> Device {
 }
 
 /// Bytes of a line `name: number kB` in a file of the kernel.
-fn kilobytes(path: &str, name: &str) -> Option<u64> {
+pub(crate) fn kilobytes(path: impl AsRef<Path>, name: &str) -> Option<u64> {
     let text = field(&fs::read_to_string(path).ok()?, name)?;
     let number = text.split(' ').next()?.parse::<u64>().ok()?;
     Some(number.saturating_mul(1_024))
@@ -289,6 +302,14 @@ fn field(text: &str, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tf32_is_forbidden_to_every_format_but_its_own_whatever_was_inherited() {
+        assert_eq!(tf32_setting(Dtype::Tf32), None);
+        for dtype in [Dtype::F32, Dtype::Bf16, Dtype::F16] {
+            assert_eq!(tf32_setting(dtype), Some("0"), "{dtype}");
+        }
+    }
 
     #[test]
     fn the_processor_is_always_there_in_single_precision_and_only_once() {

@@ -11,6 +11,7 @@ mod engine;
 pub mod fault;
 pub mod htdemucs;
 pub mod mel;
+mod memory;
 pub mod params;
 pub mod residual;
 pub mod screen;

@@ -9,12 +9,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use bundle::features::RESIDUAL_V1;
-use bundle::{Bundle, PublicKey, Trust};
+use bundle::features::{RESIDUAL_V1, place};
+use bundle::{Bundle, Fusion, Manifest, PublicKey, Trust};
 use models::canary::known_scores;
 use models::residual::known_features;
 use models::train::decoder::{self, Decoder};
 use models::train::report::Report;
+use models::train::separator::Quality;
 use types::Purpose;
 
 /// Most bytes of the demonstration bundle, and of the demonstration catalogue.
@@ -89,6 +90,31 @@ fn its_second_engine_is_calibrated_and_measures_of_the_canary_what_it_measured_w
     }
 }
 
+/// How far the fused score may differ between two devices that both pass the canary, in single precision.
+fn fused_reach(manifest: &Manifest) -> f64 {
+    let residual = manifest.residual.as_ref().unwrap();
+    let calibration = residual.calibration.as_ref().unwrap();
+    let epsilon = residual.canary.as_ref().unwrap().epsilon.f32;
+    let Fusion::V1(rule) = &calibration.fusion else {
+        panic!("{:?}", calibration.fusion);
+    };
+    let terms = calibration.terms.iter().map(|term| {
+        let span = RESIDUAL_V1[place(&term.feature).unwrap()].span;
+        epsilon * span * term.weight.abs() / term.scale
+    });
+    rule.residual * terms.sum::<f64>() + rule.screen * manifest.epsilon.f32
+}
+
+#[test]
+fn what_devices_may_differ_by_leaves_nearly_all_verdicts_of_both_engines_as_they_are() {
+    let manifest = open().manifest;
+    let residual = manifest.residual.as_ref().unwrap();
+    let verdicts = &residual.calibration.as_ref().unwrap().verdicts;
+    let band = verdicts.likely_ai().unwrap().score - verdicts.no_evidence_below.unwrap();
+    let reach = fused_reach(&manifest);
+    assert!(reach < band / 20.0, "{reach} of a band of {band}");
+}
+
 #[test]
 fn the_committed_table_passed_its_guards_and_is_no_toy() {
     let json = std::fs::read(repository("bundles/demo/evaluation.json")).unwrap();
@@ -143,4 +169,18 @@ fn the_demonstration_catalogue_has_a_truth_for_every_track_and_is_small() {
     assert_eq!(tracks, named);
     let bytes = bytes_of(&repository("demo"));
     assert!(bytes <= CATALOGUE_BYTES, "{bytes} bytes");
+}
+
+#[test]
+fn the_card_says_of_the_separator_what_was_measured_of_it() {
+    let json = std::fs::read(repository("bundles/demo/separator-quality.json")).unwrap();
+    let quality: Quality = serde_json::from_slice(&json).unwrap();
+    let card = std::fs::read_to_string(repository("bundles/demo/model-card.md")).unwrap();
+    for stem in &quality.stems {
+        let words = format!("{} {:.1} dB", stem.name, stem.ratio_db.unwrap());
+        assert!(card.contains(&words), "{words}");
+    }
+    let rise = quality.under_errors.unwrap().rise_db;
+    let words = format!("moves that residual by {rise:+.1} dB");
+    assert!(card.contains(&words), "{words}");
 }

@@ -9,6 +9,7 @@
 use std::path::Path;
 
 use bundle::separator::Config;
+use corpus::stems::STEMS;
 use models::train::separator::{SeparatorRecipe, Sources, Trained, judge, train_while};
 
 /// A network and pieces so small that a step takes milliseconds.
@@ -76,6 +77,9 @@ fn steps_lower_the_loss_and_a_stopped_run_ends_in_the_weights_of_one_that_was_no
 
     let quality = judge(&recipe, &whole.weights, sources(cache)).unwrap();
     assert!(quality.sum_db.is_finite(), "{quality}");
+    let named: Vec<&str> = quality.stems.iter().map(|stem| &stem.name[..]).collect();
+    assert_eq!(named, STEMS);
+    assert_eq!(quality.under_errors, None, "no decoder was heard");
     assert_eq!(
         quality,
         judge(&recipe, &whole.weights, sources(cache)).unwrap()

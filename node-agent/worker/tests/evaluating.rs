@@ -92,6 +92,105 @@ fn a_table_whose_guards_fail_is_printed_and_ends_as_a_failure() {
     assert_eq!(code, Some(1), "{words}");
 }
 
+/// `calibrate` of the demonstration's screen on a manifest, into `bundle` beside it, which is a production bundle where it is so called.
+fn calibrate(manifest: &Path, production: bool) -> (Option<i32>, String) {
+    let folder = manifest.parent().unwrap();
+    let (out, public_key) = (folder.join("bundle"), folder.join("key.pub"));
+    let (weights, decoders) = (
+        repository("bundles/demo/screen.safetensors"),
+        repository("bundles/decoders"),
+    );
+    let mut arguments: Vec<&Path> = vec![
+        "calibrate".as_ref(),
+        "--manifest".as_ref(),
+        manifest,
+        "--weights".as_ref(),
+        weights.as_path(),
+        "--decoders".as_ref(),
+        decoders.as_path(),
+        "--out".as_ref(),
+        out.as_path(),
+        "--public-key".as_ref(),
+        public_key.as_path(),
+    ];
+    if production {
+        arguments.push("--production".as_ref());
+    }
+    let (code, _, words) = run(&arguments);
+    (code, words)
+}
+
+/// The rows of a manifest that `keep` keeps, in their order.
+fn keep_rows(manifest: &Path, keep: impl Fn(&str) -> bool) {
+    let labels = std::fs::read_to_string(manifest).unwrap();
+    let (header, rows) = labels.split_once('\n').unwrap();
+    let kept = rows.lines().filter(|row| keep(row));
+    let lines: Vec<&str> = std::iter::once(header).chain(kept).collect();
+    std::fs::write(manifest, lines.join("\n") + "\n").unwrap();
+}
+
+/// A manifest that `spoil` spoiled is refused with these words, and no bundle and no key is left.
+fn refused(spoil: impl Fn(&Path), production: bool, expected: &[&str]) {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = labelled(folder.path(), 0);
+    spoil(&manifest);
+    let (code, words) = calibrate(&manifest, production);
+    assert_eq!(code, Some(1), "{words}");
+    for part in expected {
+        assert!(words.contains(part), "{part}: {words}");
+    }
+    assert!(!folder.path().join("bundle").exists(), "{words}");
+    assert!(!folder.path().join("key.pub").exists(), "{words}");
+}
+
+#[test]
+fn the_same_bytes_in_two_splits_are_refused_with_both_rows() {
+    let spoil = |manifest: &Path| {
+        let folder = manifest.parent().unwrap();
+        std::fs::copy(folder.join("0.wav"), folder.join("8.wav")).unwrap();
+    };
+    let rows = ["row 1 (`0.wav`, train)", "row 9 (`8.wav`, test)"];
+    for production in [false, true] {
+        refused(spoil, production, &rows);
+    }
+}
+
+#[test]
+fn one_file_in_two_splits_is_refused_under_whatever_piece() {
+    let spoil = |manifest: &Path| {
+        let labels = std::fs::read_to_string(manifest).unwrap();
+        std::fs::write(manifest, labels.replace("\n8.wav", "\n./0.wav")).unwrap();
+    };
+    let rows = ["row 1 (`0.wav`, train)", "row 9 (`./0.wav`, test)"];
+    refused(spoil, true, &rows);
+}
+
+#[test]
+fn a_missing_file_is_named_with_its_row() {
+    let spoil = |manifest: &Path| {
+        std::fs::remove_file(manifest.with_file_name("5.wav")).unwrap();
+    };
+    refused(spoil, false, &["row 6 (`5.wav`, calibrate)"]);
+}
+
+#[test]
+fn labels_of_one_class_calibrate_nothing() {
+    let spoil = |manifest: &Path| keep_rows(manifest, |row| row.contains("human"));
+    refused(spoil, false, &["Calibrate split has no Ai track"]);
+}
+
+#[test]
+fn ten_rows_calibrate_nothing_and_the_refusal_says_how_many_are_needed() {
+    let spoil = |manifest: &Path| {
+        keep_rows(manifest, |row| {
+            !row.starts_with("2.wav") && !row.starts_with("3.wav")
+        });
+        let labels = std::fs::read_to_string(manifest).unwrap();
+        assert_eq!(labels.lines().count(), 1 + 10);
+    };
+    refused(spoil, false, &["Calibrate split has 2 human tracks", "100"]);
+}
+
 #[test]
 fn a_bundle_whose_guards_fail_is_refused_and_what_stood_there_stays() {
     let folder = tempfile::tempdir().unwrap();
@@ -99,19 +198,7 @@ fn a_bundle_whose_guards_fail_is_refused_and_what_stood_there_stays() {
     let (out, public_key) = (folder.path().join("bundle"), folder.path().join("key.pub"));
     std::fs::create_dir(&out).unwrap();
     std::fs::write(out.join("manifest.json"), "an earlier bundle").unwrap();
-    let (code, _, words) = run(&[
-        "calibrate".as_ref(),
-        "--manifest".as_ref(),
-        &manifest,
-        "--weights".as_ref(),
-        &repository("bundles/demo/screen.safetensors"),
-        "--decoders".as_ref(),
-        &repository("bundles/decoders"),
-        "--out".as_ref(),
-        &out,
-        "--public-key".as_ref(),
-        &public_key,
-    ]);
+    let (code, words) = calibrate(&manifest, false);
     assert_eq!(code, Some(1), "{words}");
     assert!(words.contains("guard level"), "the table says why: {words}");
     let stands: Vec<_> = std::fs::read_dir(&out).unwrap().collect();

@@ -1,7 +1,7 @@
 //! New rules from tracks whose truth is known: what is fitted, what is refused, and that what comes out passes a bundle's checks.
 
 use super::*;
-use crate::labelled::{Judge, tables};
+use crate::labelled::{Judge, by_slice, tables};
 use bundle::{Overlap, Residual, Segments, Separator, sample};
 use evaluation::dice::Dice;
 use evaluation::split::Identity;
@@ -204,6 +204,39 @@ fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() 
     assert!(both.auc_gain_95.unwrap().low > 0.0, "{both:?}");
     assert_eq!(both.reliability.prior, 0.1);
     assert!(both.reliability.ece < 0.1, "{:?}", both.reliability);
+}
+
+#[test]
+fn a_slice_that_is_all_tracks_sets_the_thresholds_of_the_bundle_in_each_stage() {
+    let known = Making {
+        humans: 600,
+        positives: 300,
+        screen: 1.0,
+        residual: Some(3.0),
+    }
+    .known();
+    let remade = remake(&with_residual(), &known, &asked()).unwrap();
+    let found = by_slice(&known, &remade.sides, &remade.scored);
+    let stages: Vec<&str> = found.slices.iter().map(|s| s.stage.as_str()).collect();
+    assert_eq!(stages, ["screen", "both"]);
+    for slice in &found.slices {
+        assert_eq!((slice.fitted_on, slice.counted_on), (300, 300));
+        let own = slice.tiers.iter().filter_map(|tier| tier.own);
+        let common = slice.tiers.iter().filter_map(|tier| tier.common);
+        let own: Vec<_> = own.map(|own| (own.score, own.counted)).collect();
+        let common: Vec<_> = common.map(|own| (own.score, own.counted)).collect();
+        assert_eq!((own.len(), &own), (3, &common), "{}", slice.stage);
+        assert!(slice.exceeded().next().is_none());
+    }
+    let tiers = &remade.manifest.verdicts.tiers;
+    let counted = |at: usize| found.slices[0].tiers[at].own.unwrap().counted;
+    for (at, tier) in tiers.iter().enumerate() {
+        let counted = counted(at);
+        assert_eq!(
+            (counted.hits, counted.bound_95),
+            (tier.false_positives, tier.fpr_bound_95)
+        );
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::report::{GUARD_LIMIT, GUARD_PIECES, Report, Rule, report};
 use super::score::{ScoreError, Scored, score_all};
 use super::second::{self, Separator};
 use super::separated::SeparateError;
+use super::separator::{Quality, SeparatorError};
 use crate::canary::CanaryError;
 
 /// Training tracks that the guards and the coarse baseline are fitted on, from the start of the train split: as many as they are scored on.
@@ -81,6 +82,9 @@ pub enum CalibrateError {
     /// The residual could not be calibrated.
     #[error(transparent)]
     Fusion(#[from] FusionError),
+    /// The separator could not be judged.
+    #[error("judging the separator on held-out pieces")]
+    Separator(#[from] SeparatorError),
     /// What was measured of the grid could not be read.
     #[error(transparent)]
     Grid(#[from] GridError),
@@ -125,6 +129,8 @@ pub struct Judgement {
     pub report: Report,
     /// Both engines on the test split; none without a second one.
     pub engines: Vec<engines::Line>,
+    /// How well the separator takes held-out pieces apart; none without one.
+    pub quality: Option<Quality>,
     /// What has been measured of the grid.
     pub grid: Option<Grid>,
 }
@@ -188,18 +194,21 @@ pub fn calibrate(
             table: report.text(),
         });
     }
-    let engines = match &making.separator {
+    let separator = making.separator.as_ref();
+    let quality = separator.map(|separator| separator.quality(making.decoders));
+    let quality = quality.transpose()?;
+    let engines = match separator {
         Some(separator) => {
             let splits = [&train[..], &known, &test];
             second::calibrate(making, separator, &mut bundle, splits)?
         }
         None => Vec::new(),
     };
-    let grid = measured_grid(making, &bundle)?;
     let judgement = Judgement {
         report,
         engines,
-        grid,
+        quality,
+        grid: measured_grid(making, &bundle)?,
     };
     let contents = contents(making, &mut bundle, &judgement)?;
     let digest = replace(out, bundle, &contents, key)?;

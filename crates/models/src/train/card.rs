@@ -10,6 +10,7 @@ use super::calibrate::{Judgement, Making};
 use super::engines::{self, Line};
 use super::grid::Grid;
 use super::second::Separator;
+use super::separator::{Quality, UnderErrors};
 
 /// Writes the card.
 pub(super) fn card(making: &Making<'_>, bundle: &BundleManifest, judgement: &Judgement) -> String {
@@ -29,7 +30,7 @@ pub(super) fn card(making: &Making<'_>, bundle: &BundleManifest, judgement: &Jud
     );
     thresholds(&mut out, bundle);
     if let Some(separator) = &making.separator {
-        second_engine(&mut out, separator, &judgement.engines);
+        second_engine(&mut out, separator, judgement);
     }
     if let Some(grid) = &judgement.grid {
         conditions(&mut out, grid);
@@ -117,20 +118,47 @@ fn length(making: &Making<'_>, split: Split) -> String {
 const DEMONSTRATION_DATA: &str = "\nHuman tracks are pieces of the repository's own generator: plucked strings, FM keys, organ, pads, leads, bowed and sung tones, drums and\ntextures, in synthetic rooms, worn by equaliser, compression, tape, noise and a random level. A positive is the same piece with the error\nof a small neural decoder, scaled to a ratio drawn from 10 to 35 dB below the music, then matched to the original in RMS and third-octave\nspectrum (the ratio is set before matching, which takes back what the error did to the coarse spectrum). Both versions pass the same codec at the same bitrate. One decoder\narchitecture and two bitrates are in the test split alone.\n";
 
 /// What the separator is and what it is worth, in the words of the table.
-fn second_engine(out: &mut String, separator: &Separator<'_>, lines: &[Line]) {
+fn second_engine(out: &mut String, separator: &Separator<'_>, judgement: &Judgement) {
     let (net, fitting) = (&separator.recipe.architecture, &separator.recipe.fitting);
+    let apart = judgement.quality.as_ref().map(takes_apart);
     let _ = writeln!(
         out,
-        "\n## Second engine\n\nA small HTDemucs ({} channels in its first layer, {} channel of sound, segments of {:.1} s), trained on stems of {} pieces of the\nrepository's generator, half of them with the bleed of one room, under noise in {:.0} % of segments and under the error of a decoder that training may meet\nin {:.0} %. It has never heard music of people, nor the decoder that is held out. Features, probability and fusion come from the splits above; each track was separated in the segments that the\nbundle takes.\n\n```\n{}```\n",
+        "\n## Second engine\n\nA small HTDemucs ({} channels in its first layer, {} channel of sound, segments of {:.1} s), trained on stems of {} pieces of the\nrepository's generator, half of them with the bleed of one room, under noise in {:.0} % of segments and under the error of a decoder that training may meet\nin {:.0} %. It has never heard music of people, nor the decoder that is held out.{} Features, probability and fusion come from the splits above; each track was separated in the segments that the\nbundle takes.\n\n```\n{}```\n",
         net.channels,
         net.audio_channels,
         net.segment as f64 / net.rate_hz as f64,
         fitting.pieces,
         100.0 * fitting.noise,
         100.0 * fitting.error,
-        engines::text(lines)
+        apart.unwrap_or_default(),
+        engines::text(&judgement.engines)
     );
-    let _ = writeln!(out, "{}", worth(lines));
+    let _ = writeln!(out, "{}", worth(&judgement.engines));
+}
+
+/// How well the separator does its own work, which bounds what a residual can tell.
+fn takes_apart(quality: &Quality) -> String {
+    let stems: Vec<String> = quality
+        .stems
+        .iter()
+        .map(|stem| match stem.ratio_db {
+            Some(ratio) => format!("{} {ratio:.1} dB", stem.name),
+            None => format!("{} never audible", stem.name),
+        })
+        .collect();
+    let mut words = format!(
+        " On {} segments of held-out pieces its stems lie so\nfar above their errors: {}; the sum of the stems leaves a residual {:.1} dB below the mix.",
+        quality.segments,
+        stems.join(", "),
+        quality.sum_db
+    );
+    if let Some(UnderErrors { below_db, rise_db }) = quality.under_errors {
+        let _ = write!(
+            words,
+            " A decoder's error\n{below_db:.0} dB below the mix moves that residual by {rise_db:+.1} dB."
+        );
+    }
+    words
 }
 
 /// Whether the second engine gains anything over the screen, by the interval of its first line.
@@ -197,7 +225,7 @@ fn limits(purpose: Purpose, grid: bool) -> String {
 const CONDITIONS: &str = "\n## Under other conditions\n";
 const LIMITS_TITLE: &str = "\n## Limits\n";
 
-const DEMONSTRATION_LIMITS: &str = "- Nothing here was heard by the screen as music of people: genre, era, mastering and voices of real recordings are absent.\n- The decoders are small and were trained for minutes; a product's generator leaves other traces.\n";
+const DEMONSTRATION_LIMITS: &str = "- Nothing here was heard by the screen as music of people: genre, era, mastering and voices of real recordings are absent.\n- The decoders are small and were trained for minutes; a product's generator leaves other traces.\n- The screen was trained at 96, 128 and 192 kbps and on no piece at another speed: at 64 kbps and on resampled sound it judges what it\n  never met, and another screen, trained there too, might do better alone.\n- Human tracks here have rooms and no bleed between microphones: how many recordings with bleed are flagged was not measured.\n";
 
 const NOT_MEASURED: &str = "- Not measured: pitch shift, time stretch, resampling, mixing with speech, bitrates below 96 kbps.\n";
 
@@ -209,6 +237,8 @@ const LIMITS: &str = "- Thresholds come from the lengths of the tracks above. Sc
 mod tests {
     use super::*;
     use crate::train::engines::{Interval, Measured};
+    use crate::train::labelled::SEEN_KBPS;
+    use crate::train::separator::StemQuality;
     use evaluation::auc::Auc;
 
     #[test]
@@ -223,6 +253,7 @@ mod tests {
             auc,
             found: 0.2,
             equal_error: 0.3,
+            calibration_error: Some(0.05),
         };
         let said = |low: f64| {
             let gain = Interval {
@@ -238,12 +269,39 @@ mod tests {
                 both: way,
                 auc_gain: gain,
                 found_gain: gain,
-                calibration_error: 0.0,
             }])
         };
         assert!(said(-0.01).contains("holds zero") && said(0.0).contains("holds zero"));
         assert!(!said(0.005).contains("holds zero"));
         assert!(worth(&[]).contains("not measured"));
+    }
+
+    #[test]
+    fn a_card_says_how_well_its_separator_takes_pieces_apart() {
+        let stem = |name: &str, ratio_db| StemQuality {
+            name: name.to_owned(),
+            ratio_db,
+        };
+        let mut quality = Quality {
+            segments: 24,
+            stems: vec![stem("drums", Some(1.31)), stem("bass", None)],
+            sum_db: 23.5,
+            under_errors: Some(UnderErrors {
+                below_db: 20.0,
+                rise_db: 0.84,
+            }),
+        };
+        let words = takes_apart(&quality);
+        for part in [
+            "24 segments",
+            "drums 1.3 dB, bass never audible",
+            "23.5 dB below the mix",
+            "20 dB below the mix moves that residual by +0.8 dB",
+        ] {
+            assert!(words.contains(part), "{part}: {words}");
+        }
+        quality.under_errors = None;
+        assert!(!takes_apart(&quality).contains("decoder"));
     }
 
     #[test]
@@ -272,6 +330,17 @@ mod tests {
         assert_eq!(once, twice);
         assert_eq!(once.matches(CONDITIONS).count(), 1);
         assert_eq!(once.matches(LIMITS_TITLE).count(), 1);
+    }
+
+    #[test]
+    fn the_limits_name_the_bitrates_that_training_meets_and_what_no_human_track_has() {
+        let [low, middle, high] = SEEN_KBPS;
+        for grid in [false, true] {
+            let limits = limits(Purpose::Demonstration, grid);
+            let met = format!("trained at {low}, {middle} and {high} kbps");
+            assert!(limits.contains(&met), "{limits}");
+            assert!(limits.contains("no bleed"), "{limits}");
+        }
     }
 
     #[test]

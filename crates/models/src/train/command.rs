@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 
 use bundle::{Bundle, BundleError, KeyError, PublicKey, SecretKey, Tensors, TensorsError, Trust};
 use clap::{Args, Subcommand};
-use corpus::manifest::{Entry, Manifest, ManifestError, Split};
+use corpus::manifest::{Entry, Split};
 use serde::de::DeserializeOwned;
 use types::Purpose;
 
 use super::calibrate::{self, CalibrateError, Making, guard_fit};
+use super::checked::{self, CheckedError};
 use super::decoder::{self, Architecture, FitError};
 use super::engines;
 use super::fitting::{self, TrainError};
@@ -201,7 +202,7 @@ pub enum CommandError {
     Labelled(#[from] LabelledError),
     /// Reading the manifest.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Manifest(#[from] CheckedError),
     /// Training.
     #[error(transparent)]
     Train(#[from] TrainError),
@@ -314,7 +315,7 @@ fn run_corpus(flags: &Corpus) -> Result<(), CommandError> {
 fn run_train(flags: &Train) -> Result<(), CommandError> {
     crate::device::set_threads(Some(flags.threads));
     let (manifest, recipe) = (
-        Manifest::read(&flags.manifest)?,
+        checked::manifest(&flags.manifest)?,
         recipe_of::<Recipe>(flags.recipe.as_deref())?,
     );
     std::fs::create_dir_all(&flags.cache).map_err(at(&flags.cache))?;
@@ -330,7 +331,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
     // Tracks are scored on threads of their own.
     crate::device::set_threads(NonZeroU32::new(1));
     let (manifest, recipe) = (
-        Manifest::read(&flags.manifest)?,
+        checked::manifest(&flags.manifest)?,
         recipe_of::<Recipe>(flags.recipe.as_deref())?,
     );
     let weights = weights(&flags.weights)?;
@@ -376,7 +377,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
 
 fn run_evaluate(flags: &Evaluate) -> Result<(), CommandError> {
     crate::device::set_threads(NonZeroU32::new(1));
-    let manifest = Manifest::read(&flags.manifest)?;
+    let manifest = checked::manifest(&flags.manifest)?;
     let bundle = open(&flags.bundle, &flags.public_key)?;
     let test: Vec<Entry> = manifest.of(Split::Test).cloned().collect();
     let test = score_all(&manifest, &test, &bundle.manifest, &bundle.screen)?;

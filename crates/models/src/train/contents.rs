@@ -24,9 +24,11 @@ pub(super) const CLIP: &str = "canary.pcm";
 pub(super) const CARD: &str = "model-card.md";
 const TABLE: &str = "evaluation.json";
 const RECIPE: &str = "recipe.json";
-/// The second engine's table and recipe.
+/// The second engine's table, its separator's recipe.
 const ENGINES: &str = "engines.json";
 const SEPARATOR_RECIPE: &str = "separator-recipe.json";
+/// How well the separator takes held-out pieces apart.
+const SEPARATOR_QUALITY: &str = "separator-quality.json";
 /// The grid of conditions.
 const GRID: &str = "grid.json";
 
@@ -54,6 +56,8 @@ pub(super) fn contents(
             (ENGINES, pretty(&judgement.engines)),
             (SEPARATOR_RECIPE, separator.recipe.to_json().into_bytes()),
         ]);
+        let quality = judgement.quality.iter();
+        files.extend(quality.map(|quality| (SEPARATOR_QUALITY, pretty(quality))));
         files.extend(judgement.grid.iter().map(|grid| (GRID, pretty(grid))));
     }
     Ok(files
@@ -89,7 +93,8 @@ pub(super) fn add_grid(
     replace(&bundle.dir, next, &contents, key)
 }
 
-fn pretty(table: &impl serde::Serialize) -> Vec<u8> {
+/// A table as JSON for people.
+pub(super) fn pretty(table: &impl serde::Serialize) -> Vec<u8> {
     serde_json::to_vec_pretty(table).expect("a table has no map keys that JSON cannot hold")
 }
 

@@ -11,29 +11,12 @@ use evaluation::curve::Ranked;
 use evaluation::reliability::reliability;
 use serde::{Deserialize, Serialize};
 
+use super::judged::Judged;
+
 /// The false positive rate that positives are counted at.
 const FPR: f64 = 0.01;
 /// The bootstrap's seed.
 const SEED: u64 = 1;
-
-/// One track with what every engine says of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Judged {
-    /// The piece it is a version of.
-    pub piece: String,
-    /// Whether it carries a decoder's error.
-    pub positive: bool,
-    /// The coarse baseline's score.
-    pub coarse: f64,
-    /// The screen's score.
-    pub screen: f64,
-    /// The residual's score.
-    pub residual: f64,
-    /// The fused score.
-    pub both: f64,
-    /// Probability of the fused score at a prior of one half.
-    pub probability: f64,
-}
 
 /// What tells positives from human tracks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +41,16 @@ impl Way {
             Self::Both => track.both,
         }
     }
+
+    /// The probability of a track at a prior of one half; none where scores have no meaning of that kind.
+    fn probability(self, track: &Judged) -> Option<f64> {
+        match self {
+            Self::Coarse => None,
+            Self::Screen => Some(track.probabilities.screen),
+            Self::Residual => Some(track.probabilities.residual),
+            Self::Both => Some(track.probabilities.both),
+        }
+    }
 }
 
 /// How one way does on some tracks.
@@ -69,6 +62,8 @@ pub struct Measured {
     pub found: f64,
     /// The rate at which as many positives are missed as human tracks are flagged.
     pub equal_error: f64,
+    /// Expected calibration error of the probability at a prior of one half; none of the coarse baseline, which has no probability.
+    pub calibration_error: Option<f64>,
 }
 
 /// An interval of 95 %.
@@ -107,8 +102,6 @@ pub struct Line {
     pub auc_gain: Interval,
     /// How far the found share of both lies above the screen's.
     pub found_gain: Interval,
-    /// Expected calibration error of the fused probability.
-    pub calibration_error: f64,
 }
 
 /// The line of some tracks; none where a class is missing.
@@ -125,7 +118,6 @@ pub fn line(name: &str, tracks: &[&Judged]) -> Option<Line> {
         both,
         auc_gain,
         found_gain,
-        calibration_error: calibration_error(tracks)?,
     })
 }
 
@@ -150,13 +142,17 @@ fn measured(tracks: &[&Judged], way: Way) -> Option<Measured> {
         auc: auc(&side(true), &side(false))?,
         found: worth.found,
         equal_error: worth.eer,
+        calibration_error: calibration_error(tracks, way),
     })
 }
 
-/// Mean distance of the fused probability from the share of positives, over bins and at a prior of one half.
-fn calibration_error(tracks: &[&Judged]) -> Option<f64> {
-    let side = |positive| of_class(tracks, positive, |track| track.probability);
-    Some(reliability(&side(true), &side(false), 0.5)?.ece)
+/// Mean distance of a probability from the share of positives, over bins and at a prior of one half.
+fn calibration_error(tracks: &[&Judged], way: Way) -> Option<f64> {
+    let side = |positive| -> Option<Vec<f64>> {
+        let own = tracks.iter().filter(|track| track.positive == positive);
+        own.map(|track| way.probability(track)).collect()
+    };
+    Some(reliability(&side(true)?, &side(false)?, 0.5)?.ece)
 }
 
 /// Gains of both engines over the screen with their intervals: pieces are drawn with replacement, all versions of a piece together.
@@ -185,11 +181,18 @@ fn pieces(tracks: &[&Judged]) -> Vec<u32> {
         .collect()
 }
 
-/// The lines as a table for people, in plain text of fixed columns.
+/// The lines as two tables for people, in plain text of fixed columns: what is told apart, and by what errors.
 #[must_use]
 pub fn text(lines: &[Line]) -> String {
+    let mut out = areas(lines);
+    out.push('\n');
+    out.push_str(&errors(lines));
+    out
+}
+
+fn areas(lines: &[Line]) -> String {
     let mut out = format!(
-        "{:<24} {:>5} {:>5}  {:>6} {:>6} {:>8} {:>6}  {:>24}  {:>6} {:>6} {:>6}  {:>24}  {:>5} {:>5}\n",
+        "{:<24} {:>5} {:>5}  {:>6} {:>6} {:>8} {:>6}  {:>24}  {:>6} {:>6} {:>6}  {:>24}\n",
         "AUC and found at 1e-2",
         "ai",
         "human",
@@ -201,9 +204,7 @@ pub fn text(lines: &[Line]) -> String {
         "screen",
         "resid.",
         "both",
-        "both - screen (95 %)",
-        "EER",
-        "ECE"
+        "both - screen (95 %)"
     );
     for line in lines {
         let range = |gain: &Interval| {
@@ -214,7 +215,7 @@ pub fn text(lines: &[Line]) -> String {
         };
         let _ = writeln!(
             out,
-            "{:<24} {:>5} {:>5}  {:>6.3} {:>6.3} {:>8.3} {:>6.3}  {:>24}  {:>6.3} {:>6.3} {:>6.3}  {:>24}  {:>5.3} {:>5.3}",
+            "{:<24} {:>5} {:>5}  {:>6.3} {:>6.3} {:>8.3} {:>6.3}  {:>24}  {:>6.3} {:>6.3} {:>6.3}  {:>24}",
             line.name,
             line.both.auc.positives,
             line.both.auc.humans,
@@ -226,9 +227,38 @@ pub fn text(lines: &[Line]) -> String {
             line.screen.found,
             line.residual.found,
             line.both.found,
-            range(&line.found_gain),
+            range(&line.found_gain)
+        );
+    }
+    out
+}
+
+/// The rate at which both errors are equal, and how far probabilities at a prior of one half are from frequencies, of each way.
+fn errors(lines: &[Line]) -> String {
+    let mut out = format!(
+        "{:<24} {:>10} {:>6} {:>8} {:>6}  {:>10} {:>8} {:>6}\n",
+        "EER, ECE at prior 0.5",
+        "EER coarse",
+        "screen",
+        "residual",
+        "both",
+        "ECE screen",
+        "residual",
+        "both"
+    );
+    let share = |error: Option<f64>| error.map_or("-".to_owned(), |error| format!("{error:.3}"));
+    for line in lines {
+        let _ = writeln!(
+            out,
+            "{:<24} {:>10.3} {:>6.3} {:>8.3} {:>6.3}  {:>10} {:>8} {:>6}",
+            line.name,
+            line.coarse.equal_error,
+            line.screen.equal_error,
+            line.residual.equal_error,
             line.both.equal_error,
-            line.calibration_error
+            share(line.screen.calibration_error),
+            share(line.residual.calibration_error),
+            share(line.both.calibration_error)
         );
     }
     out
@@ -237,7 +267,9 @@ pub fn text(lines: &[Line]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::train::judged::Probabilities;
     use corpus::dice::Dice;
+    use evaluation::platt::logistic;
 
     /// A human and a positive version of each piece; the residual tells by `step` deviations, the screen by half a deviation.
     fn tracks(pieces: usize, step: f64) -> Vec<Judged> {
@@ -256,7 +288,11 @@ mod tests {
                     screen,
                     residual,
                     both,
-                    probability: 1.0 / (1.0 + (-both).exp()),
+                    probabilities: Probabilities {
+                        screen: logistic(screen),
+                        residual: logistic(residual),
+                        both: logistic(both),
+                    },
                 });
             }
         }
@@ -288,6 +324,31 @@ mod tests {
     }
 
     #[test]
+    fn each_engine_has_an_equal_error_rate_and_a_calibration_error_of_its_own() {
+        let mut tracks = tracks(400, 1.5);
+        for track in &mut tracks {
+            track.probabilities.screen = 0.5;
+            track.probabilities.residual = if track.positive { 0.1 } else { 0.9 };
+        }
+        let line = of(&tracks);
+        assert!(line.residual.equal_error < line.screen.equal_error);
+        assert_eq!(line.coarse.calibration_error, None);
+        assert!(line.screen.calibration_error.unwrap() < 1e-9);
+        assert!((line.residual.calibration_error.unwrap() - 0.9).abs() < 1e-9);
+        let table = text(std::slice::from_ref(&line));
+        let second = table.split_once("\n\n").unwrap().1;
+        for value in [
+            format!("{:.3}", line.coarse.equal_error),
+            format!("{:.3}", line.screen.equal_error),
+            format!("{:.3}", line.residual.equal_error),
+            "0.000".to_owned(),
+            "0.900".to_owned(),
+        ] {
+            assert!(second.contains(&value), "{value}: {second}");
+        }
+    }
+
+    #[test]
     fn probabilities_that_are_frequencies_have_no_calibration_error() {
         let half = |positive| Judged {
             piece: "a".into(),
@@ -296,10 +357,15 @@ mod tests {
             screen: 0.0,
             residual: 0.0,
             both: 0.0,
-            probability: 0.5,
+            probabilities: Probabilities {
+                screen: 0.5,
+                residual: 0.5,
+                both: 0.5,
+            },
         };
         let (human, positive) = (half(false), half(true));
-        assert!(calibration_error(&[&human, &positive]).unwrap() < 1e-9);
-        assert_eq!(calibration_error(&[&human, &human]), None);
+        assert!(calibration_error(&[&human, &positive], Way::Both).unwrap() < 1e-9);
+        assert_eq!(calibration_error(&[&human, &human], Way::Both), None);
+        assert_eq!(calibration_error(&[&human, &positive], Way::Coarse), None);
     }
 }

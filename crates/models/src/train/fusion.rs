@@ -4,7 +4,7 @@
 //! Called by calibration. Pure. Weights come from tracks of the train split, probability, fusion and edges from the calibrate split, rates
 //! from the test split, so that nothing is counted where it was fitted.
 
-use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION};
+use bundle::features::{RESIDUAL_V1, RESIDUAL_VERSION, calibrating};
 use bundle::{Calibration, Fusion, FusionV1, ResidualCalibration, Spread, Term};
 use evaluation::platt::{self, Flat};
 use evaluation::{fusion, terms};
@@ -53,18 +53,22 @@ pub enum FusionError {
     Flat(#[from] Flat),
 }
 
-/// Fits the calibration, at a share of `prior` of AI tracks.
+/// Fits the calibration, at a share of `prior` of AI tracks, of features in which devices may differ by `epsilon` of their spans.
 ///
 /// # Errors
 /// Where a split lacks a class, has too few human tracks, or neither engine tells anything.
-pub fn fit(splits: Splits<'_>, prior: f64) -> Result<ResidualCalibration, FusionError> {
+pub fn fit(
+    splits: Splits<'_>,
+    prior: f64,
+    epsilon: f64,
+) -> Result<ResidualCalibration, FusionError> {
     for split in [splits.train, splits.calibrate, splits.test] {
         let positives = labels(split).iter().filter(|ai| **ai).count();
         if positives == 0 || positives == split.len() {
             return Err(FusionError::Empty);
         }
     }
-    let weights = weights(splits.train);
+    let weights = weights(splits.train, epsilon);
     let [known, test] = [splits.calibrate, splits.test].map(|split| scores(&weights, split));
     let line = platt::fit(&known.residual(true), &known.residual(false), prior)?;
     let rule = fusion::fit(&known.screen, &known.residual, &known.ai, prior)?;
@@ -98,15 +102,13 @@ fn wide(features: &[f32]) -> Vec<f64> {
     features.iter().map(|value| f64::from(*value)).collect()
 }
 
-fn weights(train: &[Known]) -> Vec<terms::Term> {
+fn weights(train: &[Known], epsilon: f64) -> Vec<terms::Term> {
     let rows: Vec<Vec<f64>> = train.iter().map(|track| wide(&track.features)).collect();
     let rows: Vec<&[f64]> = rows.iter().map(Vec::as_slice).collect();
-    let usable = RESIDUAL_V1.iter().enumerate();
-    let places: Vec<usize> = usable
-        .filter(|(_, feature)| feature.calibrates)
-        .map(|(at, _)| at)
+    let candidates: Vec<terms::Candidate> = calibrating(epsilon)
+        .map(|(place, tolerance)| terms::Candidate { place, tolerance })
         .collect();
-    terms::fit(&rows, &labels(train), &places)
+    terms::fit(&rows, &labels(train), &terms::resolved(&rows, &candidates))
 }
 
 fn term(fitted: &terms::Term) -> Term {
@@ -207,6 +209,7 @@ mod tests {
                 test: &test,
             },
             0.2,
+            1e-4,
         )
     }
 
@@ -262,6 +265,6 @@ mod tests {
             calibrate: &humans,
             test: &all,
         };
-        assert!(matches!(fit(splits, 0.5), Err(FusionError::Empty)));
+        assert!(matches!(fit(splits, 0.5, 1e-4), Err(FusionError::Empty)));
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod calibrate;
 mod card;
+pub mod checked;
 pub mod checkpoint;
 pub mod command;
 mod contents;
@@ -21,6 +22,7 @@ pub mod features;
 pub mod fitting;
 pub mod fusion;
 pub mod grid;
+pub mod judged;
 pub mod labelled;
 pub mod optimiser;
 pub mod positives;

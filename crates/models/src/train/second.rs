@@ -6,30 +6,29 @@
 use std::path::Path;
 
 use bundle::{
-    Clip, Epsilon, FORMAT_RESIDUAL, Fusion, Manifest as BundleManifest, Residual,
-    ResidualCalibration, ResidualCanary, Tensors,
+    Clip, Epsilon, FORMAT_RESIDUAL, Manifest as BundleManifest, Residual, ResidualCanary, Tensors,
 };
 use corpus::codec::CODECS;
 use corpus::manifest::{Entry, Label};
-use evaluation::platt::odds;
 
 use super::calibrate::{CalibrateError, Making};
 use super::decoder;
-use super::engines::{self, Judged, Line};
+use super::engines::{self, Line};
 use super::facts::View;
 use super::fusion::{self, Known, Splits};
+use super::judged::{Heard, Judged, Rules};
 use super::report::{SNR_EDGES, baseline};
 use super::score::Scored;
 use super::separated::{SeparateError, separate_all};
-use super::separator::SeparatorRecipe;
+use super::separator::{self, Quality, SeparatorError, SeparatorRecipe, Sources};
 use crate::residual::known_features;
 
 /// The weights' file in the bundle.
 pub(super) const WEIGHTS: &str = "separator.safetensors";
 /// Largest difference of a stem, over the largest value, that counts as the same in single precision: that of the golden vectors.
 const STEMS_EPSILON_F32: f64 = 1e-4;
-/// As above for the features, in shares of their spans: a residual forty decibels below the mix moves by more than stems do.
-const FEATURES_EPSILON_F32: f64 = 1e-3;
+/// As above for the features, in shares of their spans: of those in decibels a hundredth of one.
+const FEATURES_EPSILON_F32: f64 = 1e-4;
 
 /// A trained separator.
 #[derive(Clone, Copy, Debug)]
@@ -38,8 +37,20 @@ pub struct Separator<'a> {
     pub recipe: &'a SeparatorRecipe,
     /// Its weights.
     pub weights: &'a Tensors,
-    /// Folder where the vectors of labelled tracks are kept.
+    /// Folder where the vectors of labelled tracks are kept, and the stems that it is judged on.
     pub vectors: &'a Path,
+}
+
+impl Separator<'_> {
+    /// How well it takes held-out pieces apart, measured of these very weights; `decoders` is the folder of the decoders' weights.
+    pub(super) fn quality(&self, decoders: &Path) -> Result<Quality, SeparatorError> {
+        let sources = Sources {
+            cache: self.vectors,
+            decoders,
+            labelled: None,
+        };
+        separator::judge(self.recipe, self.weights, sources)
+    }
 }
 
 /// Gives the bundle its residual with what is known of it, without a canary yet; returns the table of both engines on the test split. The
@@ -69,8 +80,12 @@ pub(super) fn calibrate(
         calibrate: &calibrate,
         test: &test,
     };
-    let calibration = fusion::fit(splits_known, making.prior)?;
-    let lines = engines_table(&calibration, splits[0], &measured[2]);
+    let calibration = fusion::fit(splits_known, making.prior, FEATURES_EPSILON_F32)?;
+    let rules = Rules {
+        screen: bundle.screen.calibration,
+        residual: &calibration,
+    };
+    let lines = engines_table(rules, splits[0], &measured[2]);
     if let Some(residual) = &mut bundle.residual {
         residual.calibration = Some(calibration);
     }
@@ -126,18 +141,19 @@ fn known_of(track: &Scored, features: &[f32]) -> Known {
 }
 
 /// The table of both engines on the test split, by what is known of its tracks; the coarse baseline is fitted on `train`.
-fn engines_table(
-    calibration: &ResidualCalibration,
-    train: &[Scored],
-    test: &[(&Scored, Vec<f32>)],
-) -> Vec<Line> {
+fn engines_table(rules: Rules<'_>, train: &[Scored], test: &[(&Scored, Vec<f32>)]) -> Vec<Line> {
     let coarse = baseline(train);
     let judged: Vec<(&Entry, Judged)> = test
         .iter()
         .map(|(track, features)| {
-            let coarse = coarse.score(&View::Coarse.row(&track.facts));
-            let residual = calibration.score(features);
-            (&track.entry, judged(calibration, track, coarse, residual))
+            let heard = Heard {
+                piece: track.entry.piece.clone(),
+                positive: track.entry.label == Label::Ai,
+                coarse: coarse.score(&View::Coarse.row(&track.facts)),
+                screen: track.score,
+                features,
+            };
+            (&track.entry, rules.judge(heard))
         })
         .collect();
     let humans_and = |keep: &dyn Fn(&Entry) -> bool| -> Vec<&Judged> {
@@ -173,29 +189,6 @@ fn engines_table(
         lines.push(engines::line(&name, &humans_and(&here)));
     }
     lines.into_iter().flatten().collect()
-}
-
-fn judged(calibration: &ResidualCalibration, track: &Scored, coarse: f64, residual: f64) -> Judged {
-    let (both, at_one_half) = match &calibration.fusion {
-        Fusion::V1(rule) => {
-            let both = fusion::fused(rule, track.score, residual);
-            (both, both - odds(rule.prior))
-        }
-        Fusion::ResidualAlone => {
-            let line = calibration.probability;
-            let log_odds = line.slope * residual + line.intercept;
-            (residual, log_odds - odds(line.prior))
-        }
-    };
-    Judged {
-        piece: track.entry.piece.clone(),
-        positive: track.entry.label == Label::Ai,
-        coarse,
-        screen: track.score,
-        residual,
-        both,
-        probability: 1.0 / (1.0 + (-at_one_half).exp()),
-    }
 }
 
 /// The known features of a bundle's clip.

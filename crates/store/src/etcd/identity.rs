@@ -32,8 +32,6 @@ pub struct Identity {
     pub etcd: u64,
     /// The number in the record under the prefix.
     pub record: u64,
-    /// Whether this opening wrote the record, into a prefix that held nothing.
-    pub made: bool,
 }
 
 impl Identity {
@@ -56,20 +54,17 @@ fn said(record: u64) -> String {
 
 /// Reads the record, or writes it where nothing stands under the prefix.
 pub(super) async fn read_or_make(members: &Members, keys: &Keys) -> Result<Identity, EtcdError> {
-    let mut made = None;
     for _ in 0..MAKES_MAX {
         if let Some(record) = read(members, keys).await? {
             return Ok(Identity {
                 etcd: members.cluster().unwrap_or_default(),
                 record,
-                made: made == Some(record),
             });
         }
         let number = random::number().map_err(|source| EtcdError::File {
             path: "/dev/urandom".into(),
             source,
         })?;
-        made = Some(number);
         match make(members, keys, number).await {
             Ok(true) => {}
             Ok(false) => return taken(members, keys).await,
@@ -118,7 +113,6 @@ async fn taken(members: &Members, keys: &Keys) -> Result<Identity, EtcdError> {
         Some(record) => Ok(Identity {
             etcd: members.cluster().unwrap_or_default(),
             record,
-            made: false,
         }),
         None => Err(EtcdError::IdentityGone {
             key: keys.identity(),
@@ -165,14 +159,7 @@ mod tests {
 
     #[test]
     fn another_cluster_and_another_record_are_another_store() {
-        let identity = |etcd, record| {
-            Identity {
-                etcd,
-                record,
-                made: false,
-            }
-            .cluster()
-        };
+        let identity = |etcd, record| Identity { etcd, record }.cluster();
         assert_ne!(identity(1, 5), identity(2, 5));
         assert_ne!(identity(1, 5), identity(1, 6));
     }

@@ -137,11 +137,11 @@ pub struct Etcd {
     keys: Keys,
     identity: Identity,
     leadership: Leadership,
-    versions: Vec<String>,
 }
 
 impl Etcd {
-    /// Opens the store under the settings' prefix, and makes it where nothing stands there. Warns of members whose version is not safe.
+    /// Opens the store under the settings' prefix, and makes it where nothing stands there. Logs the version of each member, as a warning where it is
+    /// not safe.
     ///
     /// # Errors
     /// See [`EtcdError`].
@@ -149,27 +149,20 @@ impl Etcd {
         let keys = Keys::new(&settings.prefix);
         let members = Members::new(settings)?;
         let identity = identity::read_or_make(&members, &keys).await?;
-        let versions = versions::check(&members).await?;
+        versions::check(&members).await?;
         Ok(Self {
             leadership: Leadership::new(&keys, identity.record),
             members: Arc::new(members),
             keys,
             identity,
-            versions,
         })
     }
 
-    /// What names this store: its number is that of [`Status::cluster`], to be compared with the number that storage remembers. A store that
-    /// was made just now where storage remembers another is a store that was lost or swapped, or a prefix that was mistaken.
+    /// What names this store: its number is that of [`Status::cluster`], to be compared with the number that storage remembers. Another
+    /// one is that of a store that was lost or swapped, or of a prefix that was mistaken.
     #[must_use]
     pub const fn identity(&self) -> Identity {
         self.identity
-    }
-
-    /// The versions of the members that answered when the store was opened.
-    #[must_use]
-    pub fn versions(&self) -> &[String] {
-        &self.versions
     }
 
     fn writer(&self) -> Writer<'_> {

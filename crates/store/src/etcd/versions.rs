@@ -18,21 +18,20 @@ const SAFE: [((u64, u64), u64); 2] = [((3, 6), 14), ((3, 7), 1)];
 /// at once, ahead of changes that it has not sent.
 const ORDERED_PROGRESS: [((u64, u64), u64); 2] = [((3, 4), 25), ((3, 5), 8)];
 
-/// Asks each member for its version and warns of those that are not safe. Gives the version of each that answered: one that does not is
-/// passed over, one of another cluster is refused.
-pub(super) async fn check(members: &Members) -> Result<Vec<String>, EtcdError> {
-    let mut said = Vec::new();
+/// Asks each member for its version, and logs it, as a warning where it is not safe. A member that does not answer is passed over, one of
+/// another cluster is refused.
+pub(super) async fn check(members: &Members) -> Result<(), EtcdError> {
     for member in 0..members.settings().endpoints.len() {
         let ask = |mut client: Client| async move { client.status().await };
         match members.call_at(member, READ_DEADLINE, ask).await {
-            Ok(status) => said.push(judge(members.endpoint(member), status.version())),
+            Ok(status) => log(members.endpoint(member), status.version()),
             Err(failure) if failure.class == Class::Elsewhere => return Err(failure.into()),
             Err(failure) => {
                 tracing::warn!(cause = %failure.cause, "an etcd member did not say its version")
             }
         }
     }
-    Ok(said)
+    Ok(())
 }
 
 /// Whether a member answers for its watches in order. Asked for each stream: members come back, and are
@@ -46,7 +45,7 @@ pub(super) async fn has_ordered_progress(
     Ok(is_at_least(status.version(), &ORDERED_PROGRESS))
 }
 
-fn judge(endpoint: &str, version: &str) -> String {
+fn log(endpoint: &str, version: &str) {
     match is_safe(version) {
         true => tracing::info!(%endpoint, %version, "etcd member"),
         false => tracing::warn!(
@@ -55,7 +54,6 @@ fn judge(endpoint: &str, version: &str) -> String {
             "this version of etcd has known faults that can lose or reveal state; use 3.6.14, 3.7.1 or later"
         ),
     }
-    version.to_owned()
 }
 
 fn is_safe(version: &str) -> bool {

@@ -25,7 +25,7 @@ const STARTS_MAX: usize = 5;
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
-    /// The one of the operating system's package, whichever version that is: for the conformance suite alone.
+    /// The one of the operating system's package, an older one: for the conformance suite, and for what is said of old ones.
     OsPackage,
     /// The newest 3.6 that `tests/etcd/v3.6` pins.
     V3_6,

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{CommandError, at, open, recipe_of, say, secret_key, write_public};
-use crate::train::contents::add_grid;
+use crate::train::contents::{self, add_grid};
 use crate::train::grid::{self, Subject};
 use crate::train::separator::{self, SeparatorRecipe, Sources};
+
+/// Ending of the file beside a separator's weights that says how well they take held-out pieces apart.
+const QUALITY_EXTENSION: &str = "quality.json";
 
 /// Flags of `train-separator`.
 #[derive(Debug, Args)]
@@ -17,7 +20,8 @@ pub struct TrainSeparator {
     /// Folder for stems and checkpoints.
     #[arg(long)]
     cache: PathBuf,
-    /// File for the weights (safetensors), written when the run ends, however many rounds are done by then.
+    /// File for the weights (safetensors), written when the run ends, however many rounds are done by then. How well they take held-out pieces
+    /// apart is written beside it, with the ending `.quality.json`.
     #[arg(long)]
     out: PathBuf,
     /// Folder of the decoders' weights, whose errors are to end in no stem.
@@ -82,6 +86,8 @@ pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError
     let trained = separator::train(&recipe, sources, minutes(flags.minutes))?;
     std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
     let quality = separator::judge(&recipe, &trained.weights, sources)?;
+    let beside = flags.out.with_extension(QUALITY_EXTENSION);
+    std::fs::write(&beside, contents::pretty(&quality)).map_err(at(&beside))?;
     say(&format!(
         "{}: {} of {} rounds, held-out pieces: {quality}",
         flags.out.display(),

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use bundle::{Fusion, Gated, Manifest, ResidualCalibration};
+use bundle::{Gated, Manifest};
 use evaluation::logistic::Logistic;
-use evaluation::platt::odds;
 use serde::{Deserialize, Serialize};
 
 use super::slice::{Clip, Kind, Slice};
 use super::{CONDITIONS, Condition, Subject};
-use crate::train::engines::{self, Judged, Line};
+use crate::train::engines::{self, Line};
 use crate::train::facts::View;
-use crate::train::fusion::fused;
+use crate::train::judged::{Heard, Judged, Rules};
 
 /// Ridge of the coarse baseline, per row, as in the report.
 const RIDGE: f64 = 1e-3;
@@ -143,7 +142,6 @@ pub fn grid(subject: &Subject, slices: &Slices) -> Grid {
 struct Verdict {
     judged: Judged,
     snr_db: Option<f32>,
-    screen_probability: f64,
 }
 
 /// Human clips, and positives whose error ratio `keep` keeps.
@@ -155,16 +153,14 @@ fn judged(clips: &[Verdict], keep: impl Fn(f32) -> bool) -> Vec<&Judged> {
 /// The bundle's rules.
 struct Judge<'a> {
     manifest: &'a Manifest,
-    calibration: &'a ResidualCalibration,
+    rules: Rules<'a>,
 }
 
 impl<'a> Judge<'a> {
     fn of(manifest: &'a Manifest) -> Self {
-        let residual = manifest.residual.as_ref();
-        let calibration = residual.and_then(|residual| residual.calibration.as_ref());
         Self {
             manifest,
-            calibration: calibration.expect("a subject has a calibrated residual"),
+            rules: Rules::of(manifest).expect("a subject has a calibrated residual"),
         }
     }
 
@@ -183,40 +179,22 @@ impl<'a> Judge<'a> {
     }
 
     fn clip(&self, clip: &Clip, coarse: f64) -> Verdict {
-        let residual = self.calibration.score(&clip.features);
-        let (both, log_odds) = match &self.calibration.fusion {
-            Fusion::V1(rule) => {
-                let both = fused(rule, clip.screen, residual);
-                (both, both - odds(rule.prior))
-            }
-            Fusion::ResidualAlone => {
-                let line = self.calibration.probability;
-                let log_odds = line.slope * residual + line.intercept;
-                (residual, log_odds - odds(line.prior))
-            }
-        };
-        let screen = self.manifest.screen.calibration;
-        let of_screen = screen.slope * clip.screen + screen.intercept - odds(screen.prior);
-        let probability = |log_odds: f64| 1.0 / (1.0 + (-log_odds).exp());
         Verdict {
-            judged: Judged {
+            judged: self.rules.judge(Heard {
                 piece: clip.piece.to_string(),
                 positive: clip.snr_db.is_some(),
                 coarse,
                 screen: clip.screen,
-                residual,
-                both,
-                probability: probability(log_odds),
-            },
+                features: &clip.features,
+            }),
             snr_db: clip.snr_db,
-            screen_probability: probability(of_screen),
         }
     }
 
     fn operating(&self, condition: Condition, clips: &[Verdict]) -> Operating {
         let edge = |score: Option<f64>| score.unwrap_or(f64::INFINITY);
         let screen = edge(self.manifest.likely_ai().map(|tier| tier.score));
-        let tiers = &self.calibration.verdicts;
+        let tiers = &self.rules.residual.verdicts;
         let likely = tiers
             .tiers
             .iter()
@@ -280,8 +258,8 @@ fn drift(measured: &[(Condition, Vec<Verdict>)]) -> Vec<Drift> {
             let mean = off().sum::<f64>() / pairs.len().max(1) as f64;
             (mean, off().fold(0.0, f64::max))
         };
-        let (screen_mean, screen_max) = spread(|clip| clip.screen_probability);
-        let (both_mean, both_max) = spread(|clip| clip.judged.probability);
+        let (screen_mean, screen_max) = spread(|clip| clip.judged.probabilities.screen);
+        let (both_mean, both_max) = spread(|clip| clip.judged.probabilities.both);
         Drift {
             condition: condition.to_string(),
             screen_mean,

@@ -61,7 +61,7 @@ fn subject() -> Subject {
         calibrate: &split,
         test: &split,
     };
-    residual.calibration = Some(fusion::fit(splits, 0.5).unwrap());
+    residual.calibration = Some(fusion::fit(splits, 0.5, 1e-4).unwrap());
     manifest.residual = Some(residual);
     Subject {
         manifest,

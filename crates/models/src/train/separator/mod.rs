@@ -11,9 +11,11 @@ mod batch;
 mod labelled;
 mod loss;
 mod pieces;
+mod quality;
 mod recipe;
 mod start;
 
+pub use quality::{Quality, StemQuality, UnderErrors, judge};
 pub use recipe::{SeparatorFitting, SeparatorRecipe};
 
 use std::path::Path;
@@ -23,29 +25,21 @@ use bundle::Tensors;
 use bundle::separator::Unfit;
 use corpus::dice::{Dice, derive};
 use corpus::manifest::ManifestError;
-use corpus::stems::STEMS;
 use tch::nn::VarStore;
-use tch::{Device, Kind, TchError};
+use tch::{Device, TchError};
 
 use super::checkpoint::{Checkpoint, CheckpointError};
 use super::decoder::{Decoder, DecoderError, TRAINED};
 use super::fitting::learning_rate;
 use super::optimiser::AdamW;
 use super::tracks::TrackError;
-use crate::htdemucs::{self, HtDemucs};
+use crate::htdemucs::HtDemucs;
 use crate::params::ParamError;
 use average::Average;
 use batch::Batches;
 use labelled::LabelledPieces;
 use loss::Loss;
 use pieces::{Pieces, Use};
-
-/// Segments that a trained separator is judged on, all of pieces that it was not trained on.
-const JUDGED: usize = 24;
-/// How far errors lie below the mix when a separator is judged, in decibels: in the middle of those that positives have.
-const ERROR_DB: f32 = 20.0;
-/// A stem this much quieter than its mix, in power, is silent: its ratio says nothing.
-const AUDIBLE: f64 = 1e-3;
 
 /// The separator could not be trained.
 #[derive(Debug, thiserror::Error)]
@@ -272,94 +266,4 @@ fn heard_decoders(recipe: &SeparatorRecipe, folder: &Path) -> Result<Vec<Decoder
     }
     let open = |architecture| Ok(Decoder::open(architecture, folder)?);
     TRAINED.into_iter().map(open).collect()
-}
-
-/// How well a separator takes pieces apart that it was not trained on.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Quality {
-    /// Mean ratio of a stem to its error in decibels, for each of [`STEMS`]; none where none was audible.
-    pub stems_db: [Option<f64>; STEMS.len()],
-    /// Mean ratio of the mix to what the sum of the stems leaves of it, in decibels.
-    pub sum_db: f64,
-    /// By how many decibels the residual rises on average when a decoder's error lies over the mix, [`ERROR_DB`] below it; none where training
-    /// heard no errors. Of the decoders that it heard.
-    pub rise_db: Option<f64>,
-}
-
-/// Judges weights on held-out pieces, under errors of decoders where training heard them.
-///
-/// # Errors
-/// [`SeparatorError`].
-pub fn judge(
-    recipe: &SeparatorRecipe,
-    weights: &Tensors,
-    sources: Sources<'_>,
-) -> Result<Quality, SeparatorError> {
-    recipe.check()?;
-    let (_store, net) = htdemucs::load(&recipe.architecture, weights, Device::Cpu, Kind::Float)?;
-    let pieces = Pieces::new(recipe, sources.cache, Use::Judging)?;
-    let decoders = heard_decoders(recipe, sources.decoders)?;
-    let batches = Batches::new(recipe, pieces, None, decoders);
-    let mut dice = Dice::new(derive(recipe.fitting.seed, "separator judged"));
-    let mut ratios: [Vec<f64>; STEMS.len()] = Default::default();
-    let mut sums = Vec::with_capacity(JUDGED);
-    let mut rises = Vec::with_capacity(JUDGED);
-    for segment in 0..JUDGED {
-        let batch = batches.clean(&mut dice)?;
-        let erroneous = batches.under_error(&batch.mix, segment, ERROR_DB)?;
-        tch::no_grad(|| -> Result<(), TchError> {
-            let found = net.forward(&batch.mix)?;
-            let error = found.f_sub(&batch.stems)?;
-            let mix = power(&batch.mix)?;
-            for (at, of_stem) in ratios.iter_mut().enumerate() {
-                let stem = |all: &tch::Tensor| power(&all.f_select(1, at as i64)?);
-                let loud = stem(&batch.stems)?;
-                if loud > AUDIBLE * mix {
-                    of_stem.push(decibels(loud, stem(&error)?));
-                }
-            }
-            let left = power(&left_out(&batch.mix, &found)?)?;
-            sums.push(decibels(mix, left));
-            if let Some(heard) = &erroneous {
-                let under = power(&left_out(heard, &net.forward(heard)?)?)?;
-                rises.push(decibels(under, left));
-            }
-            Ok(())
-        })?;
-    }
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    Ok(Quality {
-        stems_db: ratios.map(|of_stem| (!of_stem.is_empty()).then(|| mean(&of_stem))),
-        sum_db: mean(&sums),
-        rise_db: (!rises.is_empty()).then(|| mean(&rises)),
-    })
-}
-
-/// What the sum of the stems leaves of a mix.
-fn left_out(mix: &tch::Tensor, stems: &tch::Tensor) -> Result<tch::Tensor, TchError> {
-    mix.f_sub(&stems.f_sum_dim_intlist([1i64].as_slice(), false, None::<Kind>)?)
-}
-
-fn power(sound: &tch::Tensor) -> Result<f64, TchError> {
-    sound.f_square()?.f_mean(Kind::Double)?.f_double_value(&[])
-}
-
-fn decibels(power: f64, against: f64) -> f64 {
-    10.0 * ((power + 1e-12) / (against + 1e-12)).log10()
-}
-
-impl std::fmt::Display for Quality {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (name, ratio) in STEMS.iter().zip(self.stems_db) {
-            match ratio {
-                Some(ratio) => write!(f, "{name} {ratio:.1} dB, ")?,
-                None => write!(f, "{name} not heard, ")?,
-            }
-        }
-        write!(f, "sum {:.1} dB", self.sum_db)?;
-        match self.rise_db {
-            Some(rise) => write!(f, ", residual {rise:+.1} dB under errors"),
-            None => Ok(()),
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! What every backend must do, on each line of etcd.
+//! What every backend must do, on each line of etcd, and on three members of the line that everything else runs on.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -30,4 +30,9 @@ async fn etcd_3_6_does_what_every_backend_must() {
 #[tokio::test(flavor = "multi_thread")]
 async fn etcd_3_7_does_what_every_backend_must() {
     check(Options::one(Line::V3_7)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_members_of_etcd_3_7_do_what_every_backend_must() {
+    check(Options::three(Line::V3_7)).await;
 }
