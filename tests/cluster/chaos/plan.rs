@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn three_minutes_of_any_seed_have_every_kind_and_each_kind_for_leaders_of_both_roles() {
-        for seed in 1..100 {
+        for seed in 1..=100 {
             let plan = plan(&Wishes {
                 seed,
                 ..wishes(180, None)
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn three_minutes_of_any_seed_slow_the_syncs_of_a_member_of_etcd_and_of_a_node() {
-        for seed in 1..100 {
+        for seed in 1..=100 {
             let faults = plan(&Wishes {
                 seed,
                 ..wishes(180, None)

@@ -39,33 +39,46 @@ fn store() -> Store {
     }
 }
 
-/// Whether a key can be written; etcd's gateway takes keys and values in base 64.
-fn takes_writes(at: SocketAddr) -> bool {
-    let put = json!({"key": "a2V5", "value": "dmFsdWU="});
-    http::post_within(at, "/v3/kv/put", &put, PATIENCE).is_ok()
+impl Store {
+    /// Whether a key can be written; etcd's gateway takes keys and values in base 64.
+    fn takes_writes(&self) -> bool {
+        let put = json!({"key": "a2V5", "value": "dmFsdWU="});
+        http::post_within(self.at, "/v3/kv/put", &put, PATIENCE).is_ok()
+    }
+
+    fn raise(&self) {
+        wait_for("the alarm to be raised", || etcd::raise(self.at).ok());
+    }
+
+    fn disarm(&self) {
+        wait_for("the alarm to be disarmed", || etcd::disarm(self.at).ok());
+    }
+
+    fn is_full(&self) -> bool {
+        wait_for("etcd to answer", || etcd::is_full(self.at).ok())
+    }
 }
 
 #[test]
 fn an_alarm_that_is_raised_stands_and_stops_writes_until_it_is_disarmed() {
     let store = store();
-    assert!(!etcd::is_full(store.at).unwrap() && takes_writes(store.at));
-    etcd::raise(store.at).unwrap();
-    wait_for("the alarm to stand", || {
-        etcd::is_full(store.at).ok()?.then_some(())
-    });
-    assert!(!takes_writes(store.at));
-    etcd::disarm(store.at).unwrap();
-    wait_for("the alarm to be gone", || {
-        (!etcd::is_full(store.at).ok()?).then_some(())
-    });
-    assert!(takes_writes(store.at));
+    assert!(!store.is_full() && store.takes_writes());
+    store.raise();
+    wait_for("the alarm to stand", || store.is_full().then_some(()));
+    assert!(!store.takes_writes());
+    store.disarm();
+    wait_for("the alarm to be gone", || (!store.is_full()).then_some(()));
+    assert!(store.takes_writes());
 }
 
 #[test]
-fn a_disarmed_store_is_disarmed_again_without_harm_and_a_dead_one_says_nothing() {
+fn an_alarm_that_is_raised_twice_is_gone_once_it_is_disarmed_twice_and_a_dead_store_says_nothing() {
     let store = store();
-    etcd::disarm(store.at).unwrap();
-    assert!(takes_writes(store.at));
+    store.raise();
+    store.raise();
+    store.disarm();
+    store.disarm();
+    assert!(!store.is_full() && store.takes_writes());
     store.process.kill(PATIENCE).unwrap();
     assert!(etcd::is_full(store.at).is_err());
     assert!(etcd::raise(store.at).is_err());
