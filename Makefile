@@ -19,7 +19,7 @@ BEFORE ?=
 export DEVICE CATALOG JSON BEFORE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo demo-cluster test parity bench bench-stages bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate bundle report-card verify fix
+.PHONY: help setup build demo demo-cluster test parity bench bench-stages bench-scheduler bench-cluster gpu crash versions bad-input chaos sim mutants evaluate calibrate bundle report-card verify fix
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
@@ -89,6 +89,10 @@ sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goe
 
 mutants: ## plant one bug after the other in the cores and their shells, and print which promise found it, and how soon
 	cargo run --release --locked -p sim --features mutants --bin trackscan-sim -- mutants
+
+calibrate: setup ## scan a generated catalogue, calibrate the demonstration bundle on labels for it, scan again with it, and print the calibration and what moved
+	cargo build --release --locked --workspace --all-targets
+	cargo test --release --locked --workspace --test e2e calibrating::a_calibrated -- --nocapture
 
 evaluate: build ## the demonstration bundle's table, measured again, and the grid of both engines as far as it comes in MINUTES=60
 	@scripts/evaluate.sh

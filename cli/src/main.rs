@@ -8,6 +8,7 @@
 )]
 
 mod args;
+mod bound;
 mod client;
 mod commands;
 mod failure;

@@ -4,6 +4,7 @@
 use crate::schemas;
 use crate::world::{cpu, text};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -138,6 +139,30 @@ fn scanned() -> &'static Scanned {
     })
 }
 
+/// The verdicts of a job by key.
+fn verdicts_of(address: &str, job: &str) -> BTreeMap<String, String> {
+    let output = scanctl(address, &["result", "get", job, "-o", "json"]);
+    let rows: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = rows["rows"].as_array().unwrap();
+    let word = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+    rows.iter()
+        .map(|row| (word(row, "key"), word(row, "verdict")))
+        .collect()
+}
+
+/// How many tracks have which verdict before and now.
+fn moves(
+    before: &BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> BTreeMap<(String, String), u64> {
+    let mut moves = BTreeMap::new();
+    for (key, verdict) in before {
+        let pair = (verdict.clone(), now[key].clone());
+        *moves.entry(pair).or_default() += 1;
+    }
+    moves
+}
+
 fn demo() -> PathBuf {
     tests::tree().join("bundles/demo")
 }
@@ -227,6 +252,27 @@ fn a_calibrated_bundle_is_the_next_version_and_gives_the_verdicts_that_were_fore
     assert!(made["changed"].as_u64().unwrap() > 0, "{:#}", made["flags"]);
     let prior = rows["rows"][0]["screen"]["prior"].as_f64().unwrap();
     assert!((prior - 0.2).abs() < 1e-6);
+    let foretold: BTreeMap<(String, String), u64> = made["moves"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let word = |name: &str| one[name].as_str().unwrap().to_owned();
+            (
+                (word("before"), word("now")),
+                one["tracks"].as_u64().unwrap(),
+            )
+        })
+        .collect();
+    let seen = moves(
+        &verdicts_of(&own.address, &own.job),
+        &verdicts_of(&address, &job),
+    );
+    assert_eq!(foretold, seen, "each verdict moved as it was foretold");
+    // What an operator sees of it; `make calibrate` shows it.
+    let summary = scanctl(&address, &["result", "summary", &job]);
+    println!("{card}\n\nscanned again with it:");
+    println!("{}", String::from_utf8_lossy(&summary.stdout));
 }
 
 #[test]

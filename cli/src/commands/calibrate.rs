@@ -3,15 +3,15 @@
 
 use super::evaluate::{Counts, SEED, Scanned, write};
 use crate::args::{Calibrate, Global};
+use crate::bound::Stated;
 use crate::client::Client;
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
 use crate::labelled::{
-    self, Asked, Joined, Joiner, Judge, Remade, by_slice, card, remake, say_of_slices,
-    stated_bound, tables,
+    self, Asked, Joined, Joiner, Judge, Remade, by_slice, card, remake, say_of_slices, tables,
 };
 use crate::output::print;
-use crate::view::{Calibrated, Flags, Named, SideView, TierView, Tracks};
+use crate::view::{Calibrated, Flags, Moves, Named, SideView, TierView, Tracks};
 use bundle::{Bundle, BundleError, Contents, Manifest, SecretKey, Verdicts};
 use evaluation::bound::Counted;
 use evaluation::split::Side;
@@ -110,7 +110,7 @@ fn open(dir: &Path, digest: &str) -> Result<Bundle, Failure> {
 struct Changes {
     before: Counts,
     now: Counts,
-    changed: u64,
+    moves: Moves,
 }
 
 impl Changes {
@@ -123,8 +123,10 @@ impl Changes {
         let (old, new) = (Judge::new(base, None), Judge::new(made, None));
         let mut all = Self::default();
         job.rows(client, |row| {
-            let (before, now) = (all.before.take(row, &old), all.now.take(row, &new));
-            all.changed += u64::from(before != now);
+            let verdicts = (all.before.take(row, &old), all.now.take(row, &new));
+            if let (Some(before), Some(now)) = verdicts {
+                all.moves.count(before, now);
+            }
             Ok(())
         })
         .await?;
@@ -147,7 +149,7 @@ fn view(
     let (report, verdicts) = tables(&judge, &held, asked.seed)
         .ok_or_else(|| problem(Code::Internal, "no table of tracks of both classes"))?;
     let told = joined.tracks.iter().any(|track| track.side.is_some());
-    let (stated, bound) = stated_bound(&base.manifest);
+    let stated = Stated::of(&base.manifest, job.by_own_gate());
     let screened = changes.now.screened;
     let slice_thresholds = by_slice(joined, &remade.sides, &remade.scored);
     let mut notes = remade.notes.clone();
@@ -166,14 +168,21 @@ fn view(
         calibrate: counts(&fit),
         test: counts(&held),
         tiers: tiers(made),
-        flags_before: Flags::new(changes.before.flagged, screened, bound, stated),
+        flags_before: Flags::new(
+            changes.before.flagged,
+            screened,
+            stated.fpr_95(),
+            stated.counted(),
+        ),
         flags: Flags::new(
             changes.now.flagged,
             screened,
             humans.bound_95,
             humans.text(),
         ),
-        changed: changes.changed,
+        changed: changes.moves.flags_changed(),
+        moved: changes.moves.moved(),
+        moves: changes.moves.each(),
         verdicts,
         report,
         slice_thresholds,

@@ -1,22 +1,22 @@
 //! `evaluate`: reads a finished job's rows by the labels, and says what its bundle is worth on them. Reads no audio.
 
 use crate::args::{Evaluate, Global, Known};
+use crate::bound::Stated;
 use crate::client::{Client, PAGE_ROWS};
 use crate::commands::{interruptible, labelled_folder};
 use crate::failure::{Failure, problem};
 use crate::labelled::{
-    self, Joined, Joiner, Judge, Page, by_slice, enough, say_of_slices, scored, split,
-    stated_bound, tables,
+    self, Joined, Joiner, Judge, Page, by_slice, enough, say_of_slices, scored, split, tables,
 };
 use crate::output::print;
 use crate::sink::Sink;
-use crate::view::{Bound, Evaluated, Flags, Named, Tracks, is_screened};
-use bundle::Manifest;
+use crate::view::{self, Bound, Evaluated, Flags, Named, Tracks, is_screened};
+use bundle::{Manifest, Rules};
 use evaluation::split::Side;
 use proto::v1;
 use serde::Serialize;
 use std::time::Duration;
-use types::Code;
+use types::{Code, Verdict};
 
 /// Seed of the bootstrap where none is given: any number does, and the same one gives the same intervals.
 pub(super) const SEED: u64 = 1;
@@ -55,7 +55,7 @@ fn view(
     known: &Known,
 ) -> Result<Evaluated, Failure> {
     let manifest = judge.manifest;
-    let (counted, bound) = stated_bound(manifest);
+    let stated = Stated::of(manifest, job.by_own_gate());
     let tracks = Tracks::of(&joined, counts.rows, counts.screened);
     let mut notes = Vec::new();
     let seed = known.split_seed.unwrap_or(SEED);
@@ -72,7 +72,12 @@ fn view(
         bundle: Named::of(manifest, job.bundle.clone()),
         prior: judge.prior,
         tracks,
-        flags: Flags::new(counts.flagged, counts.screened, bound, counted),
+        flags: Flags::new(
+            counts.flagged,
+            counts.screened,
+            stated.fpr_95(),
+            stated.counted(),
+        ),
         verdicts,
         report,
         slice_thresholds,
@@ -112,6 +117,8 @@ pub(super) struct Scanned {
     pub(super) job: String,
     /// Digest of its bundle.
     pub(super) bundle: String,
+    /// What its verdicts go by.
+    pub(super) rules: Rules,
 }
 
 impl Scanned {
@@ -125,10 +132,26 @@ impl Scanned {
         let spec = answer.job.and_then(|job| job.spec);
         let spec =
             spec.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
+        let rules = view::rules(&spec).ok_or_else(|| {
+            let said = format!(
+                "read job `{}`: this scanctl cannot read its policy; use that of the coordinator's version",
+                spec.job
+            );
+            problem(Code::Internal, said)
+        })?;
         Ok(Self {
             job: spec.job,
             bundle: spec.bundle,
+            rules,
         })
+    }
+
+    /// What verdicts go by where a bundle is judged: the job's stages, and the bundle's own gate.
+    pub(super) fn by_own_gate(&self) -> Rules {
+        Rules {
+            gate: None,
+            ..self.rules
+        }
     }
 
     /// Hands each row of the published result on with its credits, a page at a time.
@@ -180,14 +203,16 @@ pub(super) async fn bundle_of(
     Ok((answer.bundle.unwrap_or_default().digest, manifest))
 }
 
-/// The bound that a job's bundle states for its flags; none where that cannot be read, since what is known of a job is shown all the same.
-pub(super) async fn bound(client: &Client, bundle: &str) -> Option<Bound> {
+/// The bound that a job's bundle states for its flags; none where that or the job's rules cannot be read, since what is known of a job is
+/// shown all the same.
+pub(super) async fn bound(client: &Client, bundle: &str, rules: Option<Rules>) -> Option<Bound> {
+    let rules = rules?;
     // No digest at all would mean the default bundle.
     if bundle.is_empty() {
         return None;
     }
     let read = tokio::time::timeout(BOUND_WAIT, manifest(client, bundle)).await;
-    read.ok()?.ok().map(|manifest| Bound::of(&manifest))
+    read.ok()?.ok().map(|manifest| Bound::of(&manifest, rules))
 }
 
 /// Counts over all rows of a job, by a bundle's rules.
@@ -199,19 +224,15 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts a row; says whether it is flagged.
-    pub(super) fn take(&mut self, row: &v1::Row, judge: &Judge<'_>) -> bool {
-        let flagged = flagged(row, judge);
+    /// Counts a row; gives its verdict by the bundle's rules, of a row that one can rest on.
+    pub(super) fn take(&mut self, row: &v1::Row, judge: &Judge<'_>) -> Option<Verdict> {
+        let score = labelled::score(row).ok();
+        let verdict = score.map(|score| judge.ended(score, &row.residual_features).verdict);
         self.rows += 1;
         self.screened += u64::from(is_screened(row));
-        self.flagged += u64::from(flagged);
-        flagged
+        self.flagged += u64::from(verdict == Some(Verdict::LikelyAi));
+        verdict
     }
-}
-
-/// Whether a row is flagged by a bundle's rules; one that no verdict can rest on is not.
-fn flagged(row: &v1::Row, judge: &Judge<'_>) -> bool {
-    labelled::score(row).is_ok_and(|score| judge.ended(score, &row.residual_features).flagged)
 }
 
 /// Writes the files that were asked for.

@@ -190,7 +190,7 @@ pub(super) async fn verify(global: &Global, client: &Client, job: String) -> Res
 /// The bound of a job's bundle, where both can be looked up: what was verified is said all the same.
 async fn stated(client: &Client, job: &str) -> Option<Bound> {
     let job = Scanned::fetch(client, job).await.ok()?;
-    bound(client, &job.bundle).await
+    bound(client, &job.bundle, Some(job.rules)).await
 }
 
 fn take(view: &mut Verified, done: v1::VerifyDone, bound: Option<&Bound>) {
@@ -216,9 +216,14 @@ pub(super) async fn summary(global: &Global, client: &Client, job: String) -> Re
     let answer = client.call(client.results().summarize(request)).await?;
     let spec = answer.job.as_ref().and_then(|job| job.spec.as_ref());
     let bundle = spec.map_or_else(String::new, |spec| spec.bundle.clone());
+    let rules = spec.and_then(view::rules);
     let mut summary = Summary::from(answer);
     match manifest(client, &bundle).await {
-        Ok(manifest) => summary.bounded(&Bound::of(&manifest)),
+        Ok(manifest) => {
+            if let Some(rules) = rules {
+                summary.bounded(&Bound::of(&manifest, rules));
+            }
+        }
         // A bundle that was taken off the shelf no longer says what its flags are worth.
         Err(Failure::Problem {
             exit: Exit::NotFound,

@@ -139,7 +139,7 @@ pub(super) async fn get(global: &Global, client: &Client, job: String) -> Result
 
 /// The job with how many of its flags may be wrong, now and whenever it is seen again.
 async fn beside_its_bound(client: &Client, job: JobView) -> JobView {
-    let bound = bound(client, &job.bundle_digest).await;
+    let bound = bound(client, &job.bundle_digest, job.rules).await;
     job.bounded(bound)
 }
 

@@ -3,7 +3,6 @@
 
 use super::join::{Joined, Known};
 use bundle::{Fused, Fusion, Gated, Manifest, Rules, Screened, Separated, fuse};
-use evaluation::bound::Counted;
 use evaluation::platt::Line;
 use evaluation::{Flagged, Heard, Labelled, Options, Report, report};
 use types::{Dtype, Score, Stages, Verdict};
@@ -23,8 +22,8 @@ pub(crate) struct Judge<'a> {
 /// What a track ends as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
-    /// Whether it is `likely_ai`.
-    pub(crate) flagged: bool,
+    /// What is said of it.
+    pub(crate) verdict: Verdict,
     /// Whether its verdict rests on both engines.
     pub(crate) fused: bool,
 }
@@ -49,21 +48,26 @@ impl<'a> Judge<'a> {
     pub(crate) fn ended(&self, screen: f64, features: &[f32]) -> Ended {
         let sent_on = Gated::of(self.manifest, None).takes(screen);
         let alone = Ended {
-            flagged: self.reaches(screen),
+            verdict: self.manifest.verdicts.of(screen).0,
             fused: false,
         };
         match (sent_on, features.is_empty()) {
             (false, _) => alone,
-            // It waits for a stage that did not run: no verdict.
+            // It waits for a stage that did not run.
             (true, true) => Ended {
-                flagged: false,
+                verdict: Verdict::Inconclusive,
                 fused: false,
             },
             (true, false) => Ended {
-                flagged: self.fused(screen, features).verdict == Verdict::LikelyAi,
+                verdict: self.fused(screen, features).verdict,
                 fused: self.fuses(),
             },
         }
+    }
+
+    /// Whether a track ends `likely_ai`.
+    pub(crate) fn flags(&self, screen: f64, features: &[f32]) -> bool {
+        self.ended(screen, features).verdict == Verdict::LikelyAi
     }
 
     fn reaches(&self, screen: f64) -> bool {
@@ -180,41 +184,10 @@ pub(crate) fn tables(judge: &Judge<'_>, known: &Joined, seed: u64) -> Option<(Re
 fn verdicts(judge: &Judge<'_>, tracks: &[Known]) -> Flagged {
     let of = |ai: bool| -> Vec<bool> {
         let own = tracks.iter().filter(|track| track.ai == ai);
-        own.map(|track| judge.ended(track.screen, &track.features).flagged)
+        own.map(|track| judge.flags(track.screen, &track.features))
             .collect()
     };
     Flagged::of(&of(true), &of(false))
-}
-
-/// The bound on false positives that a bundle states for its verdicts: that of the tier of `likely_ai`; where some verdicts rest on both
-/// engines, the sum of both tiers' bounds, since a track may be flagged by either.
-pub(crate) fn stated_bound(manifest: &Manifest) -> (String, f64) {
-    let text = |tier: &bundle::Tier| {
-        let counted = Counted {
-            hits: tier.false_positives,
-            trials: tier.humans,
-            bound_95: tier.fpr_bound_95,
-        };
-        (
-            format!("{}: {}", tier.name, counted.text()),
-            tier.fpr_bound_95,
-        )
-    };
-    let screen = manifest.likely_ai().map(text);
-    let calibration = manifest
-        .residual
-        .as_ref()
-        .and_then(|residual| residual.calibration.as_ref());
-    let both = calibration
-        .and_then(|calibration| calibration.verdicts.likely_ai())
-        .map(text);
-    match (screen, both) {
-        (Some(screen), None) => screen,
-        (Some((screen, a)), Some((both, b))) => {
-            (format!("screen {screen}; both {both}"), (a + b).min(1.0))
-        }
-        (None, _) => (String::new(), 1.0),
-    }
 }
 
 #[cfg(test)]
@@ -226,12 +199,18 @@ mod tests {
     fn a_track_that_the_gate_sends_on_and_nobody_separated_has_no_verdict() {
         let manifest = sample::manifest();
         let judge = Judge::new(&manifest, None);
-        let ended = |screen| judge.ended(screen, &[]).flagged;
+        let ended = |screen| judge.ended(screen, &[]).verdict;
         // The sample sends on from -1 to 1 and flags from 2 on.
         assert_eq!(
             [-2.0, 0.0, 1.5, 2.0].map(ended),
-            [false, false, false, true]
+            [
+                Verdict::NoEvidence,
+                Verdict::Inconclusive,
+                Verdict::NoEvidence,
+                Verdict::LikelyAi
+            ]
         );
+        assert!(judge.flags(2.0, &[]) && !judge.flags(0.0, &[]));
         assert!(!judge.fuses());
     }
 
@@ -243,12 +222,5 @@ mod tests {
         let rare = Judge::new(&manifest, Some(0.01)).screen(1.0).probability;
         let odds = |p: f64| (p / (1.0 - p)).ln();
         assert!((odds(own) - odds(rare) - odds(0.5) + odds(0.01)).abs() < 1e-9);
-    }
-
-    #[test]
-    fn the_bound_that_a_bundle_states_is_that_of_its_tier() {
-        let (text, bound) = stated_bound(&sample::manifest());
-        assert_eq!(text, "fpr_1e-2: 10 of 1,000: FPR < 1.70 % at 95 %");
-        assert!((bound - 0.017).abs() < 1e-12);
     }
 }

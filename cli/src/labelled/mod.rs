@@ -11,7 +11,7 @@ mod slices;
 
 pub(crate) use card::card;
 pub(crate) use join::{Joined, Joiner, score};
-pub(crate) use judge::{Judge, stated_bound, tables};
+pub(crate) use judge::{Judge, tables};
 pub(crate) use labels::read;
 pub(crate) use page::{Page, page};
 pub(crate) use remake::{Asked, Remade, enough, remake, split};

@@ -2,6 +2,8 @@
 //! where the tracks were separated, the residual's score, the fusion of both and what humans measure. Pure; files and signature
 //! are the command's.
 
+mod prior;
+
 use super::join::{Joined, Known};
 use super::named;
 use super::slices::Scored;
@@ -259,7 +261,7 @@ fn gate(base: &Gate, verdicts: &Verdicts) -> Gate {
 }
 
 /// Fits the residual where the tracks were separated, and gives the scores of both engines; what the base says of it stays where none
-/// was.
+/// was, at the prior.
 fn residual(
     manifest: &mut Manifest,
     base: &Manifest,
@@ -277,8 +279,11 @@ fn residual(
         fit.tracks.len() + held.tracks.len(),
     );
     if separated == 0 {
-        let what = match section.calibration {
-            Some(_) => "keeps its calibration of the residual",
+        let what = match &mut section.calibration {
+            Some(own) => {
+                prior::move_to(prior, own);
+                "keeps its calibration of the residual, moved to the prior"
+            }
             None => "has no calibration of the residual",
         };
         notes.push(format!(

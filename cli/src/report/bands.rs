@@ -7,7 +7,10 @@ use super::text::score as number;
 use bundle::Spread;
 use bundle::features::{BAND_EDGES_HZ, BANDS, FLOOR_POWER, QUOTIENT_MAX, RESIDUAL_V1, Unit};
 use maud::{Markup, html};
+use std::collections::BTreeSet;
 
+/// Decimals of a number in the table at most: of a value near one, single precision has no more.
+const DECIMALS_MAX: usize = 8;
 const ROW: f64 = 20.0;
 const TOP: f64 = 26.0;
 const HEIGHT: f64 = TOP + ROW * BANDS as f64 + 26.0;
@@ -167,22 +170,43 @@ impl Measured {
         humans.is_some_and(|humans| self.value < humans.low || self.value > humans.high)
     }
 
-    fn shown(&self, value: f64) -> String {
+    fn shown(&self, value: f64, decimals: usize) -> String {
         match self.unit {
-            Unit::Decibels => format!("{value:.2} dB"),
-            Unit::Ratio => format!("{value:.4}"),
-            Unit::FullScaleSquared => format!("{value:.3e}"),
+            Unit::Decibels => format!("{value:.decimals$} dB"),
+            Unit::Ratio => format!("{value:.decimals$}"),
+            Unit::FullScaleSquared => format!("{value:.decimals$e}"),
         }
     }
 
+    /// The fewest decimals that tell the row's numbers apart, as far as anything does: a coherence differs from one in its fifth.
+    fn decimals(&self) -> usize {
+        let least = match self.unit {
+            Unit::Decibels => 2,
+            Unit::FullScaleSquared => 3,
+            Unit::Ratio => 4,
+        };
+        let humans = self.humans.iter();
+        let humans = humans.flat_map(|humans| [humans.low, humans.middle, humans.high]);
+        let values: Vec<f64> = humans.chain([self.value]).collect();
+        let told_apart = |decimals: usize| -> usize {
+            let shown = values.iter().map(|value| self.shown(*value, decimals));
+            shown.collect::<BTreeSet<String>>().len()
+        };
+        let most = told_apart(DECIMALS_MAX);
+        let enough = |decimals: &usize| told_apart(*decimals) == most;
+        (least..DECIMALS_MAX).find(enough).unwrap_or(DECIMALS_MAX)
+    }
+
     fn row(&self) -> Markup {
+        let decimals = self.decimals();
+        let shown = |value: f64| self.shown(value, decimals);
         html! {
             tr {
                 th scope="row" { code { (self.name) } }
-                td.outside[self.is_outside()] { (self.shown(self.value)) }
+                td.outside[self.is_outside()] { (shown(self.value)) }
                 td {
                     @match &self.humans {
-                        Some(humans) => { (self.shown(humans.low)) " – " (self.shown(humans.middle)) " – " (self.shown(humans.high)) }
+                        Some(humans) => { (shown(humans.low)) " – " (shown(humans.middle)) " – " (shown(humans.high)) }
                         None => { "not stated" }
                     }
                 }
@@ -265,6 +289,35 @@ pub(crate) mod tests {
         assert_eq!(band_name(0), "20–60 Hz");
         assert_eq!(band_name(3), "500 Hz–2 kHz");
         assert_eq!(band_name(6), "8–16 kHz");
+    }
+
+    #[test]
+    fn numbers_of_a_feature_that_differ_are_told_apart_in_its_row() {
+        let row = |unit: Unit, [value, low, middle, high]: [f64; 4]| {
+            let feature = Measured {
+                name: "phase_coherence",
+                unit,
+                value,
+                humans: Some(Spread {
+                    feature: "phase_coherence".to_owned(),
+                    low,
+                    middle,
+                    high,
+                }),
+                adds: None,
+            };
+            feature.row().into_string()
+        };
+        let close = row(Unit::Ratio, [0.999_98, 0.999_91, 0.999_984, 0.999_995]);
+        for shown in ["0.999980<", "0.999910 – 0.999984 – 0.999995<"] {
+            assert!(close.contains(shown), "{close}");
+        }
+        let apart = row(Unit::Decibels, [38.0, 30.0, 35.004, 40.0]);
+        assert!(apart.contains("30.00 dB – 35.00 dB – 40.00 dB"), "{apart}");
+        let same = row(Unit::Ratio, [f64::from(0.02f32), 0.02, 0.02, 0.02]);
+        assert!(same.contains("0.0200 – 0.0200 – 0.0200"), "{same}");
+        let never = row(Unit::Ratio, [f64::NAN, 0.1, 0.2, 0.3]);
+        assert!(never.contains("0.1000 – 0.2000 – 0.3000"), "{never}");
     }
 
     #[test]

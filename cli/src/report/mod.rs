@@ -22,6 +22,8 @@ pub(crate) use card::Card;
 pub(crate) use line::Lines;
 pub(crate) use page::Page;
 pub(crate) use rules::Rules;
+#[cfg(test)]
+pub(crate) use rules::tests::calibrated;
 pub(crate) use summary::Summary;
 pub(crate) use tally::Tally;
 

@@ -1,11 +1,12 @@
 //! What a job's bundle says of scores: the rule that a verdict rests on, its thresholds with their bounds, the scales of pictures
 //! and timelines, what known-human tracks measure. Read from the signed manifest, whose SHA-256 must be the job's bundle.
 
+use crate::bound::Stated;
 use bundle::features::RESIDUAL_V1;
 use bundle::{
     Calibration, Fusion, Gated, Manifest, ResidualCalibration, Separator, Spread, Term, Verdicts,
 };
-use types::{Code, Digest, Policy, Problem, Purpose, Stages};
+use types::{Code, Digest, Policy, Problem, Purpose};
 
 /// A job's bundle and policy.
 #[derive(Debug, Clone)]
@@ -126,18 +127,9 @@ impl Rules {
         Gated::of(&self.manifest, self.policy.gate)
     }
 
-    /// Whether a track can be `likely_ai` by the screen alone: not where the gate sends all of those on.
-    pub(crate) fn screen_may_flag(&self) -> bool {
-        let gate = self.gate();
-        let likely = self.manifest.likely_ai().map(|tier| tier.score);
-        let positives = gate.positives_from.zip(likely);
-        let sent_on = gate.all_around.is_some() || positives.is_some_and(|(from, at)| from <= at);
-        let decides_again = match self.policy.stages {
-            // What would go on ends inconclusive.
-            Stages::Screen => true,
-            Stages::Both => self.residual().is_some(),
-        };
-        !(sent_on && decides_again)
+    /// The tiers that flags of the job rest on, with their bounds.
+    pub(crate) fn stated(&self) -> Stated<'_> {
+        Stated::of(&self.manifest, (&self.policy).into())
     }
 
     /// Whether the bundle is for demonstration.

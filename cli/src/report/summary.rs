@@ -4,7 +4,7 @@
 use super::rules::{Judge, Rules};
 use super::tally::Tally;
 use super::text::{Shown, count, percent};
-use crate::view::time;
+use crate::view::{WENT_ON, time};
 use bundle::Tier;
 use proto::v1;
 use types::{Code, InconclusiveReason, Verdict};
@@ -230,19 +230,15 @@ fn escalation(tally: &Tally, rules: &Rules) -> Vec<String> {
 
 impl WrongFlags {
     fn of(tally: &Tally, rules: &Rules) -> Self {
-        let screen = rules.screen_may_flag().then(|| rules.screen());
-        let both = rules.fusion().filter(|_| tally.fused > 0);
+        let stated = rules.stated();
+        let screen = stated.screen.map(|_| rules.screen());
+        let both = rules.fusion().filter(|_| stated.both.is_some());
         let bounds = screen.into_iter().chain(both).filter_map(RuleBound::of);
-        let bounds: Vec<RuleBound> = bounds.collect();
-        let together: f64 = bounds.iter().map(|rule| rule.bound).sum();
         Self {
             screened: tally.scored,
             flagged: tally.ended(Verdict::LikelyAi),
-            // Rounding of the bounds' last digits must not make one track of none.
-            allowed: (together.min(1.0) * tally.scored as f64 - 1e-9)
-                .ceil()
-                .max(0.0) as u64,
-            rules: bounds,
+            allowed: stated.allows(tally.scored),
+            rules: bounds.collect(),
         }
     }
 
@@ -293,8 +289,12 @@ fn meaning(tier: &Tier) -> String {
 impl StageLine {
     fn of(wire: v1::StageSummary) -> Self {
         let used = wire.r#use.unwrap_or_default();
+        let node = match wire.went_on {
+            true => WENT_ON,
+            false => wire.node.as_str(),
+        };
         Self {
-            node: Shown::word(&wire.node),
+            node: Shown::word(node),
             device: Shown::word(&used.device),
             stage: stage_name(used.stage),
             tracks_per_second: wire.tracks_per_second,
@@ -338,11 +338,12 @@ impl BundlePage {
 #[cfg(test)]
 mod tests {
     use super::super::line::tests::line;
-    use super::super::rules::tests::{manifest, of, policy};
+    use super::super::rules::tests::{calibrated, manifest, of, policy};
     use super::*;
+    use crate::view::Bound;
+    use types::{GateChoice, Stages};
 
-    fn wrong(likely: u32, others: u32) -> WrongFlags {
-        let rules = of(&manifest(), policy());
+    fn counted(likely: u32, others: u32, rules: &Rules) -> Tally {
         let mut tally = Tally::default();
         for ordinal in 0..likely + others {
             let verdict = if ordinal < likely {
@@ -355,10 +356,15 @@ mod tests {
                     verdict,
                     ..line(ordinal, Some(1.0))
                 },
-                &rules,
+                rules,
             );
         }
-        WrongFlags::of(&tally, &rules)
+        tally
+    }
+
+    fn wrong(likely: u32, others: u32) -> WrongFlags {
+        let rules = of(&manifest(), policy());
+        WrongFlags::of(&counted(likely, others, &rules), &rules)
     }
 
     #[test]
@@ -380,6 +386,31 @@ mod tests {
     }
 
     #[test]
+    fn the_report_and_the_summary_of_a_job_allow_the_same_wrong_flags() {
+        let allowed = |stages, gate| {
+            let policy = types::Policy {
+                stages,
+                gate,
+                ..policy()
+            };
+            let job = bundle::Rules::from(&policy);
+            let rules = of(&calibrated(), policy);
+            let tally = counted(0, 1_000, &rules);
+            let flags = Bound::of(&rules.manifest, job).over(0, tally.scored);
+            let report = WrongFlags::of(&tally, &rules);
+            let each: f64 = report.rules.iter().map(|rule| rule.bound).sum();
+            assert!((each - flags.fpr_bound_95).abs() < 1e-12);
+            [flags.wrong_at_most, report.allowed]
+        };
+        // The screen's bound is 0.017, that of both engines 0.0135.
+        let all = Some(GateChoice::All);
+        assert_eq!(allowed(Stages::Screen, None), [17, 17]);
+        assert_eq!(allowed(Stages::Both, None), [31, 31]);
+        assert_eq!(allowed(Stages::Both, all), [14, 14]);
+        assert_eq!(allowed(Stages::Screen, all), [0, 0]);
+    }
+
+    #[test]
     fn a_bound_says_what_it_means() {
         let tier = |false_positives: u64, humans: u64, fpr_bound_95: f64| Tier {
             name: "t".to_owned(),
@@ -396,6 +427,15 @@ mod tests {
             meaning(&tier(3, 420, 0.018_36)).contains("3 of 420")
                 && !meaning(&tier(3, 420, 0.018_36)).contains("three:")
         );
+    }
+
+    #[test]
+    fn a_stage_of_tracks_that_went_on_is_called_so() {
+        let line = StageLine::of(v1::StageSummary {
+            went_on: true,
+            ..v1::StageSummary::default()
+        });
+        assert_eq!(line.node, Shown::word(WENT_ON));
     }
 
     #[test]

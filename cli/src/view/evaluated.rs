@@ -2,6 +2,7 @@
 //! flags how many wrong ones the bound allows.
 
 use super::figures::{plots, sections, share, systems};
+use super::moves::{Move, matrix};
 use super::thresholds::by_slice;
 use super::{Flags, short};
 use crate::labelled::{Joined, Page};
@@ -235,6 +236,10 @@ pub(crate) struct Calibrated {
     pub(crate) flags: Flags,
     /// Tracks that are flagged by one of the two and not by the other.
     pub(crate) changed: u64,
+    /// Tracks that have another verdict by one of the two than by the other, those that are flagged by one among them.
+    pub(crate) moved: u64,
+    /// The verdicts of the job's tracks by the base's rules and by the new ones, as many as there are.
+    pub(crate) moves: Vec<Move>,
     /// What the new verdicts come to on the tracks that set nothing, by the bundle's own gate.
     pub(crate) verdicts: Flagged,
     /// The tables over the tracks that set nothing.
@@ -270,7 +275,8 @@ impl Calibrated {
             format!("before: {}", self.flags_before.text()),
             format!("now: {}", self.flags.text()),
             format!(
-                "{} tracks have another flag than before",
+                "{} tracks have another verdict than before, {} of them another flag",
+                grouped(self.moved),
                 grouped(self.changed)
             ),
             verdicts(&self.verdicts),
@@ -283,7 +289,11 @@ impl Calibrated {
             "Thresholds, counted on tracks that set nothing".to_owned(),
             tiers(&self.tiers),
         );
-        let all = std::iter::once(own).chain(sections(&self.report));
+        let moves = (
+            "Verdicts of the job's tracks, before and now".to_owned(),
+            matrix(&self.moves),
+        );
+        let all = [own, moves].into_iter().chain(sections(&self.report));
         all.chain(by_slice(&self.slice_thresholds)).collect()
     }
 

@@ -4,18 +4,25 @@
 //! over the rows that it verifies, [`is_screened`] over rows that are read here, and the report over the lines of its table that have
 //! a score: all say the same of the same result.
 
-use crate::labelled::stated_bound;
+use crate::bound::Stated;
 use evaluation::bound::{Counted, grouped, percent};
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
+use types::Policy;
 
 /// Whether the row is of a track that was screened.
 pub(crate) fn is_screened(row: &v1::Row) -> bool {
     row.screen.is_some()
 }
 
-/// The bound on false positives that a bundle states for its verdicts.
+/// What the verdicts of a job go by; none of a policy that this version cannot read.
+pub(crate) fn rules(spec: &v1::JobSpec) -> Option<bundle::Rules> {
+    let policy = Policy::try_from(spec.policy?).ok()?;
+    Some((&policy).into())
+}
+
+/// The bound on false positives that a bundle states for the verdicts of a job.
 #[derive(Debug, Clone)]
 pub(crate) struct Bound {
     /// How it was counted.
@@ -25,10 +32,13 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
-    /// That of a bundle.
-    pub(crate) fn of(manifest: &bundle::Manifest) -> Self {
-        let (counted, fpr_95) = stated_bound(manifest);
-        Self { counted, fpr_95 }
+    /// That of a bundle, for jobs under these rules.
+    pub(crate) fn of(manifest: &bundle::Manifest, rules: bundle::Rules) -> Self {
+        let stated = Stated::of(manifest, rules);
+        Self {
+            counted: stated.counted(),
+            fpr_95: stated.fpr_95(),
+        }
     }
 
     /// Flags under it.
@@ -40,11 +50,11 @@ impl Bound {
 /// Flags over all tracks of the job, and how many of them may be wrong.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Flags {
-    /// Tracks that the bundle makes `likely_ai`, by its own gate.
+    /// Tracks that are `likely_ai`; where a bundle is judged, by its own gate.
     pub(crate) likely_ai: u64,
     /// Tracks that the screen gave a score.
     pub(crate) screened: u64,
-    /// Upper bound of the false positive rate at 95 % confidence that the count rests on.
+    /// Upper bound of the false positive rate at 95 % confidence, over the rules by which the job lets a track be `likely_ai`.
     pub(crate) fpr_bound_95: f64,
     /// How it was counted.
     pub(crate) counted: String,
@@ -71,10 +81,15 @@ impl Flags {
 
     /// As people read it, beside the word `likely_ai`.
     pub(super) fn beside(&self) -> String {
+        let (likely_ai, screened) = (grouped(self.likely_ai), grouped(self.screened));
+        if self.fpr_bound_95 <= 0.0 {
+            return format!(
+                "{likely_ai} of {screened} tracks screened; {}",
+                self.counted
+            );
+        }
         format!(
-            "{} of {} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
-            grouped(self.likely_ai),
-            grouped(self.screened),
+            "{likely_ai} of {screened} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
             percent(self.fpr_bound_95),
             grouped(self.wrong_at_most),
             self.counted
@@ -88,13 +103,30 @@ impl Flags {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The bound of the sample, 0.017, for a job as most are.
+    pub(crate) fn bound() -> Bound {
+        let rules = (&Policy::default()).into();
+        Bound::of(&bundle::sample::manifest(), rules)
+    }
+
+    #[test]
+    fn a_job_whose_policy_cannot_be_read_has_no_rules() {
+        let spec = v1::JobSpec::default();
+        assert!(rules(&spec).is_none());
+        let told = v1::JobSpec {
+            policy: Some(Policy::default().into()),
+            ..spec
+        };
+        assert!(rules(&told).is_some_and(|rules| rules.gate.is_none()));
+    }
 
     #[test]
     fn wrong_ones_are_allowed_by_how_many_were_screened_and_not_by_how_many_are_flagged() {
-        // The sample: 10 of 1,000 known-human tracks, bound 0.017.
-        let bound = Bound::of(&bundle::sample::manifest());
+        // The sample: 10 of 1,000 known-human tracks.
+        let bound = bound();
         let flags = bound.over(37, 1_240);
         assert_eq!(
             (flags.wrong_at_most, bound.over(0, 1_240).wrong_at_most),
@@ -103,6 +135,19 @@ mod tests {
         assert_eq!(
             flags.text(),
             "likely_ai: 37 of 1,240 tracks screened; the bound of 1.70 % allows 22 wrong ones among so many (fpr_1e-2: 10 of 1,000: FPR < 1.70 % at 95 %)"
+        );
+    }
+
+    #[test]
+    fn a_job_that_can_flag_nothing_says_so_and_speaks_of_no_bound() {
+        let policy = Policy {
+            gate: Some(types::GateChoice::All),
+            ..Policy::default()
+        };
+        let bound = Bound::of(&bundle::sample::manifest(), (&policy).into());
+        assert_eq!(
+            bound.over(0, 1_240).text(),
+            "likely_ai: 0 of 1,240 tracks screened; no rule of this job can make a track likely_ai"
         );
     }
 

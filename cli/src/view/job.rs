@@ -1,6 +1,6 @@
 //! Views of jobs.
 
-use super::{Bound, Flags, Verdicts, age, fields, purpose, short, size, span, time};
+use super::{Bound, Flags, Verdicts, age, fields, purpose, rules, short, size, span, time};
 use crate::output::{Paint, Records, View};
 use proto::v1;
 use schemars::JsonSchema;
@@ -69,6 +69,9 @@ pub(crate) struct JobView {
     pub(crate) revision: u64,
     #[serde(skip)]
     submitted_at_ms: i64,
+    /// What its verdicts go by.
+    #[serde(skip)]
+    pub(crate) rules: Option<bundle::Rules>,
     /// Where the flags' bound was asked for.
     #[serde(skip)]
     bound: Option<Bound>,
@@ -137,6 +140,7 @@ impl From<v1::Job> for JobView {
         let spec = wire.spec.unwrap_or_default();
         let manifest = wire.manifest.unwrap_or_default();
         let rank = wire.rank.unwrap_or_default();
+        let rules = rules(&spec);
         Self {
             job: spec.job,
             state: state(wire.state).to_owned(),
@@ -167,6 +171,7 @@ impl From<v1::Job> for JobView {
             cancel_reason: wire.cancel_reason,
             revision: wire.revision,
             submitted_at_ms: spec.submitted_at_ms,
+            rules,
             bound: None,
         }
     }
@@ -372,7 +377,7 @@ mod tests {
     #[test]
     fn a_bound_that_was_asked_for_once_stands_beside_the_flags_of_each_later_look() {
         // The sample's is 0.017.
-        let bound = Bound::of(&bundle::sample::manifest());
+        let bound = super::super::flags::tests::bound();
         let mut view = JobView::from(job(0, 0)).bounded(Some(bound));
         assert_eq!(flags(&view), Some((0, 0, 0)));
         for _ in 0..2 {

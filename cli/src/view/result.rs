@@ -2,7 +2,7 @@
 //! calibrated at, and rows of a demonstration bundle say so.
 
 use super::row::{RowView, ScoreView};
-use super::{Flags, Verdicts, aligned, fields, short, size};
+use super::{Flags, Verdicts, aligned, fields, prior, short, size};
 use crate::output::{Paint, Records, View, plain, table};
 use crate::timeline;
 use schemars::JsonSchema;
@@ -95,15 +95,15 @@ impl View for RowList {
             header,
             rows: self.rows.iter().map(row).collect(),
         });
-        let prior = self.rows.iter().find_map(|r| r.score()).map(|s| s.prior);
-        let prior = prior.map_or_else(String::new, |p| {
+        let prior = prior::said(&self.rows);
+        let prior = prior.map_or_else(String::new, |said| {
             let engines = if separated {
                 ", by both engines where both ran; SCREEN, RESIDUAL: by one alone"
             } else {
                 ""
             };
             format!(
-                "\nP: calibrated probability of machine generation at a prior of {p:.2}{engines}; {}",
+                "\nP: calibrated probability of machine generation at {said}{engines}; {}",
                 timeline::LEGEND
             )
         });

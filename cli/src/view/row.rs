@@ -1,5 +1,6 @@
 //! The view of one track's row, as every output of results shows it.
 
+use super::prior;
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -31,7 +32,8 @@ impl From<v1::Score> for ScoreView {
 
 impl ScoreView {
     pub(super) fn text(&self) -> String {
-        format!("{:.3} at prior {:.2}", self.probability, self.prior)
+        let prior = prior::text(self.prior);
+        format!("{:.3} at prior {prior}", self.probability)
     }
 }
 

@@ -6,10 +6,13 @@ use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// What stands in a node's place where tracks went on to the residual; no node is called so, since names of nodes have no spaces.
+pub(crate) const WENT_ON: &str = "tracks that went on";
+
 /// A stage on a device.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct StageView {
-    /// The node.
+    /// The node; empty of sums over all of them.
     node: String,
     /// The device.
     device: String,
@@ -33,6 +36,8 @@ pub(crate) struct StageView {
     tracks_per_second: f64,
     /// Audio seconds per device-second.
     realtime_factor: f64,
+    /// Whether it is of tracks that went on to the residual, whose nodes and devices are not told apart once the job is published.
+    went_on: bool,
 }
 
 impl From<v1::StageSummary> for StageView {
@@ -51,6 +56,17 @@ impl From<v1::StageSummary> for StageView {
             bytes: used.bytes,
             tracks_per_second: wire.tracks_per_second,
             realtime_factor: wire.realtime_factor,
+            went_on: wire.went_on,
+        }
+    }
+}
+
+impl StageView {
+    /// Where it ran, as people read it.
+    fn place(&self) -> String {
+        match self.went_on {
+            true => WENT_ON.to_owned(),
+            false => self.node.clone(),
         }
     }
 }
@@ -123,7 +139,7 @@ impl View for Summary {
     fn records(&self) -> Records {
         let row = |s: &StageView| {
             vec![
-                s.node.clone(),
+                s.place(),
                 s.device.clone(),
                 s.stage.clone(),
                 s.tracks.to_string(),
@@ -182,5 +198,26 @@ impl View for Summary {
             .filter(|place| place.is_empty())
             .for_each(|place| place.push('-'));
         format!("{head}\n{flags}{}{binds}", table(records))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_of_tracks_that_went_on_are_named_and_no_node_is() {
+        let line = |node: &str, went_on| v1::StageSummary {
+            node: node.to_owned(),
+            went_on,
+            ..v1::StageSummary::default()
+        };
+        let summary = Summary::from(v1::SummarizeResponse {
+            stages: vec![line("n1", false), line("", true), line("", false)],
+            ..v1::SummarizeResponse::default()
+        });
+        let rows = summary.records().rows;
+        let nodes: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+        assert_eq!(nodes, ["n1", WENT_ON, ""]);
     }
 }

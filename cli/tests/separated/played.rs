@@ -171,6 +171,11 @@ impl Jobs for Service {
         let spec = v1::JobSpec {
             job: "job-1".to_owned(),
             bundle: self.0.bundle.clone(),
+            policy: Some(v1::Policy {
+                stages: v1::Stages::Both.into(),
+                accept_demonstration: true,
+                ..v1::Policy::default()
+            }),
             ..v1::JobSpec::default()
         };
         let screened = self.0.rows.iter().filter(|row| row.screen.is_some());

@@ -263,6 +263,33 @@ fn tracks_of_which_some_were_separated_calibrate_no_residual_and_none_leaves_it(
 }
 
 #[test]
+fn all_probabilities_of_a_new_version_suppose_one_prior_also_where_no_track_was_separated() {
+    let known = Making {
+        humans: 400,
+        positives: 200,
+        screen: 4.0,
+        residual: None,
+    }
+    .known();
+    let rare = Asked {
+        prior: Some(0.02),
+        ..asked()
+    };
+    let base = crate::report::calibrated();
+    let made = checked(&remake(&base, &known, &rare).unwrap().manifest);
+    let own = made.residual.unwrap().calibration.unwrap();
+    let Fusion::V1(rule) = &own.fusion else {
+        panic!("{:?}", own.fusion)
+    };
+    let priors = [
+        made.screen.calibration.prior,
+        own.probability.prior,
+        rule.prior,
+    ];
+    assert_eq!(priors, [0.02; 3]);
+}
+
+#[test]
 fn too_few_tracks_one_class_and_scores_that_tell_nothing_are_refused_with_the_numbers() {
     let making = |humans, positives, screen| {
         let known = Making {

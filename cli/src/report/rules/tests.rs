@@ -5,7 +5,6 @@ use bundle::separator::{
     Activation, Config, DConvConfig, NormKind, Order, Positions, TransformerConfig,
 };
 use bundle::{Epsilon, FusionV1, Overlap, Residual, Segments, Tier, sample};
-use types::GateChoice;
 
 pub(crate) fn policy() -> Policy {
     Policy {
@@ -186,18 +185,6 @@ fn evidence_is_what_a_score_adds_to_the_prior() {
     rare.screen.calibration.prior = 0.01;
     let rare = of(&rare, policy());
     assert!(rare.screen().evidence(2.0) > rules.screen().evidence(2.0) + 4.0);
-}
-
-#[test]
-fn the_screen_may_flag_unless_the_gate_sends_all_of_that_on() {
-    let may_flag = |gate| {
-        let policy = Policy { gate, ..policy() };
-        of(&manifest(), policy).screen_may_flag()
-    };
-    assert!(may_flag(None));
-    assert!(may_flag(Some(GateChoice::Unsure)));
-    assert!(!may_flag(Some(GateChoice::Positives)));
-    assert!(!may_flag(Some(GateChoice::All)));
 }
 
 #[test]

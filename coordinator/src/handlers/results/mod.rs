@@ -205,8 +205,8 @@ impl App {
         known.map_or(Purpose::Demonstration, |bundle| bundle.purpose)
     }
 
-    /// What a published job's own parts cost, by their footers, and in one more line per stage what the total has beyond them: the screen of
-    /// tracks that went on, whose parts go once the result is published. Where the parts are too many, by the total alone.
+    /// What a published job's own parts cost, by their footers, and in one more line per stage what the total has beyond them: decoding and
+    /// screen of the tracks that went on, whose parts go once the result is published. Where the parts are too many, by the total alone.
     async fn measure_published(&self, seen: &JobSeen) -> Result<Measured, Problem> {
         let path = manifest_path(seen)?;
         let what = format!("read the result of job `{}`", seen.record.spec.job);

@@ -16,6 +16,8 @@ type Place = (String, String, Stage);
 #[derive(Debug, Default)]
 pub(super) struct Measured {
     uses: BTreeMap<Place, StageUse>,
+    /// Of tracks that went on to the residual, whose parts do not tell nodes and devices apart any more.
+    went_on: Ledger,
 }
 
 impl Measured {
@@ -52,14 +54,14 @@ impl Measured {
         self.add("", &[], ledger);
     }
 
-    /// Adds what a total has beyond what was added before, not told apart by node and device.
+    /// Adds what a published job's total has beyond its parts: decoding and screen of the tracks that went on.
     pub(super) fn add_rest(&mut self, total: &Ledger) {
         let told = self.sum();
-        self.add_total(&total.minus(told));
+        self.went_on = self.went_on.plus(total.minus(told));
     }
 
     fn sum(&self) -> Ledger {
-        let mut sum = Ledger::default();
+        let mut sum = self.went_on;
         for ((_, _, stage), used) in &self.uses {
             let entry = sum.stage_mut(*stage);
             *entry = entry.plus(*used);
@@ -89,15 +91,22 @@ impl Measured {
         }
     }
 
-    /// One line per place.
+    /// One line per place, then those of tracks that went on. A stage that only waited for others gets none.
     pub(super) fn lines(&self) -> Vec<v1::StageSummary> {
-        let line = |((node, device, stage), used): (&Place, &StageUse)| v1::StageSummary {
+        let places = self.uses.iter().filter(|(_, used)| ran(used));
+        let told = places.map(|((node, device, stage), used)| v1::StageSummary {
             node: node.clone(),
-            r#use: Some(proto::stage_use(*stage, device, used)),
-            tracks_per_second: per_second(used.tracks as f64, used.device_us),
-            realtime_factor: per_second(used.audio_ms as f64 / 1e3, used.device_us),
-        };
-        self.uses.iter().map(line).collect()
+            ..line(*stage, device, used)
+        });
+        let stages = Stage::ALL
+            .iter()
+            .map(|stage| (*stage, self.went_on.stage(*stage)));
+        let rest = stages.filter(|(_, used)| ran(used));
+        let rest = rest.map(|(stage, used)| v1::StageSummary {
+            went_on: true,
+            ..line(stage, "", used)
+        });
+        told.chain(rest).collect()
     }
 
     /// The stage that holds the others up (see [`Ledger::binding`]) and why. `None` before two are measured.
@@ -111,6 +120,21 @@ impl Measured {
             share(waits)
         );
         Some((binds, reason))
+    }
+}
+
+/// Whether a stage did anything. A part of escalated tracks has the screen's waits for a decoder, and nothing that it screened.
+const fn ran(used: &StageUse) -> bool {
+    used.tracks > 0 || used.device_us > 0
+}
+
+fn line(stage: Stage, device: &str, used: &StageUse) -> v1::StageSummary {
+    v1::StageSummary {
+        node: String::new(),
+        r#use: Some(proto::stage_use(stage, device, used)),
+        tracks_per_second: per_second(used.tracks as f64, used.device_us),
+        realtime_factor: per_second(used.audio_ms as f64 / 1e3, used.device_us),
+        went_on: false,
     }
 }
 
@@ -173,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_total_has_beyond_its_parts_is_a_line_of_its_own() {
+    fn what_a_total_has_beyond_its_parts_is_a_line_of_tracks_that_went_on() {
         let mut measured = measured();
         let total = measured.sum().plus(Ledger {
             screen: used(500_000, 0),
@@ -181,11 +205,45 @@ mod tests {
         });
         measured.add_rest(&total);
         let lines = measured.lines();
-        let rest = lines[0].r#use.as_ref().unwrap();
-        assert_eq!((lines.len(), lines[0].node.as_str()), (3, ""));
+        let rest = lines[2].r#use.as_ref().unwrap();
+        assert_eq!((lines.len(), lines[2].node.as_str()), (3, ""));
         assert_eq!((rest.tracks, rest.device_us), (10, 500_000));
+        let went_on = lines.iter().map(|line| line.went_on);
+        assert_eq!(went_on.collect::<Vec<_>>(), [false, false, true]);
         measured.add_rest(&total);
         assert_eq!(measured.lines().len(), 3, "nothing is left of it");
+    }
+
+    #[test]
+    fn a_stage_that_only_waited_has_no_line_and_counts_for_what_binds() {
+        let mut measured = measured();
+        let before = measured.lines();
+        let waited = Ledger {
+            residual: used(1_000_000, 0),
+            screen: StageUse {
+                wait_us: 160_000,
+                ..StageUse::default()
+            },
+            ..Ledger::default()
+        };
+        measured.add("n2", &[(Stage::Residual, "cuda:0")], &waited);
+        let lines = measured.lines();
+        assert_eq!((lines.len(), &lines[..2]), (3, &before[..]));
+        assert_eq!(lines[2].node, "n2");
+        assert_eq!(measured.sum().screen.wait_us, 18_160_000);
+    }
+
+    #[test]
+    fn a_total_alone_is_not_said_to_be_of_tracks_that_went_on() {
+        let mut measured = Measured::default();
+        measured.add_total(&self::measured().sum());
+        let lines = measured.lines();
+        assert!(
+            lines.len() == 2
+                && lines
+                    .iter()
+                    .all(|line| !line.went_on && line.node.is_empty())
+        );
     }
 
     #[test]
