@@ -1,5 +1,5 @@
 # What can be done here, one line each; the work is in scripts/ and in cargo. `make` alone prints this list.
-# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, MINUTES=n, SEED=n, TRACKS=n, RECORD=file, JSON=file, DEVICE=cpu|cuda, BEFORE=dir and KEY=file are read where the
+# CATALOG=dir, RUNS=n, SEEDS=n, FROM=k, MINUTES=n, SEED=n, TRACKS=n, RECORD=file, JSON=file, DEVICE=cpu|cuda, BEFORE=dir, OTHER=dir and KEY=file are read where the
 # list says so.
 
 DEVICE ?= cpu
@@ -12,6 +12,7 @@ SEED ?= 1
 LEADER_EVERY ?=
 TRACKS ?=
 LEADER_END ?=
+OTHER ?=
 RECORD ?= docs/reference/simulation-record.txt
 JSON ?=
 BEFORE ?=
@@ -77,9 +78,9 @@ bad-input: setup ## scan the hostile catalogue and print what became of each fil
 
 # The record of simulated seeds is not this one's: a run is recorded where the command line says so.
 chaos: RECORD =
-chaos: setup ## a cluster of ten hosts under real faults: MINUTES=3, SEED=1; LEADER_EVERY=20 ends the leader alone; TRACKS=n of a job; report to JSON=file, faults to RECORD=file
+chaos: setup ## a cluster of ten hosts under real faults: MINUTES=3, SEED=1; OTHER=dir is a build to roll to and from; LEADER_EVERY=20 ends the leader alone; TRACKS=n of a job; report to JSON=file, faults to RECORD=file
 	cargo build --release --locked --workspace --all-targets
-	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_TRACKS=$(TRACKS) CHAOS_JSON=$(JSON) CHAOS_RECORD=$(RECORD) LEADER_EVERY=$(LEADER_EVERY) LEADER_END=$(LEADER_END) \
+	CHAOS_MINUTES=$(MINUTES) CHAOS_SEED=$(SEED) CHAOS_TRACKS=$(TRACKS) CHAOS_JSON=$(JSON) CHAOS_RECORD=$(RECORD) CHAOS_OTHER_BUILD=$(OTHER) LEADER_EVERY=$(LEADER_EVERY) LEADER_END=$(LEADER_END) \
 		cargo test --release --locked --workspace --test chaos -- --nocapture --test-threads=1
 
 sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goes to RECORD=file, failures keep their logs

@@ -1,10 +1,12 @@
 //! Two builds of the product laid out side by side in the run's folder, each as an installation has it: the stub engine stands where an agent
-//! looks for its worker. A rolling restart goes from one to the other.
+//! looks for its worker. A rolling restart goes from one to the other, and the report and the record say which they were.
 
 use crate::wishes::Wishes;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use cluster::product;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use types::Digest;
 
 /// One build's programs.
 #[derive(Debug, Clone)]
@@ -21,12 +23,17 @@ const INSTALLED: [(&str, &str); 4] = [
     ("stub-worker", "trackscan-worker"),
 ];
 
+/// The file beside a build's programs that says of which commit they are, where `scripts/another-build.sh` made them.
+const COMMIT: &str = "COMMIT";
+
 /// Both of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Builds {
     pub(crate) first: Build,
     second: Build,
     pub(crate) s3_server: PathBuf,
+    /// What each is, for whoever reads the report or the record.
+    pub(crate) told: Vec<String>,
 }
 
 impl Builds {
@@ -35,6 +42,10 @@ impl Builds {
         Ok(Self {
             first: build(&wishes.build, &folder.join("first"))?,
             second: build(&wishes.other_build, &folder.join("second"))?,
+            told: vec![
+                told("first", &wishes.build)?,
+                told("second", &wishes.other_build)?,
+            ],
             s3_server: product::s3_server(&wishes.build),
         })
     }
@@ -54,6 +65,25 @@ impl Builds {
     }
 }
 
+/// A build by its version, its commit where that is known, and the digest of its coordinator, by which two of one version are told apart.
+fn told(name: &str, build: &Path) -> Result<String> {
+    let coordinator = build.join("coordinator");
+    let what = || format!("ask `{}` which build it is", coordinator.display());
+    let bytes = std::fs::read(&coordinator).with_context(what)?;
+    let said = Command::new(&coordinator).arg("--version").output();
+    let said = said.with_context(what)?;
+    ensure!(said.status.success(), "{}: {}", what(), said.status);
+    let version = String::from_utf8_lossy(&said.stdout);
+    let commit = std::fs::read_to_string(build.join(COMMIT)).ok();
+    let commit = commit.map(|commit| format!(" of {}", commit.trim()));
+    Ok(format!(
+        "{name}: {}{}, sha256 {}",
+        version.trim(),
+        commit.unwrap_or_default(),
+        Digest::of(&bytes)
+    ))
+}
+
 fn build(from: &Path, to: &Path) -> Result<Build> {
     std::fs::create_dir_all(to).with_context(|| format!("make the folder `{}`", to.display()))?;
     for (built, installed) in INSTALLED {
@@ -71,5 +101,8 @@ fn place(built: &Path, installed: &Path) -> Result<()> {
     let linked = std::fs::hard_link(built, installed);
     linked
         .or_else(|_| std::fs::copy(built, installed).map(drop))
-        .with_context(|| format!("place `{}`: build it with `make build`", built.display()))
+        .with_context(|| {
+            let built = built.display();
+            format!("place `{built}`: build it with `make build`, or for OTHER with `scripts/another-build.sh`")
+        })
 }

@@ -2,6 +2,7 @@
 //! end while a drawn schedule of faults happens to all of them; then calm, and the judge. Three minutes of it belong to the tests; `make chaos`
 //! runs it longer. Figures are recorded and never asserted: a run is good where every track has its one right row.
 
+mod baseline;
 mod books;
 mod builds;
 mod flow;

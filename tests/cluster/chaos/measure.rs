@@ -2,7 +2,6 @@
 
 use crate::books::{Books, Handover};
 use crate::flow::Run;
-use crate::judge::Judgement;
 use crate::watch::Seen;
 use crate::wishes::Wishes;
 use cluster::report::{Report, Times};
@@ -15,22 +14,19 @@ const ASKED: [Kind; 3] = [Kind::Terminate, Kind::TerminateLeader, Kind::Upgrade]
 const STOPPED: [Kind; 2] = [Kind::Stop, Kind::StopLeader];
 
 /// The report.
-pub(crate) fn report(
-    wishes: &Wishes,
-    run: &Run,
-    books: &Books,
-    seen: &Seen,
-    judgement: Judgement,
-) -> Report {
+pub(crate) fn report(wishes: &Wishes, run: Run, books: &Books, seen: &Seen) -> Report {
+    let judgement = run.judgement;
     let (tracks, seconds) = in_vain(seen, judgement.findings.rows);
     let (steady, unsteady) = fail_overs(books, seen);
     let spans = run.spans;
     Report {
         seed: wishes.seed,
-        lasted_ms: spans.faults_ms.1 - spans.faults_ms.0,
+        builds: run.builds,
+        lasted_ms: spans.faults_ms - spans.undisturbed_ms,
+        course: spans.course(),
         faults: faults(&run.records, |record| record.hit.is_some()),
         bit: faults(&run.records, Record::bit),
-        failed_faults: run.records.iter().filter_map(failed).collect(),
+        failed_faults: failed_faults(&run.records, seen),
         revived: run.revived,
         commits: books.commits,
         refused_stale_commits: books.superseded,
@@ -43,12 +39,12 @@ pub(crate) fn report(
         etcd_leader_changes: seen.changes(),
         re_grant: Times::of(books.re_grants.clone()),
         re_grant_after_leader: Times::of(books.re_grants_of_new.clone()),
-        rows_per_s_undisturbed: rate(books, spans.undisturbed_ms),
-        rows_per_s: rate(books, spans.faults_ms),
+        rows_per_s_undisturbed: rate(books, (spans.first_ms, spans.undisturbed_ms)),
+        rows_per_s: rate(books, (spans.undisturbed_ms, spans.faults_ms)),
         tracks_scanned_in_vain: tracks,
         device_seconds_in_vain: seconds,
         jobs: run.jobs.published.len(),
-        unfinished: run.jobs.open.clone(),
+        unfinished: run.jobs.open,
         wrong: judgement.wrong,
         findings: judgement.findings,
     }
@@ -61,6 +57,14 @@ fn faults(records: &[Record], wanted: fn(&Record) -> bool) -> BTreeMap<Kind, usi
         *kinds.entry(record.fault.kind).or_default() += 1;
     }
     kinds
+}
+
+/// What could not be carried out or undone. The alarm is lowered by whoever watches it, some time after its fault is over.
+fn failed_faults(records: &[Record], seen: &Seen) -> Vec<String> {
+    let stands = seen.is_alarmed();
+    let stands = stands.then(|| "the store's alarm stands long after it was wanted".to_owned());
+    let failed = records.iter().filter_map(failed);
+    failed.chain(stands).collect()
 }
 
 fn failed(record: &Record) -> Option<String> {

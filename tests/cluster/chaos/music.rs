@@ -20,12 +20,22 @@ const LONG_EVERY: usize = 16;
 /// One track of so many is broken, so that a sound one that ends unscannable is told from one that must.
 const BROKEN_EVERY: usize = 61;
 
+/// The name of a track's file.
+pub(crate) fn key(number: usize) -> String {
+    format!("track-{number:05}.wav")
+}
+
+/// Whether a track is no audio, so that it must end unscannable.
+pub(crate) fn is_broken(number: usize) -> bool {
+    number % BROKEN_EVERY == BROKEN_EVERY - 1
+}
+
 /// Writes `count` tracks.
 pub(crate) fn write(folder: &Path, count: usize) -> Result<()> {
     std::fs::create_dir_all(folder)
         .with_context(|| format!("make the folder `{}`", folder.display()))?;
     for number in 0..count {
-        let path = folder.join(format!("track-{number:05}.wav"));
+        let path = folder.join(key(number));
         std::fs::write(&path, track(number))
             .with_context(|| format!("write the track `{}`", path.display()))?;
     }
@@ -34,9 +44,11 @@ pub(crate) fn write(folder: &Path, count: usize) -> Result<()> {
 
 fn track(number: usize) -> Vec<u8> {
     let mut rng = ChaCha8Rng::seed_from_u64(number as u64);
-    if number % BROKEN_EVERY == BROKEN_EVERY - 1 {
+    if is_broken(number) {
         let mut noise = vec![0; 4_096];
         rng.fill_bytes(&mut noise);
+        // No frame of any codec begins with such a byte, so that nobody hears audio in it.
+        noise.iter_mut().for_each(|byte| *byte &= 0x7f);
         return noise;
     }
     let frames = frames(number) + rng.next_u32() % (WINDOW / 16);

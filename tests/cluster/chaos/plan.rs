@@ -36,6 +36,7 @@ pub(crate) fn plan(wishes: &Wishes) -> Plan {
         every_ms: wishes.leader.map_or(FAULT_EVERY_MS, every),
         members: scene::members(),
         links: links(),
+        busy: busy(),
         relayed: relayed(),
         led: led.iter().map(|role| (*role).to_owned()).collect(),
         impaired_max: IMPAIRED_MAX
@@ -87,6 +88,17 @@ fn links() -> Vec<(String, String)> {
     ways(all)
 }
 
+/// The ways that are never idle: members of etcd beat all the while, and a node with work reads audio and puts parts. Who of two coordinators is
+/// called depends on who leads.
+fn busy() -> Vec<(String, String)> {
+    let within = |(from, to): &(String, String)| {
+        let member = |host: &String| scene::ETCD.contains(&host.as_str());
+        let works = scene::NODES.contains(&from.as_str()) && to == scene::STORAGE;
+        works || (member(from) && member(to))
+    };
+    links().into_iter().filter(within).collect()
+}
+
 /// The ways that relays stand in: from each relayed host to whom it calls.
 fn relayed() -> Vec<(String, String)> {
     ways(RELAYED)
@@ -95,6 +107,7 @@ fn relayed() -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cluster::{Fault, Target};
     use std::time::Duration;
 
     fn wishes(seconds: u64, leader: Option<LeaderEnds>) -> Wishes {
@@ -131,6 +144,44 @@ mod tests {
     }
 
     #[test]
+    fn three_minutes_of_any_seed_have_every_kind_and_each_kind_for_leaders_of_both_roles() {
+        for seed in 1..=100 {
+            let plan = plan(&Wishes {
+                seed,
+                ..wishes(180, None)
+            });
+            let faults = plan.draw();
+            let kinds: BTreeSet<Kind> = faults.iter().map(|fault| fault.kind).collect();
+            assert_eq!(kinds, BTreeSet::from(Kind::ALL), "seed {seed}");
+            let led = |fault: &Fault| match &fault.target {
+                Target::Leader(role) => Some((fault.kind, role.clone())),
+                Target::Process(_)
+                | Target::Link(..)
+                | Target::Host(_)
+                | Target::Storage
+                | Target::Store => None,
+            };
+            let led: BTreeSet<(Kind, String)> = faults.iter().filter_map(led).collect();
+            assert_eq!(led.len(), 6, "seed {seed}: {led:?}");
+        }
+    }
+
+    #[test]
+    fn three_minutes_of_any_seed_slow_the_syncs_of_a_member_of_etcd_and_of_a_node() {
+        for seed in 1..=100 {
+            let faults = plan(&Wishes {
+                seed,
+                ..wishes(180, None)
+            })
+            .draw();
+            let slow = faults.iter().filter(|fault| fault.kind == Kind::SlowSync);
+            let slow: BTreeSet<String> = slow.map(|fault| fault.target.to_string()).collect();
+            let of = |role: &str| slow.iter().any(|name| name.starts_with(role));
+            assert!(of("etcd-") && of("node-"), "seed {seed}: {slow:?}");
+        }
+    }
+
+    #[test]
     fn every_way_in_use_is_between_two_hosts_of_the_run_and_each_once() {
         let hosts: BTreeSet<String> = scene::members().into_iter().map(|one| one.host).collect();
         let links = links();
@@ -142,5 +193,6 @@ mod tests {
         assert_eq!(links.len(), 3 + 2 * 4 + 4 * 3);
         assert!(cables.iter().flatten().all(|host| hosts.contains(*host)));
         assert!(relayed().iter().all(|way| links.contains(way)));
+        assert_eq!(busy().len(), 3 + 4);
     }
 }

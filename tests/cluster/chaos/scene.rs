@@ -3,17 +3,18 @@
 
 use crate::builds::Builds;
 use crate::music;
-use crate::watch::{Doors, Watch};
+use crate::watch::{Doors, Seen, Watch};
 use crate::wishes::Wishes;
 use anyhow::{Context, Result};
 use cluster::product::{COORDINATOR_METRICS, NODE_METRICS, Site};
 use cluster::{
-    Clock, Cluster, Disk, Host, Member, Process, Program, Relay, Stage, Weather, World, etcd, http,
+    Clock, Cluster, Disk, Host, Kind, Member, Process, Program, Relay, Stage, Weather, World, etcd,
+    http,
 };
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub(crate) const ETCD: [&str; 3] = ["etcd-1", "etcd-2", "etcd-3"];
@@ -46,6 +47,7 @@ pub(crate) struct Scene {
     seed: u64,
     builds: Builds,
     full: Arc<AtomicBool>,
+    seen: Arc<Mutex<Seen>>,
     /// What the doors lead through.
     _ways: Vec<Relay>,
 }
@@ -73,7 +75,7 @@ pub(crate) fn bring_up(folder: &Path, wishes: &Wishes, zero: Instant) -> Result<
     let coordinators = loopback(COORDINATOR_METRICS);
     let coordinators = doors(&world, &COORDINATORS, coordinators, &mut ways)?;
     let nodes = doors(&world, &NODES, loopback(NODE_METRICS), &mut ways)?;
-    let watch = Watch::begin(etcd.clone(), nodes, zero);
+    let watch = Watch::begin(&etcd, &coordinators, &nodes, zero);
     let scene = Scene {
         coordinators,
         etcd: etcd.clone(),
@@ -81,6 +83,7 @@ pub(crate) fn bring_up(folder: &Path, wishes: &Wishes, zero: Instant) -> Result<
         seed: wishes.seed,
         builds: builds.clone(),
         full: Arc::clone(&watch.full),
+        seen: Arc::clone(&watch.seen),
         _ways: ways,
     };
     let mut stage = Stage::new(world, scene);
@@ -237,6 +240,10 @@ impl Cluster for Scene {
         Ok(leading.map(|(name, _)| name.clone()))
     }
 
+    fn builds(&self) -> Vec<String> {
+        self.builds.told.clone()
+    }
+
     fn other_build(&mut self, _: &str, current: &Path) -> Result<PathBuf> {
         self.builds.other(current)
     }
@@ -259,6 +266,11 @@ impl Cluster for Scene {
     fn store_full(&mut self, full: bool) -> Result<()> {
         self.full.store(full, Ordering::SeqCst);
         Ok(())
+    }
+
+    fn met(&mut self, kind: Kind) -> Option<u64> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.met(kind)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Looks at the run's servers all the time: which term etcd is in, whether its alarm stands as the schedule wants it, how many tracks each agent
-//! has made. It changes nothing but that alarm, which is a fault and its end.
+//! has made, which of their requests storage was made to fail. It changes nothing but that alarm, which is a fault and its end.
 
-use cluster::{etcd, http};
+use cluster::{Aim, Kind, etcd, http};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +16,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const MADE: &str = "trackscan_tracks";
 const SECONDS: &str = "trackscan_worker_seconds";
 
+/// The metric of whoever uses storage, summed up alike: faults that were made on purpose between it and storage.
+const SPOILT: &str = "trackscan_storage_faults_total";
+/// Its labels for storms of 503 and for answers that are lost.
+const REFUSED: &str = "fault=\"unavailable\"";
+const LATE: &str = "fault=\"lost-after\"";
+
 /// Where servers are reached from outside, by name.
 pub(crate) type Doors = BTreeMap<String, SocketAddr>;
 
@@ -26,6 +32,12 @@ pub(crate) struct Seen {
     terms: Vec<(u64, u64)>,
     made: BTreeMap<String, Sum>,
     seconds: BTreeMap<String, Sum>,
+    refused: BTreeMap<String, Sum>,
+    late: BTreeMap<String, Sum>,
+    /// Looks that found the alarm standing while it was wanted.
+    alarmed: u64,
+    /// Whether it stood at the last look.
+    stands: bool,
 }
 
 /// A counter that begins again with each life of its process.
@@ -63,8 +75,34 @@ impl Seen {
 
     /// Tracks that agents made a last row of, and seconds of devices that went into all they did.
     pub(crate) fn made(&self) -> (f64, f64) {
-        let total = |sums: &BTreeMap<String, Sum>| sums.values().map(|sum| sum.total).sum();
         (total(&self.made), total(&self.seconds))
+    }
+
+    /// How much faults of a kind have met so far, where it is seen from here.
+    pub(crate) fn met(&self, kind: Kind) -> Option<u64> {
+        match kind.aim() {
+            Aim::Store => Some(self.alarmed),
+            Aim::Storage if kind == Kind::StorageLate => Some(total(&self.late) as u64),
+            Aim::Storage => Some(total(&self.refused) as u64),
+            Aim::Process
+            | Aim::Upgradable
+            | Aim::Leader
+            | Aim::Link
+            | Aim::Relay
+            | Aim::Host
+            | Aim::Disk
+            | Aim::Clock => None,
+        }
+    }
+
+    /// Whether the alarm still stood when it was looked at last.
+    pub(crate) fn is_alarmed(&self) -> bool {
+        self.stands
+    }
+
+    fn alarm(&mut self, wanted: bool, stands: bool) {
+        self.alarmed += u64::from(wanted && stands);
+        self.stands = stands;
     }
 
     fn term(&mut self, now_ms: u64, term: u64) {
@@ -72,6 +110,10 @@ impl Seen {
             self.terms.push((now_ms, term));
         }
     }
+}
+
+fn total(sums: &BTreeMap<String, Sum>) -> f64 {
+    sums.values().map(|sum| sum.total).sum()
 }
 
 /// The running eyes.
@@ -84,15 +126,24 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn begin(etcd: Doors, nodes: Doors, zero: Instant) -> Self {
+    pub(crate) fn begin(etcd: &Doors, coordinators: &Doors, nodes: &Doors, zero: Instant) -> Self {
         let mut watch = Self {
             seen: Arc::default(),
             full: Arc::default(),
             end: Arc::default(),
             threads: Vec::new(),
         };
-        let (seen, full) = (Arc::clone(&watch.seen), Arc::clone(&watch.full));
-        watch.every(move || {
+        watch.terms(etcd.clone(), zero);
+        watch.alarm(etcd.clone());
+        for (name, at) in coordinators.iter().chain(nodes) {
+            watch.page(name.clone(), *at);
+        }
+        watch
+    }
+
+    fn terms(&mut self, etcd: Doors, zero: Instant) {
+        let seen = Arc::clone(&self.seen);
+        self.every(move || {
             let now_ms = u64::try_from(zero.elapsed().as_millis()).unwrap_or(u64::MAX);
             let terms = etcd
                 .values()
@@ -101,18 +152,29 @@ impl Watch {
                 let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                 seen.term(now_ms, term);
             }
-            keep_alarm(&etcd, full.load(Ordering::SeqCst));
         });
-        for (name, at) in nodes {
-            let seen = Arc::clone(&watch.seen);
-            watch.every(move || {
-                if let Ok(page) = http::get(at, "/metrics") {
-                    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.page(&name, &page);
-                }
-            });
-        }
-        watch
+    }
+
+    /// Apart from the terms, whose times matter: a change of the alarm may wait for slow disks.
+    fn alarm(&mut self, etcd: Doors) {
+        let (seen, full) = (Arc::clone(&self.seen), Arc::clone(&self.full));
+        self.every(move || {
+            let wanted = full.load(Ordering::SeqCst);
+            if let Some(stands) = keep_alarm(&etcd, wanted) {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.alarm(wanted, stands);
+            }
+        });
+    }
+
+    fn page(&mut self, name: String, at: SocketAddr) {
+        let seen = Arc::clone(&self.seen);
+        self.every(move || {
+            if let Ok(page) = http::get(at, "/metrics") {
+                let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                seen.page(&name, &page);
+            }
+        });
     }
 
     fn every(&mut self, mut look: impl FnMut() + Send + 'static) {
@@ -130,6 +192,11 @@ impl Seen {
     fn page(&mut self, name: &str, page: &str) {
         if let Some(made) = http::metric(page, MADE, "") {
             self.made.entry(name.to_owned()).or_default().add(made);
+        }
+        for (sums, fault) in [(&mut self.refused, REFUSED), (&mut self.late, LATE)] {
+            if let Some(spoilt) = http::metric(page, SPOILT, fault) {
+                sums.entry(name.to_owned()).or_default().add(spoilt);
+            }
         }
         // Answers are time of the worker's, not of its device.
         let stages = ["stage=\"screen\"", "stage=\"residual\""];
@@ -153,16 +220,22 @@ impl Drop for Watch {
     }
 }
 
-/// Brings the alarm to what it should be, by whichever member answers; one that cannot now is asked again at the next look.
-fn keep_alarm(etcd: &Doors, full: bool) {
-    let keep = |at: &SocketAddr| -> anyhow::Result<()> {
-        match (full, etcd::is_full(*at)?) {
-            (true, false) => etcd::raise(*at),
-            (false, true) => etcd::disarm(*at),
-            (true, true) | (false, false) => Ok(()),
-        }
+/// Whether the alarm stands, by the word of the member that leads; none where none says so. One that is not as it should be is changed, and looked at
+/// again the next time.
+fn keep_alarm(etcd: &Doors, wanted: bool) -> Option<bool> {
+    let said = etcd
+        .values()
+        .filter_map(|at| Some((*at, etcd::status(*at).ok()?)));
+    let leading = said.filter(|(_, status)| status.leads);
+    let (at, status) = leading.max_by_key(|(_, status)| status.term)?;
+    let changed = match (wanted, status.full) {
+        (true, false) => etcd::raise(at),
+        (false, true) => etcd::disarm(at),
+        (true, true) | (false, false) => Ok(()),
     };
-    let _ = etcd.values().any(|at| keep(at).is_ok());
+    // What fails is made good at a later look, and an alarm that never stood is seen by its count.
+    drop(changed);
+    Some(status.full)
 }
 
 #[test]
@@ -172,4 +245,30 @@ fn a_counter_of_a_process_that_began_again_goes_on_in_the_sum() {
         sum.add(value);
     }
     assert!((sum.total - 14.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn an_alarm_is_counted_where_it_stood_while_it_was_wanted_and_known_to_stand_until_it_is_gone() {
+    let mut seen = Seen::default();
+    for (wanted, stands) in [(true, false), (true, true), (true, true), (false, true)] {
+        seen.alarm(wanted, stands);
+    }
+    assert_eq!(seen.met(Kind::StoreFull), Some(2));
+    assert!(seen.is_alarmed());
+    seen.alarm(false, false);
+    assert!(!seen.is_alarmed());
+}
+
+#[test]
+fn what_storage_was_made_to_fail_is_told_by_its_kind_and_goes_on_over_lives() {
+    let page = |refused: u32, late: u32| {
+        format!("{SPOILT}{{{REFUSED}}} {refused}\n{SPOILT}{{{LATE}}} {late}\n")
+    };
+    let mut seen = Seen::default();
+    seen.page("node-1", &page(5, 0));
+    seen.page("node-2", &page(1, 7));
+    seen.page("node-1", &page(2, 0));
+    assert_eq!(seen.met(Kind::StorageRefuses), Some(8));
+    assert_eq!(seen.met(Kind::StorageLate), Some(7));
+    assert_eq!(seen.met(Kind::Kill), None);
 }

@@ -11,8 +11,11 @@ const MINUTES: u64 = 3;
 /// A run of a day is a thousand times longer than what the suite was made for.
 const MINUTES_MAX: u64 = 1_440;
 
-/// Tracks of the catalogue: sixteen shards, so that four nodes share each job.
-const TRACKS: usize = 1_024;
+/// Tracks of the catalogue unless told: eight shards, two for each node. Jobs that are open as the faults end are seen through, and small ones are soon.
+const TRACKS: usize = 512;
+
+/// Fewest of them: one shard, which has a broken track and some that go through both stages.
+const TRACKS_MIN: usize = 64;
 
 /// The windows of a track take a device this long, milliseconds each, as they take a small GPU: a node could do some three hundred tracks a second,
 /// so that what the machine has of processors is the bound.
@@ -71,6 +74,11 @@ impl Wishes {
             (1..=DECODERS_MAX).contains(&decoders),
             "CHAOS_DECODERS is from 1 to {DECODERS_MAX}"
         );
+        let tracks = usize::try_from(number("CHAOS_TRACKS")?.unwrap_or(TRACKS as u64))?;
+        ensure!(
+            tracks >= TRACKS_MIN,
+            "CHAOS_TRACKS is at least {TRACKS_MIN}"
+        );
         let build = folder("CHAOS_BUILD").map_or_else(product::binaries, Ok)?;
         Ok(Self {
             lasts: Duration::from_secs(minutes * 60),
@@ -78,7 +86,7 @@ impl Wishes {
             other_build: folder("CHAOS_OTHER_BUILD").unwrap_or_else(|| build.clone()),
             build,
             leader: leader()?,
-            tracks: usize::try_from(number("CHAOS_TRACKS")?.unwrap_or(TRACKS as u64))?,
+            tracks,
             window_ms: number("CHAOS_WINDOW_MS")?.unwrap_or(WINDOW_MS),
             decoders,
             json: folder("CHAOS_JSON"),

@@ -50,6 +50,10 @@ impl Hands for Witness<'_> {
         self.stage.undo(fault, hit)
     }
 
+    fn builds(&self) -> Vec<String> {
+        self.stage.builds()
+    }
+
     fn tend(&mut self) {
         self.stage.tend();
     }

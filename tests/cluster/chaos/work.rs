@@ -29,7 +29,7 @@ const ASK_EVERY: Duration = Duration::from_secs(10);
 const CALM: Duration = Duration::from_secs(600);
 
 /// What became of the jobs.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Jobs {
     /// Those that are published, in their order.
     pub(crate) published: Vec<String>,
@@ -68,9 +68,14 @@ impl Work {
         }
     }
 
-    /// Jobs published so far.
-    pub(crate) fn published(&self) -> usize {
-        lock(&self.jobs).published.len()
+    /// The job that was published first, once one is.
+    pub(crate) fn first(&self) -> Option<String> {
+        lock(&self.jobs).published.first().cloned()
+    }
+
+    /// What becomes of the jobs, as it does.
+    pub(crate) fn jobs(&self) -> Arc<Mutex<Jobs>> {
+        Arc::clone(&self.jobs)
     }
 
     /// Nothing more is begun from here on.
@@ -89,11 +94,12 @@ impl Work {
         for thread in self.threads {
             let _ = thread.join();
         }
-        std::mem::take(&mut *lock(&self.jobs))
+        lock(&self.jobs).clone()
     }
 }
 
-fn lock(jobs: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
+/// The jobs as they are at this moment.
+pub(crate) fn lock(jobs: &Mutex<Jobs>) -> MutexGuard<'_, Jobs> {
     jobs.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -5,6 +5,7 @@
     reason = "a panic is a failure message of a test, in its helpers too"
 )]
 
+mod alarms;
 mod clocks;
 mod cuts;
 mod disks;

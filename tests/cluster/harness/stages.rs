@@ -27,6 +27,10 @@ impl Cluster for Stands {
         Ok(self.leads.map(str::to_owned))
     }
 
+    fn builds(&self) -> Vec<String> {
+        vec!["stand-ins".to_owned()]
+    }
+
     fn other_build(&mut self, _: &str, current: &Path) -> Result<PathBuf> {
         let own = cluster::program("cluster-echo")?;
         Ok(if current == own {
@@ -44,6 +48,11 @@ impl Cluster for Stands {
     fn store_full(&mut self, full: bool) -> Result<()> {
         self.told.push((Weather::Fair, Some(full)));
         Ok(())
+    }
+
+    fn met(&mut self, kind: Kind) -> Option<u64> {
+        let alarms = self.told.iter().filter(|(_, full)| *full == Some(true));
+        (kind == Kind::StoreFull).then(|| alarms.count() as u64)
     }
 }
 
@@ -93,6 +102,7 @@ fn plan() -> Plan {
         every_ms: (50, 120),
         members: HOSTS.map(member).into(),
         links: ways(&[("a", "b"), ("a", "c"), ("b", "c")]),
+        busy: ways(&[("a", "b"), ("a", "c")]),
         relayed: ways(&[("a", "b"), ("a", "c")]),
         led: BTreeSet::from(["echo".to_owned()]),
         impaired_max: BTreeMap::new(),

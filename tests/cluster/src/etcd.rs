@@ -6,14 +6,21 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where members serve clients.
 pub const PORT: u16 = 2_379;
 /// Where they meet each other.
 const PEERS: u16 = 2_380;
 
+/// The alarm that there is no room, as etcd names it.
+const FULL: &str = "NOSPACE";
+
 /// Revisions that are kept: what docs/reference/etcd.md asks for, so that a follower can come back.
 const KEPT: &str = "100000";
+
+/// How long a change of the alarm may take, which goes through the log of all members: two syncs of the slowest disk that a fault makes.
+const ALARMED_WITHIN: Duration = Duration::from_secs(3);
 
 /// The program, where `make setup` put it.
 ///
@@ -78,6 +85,8 @@ pub struct Status {
     pub leads: bool,
     /// The term it is in: it rises with each change of leaders.
     pub term: u64,
+    /// Whether it knows of an alarm that there is no room.
+    pub full: bool,
 }
 
 /// Asks a member.
@@ -89,7 +98,10 @@ pub fn status(at: SocketAddr) -> Result<Status> {
     let member = text(&said["header"]["member_id"])?;
     let leader = text(&said["leader"])?;
     let term = text(&said["raftTerm"])?;
+    let errors = said["errors"].as_array().cloned().unwrap_or_default();
+    let says_full = |error: &Value| error.as_str().is_some_and(|error| error.contains(FULL));
     Ok(Status {
+        full: errors.iter().any(says_full),
         leads: member == leader,
         member,
         term: term.parse().context("read etcd's term")?,
@@ -101,12 +113,12 @@ fn text(value: &Value) -> Result<String> {
     Ok(text.to_owned())
 }
 
-/// Whether an alarm is raised that there is no room.
+/// Whether a member knows of an alarm that there is no room. It answers by itself, whatever the others do.
 ///
 /// # Errors
 /// As [`status`].
 pub fn is_full(at: SocketAddr) -> Result<bool> {
-    Ok(!alarms(at)?.is_empty())
+    Ok(status(at)?.full)
 }
 
 /// Raises the alarm for the member that is asked.
@@ -130,7 +142,7 @@ pub fn disarm(at: SocketAddr) -> Result<()> {
 }
 
 fn alarms(at: SocketAddr) -> Result<Vec<String>> {
-    let said = http::post(at, "/v3/maintenance/alarm", &json!({"action": "GET"}))?;
+    let said = ordered(at, &json!({"action": "GET"}))?;
     let raised = said["alarms"].as_array().cloned().unwrap_or_default();
     raised
         .iter()
@@ -139,6 +151,10 @@ fn alarms(at: SocketAddr) -> Result<Vec<String>> {
 }
 
 fn alarm(at: SocketAddr, action: &str, member: &str) -> Result<()> {
-    let order = json!({"action": action, "memberID": member, "alarm": "NOSPACE"});
-    http::post(at, "/v3/maintenance/alarm", &order).map(drop)
+    let order = json!({"action": action, "memberID": member, "alarm": FULL});
+    ordered(at, &order).map(drop)
+}
+
+fn ordered(at: SocketAddr, order: &Value) -> Result<Value> {
+    http::post_within(at, "/v3/maintenance/alarm", order, ALARMED_WITHIN)
 }

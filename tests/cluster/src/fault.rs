@@ -109,7 +109,8 @@ impl Kind {
             Self::CutOneWay => (6, past_time_outs, (0, 0)),
             Self::CutBothWays => (6, past_time_outs, (0, 0)),
             Self::Isolate => (3, past_time_outs, (0, 0)),
-            Self::Loss => (5, past_time_outs, (20, 300)),
+            // Enough that some of the few packets of a quiet way are among them.
+            Self::Loss => (5, past_time_outs, (100, 300)),
             Self::Delay => (5, past_time_outs, (20, 800)),
             Self::Stall => (3, past_time_outs, (0, 0)),
             Self::Swallow => (3, past_time_outs, (0, 0)),
@@ -118,8 +119,9 @@ impl Kind {
             // Ten minutes either way: far beyond every deadline.
             Self::ClockStep => (3, past_time_outs, (-600_000, 600_000)),
             Self::StorageRefuses => (4, past_time_outs, (200, 1_000)),
-            Self::StorageLate => (3, past_time_outs, (50, 500)),
-            Self::StoreFull => (2, short, (0, 0)),
+            Self::StorageLate => (3, past_time_outs, (100, 500)),
+            // An alarm is raised, stands and is seen within a few looks at the store.
+            Self::StoreFull => (2, (5_000, 10_000), (0, 0)),
         };
         Usual {
             weight,

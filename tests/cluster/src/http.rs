@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long one read or write may take: a server that stands still must not hold its asker up.
+/// How long one read or write may take unless told: a server that stands still must not hold its asker up.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Bytes of an answer: metrics have some tens of thousand.
@@ -18,7 +18,7 @@ const ANSWER_MAX: u64 = 4 * 1024 * 1024;
 /// Where the server does not answer in time, or with another status than 200.
 pub fn get(at: SocketAddr, path: &str) -> Result<String> {
     let request = format!("GET {path} HTTP/1.0\r\nHost: {at}\r\n\r\n");
-    exchange(at, &request).with_context(|| format!("get {path} from {at}"))
+    exchange(at, &request, PATIENCE).with_context(|| format!("get {path} from {at}"))
 }
 
 /// The answer to a question in JSON.
@@ -26,20 +26,33 @@ pub fn get(at: SocketAddr, path: &str) -> Result<String> {
 /// # Errors
 /// As [`get`], and where the answer is no JSON.
 pub fn post(at: SocketAddr, path: &str, question: &Value) -> Result<Value> {
+    post_within(at, path, question, PATIENCE)
+}
+
+/// The same of a server that may take so long for what it is asked.
+///
+/// # Errors
+/// As [`post`].
+pub fn post_within(
+    at: SocketAddr,
+    path: &str,
+    question: &Value,
+    patience: Duration,
+) -> Result<Value> {
     let body = question.to_string();
     let length = body.len();
     let request = format!(
         "POST {path} HTTP/1.0\r\nHost: {at}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     let what = || format!("post {question} to {path} at {at}");
-    let answer = exchange(at, &request).with_context(what)?;
+    let answer = exchange(at, &request, patience).with_context(what)?;
     serde_json::from_str(&answer).with_context(what)
 }
 
-fn exchange(at: SocketAddr, request: &str) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&at, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+fn exchange(at: SocketAddr, request: &str, patience: Duration) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&at, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_MAX).read_to_string(&mut answer)?;

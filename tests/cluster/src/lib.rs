@@ -35,7 +35,7 @@ pub use disk::Disk;
 pub use fault::{Aim, Fault, Kind, Target, Usual};
 pub use host::{Host, Shell};
 pub use links::Link;
-pub use operator::Operator;
+pub use operator::{Ended, Operator};
 pub use process::{Process, Program};
 pub use relay::{Pass, Relay, Shape};
 pub use run::{Beginning, Hands, Record, run};

@@ -2,8 +2,9 @@
 
 use crate::host::Shell;
 use crate::process::Program;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde_json::Value;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,23 @@ const PATIENCE: &str = "60s";
 
 /// The same of a command that is given again where it fails: work must not wait for one that asks a coordinator which stands still.
 const PATIENCE_OF_ONE_TRY: &str = "10s";
+
+/// A command that ended with another code than 0.
+#[derive(Debug)]
+pub struct Ended {
+    /// With which, as docs/reference/scanctl.md lists them; none where a signal ended it.
+    pub code: Option<i32>,
+    /// What was asked, and what was said.
+    pub said: String,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.said)
+    }
+}
+
+impl std::error::Error for Ended {}
 
 /// Runs scanctl.
 #[derive(Debug, Clone)]
@@ -54,7 +72,7 @@ impl Operator {
     /// Carries a command out that answers by its exit code.
     ///
     /// # Errors
-    /// Where it ends with another code than 0; what it said is in the text.
+    /// Where it ends with another code than 0, as [`Ended`]; what it said is in the text.
     pub fn run(&self, words: &[&str]) -> Result<String> {
         self.run_within(words, PATIENCE)
     }
@@ -70,15 +88,15 @@ impl Operator {
             .with("SCANCTL_QUIET", "true")
             .with("SCANCTL_TIMEOUT", patience);
         let output = self.shell.run(&program)?;
-        let (out, errors) = (&output.stdout, &output.stderr);
-        ensure!(
-            output.status.success(),
-            "`scanctl {words:?}` ended with {}: {}{}",
-            output.status,
-            String::from_utf8_lossy(errors),
-            String::from_utf8_lossy(out)
-        );
-        Ok(String::from_utf8_lossy(out).into_owned())
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let out = text(&output.stdout);
+        if !output.status.success() {
+            let (status, errors) = (output.status, text(&output.stderr));
+            let said = format!("`scanctl {words:?}` ended with {status}: {errors}{out}");
+            let code = status.code();
+            return Err(Ended { code, said }.into());
+        }
+        Ok(out)
     }
 
     /// All addresses, each command beginning with the next: scanctl waits for whom it asks first, and a coordinator that stands still

@@ -37,16 +37,37 @@ impl Times {
     }
 }
 
+/// How long each part of a run took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Course {
+    /// Until the cluster stood and its catalogue was imported.
+    pub bring_up_ms: u64,
+    /// Until the first job was published and read, alone.
+    pub first_job_ms: u64,
+    /// Of undisturbed work.
+    pub undisturbed_ms: u64,
+    /// Of faults.
+    pub faults_ms: u64,
+    /// From the last fault to the last publication; judges are at work meanwhile.
+    pub last_jobs_ms: u64,
+    /// From the last publication to the last judgement.
+    pub judging_ms: u64,
+}
+
 /// What a run comes to.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Report {
     /// The seed of its schedule.
     pub seed: u64,
+    /// The builds that took part, each with its version and the digest of its coordinator; two of one digest are one build.
+    pub builds: Vec<String>,
     /// How long faults happened.
     pub lasted_ms: u64,
+    /// How long each part took.
+    pub course: Course,
     /// Faults that began, by kind.
     pub faults: BTreeMap<Kind, usize>,
-    /// Of those, which bit: they hit somebody, and kept something back where that is counted.
+    /// Of those, which bit: they hit somebody, and met something where that is counted.
     pub bit: BTreeMap<Kind, usize>,
     /// Faults that could not be carried out or undone, with what was said.
     pub failed_faults: Vec<String>,
@@ -93,11 +114,21 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether the run kept its promises: every job published, every track once and right, and every fault carried out and undone.
+    /// Whether the run kept its promises: every job published, every track once and right, every fault carried out and undone, and every kind of
+    /// fault noticed by somebody, since promises that nothing tried are not kept.
     #[must_use]
     pub fn is_good(&self) -> bool {
         let failed = [&self.failed_faults, &self.unfinished, &self.wrong];
-        self.findings.nothing() && failed.iter().all(|list| list.is_empty())
+        let kept = self.findings.nothing() && failed.iter().all(|list| list.is_empty());
+        kept && self.toothless().is_empty()
+    }
+
+    /// Kinds that happened and of which nothing bit.
+    #[must_use]
+    pub fn toothless(&self) -> Vec<Kind> {
+        let bit = |kind: &Kind| self.bit.get(kind).is_some_and(|count| *count > 0);
+        let kinds = self.faults.keys().copied();
+        kinds.filter(|kind| !bit(kind)).collect()
     }
 
     /// As text, a line for each figure.
@@ -109,7 +140,11 @@ impl Report {
             let _ = writeln!(text, "{name:<26}{value}");
         };
         line("seed", self.seed.to_string());
+        for build in &self.builds {
+            line("build", build.clone());
+        }
         line("lasted", format!("{} s", self.lasted_ms / 1_000));
+        line("course", course(&self.course));
         line("faults", self.faults.values().sum::<usize>().to_string());
         for (kind, count) in &self.faults {
             let bit = self.bit.get(kind).copied().unwrap_or(0);
@@ -119,6 +154,9 @@ impl Report {
         for failed in &self.failed_faults {
             line("", failed.clone());
         }
+        let toothless = self.toothless().into_iter().map(name);
+        let toothless: Vec<String> = toothless.collect();
+        line("kinds that never bit", listed(&toothless));
         line("processes revived", self.revived.to_string());
         line("commits", self.commits.to_string());
         line(
@@ -174,6 +212,26 @@ impl Report {
     }
 }
 
+fn course(course: &Course) -> String {
+    let parts = [
+        ("bring-up", course.bring_up_ms),
+        ("first job", course.first_job_ms),
+        ("undisturbed", course.undisturbed_ms),
+        ("faults", course.faults_ms),
+        ("last jobs", course.last_jobs_ms),
+        ("judging", course.judging_ms),
+    ];
+    let told = parts.map(|(name, ms)| format!("{name} {} s", ms / 1_000));
+    told.join(", ")
+}
+
+fn listed(all: &[String]) -> String {
+    match all.is_empty() {
+        true => "0".to_owned(),
+        false => format!("{}: {}", all.len(), all.join(", ")),
+    }
+}
+
 fn of_kind(count: usize, bit: usize) -> String {
     match bit == count {
         true => count.to_string(),
@@ -224,6 +282,11 @@ mod tests {
     fn report() -> Report {
         Report {
             seed: 7,
+            builds: vec!["first 0.2.0 of digest".to_owned()],
+            course: Course {
+                last_jobs_ms: 7_900,
+                ..Course::default()
+            },
             faults: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 2)]),
             bit: BTreeMap::from([(Kind::KillLeader, 3), (Kind::SlowSync, 1)]),
             fail_over: Times::of(vec![5_000, 4_000, 9_000]),
@@ -245,6 +308,21 @@ mod tests {
         let json = serde_json::to_string(&report()).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report());
         assert!(json.contains(r#""kill_leader":3"#));
+        // What a record of an hour is read for.
+        for figure in [
+            "faults",
+            "bit",
+            "fail_over",
+            "re_grant",
+            "re_grant_after_leader",
+            "rows_per_s_undisturbed",
+            "rows_per_s",
+            "rows",
+            "p50_ms",
+            "p99_ms",
+        ] {
+            assert!(json.contains(&format!("\"{figure}\":")), "{figure}");
+        }
     }
 
     #[test]
@@ -256,6 +334,7 @@ mod tests {
             .collect();
         for expected in [
             vec!["faults", "5"],
+            vec!["build", "first", "0.2.0", "of", "digest"],
             vec!["kill_leader", "3"],
             vec!["slow_sync", "2,", "1", "of", "them", "bit"],
             vec!["run", "good"],
@@ -263,6 +342,19 @@ mod tests {
             assert!(lines.contains(&expected), "{expected:?} in\n{text}");
         }
         assert!(text.contains("p50 5000 ms, p99 9000 ms"));
+        assert!(text.contains("last jobs 7 s, judging 0 s"));
+    }
+
+    #[test]
+    fn a_kind_of_which_nothing_bit_makes_a_run_not_good_and_is_named() {
+        let mut report = report();
+        assert!(report.toothless().is_empty());
+        report.faults.insert(Kind::StoreFull, 2);
+        report.faults.insert(Kind::Loss, 1);
+        report.bit.insert(Kind::Loss, 0);
+        assert_eq!(report.toothless(), [Kind::Loss, Kind::StoreFull]);
+        assert!(!report.is_good());
+        assert!(report.text().contains("2: loss, store_full"));
     }
 
     #[test]

@@ -5,12 +5,16 @@ use crate::fault::Fault;
 use crate::schedule::{Plan, Step, steps};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How often the world is tended and the stop is looked at, and so how late a fault may be.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How often a leader is looked for that was not there: whoever is asked may stand still, and other faults wait meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Whom a fault hits that was meant for a leader while there was none.
 pub(crate) const NOBODY: &str = "nobody";
@@ -23,11 +27,14 @@ pub trait Hands {
     /// Where it cannot; the schedule goes on, and the fault is not undone.
     fn begin(&mut self, fault: &Fault) -> Result<String>;
 
-    /// Ends it, and says how many packets it kept back where that is counted; `hit` is what its beginning said.
+    /// Ends it, and says how much it met where that is counted; `hit` is what its beginning said.
     ///
     /// # Errors
     /// Where it cannot; the schedule goes on.
     fn undo(&mut self, fault: &Fault, hit: &str) -> Result<Option<u64>>;
+
+    /// Which builds take part, as the record says it.
+    fn builds(&self) -> Vec<String>;
 
     /// Does between faults what a service manager does all the time.
     fn tend(&mut self);
@@ -44,24 +51,32 @@ pub struct Record {
     pub began_ms: u64,
     /// When it was undone.
     pub ended_ms: u64,
-    /// Packets that it kept back, where that is counted: of cuts and loss.
-    pub dropped: Option<u64>,
+    /// How much it met, where that is counted: packets that a cut or a lossy way kept back, syncs on a slow disk, requests that storage refused or
+    /// left without an answer, looks that found the store's alarm standing.
+    pub met: Option<u64>,
     /// Why it could not be carried out or undone.
     pub failure: Option<String>,
 }
 
 impl Record {
-    /// Whether it hit something: a leader that was there, a way on which something was kept back. What a relay keeps back is not counted.
+    /// Whether it hit something: a leader that was there, and where it is counted, anything that it met. What a relay does to what passes it and who
+    /// reads a clock is not counted.
     #[must_use]
     pub fn bit(&self) -> bool {
-        let somebody = self.hit.as_ref().is_some_and(|hit| hit != NOBODY);
-        somebody && self.dropped != Some(0)
+        self.hit_somebody() && self.met != Some(0)
+    }
+
+    fn hit_somebody(&self) -> bool {
+        self.hit.as_ref().is_some_and(|hit| hit != NOBODY)
     }
 }
 
 /// The first line of a record, from which the run is repeated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Beginning {
+    /// Which builds took part.
+    #[serde(default)]
+    pub builds: Vec<String>,
     /// What was planned.
     pub plan: Plan,
 }
@@ -77,14 +92,19 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<Vec<Record>> {
     let faults = plan.draw();
+    let beginning = Beginning {
+        builds: hands.builds(),
+        plan: plan.clone(),
+    };
     let mut course = Course {
         hands,
         stop,
         begun: Instant::now(),
         records: faults.iter().map(|_| None).collect(),
+        leaderless: BTreeSet::new(),
+        looked: Instant::now(),
     };
-    let plan = plan.clone();
-    let mut written = line(out, &Beginning { plan });
+    let mut written = line(out, &beginning);
     for (at_ms, step) in steps(&faults) {
         course.wait_until(at_ms);
         match step {
@@ -110,6 +130,10 @@ struct Course<'a> {
     stop: &'a AtomicBool,
     begun: Instant,
     records: Vec<Option<Record>>,
+    /// Faults that last and have not found the leader that they are for.
+    leaderless: BTreeSet<usize>,
+    /// When a leader was last looked for.
+    looked: Instant,
 }
 
 impl Course<'_> {
@@ -124,6 +148,7 @@ impl Course<'_> {
     fn wait_until(&mut self, at_ms: u64) {
         while !self.is_stopped() && self.now_ms() < at_ms {
             self.hands.tend();
+            self.look_for_leaders();
             let left = Duration::from_millis(at_ms.saturating_sub(self.now_ms()));
             std::thread::sleep(left.min(TICK));
         }
@@ -137,18 +162,38 @@ impl Course<'_> {
         let done = self.hands.begin(fault);
         let now_ms = self.now_ms();
         let failure = done.as_ref().err().map(|why| format!("{why:#}"));
-        self.records[n] = Some(Record {
+        let record = Record {
             fault: fault.clone(),
             hit: done.ok(),
             began_ms: now_ms,
             ended_ms: now_ms,
-            dropped: None,
+            met: None,
             failure,
-        });
+        };
+        match record.hit.as_deref() == Some(NOBODY) {
+            true => self.leaderless.insert(n),
+            false => self.leaderless.remove(&n),
+        };
+        self.records[n] = Some(record);
+    }
+
+    /// A fault for a leader that was not there hits the next one, for as long as it lasts.
+    fn look_for_leaders(&mut self) {
+        if self.leaderless.is_empty() || self.looked.elapsed() < LOOK_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        for n in self.leaderless.clone() {
+            let fault = self.records[n].as_ref().map(|record| record.fault.clone());
+            if let Some(fault) = fault {
+                self.begin(n, &fault);
+            }
+        }
     }
 
     /// Undoes a fault that began.
     fn end(&mut self, n: usize) -> Option<&Record> {
+        self.leaderless.remove(&n);
         let ended = self.records[n].as_ref().and_then(|record| {
             let hit = record.hit.as_ref()?;
             Some(self.hands.undo(&record.fault, hit))
@@ -157,7 +202,7 @@ impl Course<'_> {
         let record = self.records[n].as_mut()?;
         record.ended_ms = now_ms;
         match ended {
-            Some(Ok(dropped)) => record.dropped = dropped,
+            Some(Ok(met)) => record.met = met,
             Some(Err(why)) => record.failure = Some(format!("{why:#}")),
             None => {}
         }
@@ -170,7 +215,7 @@ mod tests {
     use super::*;
     use crate::fault::{Kind, Usual};
     use crate::schedule::{Lone, Member};
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     /// Hands that only remember; the fault of number `fails` cannot begin, and `stops_at` stops the run.
     struct Notes<'a> {
@@ -178,6 +223,35 @@ mod tests {
         fails: u32,
         stops_at: u32,
         stop: &'a AtomicBool,
+    }
+
+    /// Hands that find a leader at the look of this number.
+    struct Late {
+        looks: u32,
+        leads_at: u32,
+        undone: Vec<String>,
+    }
+
+    impl Hands for Late {
+        fn begin(&mut self, _: &Fault) -> Result<String> {
+            self.looks += 1;
+            let hit = match self.looks >= self.leads_at {
+                true => "node-1",
+                false => NOBODY,
+            };
+            Ok(hit.to_owned())
+        }
+
+        fn undo(&mut self, _: &Fault, hit: &str) -> Result<Option<u64>> {
+            self.undone.push(hit.to_owned());
+            Ok(None)
+        }
+
+        fn builds(&self) -> Vec<String> {
+            Vec::new()
+        }
+
+        fn tend(&mut self) {}
     }
 
     impl Hands for Notes<'_> {
@@ -193,6 +267,10 @@ mod tests {
             assert_eq!(hit, fault.target.to_string());
             self.said.push((false, fault.number));
             Ok(Some(u64::from(fault.number)))
+        }
+
+        fn builds(&self) -> Vec<String> {
+            vec!["first".to_owned(), "second".to_owned()]
         }
 
         fn tend(&mut self) {}
@@ -218,6 +296,7 @@ mod tests {
             every_ms: (2, 4),
             members: (0..6).map(member).collect(),
             links: Vec::new(),
+            busy: Vec::new(),
             relayed: Vec::new(),
             led: BTreeSet::new(),
             impaired_max: BTreeMap::new(),
@@ -278,24 +357,67 @@ mod tests {
         let beginning: Beginning = serde_json::from_str(lines.next().unwrap()).unwrap();
         let faults: Vec<Fault> = records.iter().map(|record| record.fault.clone()).collect();
         assert_eq!(beginning.plan.draw(), faults);
+        assert_eq!(beginning.builds, ["first", "second"]);
         let mut read: Vec<Record> = lines.map(|l| serde_json::from_str(l).unwrap()).collect();
         read.sort_by_key(|record| record.fault.number);
         assert_eq!(read, records);
     }
 
     #[test]
-    fn a_fault_bites_where_it_hit_somebody_and_kept_something_back_if_that_is_counted() {
+    fn a_fault_bites_where_it_hit_somebody_and_met_something_if_that_is_counted() {
         let (records, _, _) = noted(3, u32::MAX);
         let bitten = |number: usize| records[number].bit();
-        assert!(!bitten(0), "it kept nothing back");
+        assert!(!bitten(0), "it met nothing");
         assert!(bitten(1));
         assert!(!bitten(3), "it could not begin");
-        let of = |hit: &str, dropped| Record {
+        let of = |hit: &str, met| Record {
             hit: Some(hit.to_owned()),
-            dropped,
+            met,
             ..records[1].clone()
         };
         assert!(of("coordinator-1", None).bit());
         assert!(!of(NOBODY, None).bit());
+    }
+
+    /// One fault for a leader that lasts while the leader is looked for some times.
+    fn one_leader() -> Plan {
+        let only = |kind: Kind| Usual {
+            weight: u32::from(kind == Kind::StopLeader),
+            held_ms: (10_000, 10_000),
+            ..kind.usual()
+        };
+        Plan {
+            lasts_ms: 2_500,
+            every_ms: (100, 100),
+            led: BTreeSet::from(["node".to_owned()]),
+            unusual: Kind::ALL.map(|kind| (kind, only(kind))).into(),
+            ..plan()
+        }
+    }
+
+    fn late(leads_at: u32) -> (Vec<Record>, Late) {
+        let mut hands = Late {
+            looks: 0,
+            leads_at,
+            undone: Vec::new(),
+        };
+        let never = AtomicBool::new(false);
+        let records = run(&one_leader(), &mut hands, &never, &mut Vec::new()).unwrap();
+        (records, hands)
+    }
+
+    #[test]
+    fn a_fault_for_a_leader_that_is_not_there_hits_the_next_one_while_it_lasts() {
+        let (records, hands) = late(2);
+        assert_eq!((records.len(), hands.looks), (1, 2));
+        assert!(records[0].bit());
+        assert_eq!(hands.undone, ["node-1"]);
+    }
+
+    #[test]
+    fn a_fault_for_a_leader_that_never_comes_is_over_when_its_time_is() {
+        let (records, hands) = late(u32::MAX);
+        assert!(hands.looks > 1 && !records[0].bit());
+        assert_eq!(hands.undone, [NOBODY]);
     }
 }

@@ -1,5 +1,5 @@
 //! Which faults happen when, drawn from a seed: the same plan gives the same faults, to the millisecond. Pure: no clock, no effects; `run`
-//! and `stage` carry it out. Which of them may last together is `rules`' business.
+//! and `stage` carry it out. What every run has once is `deck`'s business, which of them may last together that of `rules`.
 
 use crate::fault::{Aim, Fault, Kind, Target, Usual};
 use rand_chacha::ChaCha8Rng;
@@ -53,6 +53,8 @@ pub struct Plan {
     pub members: Vec<Member>,
     /// Ways that something goes over, from the host that calls to the one that is called. No other is cut: nobody would notice.
     pub links: Vec<(String, String)>,
+    /// Of these the ones that something goes over at every moment, whoever leads: the first fault of each kind for ways is dealt there.
+    pub busy: Vec<(String, String)>,
     /// Ways with a relay, from the first host to the second.
     pub relayed: Vec<(String, String)>,
     /// Roles that have a leader.
@@ -73,48 +75,60 @@ impl Plan {
         unusual.unwrap_or_else(|| kind.usual())
     }
 
-    /// The faults of this plan, by their beginning.
+    /// The faults of this plan, by their beginning. Everything that can happen is dealt once before anything is drawn freely.
     #[must_use]
     pub fn draw(&self) -> Vec<Fault> {
         let mut faults: Vec<Fault> = Vec::new();
-        let (mut at_ms, mut slot) = (0, 0);
+        let mut owed = self.deck();
+        let (mut at_ms, mut turn) = (0, 0);
         loop {
-            let mut dice = Dice::of(self.seed, slot);
+            let mut dice = Dice::of(self.seed, turn);
             // A step of nothing would never reach the end.
             at_ms += dice.between(self.every_ms.0, self.every_ms.1).max(1);
-            slot += 1;
+            turn += 1;
             if at_ms >= self.lasts_ms {
                 return faults;
             }
             let number = u32::try_from(faults.len()).unwrap_or(u32::MAX);
-            let drawn =
-                (0..TRIES_MAX).find_map(|_| self.try_one(&mut dice, number, at_ms, &faults));
-            faults.extend(drawn);
+            let slot = Slot { number, at_ms };
+            let dealt = self.deal(&mut dice, &owed, slot, &faults);
+            let Some(fault) = dealt.or_else(|| self.freely(&mut dice, slot, &faults)) else {
+                continue;
+            };
+            if let Some(card) = self.card(fault.kind, &fault.target) {
+                owed.remove(&card);
+            }
+            faults.push(fault);
         }
     }
 
-    fn try_one(&self, dice: &mut Dice, number: u32, at_ms: u64, before: &[Fault]) -> Option<Fault> {
-        let fault = self.one(dice, number, at_ms)?;
+    fn freely(&self, dice: &mut Dice, slot: Slot, before: &[Fault]) -> Option<Fault> {
+        (0..TRIES_MAX).find_map(|_| self.try_one(dice, slot, before))
+    }
+
+    fn try_one(&self, dice: &mut Dice, slot: Slot, before: &[Fault]) -> Option<Fault> {
+        let kind = self.kind(dice)?;
+        let target = dice.one_of(&self.targets(kind.aim()))?.clone();
+        let fault = self.aimed(dice, slot, kind, target);
         self.fits(&fault, before).then_some(fault)
     }
 
-    fn one(&self, dice: &mut Dice, number: u32, at_ms: u64) -> Option<Fault> {
-        let kind = self.kind(dice)?;
-        let target = dice.one_of(&self.targets(kind.aim()))?.clone();
+    fn aimed(&self, dice: &mut Dice, slot: Slot, kind: Kind, target: Target) -> Fault {
         let usual = self.usual(kind);
         let drawn_ms = dice.between(usual.held_ms.0, usual.held_ms.1);
         let held_ms = match self.is_lone(kind, &target) {
             true => drawn_ms.min(self.lone.held_ms_max),
             false => drawn_ms,
         };
-        Some(Fault {
+        let Slot { number, at_ms } = slot;
+        Fault {
             number,
             kind,
             target,
             amount: dice.signed(usual.amount),
             at_ms,
             until_ms: (at_ms + held_ms.max(1)).min(self.lasts_ms),
-        })
+        }
     }
 
     fn kind(&self, dice: &mut Dice) -> Option<Kind> {
@@ -173,6 +187,13 @@ impl Plan {
     }
 }
 
+/// Where in a schedule a fault is to be.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    number: u32,
+    at_ms: u64,
+}
+
 /// A step of carrying a schedule out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
@@ -227,8 +248,18 @@ impl Dice {
         let drawn = self.below(u64::try_from(all.len()).ok()?);
         all.get(usize::try_from(drawn).ok()?)
     }
+
+    /// Puts them into any order, each as likely as the others.
+    fn shuffle<T>(&mut self, all: &mut [T]) {
+        for last in (1..all.len()).rev() {
+            let among = u64::try_from(last + 1).unwrap_or(u64::MAX);
+            let drawn = usize::try_from(self.below(among)).unwrap_or(last);
+            all.swap(last, drawn);
+        }
+    }
 }
 
+mod deck;
 mod rules;
 #[cfg(test)]
 mod tests;

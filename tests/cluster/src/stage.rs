@@ -1,6 +1,7 @@
 //! Hands for real hosts: what each fault does to a world, its processes, relays, disks and clocks. What only the cluster under test knows,
 //! it is asked for: [`Cluster`]. Driven by `run`.
 
+use crate::disk::Disk;
 use crate::fault::{Aim, Fault, Kind, Target};
 use crate::links::Link;
 use crate::process::Process;
@@ -38,6 +39,9 @@ pub trait Cluster {
     /// Where it cannot be found out.
     fn leader(&mut self, role: &str) -> Result<Option<String>>;
 
+    /// Which builds take part, for whoever reads the record.
+    fn builds(&self) -> Vec<String>;
+
     /// The build to upgrade a process to that runs from `current`.
     ///
     /// # Errors
@@ -55,6 +59,10 @@ pub trait Cluster {
     /// # Errors
     /// Where it cannot be told.
     fn store_full(&mut self, full: bool) -> Result<()>;
+
+    /// How much faults of a kind have met so far, over the whole run, where this cluster counts it: requests that storage refused or left without an
+    /// answer, looks that found the store's alarm standing while it was wanted.
+    fn met(&mut self, kind: Kind) -> Option<u64>;
 }
 
 /// A world with everything that faults may hit in it.
@@ -66,6 +74,8 @@ pub struct Stage<C> {
     cluster: C,
     /// Processes that a fault has ended and will start again.
     held: BTreeSet<String>,
+    /// What was counted as a fault began that lasts, by its number.
+    before: BTreeMap<u32, u64>,
     revived: BTreeMap<String, (usize, Instant)>,
 }
 
@@ -79,6 +89,7 @@ impl<C: Cluster> Stage<C> {
             world,
             cluster,
             held: BTreeSet::new(),
+            before: BTreeMap::new(),
             revived: BTreeMap::new(),
         }
     }
@@ -197,6 +208,27 @@ impl<C: Cluster> Stage<C> {
         }
     }
 
+    /// What counts up while a fault of this kind lasts; none where nothing does.
+    fn counted(&mut self, fault: &Fault) -> Result<Option<u64>> {
+        match &fault.target {
+            Target::Process(name) if fault.kind == Kind::SlowSync => {
+                let disk = &self.process(name)?.program().disk;
+                Ok(disk.as_ref().map(Disk::syncs))
+            }
+            Target::Storage | Target::Store => Ok(self.cluster.met(fault.kind)),
+            Target::Process(_) | Target::Leader(_) | Target::Link(..) | Target::Host(_) => Ok(None),
+        }
+    }
+
+    /// How much a fault has met that is over.
+    fn met(&mut self, fault: &Fault) -> Result<Option<u64>> {
+        let before = self.before.remove(&fault.number);
+        if let (Some(before), Some(after)) = (before, self.counted(fault)?) {
+            return Ok(Some(after.saturating_sub(before)));
+        }
+        self.kept_back(fault)
+    }
+
     /// Packets that a fault kept back, once its ways are whole again; none of a fault that keeps back none, or is a relay's.
     fn kept_back(&self, fault: &Fault) -> Result<Option<u64>> {
         let world = &self.world;
@@ -234,7 +266,7 @@ impl<C: Cluster> Stage<C> {
 
     fn mend(&mut self, name: &str) -> Result<()> {
         let program = self.process(name)?.program();
-        program.disk.iter().for_each(crate::Disk::heal);
+        program.disk.iter().for_each(Disk::heal);
         program.clock.iter().for_each(crate::Clock::right);
         Ok(())
     }
@@ -242,6 +274,9 @@ impl<C: Cluster> Stage<C> {
 
 impl<C: Cluster> Hands for Stage<C> {
     fn begin(&mut self, fault: &Fault) -> Result<String> {
+        if let Some(before) = self.counted(fault)? {
+            self.before.insert(fault.number, before);
+        }
         match &fault.target {
             Target::Process(name) if is_spoiling(fault.kind) => self.spoil(fault, name)?,
             Target::Process(name) => self.begin_process(fault.kind, name)?,
@@ -270,7 +305,11 @@ impl<C: Cluster> Hands for Stage<C> {
             Target::Storage => self.cluster.storage(Weather::Fair)?,
             Target::Store => self.cluster.store_full(false)?,
         }
-        self.kept_back(fault)
+        self.met(fault)
+    }
+
+    fn builds(&self) -> Vec<String> {
+        self.cluster.builds()
     }
 
     fn tend(&mut self) {

@@ -117,6 +117,7 @@ impl Wire {
 
     /// Sends a request through a fault. One that does not fit the request is none.
     async fn send_with(&self, fault: Fault, request: HttpRequest, kind: Kind) -> Answer {
+        metrics::counter!("trackscan_storage_faults_total", "fault" => fault.as_str()).increment(1);
         match (fault, kind) {
             (Fault::Unavailable, _) => Ok(refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown")),
             (Fault::Denied, _) => Ok(refusal(StatusCode::FORBIDDEN, "AccessDenied")),

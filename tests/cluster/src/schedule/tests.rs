@@ -40,6 +40,7 @@ fn plan(seed: u64) -> Plan {
             ("n2", "c2"),
             ("n3", "s1"),
         ]),
+        busy: ways(&[("e1", "e2"), ("e2", "e3"), ("c1", "e1"), ("n3", "s1")]),
         relayed: ways(&[("c1", "e1"), ("n1", "s1")]),
         led: BTreeSet::from(["etcd".to_owned(), "coordinator".to_owned()]),
         impaired_max: most.map(|(role, most)| (role.to_owned(), most)).into(),
@@ -88,6 +89,43 @@ fn an_hour_has_five_hundred_faults_and_each_kind_among_them() {
     for kind in Kind::ALL {
         assert!(faults.iter().any(|fault| fault.kind == kind), "{kind:?}");
     }
+}
+
+#[test]
+fn a_kind_that_is_drawn_a_thousand_times_as_often_crowds_none_out() {
+    for seed in 0..20 {
+        let mut plan = Plan {
+            lasts_ms: 600_000,
+            ..plan(seed)
+        };
+        let heavy = Usual {
+            weight: 100_000,
+            ..Kind::Kill.usual()
+        };
+        plan.unusual.insert(Kind::Kill, heavy);
+        let mut owed = plan.deck();
+        for fault in plan.draw() {
+            let card = plan.card(fault.kind, &fault.target);
+            if let Some(card) = card {
+                owed.remove(&card);
+            }
+        }
+        assert!(owed.is_empty(), "seed {seed}: {owed:?}");
+    }
+}
+
+#[test]
+fn leaders_of_each_role_have_a_card_of_each_of_their_kinds() {
+    // Twenty kinds, and three of leaders of another role.
+    assert_eq!(plan(1).deck().len(), 20 + 3);
+}
+
+#[test]
+fn a_way_that_may_be_idle_plays_no_card() {
+    let plan = plan(1);
+    let way = |from: &str, to: &str| Target::Link(from.to_owned(), to.to_owned());
+    assert!(plan.card(Kind::Loss, &way("e2", "e1")).is_some());
+    assert!(plan.card(Kind::Loss, &way("n1", "c1")).is_none());
 }
 
 #[test]
