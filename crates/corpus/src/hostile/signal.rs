@@ -46,7 +46,11 @@ fn tone(i: usize) -> f32 {
 
 /// At full scale all the time, 441 times a second from one end to the other.
 fn square(i: usize) -> [f32; 2] {
-    [if (i / 50).is_multiple_of(2) { 1.0 } else { -1.0 }; 2]
+    [if (i / 50).is_multiple_of(2) {
+        1.0
+    } else {
+        -1.0
+    }; 2]
 }
 
 fn strange(i: usize) -> [f32; 2] {
