@@ -132,7 +132,7 @@ mod tests {
                 storage.put(&path, Bytes::from_static(b"x")).await.unwrap();
             }
             let mut all = listed(&storage, &job).await;
-            all.sort_by_key(|part| part.first);
+            all.sort_by_key(|part| part.path.to_string());
             let after = Some(&all[0].path);
             let behind = storage.part_objects_after((&tenant, &job), Generation(1), after);
             let behind: Vec<PartObject> = behind.try_collect().await.unwrap();
