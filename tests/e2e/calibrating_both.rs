@@ -148,7 +148,7 @@ fn a_residual_that_is_calibrated_on_known_tracks_decides_the_next_scan_as_was_fo
         .map(|tier| tier["stage"].as_str().unwrap())
         .collect();
     assert!(stages.contains(&"both"), "{stages:?}");
-    assert!(made["changed"].as_u64() > Some(0), "{:#}", made["flags"]);
+    assert!(made["moved"].as_u64() > Some(0), "{:#}", made["moves"]);
     drop(first);
 
     // By its own gate, on a cluster that trusts the new key.
