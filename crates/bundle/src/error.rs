@@ -136,7 +136,7 @@ pub enum BundleError {
         source: TensorsError,
     },
     /// The weights are those of another network than the manifest describes.
-    #[error("the weights `{file}` of the bundle do not fit its separator")]
+    #[error("the weights `{file}` of the bundle do not fit its network")]
     Misfit {
         /// Its name.
         file: String,
