@@ -1,5 +1,6 @@
 //! The operator's CSV: which track is human, which is not, and what else is known of it.
 
+use super::{enough_of, named};
 use crate::failure::{Failure, problem};
 use evaluation::split::Side;
 use std::collections::BTreeMap;
@@ -51,6 +52,49 @@ pub(crate) struct Label {
 pub(crate) struct Labels {
     pub(crate) by: By,
     pub(crate) rows: BTreeMap<String, Label>,
+}
+
+impl Labels {
+    /// Refuses what no scan of a folder can make enough: too few of a class, of the side `test` too where the file says which
+    /// these are, or a name that the folder does not have where it is on this machine.
+    ///
+    /// # Errors
+    /// `LABELS_ONE_CLASS`, `LABELS_TOO_FEW`, `LABELS_UNMATCHED`.
+    pub(crate) fn before_a_scan(&self, folder: &Path) -> Result<(), Failure> {
+        self.enough(|_| true, "the labels")?;
+        if self.rows.values().any(|label| label.side.is_some()) {
+            let of_test = |label: &Label| label.side == Some(Side::Test);
+            self.enough(of_test, "the side `test` of the labels")?;
+        }
+        match self.by {
+            By::Key if folder.is_dir() => self.all_in(folder),
+            By::Key | By::TrackId => Ok(()),
+        }
+    }
+
+    fn enough(&self, own: impl Fn(&Label) -> bool, place: &str) -> Result<(), Failure> {
+        let own: Vec<&Label> = self.rows.values().filter(|label| own(label)).collect();
+        let positives = own.iter().filter(|label| label.ai).count();
+        enough_of(own.len() - positives, positives, place)
+    }
+
+    fn all_in(&self, folder: &Path) -> Result<(), Failure> {
+        let keys = self.rows.keys();
+        let lacking: Vec<&String> = keys
+            .filter(|key| folder.join(key).symlink_metadata().is_err())
+            .collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let said = format!(
+            "{} of {} labelled tracks are not in the folder `{}`: {}",
+            lacking.len(),
+            self.rows.len(),
+            folder.display(),
+            named(&lacking)
+        );
+        Err(problem(Code::LabelsUnmatched, said))
+    }
 }
 
 /// Reads the file.
@@ -337,6 +381,32 @@ mod tests {
         assert_eq!(found, code, "{text:?}: {cause}");
         assert!(cause.contains(said), "{text:?}: {cause}");
         assert!(cause.contains("`f`"), "{cause}");
+    }
+
+    #[test]
+    fn labels_that_no_scan_can_make_enough_are_refused_before_one() {
+        let refused = |classes: &dyn Fn(usize) -> &'static str, header: &str| {
+            let mut text = format!("track_id,label{header}\n");
+            for at in 0..60 {
+                text.push_str(&format!("t{at},{}\n", classes(at)));
+            }
+            let labels = parse(text.as_bytes(), "f").unwrap();
+            match labels.before_a_scan(Path::new("nowhere")) {
+                Ok(()) => String::new(),
+                Err(Failure::Problem { code, .. }) => code,
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
+        assert_eq!(refused(&halves, ""), "");
+        assert_eq!(refused(&|_| "human", ""), "LABELS_ONE_CLASS");
+        let few = |at: usize| if at < 19 { "ai" } else { "human" };
+        assert_eq!(refused(&few, ""), "LABELS_TOO_FEW");
+        let one_side = |at: usize| match at % 2 {
+            0 => "ai,calibrate",
+            _ => "human,calibrate",
+        };
+        assert_eq!(refused(&one_side, ",split"), "LABELS_TOO_FEW");
     }
 
     #[test]

@@ -87,7 +87,15 @@ pub(crate) fn split(known: &Joined, seed: u64) -> Result<Vec<Side>, Failure> {
 /// `LABELS_ONE_CLASS`, `LABELS_TOO_FEW`.
 pub(crate) fn enough(known: &Joined, place: &str) -> Result<(), Failure> {
     let positives = known.tracks.iter().filter(|track| track.ai).count();
-    let humans = known.tracks.len() - positives;
+    enough_of(known.tracks.len() - positives, positives, place)
+}
+
+/// As [`enough`], where only the numbers are known.
+pub(crate) fn enough_of(humans: usize, positives: usize, place: &str) -> Result<(), Failure> {
+    if positives == 0 && humans == 0 {
+        let said = format!("{place}: no track can be judged");
+        return Err(problem(Code::LabelsTooFew, said));
+    }
     if positives == 0 || humans == 0 {
         let said = format!("{place}: {humans} human and {positives} ai tracks can be judged");
         return Err(problem(Code::LabelsOneClass, said));
@@ -110,8 +118,8 @@ pub(crate) fn remake(base: &Manifest, known: &Joined, asked: &Asked) -> Result<R
         known.only(&sides, Side::Test),
     );
     enough(known, "the labels")?;
-    enough(&fit, "the side that is fitted on")?;
-    enough(&held, "the side that rates are counted on")?;
+    enough(&fit, "the side `calibrate`, which is fitted on")?;
+    enough(&held, "the side `test`, which rates are counted on")?;
     let mut manifest = base.clone();
     manifest.version += 1;
     if asked.production {

@@ -363,6 +363,22 @@ fn too_few_tracks_one_class_and_scores_that_tell_nothing_are_refused_with_the_nu
     );
     assert_eq!(code(making(300, 0, 4.0)).0, "LABELS_ONE_CLASS");
     assert_eq!(code(making(0, 300, 4.0)).0, "LABELS_ONE_CLASS");
+    let mut one_side = Making {
+        humans: 400,
+        positives: 200,
+        screen: 4.0,
+        residual: None,
+    }
+    .known();
+    for track in &mut one_side.tracks {
+        track.side = Some(Side::Calibrate);
+    }
+    let (found, cause) = code(remake(&sample::manifest(), &one_side, &asked()));
+    assert_eq!(found, "LABELS_TOO_FEW");
+    assert!(
+        cause.contains("`test`") && cause.contains("no track"),
+        "{cause}"
+    );
     assert_eq!(code(making(400, 200, -4.0)).0, "SCORES_TELL_NOTHING");
     let looser = Asked {
         likely_ai_tier: Some("fpr_1e-1".to_owned()),
