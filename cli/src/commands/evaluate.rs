@@ -152,9 +152,10 @@ impl Scanned {
         })
     }
 
-    /// What verdicts go by where a bundle is judged: the job's stages, and the bundle's own gate.
+    /// What verdicts go by where a bundle is judged: the job's stages, and the bundle's own gate; those of a demonstration too.
     pub(super) fn by_own_gate(&self) -> Rules {
         Rules {
+            accept_demonstration: true,
             gate: None,
             ..self.rules
         }
