@@ -82,7 +82,7 @@ pub enum BundleError {
         name: String,
     },
     /// A field breaks its rule.
-    #[error("`{field}` of the bundle's manifest breaks its rule: it {rule}")]
+    #[error("`{field}` of the bundle's manifest breaks its rule: {rule}")]
     Value {
         /// The field.
         field: &'static str,
