@@ -4,7 +4,7 @@
 
 use bundle::{Gated, Manifest, Rules, Tier};
 use evaluation::bound::Counted;
-use types::Stages;
+use types::{GateChoice, Purpose, Stages};
 
 /// What stands in the place of counts where nothing can be flagged.
 const NO_RULE: &str = "no rule of this job can make a track likely_ai";
@@ -16,6 +16,8 @@ pub(crate) struct Stated<'a> {
     pub(crate) screen: Option<&'a Tier>,
     /// That of both engines, where tracks are sent on to them and the bundle calibrates the residual.
     pub(crate) both: Option<&'a Tier>,
+    /// Whose gate it is and what it takes, where the stages leave it a choice.
+    gate: Option<(&'static str, &'static str)>,
 }
 
 impl<'a> Stated<'a> {
@@ -33,10 +35,18 @@ impl<'a> Stated<'a> {
             // Without a calibration of the residual the screen's verdict stands.
             Stages::Both => (both.filter(|_| !gate.takes_none()), both.is_some()),
         };
-        let flags = |tier: &&Tier| !(withheld && takes_all_from(gate, tier.score));
+        let shown = match manifest.purpose {
+            Purpose::Demonstration => rules.accept_demonstration,
+            Purpose::Production => true,
+        };
+        let flags = |tier: &&Tier| shown && !(withheld && takes_all_from(gate, tier.score));
         Self {
             screen: manifest.likely_ai().filter(flags),
-            both: fused,
+            both: fused.filter(|_| shown),
+            gate: match rules.stages {
+                Stages::Screen => None,
+                Stages::Both => Some(named_gate(manifest, rules.gate)),
+            },
         }
     }
 
@@ -49,11 +59,15 @@ impl<'a> Stated<'a> {
 
     /// How it was counted.
     pub(crate) fn counted(&self) -> String {
-        match (self.screen.map(text), self.both.map(text)) {
+        let tiers = match (self.screen.map(text), self.both.map(text)) {
             (Some(screen), Some(both)) => format!("screen {screen}; both {both}"),
             (Some(screen), None) => screen,
             (None, Some(both)) => format!("both {both}"),
-            (None, None) => NO_RULE.to_owned(),
+            (None, None) => return NO_RULE.to_owned(),
+        };
+        match self.gate {
+            Some((whose, takes)) => format!("by the {whose} gate {takes}: {tiers}"),
+            None => tiers,
         }
     }
 
@@ -66,6 +80,21 @@ impl<'a> Stated<'a> {
         };
         bound.allows(screened)
     }
+}
+
+/// Whose gate it is, and what it takes.
+fn named_gate(manifest: &Manifest, choice: Option<GateChoice>) -> (&'static str, &'static str) {
+    if let Some(choice) = choice {
+        return ("job's", choice.as_str());
+    }
+    let gate = &manifest.gate;
+    let takes = match (gate.unsure, gate.positives_from) {
+        (Some(_), Some(_)) => GateChoice::Both.as_str(),
+        (Some(_), None) => GateChoice::Unsure.as_str(),
+        (None, Some(_)) => GateChoice::Positives.as_str(),
+        (None, None) => "of no track",
+    };
+    ("bundle's", takes)
 }
 
 /// Whether the gate sends on every track from this score up.
@@ -87,7 +116,6 @@ mod tests {
     use super::*;
     use crate::report::calibrated;
     use bundle::sample;
-    use types::GateChoice;
 
     fn rules(stages: Stages, gate: Option<GateChoice>) -> Rules {
         Rules {
@@ -134,6 +162,39 @@ mod tests {
         let manifest = sample::manifest();
         let stated = Stated::of(&manifest, rules(Stages::Both, Some(GateChoice::All)));
         assert!(stated.screen.is_some() && stated.both.is_none());
+    }
+
+    #[test]
+    fn a_bound_of_both_stages_says_by_whose_gate_it_was_counted() {
+        let manifest = calibrated();
+        let counted = |stages, gate| Stated::of(&manifest, rules(stages, gate)).counted();
+        let own = counted(Stages::Both, None);
+        assert!(
+            own.starts_with("by the bundle's gate unsure: screen "),
+            "{own}"
+        );
+        let all = counted(Stages::Both, Some(GateChoice::All));
+        assert!(all.starts_with("by the job's gate all: both "), "{all}");
+        assert!(!counted(Stages::Screen, None).contains("gate"));
+    }
+
+    #[test]
+    fn verdicts_of_a_demonstration_that_nobody_accepted_have_no_bound() {
+        let mut manifest = calibrated();
+        manifest.purpose = Purpose::Demonstration;
+        for stages in [Stages::Screen, Stages::Both] {
+            let told = rules(stages, None);
+            assert!(Stated::of(&manifest, told).fpr_95() > 0.0);
+            let withheld = Rules {
+                accept_demonstration: false,
+                ..told
+            };
+            let stated = Stated::of(&manifest, withheld);
+            assert_eq!(
+                (stated.allows(1_000), stated.counted().as_str()),
+                (0, NO_RULE)
+            );
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The card of a track that both engines looked at, as its reader sees it: the committed catalogue under the committed bundle, a report of it, a browser.
 //! `docs/reference/report-card.png` is the picture that is taken here, where REPORT_CARD names a file below the root of the tree.
 
-use crate::world::{run, submit_demonstration, text};
+use crate::world::{demonstration_by_both, run, text};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tests::browser;
@@ -11,12 +11,9 @@ const CARD_HEIGHT: u32 = 1_200;
 
 /// A report over the committed catalogue as both engines see it, with a card of each track.
 fn report(folder: &Path) -> PathBuf {
-    let (code, job, said) = run(&submit_demonstration(&[
-        "--stages", "both", "--wait", "-o", "name",
-    ]));
-    assert_eq!(code, Some(8), "two of its files are broken: {said}");
     let file = folder.join("report.html");
-    let (code, _, said) = run(&["result", "report", job.trim(), "--out", text(&file)]);
+    let job = demonstration_by_both();
+    let (code, _, said) = run(&["result", "report", job, "--out", text(&file)]);
     assert_eq!(code, Some(0), "{said}");
     file
 }

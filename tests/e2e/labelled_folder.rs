@@ -65,6 +65,21 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
         text(&all),
     ];
 
+    let missing = labels(folder.path(), &tracks, &["gone.wav"]);
+    let refused = cluster.scanctl(&[
+        "evaluate",
+        "--folder",
+        text(&tracks),
+        "--labels",
+        text(&missing),
+    ]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        said.contains("LABELS_UNMATCHED") && said.contains("gone.wav"),
+        "{said}"
+    );
+    assert_eq!(jobs(&cluster), 0, "nothing was scanned for it");
+
     let seen = cluster.json(&evaluate);
     assert_eq!(seen["tracks"]["screened"], TRACKS);
     assert_eq!(seen["report"]["humans"], TRACKS - TRACKS / 3);
@@ -79,20 +94,6 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
         (jobs(&cluster), &again["job"]),
         (1, &seen["job"]),
         "it is not scanned again"
-    );
-
-    let missing = labels(folder.path(), &tracks, &["gone.wav"]);
-    let refused = cluster.scanctl(&[
-        "evaluate",
-        "--folder",
-        text(&tracks),
-        "--labels",
-        text(&missing),
-    ]);
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(
-        said.contains("LABELS_UNMATCHED") && said.contains("gone.wav"),
-        "{said}"
     );
 
     refuses(&cluster, folder.path(), &tracks, &all, &bundle);

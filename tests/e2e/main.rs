@@ -16,6 +16,7 @@ mod long;
 mod path;
 mod probing;
 mod reading;
+mod readme;
 mod report;
 mod restoring;
 mod schemas;

@@ -86,11 +86,20 @@ pub(crate) fn json(arguments: &[&str]) -> Value {
 /// A finished scan of the committed demonstration catalogue, with its verdicts.
 pub(crate) fn demonstration() -> &'static str {
     static JOB: OnceLock<String> = OnceLock::new();
-    JOB.get_or_init(|| {
-        let (code, job, said) = run(&submit_demonstration(&["--wait", "-o", "name"]));
-        assert_eq!(code, Some(8), "two of its files are broken: {said}");
-        job.trim().to_owned()
-    })
+    JOB.get_or_init(|| finished_demonstration(&[]))
+}
+
+/// The same by both engines, as `make demo` scans it.
+pub(crate) fn demonstration_by_both() -> &'static str {
+    static JOB: OnceLock<String> = OnceLock::new();
+    JOB.get_or_init(|| finished_demonstration(&["--stages", "both"]))
+}
+
+fn finished_demonstration(more: &[&str]) -> String {
+    let wait = [more, &["--wait", "-o", "name"]].concat();
+    let (code, job, said) = run(&submit_demonstration(&wait));
+    assert_eq!(code, Some(8), "two of its files are broken: {said}");
+    job.trim().to_owned()
 }
 
 /// The line that submits a scan of the demonstration catalogue, which is imported for it.

@@ -33,7 +33,7 @@ pub(super) async fn run(global: &Global, flags: Calibrate) -> Result<(), Failure
         Some(_) => digest_in(&flags.bundle)?,
         None => String::new(),
     };
-    let named = labelled_folder::job(global, &client, &flags.known, &bundle).await?;
+    let named = labelled_folder::job(global, &client, &flags.known, &labels, &bundle).await?;
     interruptible(async {
         let job = Scanned::fetch(&client, &named).await?;
         let base = open(&flags.bundle, &job.bundle)?;

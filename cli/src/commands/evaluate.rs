@@ -28,7 +28,7 @@ const BOUND_WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn run(global: &Global, flags: Evaluate) -> Result<(), Failure> {
     let labels = labelled::read(&flags.known.labels)?;
     let client = Client::connect(global).await?;
-    let named = labelled_folder::job(global, &client, &flags.known, "").await?;
+    let named = labelled_folder::job(global, &client, &flags.known, &labels, "").await?;
     interruptible(async {
         let job = Scanned::fetch(&client, &named).await?;
         let manifest = manifest(&client, &job.bundle).await?;
@@ -61,8 +61,8 @@ fn view(
     let seed = known.split_seed.unwrap_or(SEED);
     let sides = split(&joined, seed)?;
     let slice_thresholds = by_slice(&joined, &sides, &scored(judge, &joined));
-    let judged = held(joined, &sides, known.split_seed, &mut notes);
-    enough(&judged, "the labels")?;
+    let (judged, place) = held(joined, &sides, known.split_seed, &mut notes);
+    enough(&judged, place)?;
     say_of_residual(judge, &judged, &mut notes);
     say_of_slices(&slice_thresholds, &mut notes);
     let (report, verdicts) = tables(judge, &judged, seed)
@@ -85,18 +85,24 @@ fn view(
     })
 }
 
-/// The tracks that a calibration sets nothing on, where the labels or a seed say which these are; else all.
-fn held(joined: Joined, sides: &[Side], seed: Option<u64>, notes: &mut Vec<String>) -> Joined {
+/// The tracks that a calibration sets nothing on, where the labels or a seed say which these are; else all. With the place's name.
+fn held(
+    joined: Joined,
+    sides: &[Side],
+    seed: Option<u64>,
+    notes: &mut Vec<String>,
+) -> (Joined, &'static str) {
     let told = joined.tracks.iter().any(|track| track.side.is_some());
     if !told && seed.is_none() {
         notes.push(
             "all labelled tracks were judged: of a bundle that was calibrated on them, give the seed of that calibration as --split-seed"
                 .to_owned(),
         );
-        return joined;
+        return (joined, "the labels");
     }
     notes.push("only tracks of the side `test` were judged".to_owned());
-    joined.only(sides, Side::Test)
+    let place = "the side `test`, which alone is judged";
+    (joined.only(sides, Side::Test), place)
 }
 
 fn say_of_residual(judge: &Judge<'_>, judged: &Joined, notes: &mut Vec<String>) {
@@ -146,9 +152,10 @@ impl Scanned {
         })
     }
 
-    /// What verdicts go by where a bundle is judged: the job's stages, and the bundle's own gate.
+    /// What verdicts go by where a bundle is judged: the job's stages, and the bundle's own gate; those of a demonstration too.
     pub(super) fn by_own_gate(&self) -> Rules {
         Rules {
+            accept_demonstration: true,
             gate: None,
             ..self.rules
         }

@@ -1,5 +1,6 @@
 //! `evaluate --folder` and `calibrate --folder`: has the cluster import a small folder of labelled tracks and separate each of them, and
-//! gives the published job. Reads no audio and no labels; what is known of the tracks is looked at once the job has ended.
+//! gives the published job. Reads no audio. Labels that no scan can make enough are refused before one; what they say of each track is
+//! looked at once the job has ended.
 
 use super::catalog::import_folder;
 use super::evaluate::bundle_of;
@@ -9,6 +10,7 @@ use super::steer::wire_rank;
 use crate::args::{Global, Known, Rank};
 use crate::client::Client;
 use crate::failure::{Failure, problem};
+use crate::labelled::Labels;
 use crate::output::say;
 use crate::progress::Progress;
 use crate::view::JobView;
@@ -25,11 +27,15 @@ pub(super) async fn job(
     global: &Global,
     client: &Client,
     known: &Known,
+    labels: &Labels,
     bundle: &str,
 ) -> Result<String, Failure> {
     match (&known.job, &known.folder) {
         (Some(job), _) => Ok(job.clone()),
-        (None, Some(folder)) => scan(global, client, folder, bundle).await,
+        (None, Some(folder)) => {
+            labels.before_a_scan(folder)?;
+            scan(global, client, folder, bundle).await
+        }
         (None, None) => Err(problem(
             Code::InvalidRequest,
             "neither a job nor a folder is named",

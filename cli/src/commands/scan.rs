@@ -15,6 +15,7 @@ use proto::v1;
 use types::{Code, Share};
 
 pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> Result<(), Failure> {
+    means_something(flags.stages, flags.gate, flags.max_escalation)?;
     let request = v1::SubmitJobRequest {
         caller: client.caller(),
         request_id: request_id(flags.request_id),
@@ -39,6 +40,21 @@ pub(super) async fn submit(global: &Global, client: &Client, flags: Submit) -> R
     };
     let answer = interruptible(client.call(client.jobs().submit_job(request))).await?;
     submitted(global, client, answer.job, answer.existing, flags.wait).await
+}
+
+/// What steers the gate is refused here where no gate runs: the coordinator would name fields that nobody typed.
+fn means_something(
+    stages: Stages,
+    gate: Option<Gate>,
+    budget: Option<Share>,
+) -> Result<(), Failure> {
+    let flag = match (stages, gate, budget) {
+        (Stages::Screen, Some(_), _) => "--gate",
+        (Stages::Screen, None, Some(_)) => "--max-escalation",
+        (Stages::Screen, None, None) | (Stages::Both, _, _) => return Ok(()),
+    };
+    let said = format!("{flag} without --stages both would mean nothing: give both or neither");
+    Err(problem(Code::InvalidRequest, said))
 }
 
 pub(super) async fn retry(global: &Global, client: &Client, flags: Retry) -> Result<(), Failure> {
@@ -202,4 +218,25 @@ pub(super) async fn explain(
     };
     let answer = client.call(client.jobs().explain_job(request)).await?;
     print(global, &Explained::from(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_that_steers_a_gate_that_does_not_run_is_refused_by_its_name() {
+        let budget: Share = "0.1".parse().unwrap();
+        let said = |stages, gate, budget| match means_something(stages, gate, budget) {
+            Ok(()) => String::new(),
+            Err(Failure::Problem { code, cause, .. }) => format!("{code} {cause}"),
+            Err(other) => panic!("{other:?}"),
+        };
+        let refused = said(Stages::Screen, None, Some(budget));
+        assert!(refused.starts_with("INVALID_REQUEST"), "{refused}");
+        assert!(refused.contains("--max-escalation"), "{refused}");
+        assert!(said(Stages::Screen, Some(Gate::All), None).contains("--gate"));
+        assert_eq!(said(Stages::Both, Some(Gate::All), Some(budget)), "");
+        assert_eq!(said(Stages::Screen, None, None), "");
+    }
 }

@@ -1,5 +1,6 @@
 //! The operator's CSV: which track is human, which is not, and what else is known of it.
 
+use super::{enough_of, named};
 use crate::failure::{Failure, problem};
 use evaluation::split::Side;
 use std::collections::BTreeMap;
@@ -53,6 +54,49 @@ pub(crate) struct Labels {
     pub(crate) rows: BTreeMap<String, Label>,
 }
 
+impl Labels {
+    /// Refuses what no scan of a folder can make enough: too few of a class, of the side `test` too where the file says which
+    /// these are, or a name that the folder does not have where it is on this machine.
+    ///
+    /// # Errors
+    /// `LABELS_ONE_CLASS`, `LABELS_TOO_FEW`, `LABELS_UNMATCHED`.
+    pub(crate) fn before_a_scan(&self, folder: &Path) -> Result<(), Failure> {
+        self.enough(|_| true, "the labels")?;
+        if self.rows.values().any(|label| label.side.is_some()) {
+            let of_test = |label: &Label| label.side == Some(Side::Test);
+            self.enough(of_test, "the side `test` of the labels")?;
+        }
+        match self.by {
+            By::Key if folder.is_dir() => self.all_in(folder),
+            By::Key | By::TrackId => Ok(()),
+        }
+    }
+
+    fn enough(&self, own: impl Fn(&Label) -> bool, place: &str) -> Result<(), Failure> {
+        let own: Vec<&Label> = self.rows.values().filter(|label| own(label)).collect();
+        let positives = own.iter().filter(|label| label.ai).count();
+        enough_of(own.len() - positives, positives, place)
+    }
+
+    fn all_in(&self, folder: &Path) -> Result<(), Failure> {
+        let keys = self.rows.keys();
+        let lacking: Vec<&String> = keys
+            .filter(|key| folder.join(key).symlink_metadata().is_err())
+            .collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let said = format!(
+            "{} of {} labelled tracks are not in the folder `{}`: {}",
+            lacking.len(),
+            self.rows.len(),
+            folder.display(),
+            named(&lacking)
+        );
+        Err(problem(Code::LabelsUnmatched, said))
+    }
+}
+
 /// Reads the file.
 pub(crate) fn read(path: &Path) -> Result<Labels, Failure> {
     let shown = path.display().to_string();
@@ -70,23 +114,79 @@ pub(crate) fn read(path: &Path) -> Result<Labels, Failure> {
     if bytes > BYTES_MAX {
         return Err(refuse(format!("it has more than {BYTES_MAX} bytes")));
     }
-    parse(file.take(BYTES_MAX), &shown)
+    let mut bytes = Vec::new();
+    file.take(BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(|why| refuse(why.to_string()))?;
+    parse(&bytes, &shown)
+}
+
+/// Where rows begin. The reader's own count stops within a `\r\n` and before lines that are empty.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Bytes that were looked at.
+    seen: usize,
+    line: u64,
+}
+
+impl<'a> Lines<'a> {
+    const fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            seen: 0,
+            line: 1,
+        }
+    }
+
+    /// The line of the row that the reader places here; rows are asked for in their order.
+    fn of(&mut self, place: Option<&csv::Position>) -> u64 {
+        let byte = place.map_or(0, csv::Position::byte);
+        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
+        let rest = self.bytes.get(byte..).unwrap_or_default();
+        let blank = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b'\n' | b'\r'))
+            .count();
+        let start = byte.saturating_add(blank);
+        let passed = self.bytes.get(self.seen..start).unwrap_or_default();
+        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.seen = self.seen.max(start);
+        self.line
+    }
+}
+
+fn malformed(why: &csv::Error, lines: &mut Lines<'_>, file: &str) -> Failure {
+    let line = lines.of(why.position());
+    let kind = why.kind();
+    let said = if let csv::ErrorKind::UnequalLengths {
+        expected_len, len, ..
+    } = kind
+    {
+        format!("line {line}: it has {len} fields, and the header {expected_len}")
+    } else if let csv::ErrorKind::Utf8 { .. } = kind {
+        format!("line {line}: it is no UTF-8")
+    } else {
+        why.to_string()
+    };
+    problem(Code::RowMalformed, format!("read `{file}`: {said}"))
 }
 
 /// Reads the bytes of a file named so.
-fn parse(bytes: impl Read, file: &str) -> Result<Labels, Failure> {
+fn parse(bytes: &[u8], file: &str) -> Result<Labels, Failure> {
     let mut reader = csv::Reader::from_reader(bytes);
-    let malformed = |why: csv::Error| problem(Code::RowMalformed, format!("read `{file}`: {why}"));
-    let columns = Columns::of(reader.headers().map_err(malformed)?, file)?;
+    let mut lines = Lines::new(bytes);
+    let header = reader.headers();
+    let header = header.map_err(|why| malformed(&why, &mut lines, file))?;
+    let columns = Columns::of(header, file)?;
     let mut rows = BTreeMap::new();
     for record in reader.records() {
-        let record = record.map_err(malformed)?;
+        let record = record.map_err(|why| malformed(&why, &mut lines, file))?;
         if rows.len() == LABELS_MAX {
             let said = format!("read `{file}`: it has more than {LABELS_MAX} tracks");
             return Err(problem(Code::InvalidRequest, said));
         }
-        let (name, label) = columns.row(&record, file)?;
-        let line = label.line;
+        let line = lines.of(record.position());
+        let (name, label) = columns.row(&record, line, file)?;
         if let Some(other) = rows.insert(name, label) {
             let code = match columns.by {
                 By::TrackId => Code::DuplicateTrackId,
@@ -165,8 +265,12 @@ impl Columns {
         })
     }
 
-    fn row(&self, record: &csv::StringRecord, file: &str) -> Result<(String, Label), Failure> {
-        let line = record.position().map_or(0, csv::Position::line);
+    fn row(
+        &self,
+        record: &csv::StringRecord,
+        line: u64,
+        file: &str,
+    ) -> Result<(String, Label), Failure> {
         let cell = |at: usize| record.get(at).unwrap_or_default().trim();
         let any = |at: Option<usize>| at.map_or_else(String::new, |at| cell(at).to_owned());
         // A key may begin or end with a blank; an id may not.
@@ -252,17 +356,66 @@ mod tests {
                 "DUPLICATE_TRACK_ID",
                 "lines 2",
             ),
-            ("key,label\na,human,more\n", "ROW_MALFORMED", "`f`"),
+            ("key,label\na,human,more\n", "ROW_MALFORMED", "line 2"),
+            ("key,label\n\n\na,robot\n", "FIELD_INVALID", "line 4"),
+            (
+                "key,label\n\"a\nb\",ai\nc,robot\n",
+                "FIELD_INVALID",
+                "line 4",
+            ),
         ] {
-            let refused = parse(text.as_bytes(), "f").unwrap_err();
-            let Failure::Problem {
-                code: found, cause, ..
-            } = &refused
-            else {
-                panic!("{text:?}: {refused:?}");
-            };
-            assert_eq!(found, code, "{text:?}: {cause}");
-            assert!(cause.contains(said), "{text:?}: {cause}");
+            for end in ["\n", "\r\n"] {
+                refused(&text.replace('\n', end), code, said);
+            }
         }
+    }
+
+    fn refused(text: &str, code: &str, said: &str) {
+        let refused = parse(text.as_bytes(), "f").unwrap_err();
+        let Failure::Problem {
+            code: found, cause, ..
+        } = &refused
+        else {
+            panic!("{text:?}: {refused:?}");
+        };
+        assert_eq!(found, code, "{text:?}: {cause}");
+        assert!(cause.contains(said), "{text:?}: {cause}");
+        assert!(cause.contains("`f`"), "{cause}");
+    }
+
+    #[test]
+    fn labels_that_no_scan_can_make_enough_are_refused_before_one() {
+        let refused = |classes: &dyn Fn(usize) -> &'static str, header: &str| {
+            let mut text = format!("track_id,label{header}\n");
+            for at in 0..60 {
+                text.push_str(&format!("t{at},{}\n", classes(at)));
+            }
+            let labels = parse(text.as_bytes(), "f").unwrap();
+            match labels.before_a_scan(Path::new("nowhere")) {
+                Ok(()) => String::new(),
+                Err(Failure::Problem { code, .. }) => code,
+                Err(other) => panic!("{other:?}"),
+            }
+        };
+        let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
+        assert_eq!(refused(&halves, ""), "");
+        assert_eq!(refused(&|_| "human", ""), "LABELS_ONE_CLASS");
+        let few = |at: usize| if at < 19 { "ai" } else { "human" };
+        assert_eq!(refused(&few, ""), "LABELS_TOO_FEW");
+        let one_side = |at: usize| match at % 2 {
+            0 => "ai,calibrate",
+            _ => "human,calibrate",
+        };
+        assert_eq!(refused(&one_side, ",split"), "LABELS_TOO_FEW");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_refused_with_their_line() {
+        let refused = parse(b"key,label\r\na,human\r\n\xff,ai\r\n", "f").unwrap_err();
+        let Failure::Problem { code, cause, .. } = &refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(code, "ROW_MALFORMED");
+        assert!(cause.contains("line 3"), "{cause}");
     }
 }

@@ -12,9 +12,9 @@ mod slices;
 pub(crate) use card::card;
 pub(crate) use join::{Joined, Joiner, score};
 pub(crate) use judge::{Judge, tables};
-pub(crate) use labels::read;
+pub(crate) use labels::{Labels, read};
 pub(crate) use page::{Page, page};
-pub(crate) use remake::{Asked, Remade, enough, remake, split};
+pub(crate) use remake::{Asked, Remade, enough, enough_of, remake, split};
 pub(crate) use slices::{by_slice, say_of_slices, scored};
 
 /// Names of tracks that a refusal shows: enough to see what they have in common.

@@ -87,7 +87,15 @@ pub(crate) fn split(known: &Joined, seed: u64) -> Result<Vec<Side>, Failure> {
 /// `LABELS_ONE_CLASS`, `LABELS_TOO_FEW`.
 pub(crate) fn enough(known: &Joined, place: &str) -> Result<(), Failure> {
     let positives = known.tracks.iter().filter(|track| track.ai).count();
-    let humans = known.tracks.len() - positives;
+    enough_of(known.tracks.len() - positives, positives, place)
+}
+
+/// As [`enough`], where only the numbers are known.
+pub(crate) fn enough_of(humans: usize, positives: usize, place: &str) -> Result<(), Failure> {
+    if positives == 0 && humans == 0 {
+        let said = format!("{place}: no track can be judged");
+        return Err(problem(Code::LabelsTooFew, said));
+    }
     if positives == 0 || humans == 0 {
         let said = format!("{place}: {humans} human and {positives} ai tracks can be judged");
         return Err(problem(Code::LabelsOneClass, said));
@@ -110,8 +118,8 @@ pub(crate) fn remake(base: &Manifest, known: &Joined, asked: &Asked) -> Result<R
         known.only(&sides, Side::Test),
     );
     enough(known, "the labels")?;
-    enough(&fit, "the side that is fitted on")?;
-    enough(&held, "the side that rates are counted on")?;
+    enough(&fit, "the side `calibrate`, which is fitted on")?;
+    enough(&held, "the side `test`, which rates are counted on")?;
     let mut manifest = base.clone();
     manifest.version += 1;
     if asked.production {
@@ -164,8 +172,9 @@ impl FusedScores {
     }
 }
 
-fn flat(what: &str) -> impl Fn(Flat) -> Failure {
-    move |flat| problem(Code::ScoresTellNothing, format!("calibrate {what}: {flat}"))
+fn tells_nothing(flat: Flat) -> Failure {
+    let said = format!("calibrate the screen: {flat}");
+    problem(Code::ScoresTellNothing, said)
 }
 
 /// Scores of a class.
@@ -181,7 +190,7 @@ fn screens(known: &Joined) -> Vec<f64> {
     known.tracks.iter().map(|track| track.screen).collect()
 }
 
-fn line(scores: &[f64], fit: &Joined, prior: f64, what: &str) -> Result<Calibration, Failure> {
+fn line(scores: &[f64], fit: &Joined, prior: f64) -> Result<Calibration, Flat> {
     let (positives, humans) = (
         of(&fit.tracks, scores, true),
         of(&fit.tracks, scores, false),
@@ -190,7 +199,7 @@ fn line(scores: &[f64], fit: &Joined, prior: f64, what: &str) -> Result<Calibrat
         slope,
         intercept,
         prior,
-    } = platt::fit(&positives, &humans, prior).map_err(flat(what))?;
+    } = platt::fit(&positives, &humans, prior)?;
     Ok(Calibration {
         slope,
         intercept,
@@ -205,7 +214,7 @@ fn screen(
     prior: f64,
     asked: &Asked,
 ) -> Result<(), Failure> {
-    manifest.screen.calibration = line(&screens(fit), fit, prior, "the screen")?;
+    manifest.screen.calibration = line(&screens(fit), fit, prior).map_err(tells_nothing)?;
     let humans = |known: &Joined| of(&known.tracks, &screens(known), false);
     manifest.verdicts = verdicts(&manifest.verdicts, &humans(fit), &humans(held), asked)?;
     manifest.gate = gate(&manifest.gate, &manifest.verdicts);
@@ -260,8 +269,8 @@ fn gate(base: &Gate, verdicts: &Verdicts) -> Gate {
     }
 }
 
-/// Fits the residual where the tracks were separated, and gives the scores of both engines; what the base says of it stays where none
-/// was, at the prior.
+/// Fits the residual where the tracks were separated, and gives the scores of both engines; what the base says of it stays, at the
+/// prior, where none was or where it tells nothing.
 fn residual(
     manifest: &mut Manifest,
     base: &Manifest,
@@ -279,16 +288,8 @@ fn residual(
         fit.tracks.len() + held.tracks.len(),
     );
     if separated == 0 {
-        let what = match &mut section.calibration {
-            Some(own) => {
-                prior::move_to(prior, own);
-                "keeps its calibration of the residual, moved to the prior"
-            }
-            None => "has no calibration of the residual",
-        };
-        notes.push(format!(
-            "the bundle {what}: the job separated no track; scan with --stages both --gate all to fit one"
-        ));
+        let why = "the job separated no track; scan with --stages both --gate all to fit one";
+        notes.push(kept(section, prior, why));
         return Ok(None);
     }
     if separated < all {
@@ -297,12 +298,29 @@ fn residual(
         );
         return Err(problem(Code::ResidualPartial, said));
     }
+    let engines = match engines(fit, prior, &candidates(section)) {
+        Ok(engines) => engines,
+        Err(why) => {
+            notes.push(kept(section, prior, &why));
+            return Ok(None);
+        }
+    };
     let tiers = section.calibration.as_ref().map(|own| &own.verdicts);
     let tiers = tiers.unwrap_or(&base.verdicts);
-    let candidates = candidates(section);
-    let (calibration, fused) = calibration(tiers, fit, held, prior, asked, &candidates)?;
+    let (calibration, fused) = calibration(tiers, engines, fit, held, asked)?;
     section.calibration = Some(calibration);
     Ok(Some(fused))
+}
+
+/// Keeps what the base says of the residual, at the prior, and says so: a new screen is worth having without a new residual.
+fn kept(section: &mut Residual, prior: f64, why: &str) -> String {
+    let Some(own) = &mut section.calibration else {
+        return format!("the bundle has no calibration of the residual: {why}");
+    };
+    prior::move_to(prior, own);
+    format!(
+        "the bundle keeps its calibration of the residual, moved to the prior, and with it the base's thresholds of both engines, which were set beside the base's screen: {why}"
+    )
 }
 
 /// The features that a calibration may use, with what devices may differ by in each: the widest that the canary allows on any.
@@ -325,22 +343,24 @@ fn vectors(known: &Joined) -> Vec<Vec<f64>> {
     known.tracks.iter().map(vector).collect()
 }
 
-fn calibration(
-    base: &Verdicts,
-    fit: &Joined,
-    held: &Joined,
-    prior: f64,
-    asked: &Asked,
-    candidates: &[Candidate],
-) -> Result<(ResidualCalibration, FusedScores), Failure> {
+/// What was fitted of the second engine, and of both.
+struct Engines {
+    terms: Vec<terms::Term>,
+    /// The residual's scores of the side that was fitted on, of fits that each left the track's cluster out.
+    crossed: Vec<f64>,
+    probability: Calibration,
+    rule: fusion::Fusion,
+}
+
+/// Fits them, or says why these tracks give none.
+fn engines(fit: &Joined, prior: f64, candidates: &[Candidate]) -> Result<Engines, String> {
     let ai = fit.ai();
     let positives = ai.iter().filter(|ai| **ai).count();
     let least = positives.min(ai.len() - positives);
     let too_few = || {
-        let said = format!(
+        format!(
             "{least} separated tracks of the smaller class can be fitted on, and a residual's score needs {RESIDUAL_LEAST}, of several artists"
-        );
-        problem(Code::LabelsTooFew, said)
+        )
     };
     if least < RESIDUAL_LEAST {
         return Err(too_few());
@@ -348,12 +368,33 @@ fn calibration(
     let owned = vectors(fit);
     let rows: Vec<&[f64]> = owned.iter().map(Vec::as_slice).collect();
     let places = terms::resolved(&rows, candidates);
-    let fitted = terms::fit(&rows, &ai, &places);
     // What follows rests on scores of tracks that their fit has not seen, as all scores of a scan are.
     let crossed = terms::cross_fit(&rows, &ai, &fit.clusters, &places).ok_or_else(too_few)?;
-    let probability = line(&crossed, fit, prior, "the residual")?;
-    let screen = screens(fit);
-    let rule = fusion::fit(&screen, &crossed, &ai, prior).map_err(flat("both engines"))?;
+    let probability =
+        line(&crossed, fit, prior).map_err(|flat| format!("of the residual {flat}"))?;
+    let rule = fusion::fit(&screens(fit), &crossed, &ai, prior)
+        .map_err(|flat| format!("of both engines {flat}"))?;
+    Ok(Engines {
+        terms: terms::fit(&rows, &ai, &places),
+        crossed,
+        probability,
+        rule,
+    })
+}
+
+fn calibration(
+    base: &Verdicts,
+    engines: Engines,
+    fit: &Joined,
+    held: &Joined,
+    asked: &Asked,
+) -> Result<(ResidualCalibration, FusedScores), Failure> {
+    let Engines {
+        terms: fitted,
+        crossed,
+        probability,
+        rule,
+    } = engines;
     let fused = |screen: &[f64], residual: &[f64]| -> Vec<f64> {
         let pairs = screen.iter().zip(residual);
         pairs.map(|(s, r)| rule.score(*s, *r)).collect()
@@ -363,7 +404,7 @@ fn calibration(
         .map(|row| terms::score(&fitted, row))
         .collect();
     let scores = FusedScores {
-        fit: fused(&screen, &crossed),
+        fit: fused(&screens(fit), &crossed),
         held: fused(&screens(held), &held_residual),
     };
     let humans = of(&fit.tracks, &scores.fit, false);

@@ -89,9 +89,14 @@ impl Flags {
             );
         }
         format!(
-            "{likely_ai} of {screened} tracks screened; the bound of {} allows {} wrong ones among so many ({})",
+            "{likely_ai} of {screened} tracks screened; the bound of {} allows {} wrong {} among so many ({})",
             percent(self.fpr_bound_95),
             grouped(self.wrong_at_most),
+            if self.wrong_at_most == 1 {
+                "one"
+            } else {
+                "ones"
+            },
             self.counted
         )
     }
@@ -121,6 +126,12 @@ pub(super) mod tests {
             ..spec
         };
         assert!(rules(&told).is_some_and(|rules| rules.gate.is_none()));
+    }
+
+    #[test]
+    fn one_wrong_flag_is_one() {
+        let text = bound().over(1, 50).text();
+        assert!(text.contains("allows 1 wrong one among so many"), "{text}");
     }
 
     #[test]

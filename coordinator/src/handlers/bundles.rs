@@ -228,7 +228,7 @@ pub(crate) async fn record_of(folder: &Path, digest: Digest) -> Result<BundleRec
 /// A bundle that passes every check that needs no device.
 fn checked(folder: &Path, trust: &Trust) -> Result<Bundle, Problem> {
     let opened = Bundle::open(folder, trust);
-    let fitting = opened.and_then(|bundle| bundle.check_residual().map(|()| bundle));
+    let fitting = opened.and_then(|bundle| bundle.check_fit().map(|()| bundle));
     fitting.map_err(|error| error.problem())
 }
 

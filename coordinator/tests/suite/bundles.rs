@@ -72,7 +72,25 @@ async fn a_bundle_with_weights_of_another_separator_is_not_registered() {
     let refused = world.try_start_bare(&flags).await.err().unwrap();
     assert_eq!(refused.code, types::Code::BundleInvalid);
     let message = refused.message;
-    assert!(message.contains("do not fit its separator"), "{message}");
+    assert!(message.contains("do not fit its network"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_whose_screen_lacks_a_tensor_is_not_registered() {
+    let world = World::new(0);
+    let folder = world.bundle().with_file_name("lacking");
+    let mut contents = bundle::sample::contents();
+    let weights = contents.get_mut("screen.safetensors").unwrap();
+    let mut tensors = bundle::Tensors::parse(weights).unwrap();
+    let lacking = tensors.0.pop().unwrap().name;
+    *weights = tensors.to_bytes();
+    let manifest = bundle::sample::manifest();
+    bundle::write(&folder, manifest, &contents, &bundle::sample::key()).unwrap();
+    let flags = ["--default-bundle", folder.to_str().unwrap()];
+    let refused = world.try_start_bare(&flags).await.err().unwrap();
+    assert_eq!(refused.code, types::Code::BundleInvalid);
+    let missing = format!("have no tensor `{lacking}`");
+    assert!(refused.message.contains(&missing), "{}", refused.message);
 }
 
 #[tokio::test(flavor = "multi_thread")]

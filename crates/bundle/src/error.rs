@@ -82,7 +82,7 @@ pub enum BundleError {
         name: String,
     },
     /// A field breaks its rule.
-    #[error("`{field}` of the bundle's manifest breaks its rule: it {rule}")]
+    #[error("`{field}` of the bundle's manifest breaks its rule: {rule}")]
     Value {
         /// The field.
         field: &'static str,
@@ -136,7 +136,7 @@ pub enum BundleError {
         source: TensorsError,
     },
     /// The weights are those of another network than the manifest describes.
-    #[error("the weights `{file}` of the bundle do not fit its separator")]
+    #[error("the weights `{file}` of the bundle do not fit its network")]
     Misfit {
         /// Its name.
         file: String,

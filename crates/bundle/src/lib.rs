@@ -20,6 +20,7 @@ pub mod features;
 mod fuse;
 mod gate;
 mod manifest;
+mod network;
 mod open;
 mod overlap;
 pub mod sample;

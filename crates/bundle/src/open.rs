@@ -46,7 +46,7 @@ pub struct Bundle {
     /// The canary clip.
     pub clip: Clip,
     /// Names and shapes of the residual's weights; none where it has no residual. Whether they are those of its network is asked by
-    /// [`Bundle::check_residual`].
+    /// [`Bundle::check_fit`].
     pub residual_shapes: Shapes,
 }
 
@@ -133,23 +133,6 @@ impl Bundle {
             screen,
             clip,
             residual_shapes,
-        })
-    }
-
-    /// Whether the residual's weights are those of its network, by name and shape: asked by whoever registers or runs the bundle,
-    /// since a worker builds the network only when it is first needed. True of a bundle without a residual.
-    ///
-    /// # Errors
-    /// [`BundleError::Misfit`].
-    pub fn check_residual(&self) -> Result<(), BundleError> {
-        let Some(residual) = &self.manifest.residual else {
-            return Ok(());
-        };
-        let Separator::HtDemucs(config) = &residual.architecture;
-        let fits = config.check_shapes(&self.residual_shapes);
-        fits.map_err(|source| BundleError::Misfit {
-            file: residual.weights.clone(),
-            source,
         })
     }
 

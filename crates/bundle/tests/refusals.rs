@@ -6,8 +6,8 @@
 )]
 
 use bundle::{
-    Bundle, BundleError, Contents, MANIFEST_FILE, Manifest, SIGNATURE_FILE, SecretKey, Trust,
-    sample,
+    Bundle, BundleError, Contents, MANIFEST_FILE, Manifest, SIGNATURE_FILE, SecretKey, TensorData,
+    Tensors, Trust, sample,
 };
 use std::fs;
 use std::path::Path;
@@ -360,4 +360,40 @@ fn a_bundle_that_would_be_refused_is_not_written() {
     };
     assert!(bundle::write(dir.path(), broken, &sample::contents(), &sample::key()).is_err());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_screen_s_weights_that_are_not_those_of_its_network_are_told_by_name_before_one_is_built() {
+    let sound = Tensors::parse(&sample::contents()[WEIGHTS]).unwrap();
+    let found = |change: &dyn Fn(&mut Vec<TensorData>)| {
+        let mut tensors = sound.clone();
+        change(&mut tensors.0);
+        let dir = signed_weights(&tensors.to_bytes());
+        let opened = Bundle::open(dir.path(), &trust()).unwrap();
+        opened.check_fit().map_err(|error| error.problem())
+    };
+    assert!(found(&|_| ()).is_ok());
+    let check = |change: &dyn Fn(&mut Vec<TensorData>), words: &str| {
+        let refused = found(change).expect_err(words);
+        assert_eq!(refused.code, Code::BundleInvalid, "{words}");
+        assert!(refused.message.contains(WEIGHTS), "{refused}");
+        assert!(refused.message.contains(words), "{refused}");
+    };
+    check(
+        &|tensors| drop(tensors.pop()),
+        "have no tensor `hidden.weight`",
+    );
+    check(
+        &|tensors| tensors[0].shape.swap(0, 1),
+        "tensor `blocks.0.conv.weight` has shape [1, 2, 3, 3]",
+    );
+    let more = || TensorData {
+        name: "more".to_owned(),
+        shape: vec![1],
+        values: vec![0.0],
+    };
+    check(
+        &|tensors| tensors.push(more()),
+        "a tensor `more` that the network does not know",
+    );
 }

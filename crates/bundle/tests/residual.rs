@@ -149,7 +149,7 @@ fn weights_of_another_network_are_told_by_name_before_one_is_built() {
     let check = |weights: Vec<u8>, expected: Option<&str>| {
         let dir = folder(weights);
         let opened = Bundle::open(dir.path(), &trust()).unwrap();
-        let found = opened.check_residual().map_err(|error| error.problem());
+        let found = opened.check_fit().map_err(|error| error.problem());
         let code = found.as_ref().err().map(|problem| problem.code);
         assert_eq!(code, expected.map(|_| Code::BundleInvalid));
         let message = found.map_or_else(|problem| problem.message, |()| String::new());
@@ -171,7 +171,7 @@ fn weights_of_another_network_are_told_by_name_before_one_is_built() {
     let contents = sample::contents();
     bundle::write(plain.path(), sample::manifest(), &contents, &sample::key()).unwrap();
     let opened = Bundle::open(plain.path(), &trust()).unwrap();
-    assert!(opened.check_residual().is_ok());
+    assert!(opened.check_fit().is_ok());
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub struct Stage<'a> {
 pub struct SliceThresholds {
     /// The slices that have tracks enough for a tier, largest first within their kind, each with its stages.
     pub slices: Vec<SliceTiers>,
-    /// Slices that have too few for any tier.
+    /// Slices that have too few for any tier, and in which no common threshold is seen to fail.
     pub too_few: u64,
     /// Slices with enough beyond the most that are shown.
     pub left_out: u64,
@@ -105,13 +105,13 @@ impl SliceTiers {
     }
 }
 
-/// The thresholds of every slice that has human tracks enough for one, in each stage.
+/// The thresholds of every slice that has human tracks enough for one, or in which a common one does not hold, in each stage.
 #[must_use]
 pub fn slice_thresholds(humans: &[Human<'_>], stages: &[Stage<'_>]) -> SliceThresholds {
     let places: Vec<Place<'_>> = humans.iter().map(|human| human.place).collect();
     let mut found = groups(&places);
     let all = found.len();
-    found.retain(|group| bears_a_tier(humans, group));
+    found.retain(|group| bears_a_tier(humans, group) || is_exceeded(humans, group, stages));
     let too_few = (all - found.len()) as u64;
     let (shown, left_out) = page(found);
     let slices = shown.iter().flat_map(|group| {
@@ -133,6 +133,15 @@ fn bears_a_tier(humans: &[Human<'_>], group: &Group<'_>) -> bool {
     let (fit, held) = (count(Side::Calibrate), count(Side::Test));
     let mut rates = TIERS.iter().map(|(_, rate)| *rate);
     rates.any(|rate| tiers::are_enough(rate, fit, held))
+}
+
+/// Whether a common threshold does not hold there, which takes no threshold of the slice's own.
+fn is_exceeded(humans: &[Human<'_>], group: &Group<'_>, stages: &[Stage<'_>]) -> bool {
+    let mut stages = stages.iter().enumerate();
+    stages.any(|(at, stage)| {
+        let slice = of_slice(humans, group, at, stage);
+        slice.exceeded().next().is_some()
+    })
 }
 
 fn of_slice(humans: &[Human<'_>], group: &Group<'_>, at: usize, stage: &Stage<'_>) -> SliceTiers {

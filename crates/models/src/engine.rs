@@ -61,7 +61,7 @@ impl TorchEngine {
             detail,
         };
         let bundle = Bundle::open_pinned(Path::new(&wanted.bundle_dir), wanted.bundle)
-            .and_then(|bundle| bundle.check_residual().map(|()| bundle))
+            .and_then(|bundle| bundle.check_fit().map(|()| bundle))
             .map_err(|error| refuse(error.problem().to_string()))?;
         let wanted_batch = wanted.max_batch.map(|batch| batch as usize);
         Self::new(bundle, opened, dtype, wanted_batch).map_err(|error| match error {

@@ -6,8 +6,10 @@
     reason = "helpers of tests: a panic is their failure message"
 )]
 
+use bundle::separator::Shapes;
 use bundle::{
-    Architecture, Bundle, Contents, Embedding, Manifest, TensorData, Tensors, Trust, sample,
+    Architecture, Bundle, Contents, Embedding, Manifest, Pooling, TensorData, Tensors, Trust,
+    sample,
 };
 use engine::{Engine, EngineError, Load, WindowScore};
 use models::TorchEngine;
@@ -230,6 +232,23 @@ fn in_bfloat16_the_network_says_nearly_the_same() {
     assert_eq!(half.kind(), Kind::Float);
     let relative = ((&single - &half) / &single).abs().max().double_value(&[]);
     assert!(relative > 0.0 && relative < 0.05, "off by {relative}");
+}
+
+#[test]
+fn a_screen_has_the_tensors_that_its_description_lists() {
+    let check = |channels: &[u32], pooling: Pooling| {
+        let mut manifest = sample::manifest();
+        let Architecture::CnnV1(cnn) = &mut manifest.screen.architecture;
+        (cnn.channels, cnn.pooling) = (channels.to_vec(), pooling);
+        let listed = cnn.shapes();
+        let tensors = weights(&manifest).0.into_iter();
+        let made: Shapes = tensors.map(|tensor| (tensor.name, tensor.shape)).collect();
+        assert_eq!(made, listed, "{channels:?} {pooling:?}");
+    };
+    check(&[2, 3], Pooling::MeanMax);
+    check(&[2, 3], Pooling::Mean);
+    check(&[5], Pooling::MeanMax);
+    check(&[4, 2, 7], Pooling::Mean);
 }
 
 #[test]

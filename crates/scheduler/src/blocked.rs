@@ -150,6 +150,11 @@ pub enum Blocked {
         /// Why: `STORAGE_FULL`, `STORAGE_UNAVAILABLE` or what else it says.
         code: Code,
     },
+    /// The node could not load a bundle that jobs wait to be scanned with, or does not serve their stage with it.
+    NodeRefusesBundle {
+        /// The node.
+        node: NodeId,
+    },
     /// No running job has a track that this node could take.
     NothingToDo,
 }
@@ -182,7 +187,7 @@ impl Blocked {
             Self::NodesSilent => Blocking::NodesSilent,
             Self::NodesNotServing => Blocking::NodesNotServing,
             Self::NoNodeForStage { .. } => Blocking::NoNodeForStage,
-            Self::BundleRefused => Blocking::BundleRefused,
+            Self::BundleRefused | Self::NodeRefusesBundle { .. } => Blocking::BundleRefused,
             Self::NoNodeWithDevice { .. } => Blocking::NoNodeWithDevice,
             Self::NoNodeWithMemory { .. } => Blocking::NoNodeWithMemory,
             Self::NoNodeWithBundle => Blocking::NoNodeWithBundle,
@@ -311,6 +316,10 @@ impl fmt::Display for Blocked {
             Self::NodeStorage { node, code } => write!(
                 f,
                 "node `{node}` cannot store its parts ({code}) and tries again"
+            ),
+            Self::NodeRefusesBundle { node } => write!(
+                f,
+                "node `{node}` could not load the bundle of a job that waits, or does not serve its stage with it"
             ),
             Self::NothingToDo => {
                 f.write_str("no running job has a track that this node could take")

@@ -434,21 +434,6 @@ impl Reign {
         }
         reasons
     }
-
-    /// Why a sound node without grants has none.
-    fn why_idle(&self, now: Millis, node: &Node) -> Blocked {
-        let stock = self.stock();
-        let waits = |no: &JobNo| {
-            let job = self.jobs.get(no);
-            job.is_some_and(|job| self.could_serve(now, node, (*no, job), &stock))
-        };
-        let mut running = self.line.iter().map(|place| place.no);
-        if running.any(|no| waits(&no)) {
-            Blocked::NotYetPulled
-        } else {
-            Blocked::NothingToDo
-        }
-    }
 }
 
 fn heaviest(by_reason: BTreeMap<Blocked, u64>) -> Vec<Reason> {

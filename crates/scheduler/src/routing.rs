@@ -77,6 +77,22 @@ impl Reign {
         let waits = waits(Stage::Screen) || waits(Stage::Residual);
         waits && node.may_take_now(now, job) && self.quota_reached(stock, no).is_none()
     }
+
+    /// Why a sound node without grants has none.
+    pub(crate) fn why_idle(&self, now: Millis, node: &Node) -> Blocked {
+        let stock = self.stock();
+        let job = |no: JobNo| Some((no, self.jobs.get(&no)?));
+        let mut running = self.line.iter().filter_map(|place| job(place.no));
+        let mut refused = running.clone();
+        if running.any(|job| self.could_serve(now, node, job, &stock)) {
+            return Blocked::NotYetPulled;
+        }
+        if refused.any(|(_, job)| node.refuses_what_waits(job)) {
+            let node = node.key.node.clone();
+            return Blocked::NodeRefusesBundle { node };
+        }
+        Blocked::NothingToDo
+    }
 }
 
 impl Job {
@@ -93,6 +109,15 @@ impl Node {
     pub(crate) fn runs_of(&self, job: &Job, stage: Stage) -> bool {
         let refuses = |record: &JobRecord| self.refuses(record, stage);
         self.runs(stage) && !job.record().is_some_and(refuses)
+    }
+
+    /// Whether tracks of a job wait for a stage that it runs, but not with the job's bundle.
+    fn refuses_what_waits(&self, job: &Job) -> bool {
+        let refused = |stage| {
+            let runs = self.runs(stage) && job.waits_for(stage);
+            runs && !self.runs_of(job, stage)
+        };
+        works_for(&self.key, &job.key) && (refused(Stage::Screen) || refused(Stage::Residual))
     }
 
     fn refuses(&self, record: &JobRecord, stage: Stage) -> bool {

@@ -22,7 +22,7 @@ coded_enum! {
         NodesSilent = "NODES_SILENT" @ 10, cause: "Every node has fallen silent or left.", fix: "Start the agent again, or look at its machine and network.";
         NodesNotServing = "NODES_NOT_SERVING" @ 11, cause: "Every living node is cordoned or drains.", fix: "Uncordon a node.";
         NoNodeForStage = "NO_NODE_FOR_STAGE" @ 12, cause: "No living node runs the stage that the tracks need.", fix: "Start a node that runs this stage.";
-        BundleRefused = "BUNDLE_REFUSED" @ 13, cause: "No living node could load the bundle and serve the stage with it.", fix: "Read the agents' logs: the bundle is not trusted, too old or damaged there, or has nothing for the nodes' `--dtype`.";
+        BundleRefused = "BUNDLE_REFUSED" @ 13, cause: "No living node, or not the node that is asked about, could load the bundle and serve the stage with it.", fix: "Read the agents' logs: the bundle is not trusted, too old or damaged there, or has nothing for the nodes' `--dtype`.";
         DevicesOut = "DEVICES_OUT" @ 14, cause: "Every device of every living node is out of service.", fix: "Check the devices, then restart the agents.";
         QueuedBehind = "QUEUED_BEHIND" @ 15, cause: "Another job goes first.", fix: "Nothing.";
         InHand = "IN_HAND" @ 16, cause: "Nodes have the tracks in hand: they run.", fix: "Nothing.";

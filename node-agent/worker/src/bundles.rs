@@ -96,7 +96,9 @@ fn contents(dir: &Path) -> anyhow::Result<Contents> {
 
 fn verify(dir: &Path, keys: Vec<PublicKey>, bounds: &[String]) -> anyhow::Result<()> {
     let trust = Trust::new(keys).with_bounds(bounds)?;
-    let opened = Bundle::open(dir, &trust).map_err(|error| anyhow::Error::new(error.problem()))?;
+    let opened = Bundle::open(dir, &trust)
+        .and_then(|bundle| bundle.check_fit().map(|()| bundle))
+        .map_err(|error| anyhow::Error::new(error.problem()))?;
     let worst = canary(&opened)?;
     let manifest = &opened.manifest;
     say(&format!(

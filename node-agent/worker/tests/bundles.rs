@@ -5,7 +5,7 @@
     reason = "helpers of tests: a panic is their failure message"
 )]
 
-use bundle::{MANIFEST_FILE, SIGNATURE_FILE, sample};
+use bundle::{MANIFEST_FILE, SIGNATURE_FILE, Tensors, sample};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
@@ -118,6 +118,33 @@ fn what_is_amiss_with_a_folder_is_said_by_code() {
         "BUNDLE_FORBIDDEN_FORMAT",
     );
     check(&|_| (), &["--min-bundle", "sample=4"], "BUNDLE_ROLLBACK");
+}
+
+#[test]
+fn a_screen_whose_tensor_has_another_shape_is_refused_by_code_and_by_its_name() {
+    let (_dir, bundle, _) = folder();
+    let mut contents = sample::contents();
+    let weights = contents.get_mut("screen.safetensors").unwrap();
+    let mut tensors = Tensors::parse(weights).unwrap();
+    tensors.0[0].shape.swap(0, 1);
+    *weights = tensors.to_bytes();
+    fs::remove_dir_all(&bundle).unwrap();
+    bundle::write(
+        bundle.as_ref(),
+        sample::manifest(),
+        &contents,
+        &sample::key(),
+    )
+    .unwrap();
+    let public = sample::key().public().to_string();
+    let refused = worker(&["bundle", "verify", &bundle, "--trusted-key", &public]);
+    assert!(!refused.status.success());
+    let (said, of_shape) = (
+        stderr(&refused),
+        format!("tensor `{}` has shape", tensors.0[0].name),
+    );
+    assert!(said.contains("BUNDLE_INVALID"), "{said}");
+    assert!(said.contains(&of_shape), "{said}");
 }
 
 #[test]

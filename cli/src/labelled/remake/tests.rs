@@ -262,6 +262,58 @@ fn tracks_of_which_some_were_separated_calibrate_no_residual_and_none_leaves_it(
     assert!(remade.notes[0].contains("--gate all"), "{:?}", remade.notes);
 }
 
+/// Calibrates on tracks that give a screen and no residual: the base's residual stays, and the note says why.
+fn keeps_the_residual(known: &Joined, why: &str) {
+    let rare = Asked {
+        prior: Some(0.02),
+        ..asked()
+    };
+    let base = crate::report::calibrated();
+    let remade = remake(&base, known, &rare).unwrap();
+    checked(&remade.manifest);
+    let mut expected = base.residual.clone().unwrap();
+    prior::move_to(0.02, expected.calibration.as_mut().unwrap());
+    assert_eq!(remade.manifest.residual, Some(expected));
+    assert_ne!(remade.manifest.verdicts, base.verdicts);
+    let stages: Vec<&str> = remade.scored.iter().map(|s| s.stage).collect();
+    assert_eq!(stages, ["screen"]);
+    let note = &remade.notes[0];
+    for said in ["keeps its calibration", "thresholds of both engines", why] {
+        assert!(note.contains(said), "{note}");
+    }
+    let bare = remake(&with_residual(), known, &rare).unwrap();
+    assert_eq!(bare.manifest.residual.unwrap().calibration, None);
+    let note = &bare.notes[0];
+    assert!(note.contains("has no calibration"), "{note}");
+    assert!(note.contains(why), "{note}");
+}
+
+#[test]
+fn a_residual_on_too_few_tracks_does_not_keep_the_screen_from_its_calibration() {
+    let known = Making {
+        humans: 400,
+        positives: 60,
+        screen: 4.0,
+        residual: Some(2.0),
+    };
+    keeps_the_residual(&known.known(), "a residual's score needs 40");
+}
+
+#[test]
+fn a_residual_that_tells_nothing_does_not_keep_the_screen_from_its_calibration() {
+    let mut known = Making {
+        humans: 400,
+        positives: 200,
+        screen: 4.0,
+        residual: Some(2.0),
+    }
+    .known();
+    for track in &mut known.tracks {
+        track.features.fill(1.0);
+    }
+    keeps_the_residual(&known, "of the residual the slope is");
+}
+
 #[test]
 fn all_probabilities_of_a_new_version_suppose_one_prior_also_where_no_track_was_separated() {
     let known = Making {
@@ -311,6 +363,22 @@ fn too_few_tracks_one_class_and_scores_that_tell_nothing_are_refused_with_the_nu
     );
     assert_eq!(code(making(300, 0, 4.0)).0, "LABELS_ONE_CLASS");
     assert_eq!(code(making(0, 300, 4.0)).0, "LABELS_ONE_CLASS");
+    let mut one_side = Making {
+        humans: 400,
+        positives: 200,
+        screen: 4.0,
+        residual: None,
+    }
+    .known();
+    for track in &mut one_side.tracks {
+        track.side = Some(Side::Calibrate);
+    }
+    let (found, cause) = code(remake(&sample::manifest(), &one_side, &asked()));
+    assert_eq!(found, "LABELS_TOO_FEW");
+    assert!(
+        cause.contains("`test`") && cause.contains("no track"),
+        "{cause}"
+    );
     assert_eq!(code(making(400, 200, -4.0)).0, "SCORES_TELL_NOTHING");
     let looser = Asked {
         likely_ai_tier: Some("fpr_1e-1".to_owned()),

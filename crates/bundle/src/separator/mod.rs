@@ -6,7 +6,7 @@
 
 pub mod bounds;
 mod fit;
-mod shapes;
+pub(crate) mod shapes;
 
 pub use fit::Unfit;
 pub use shapes::{Misfit, Shapes};

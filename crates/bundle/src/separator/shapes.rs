@@ -38,7 +38,14 @@ pub enum Misfit {
 /// # Errors
 /// [`Misfit`], of the first tensor by name: one too many before one that lacks or has another shape.
 pub(super) fn check(config: &Config, found: &Shapes) -> Result<(), Misfit> {
-    let needed = of(config);
+    compare(of(config), found)
+}
+
+/// The same of any network, by the tensors that it needs.
+///
+/// # Errors
+/// As [`check`].
+pub(crate) fn compare(needed: Shapes, found: &Shapes) -> Result<(), Misfit> {
     let extra = found.keys().find(|name| !needed.contains_key(*name));
     if let Some(name) = extra {
         return Err(Misfit::Unexpected(name.clone()));

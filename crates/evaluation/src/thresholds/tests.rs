@@ -126,6 +126,17 @@ fn a_slice_that_is_too_small_for_a_tier_is_marked_by_what_reaches_the_common_thr
 }
 
 #[test]
+fn a_slice_without_a_threshold_of_its_own_is_named_where_a_common_one_fails() {
+    let mut all = humans("flac", 2_000, 0.0);
+    all.extend(humans("mp3 64", 20, 0.5));
+    let found = found(&all);
+    assert_eq!((found.too_few, found.slices.len()), (0, 2));
+    let small = &found.slices[1];
+    assert!(small.tiers.iter().all(|tier| tier.own.is_none()));
+    assert!(!marked(small).is_empty(), "{small:?}");
+}
+
+#[test]
 fn a_stage_without_thresholds_has_nothing_in_common_and_slices_keep_their_own() {
     let all = humans("flac", 100, 0.0);
     let none = Stage {
@@ -154,7 +165,8 @@ proptest! {
         let there = buckets.iter().filter(|name| all.iter().any(|human| human.place.bucket == **name)).count();
         prop_assert_eq!(found.slices.len() as u64 + found.too_few, there as u64);
         for slice in &found.slices {
-            prop_assert!(slice.tiers.iter().any(|tier| tier.own.is_some()));
+            let bears = slice.tiers.iter().any(|tier| tier.own.is_some());
+            prop_assert!(bears || slice.exceeded().next().is_some());
             for tier in &slice.tiers {
                 let rate = tiers::rate_of(&tier.tier).unwrap();
                 let enough = slice.fitted_on >= tier.needed_to_fit && slice.counted_on >= tier.needed_to_count;

@@ -258,7 +258,11 @@ fn bundle_refused() {
         }];
     });
     check(&world, &name, &Blocked::BundleRefused);
-    assert!(agent.pull(&mut world, 8).grants.is_empty());
+    let refuses = Blocked::NodeRefusesBundle { node: node("n") };
+    check_node(&world, "n", std::slice::from_ref(&refuses));
+    let pulled = agent.pull(&mut world, 8);
+    assert!(pulled.grants.is_empty());
+    assert_eq!(pulled.reason, Some(refuses));
     let record = world.store.shard(&name, granted.shard).unwrap();
     assert_eq!(record.failures[0].cause, FailureCause::Bundle);
 }
