@@ -16,7 +16,8 @@ elif [ "${1:-}" = checkpoints ]; then
     exec "$python" crates/checkpoint/golden/make.py
 fi
 export NVIDIA_TF32_OVERRIDE=0
-cargo test --release --locked -p models --test htdemucs --test htdemucs_checkpoint --test htdemucs_converted --test residual_golden -- --nocapture --test-threads=1
-cargo build --release --locked -p models --example separate
+# The whole workspace is named, here and below, so that what is built serves, as every other goal builds it.
+cargo test --release --locked --workspace --test htdemucs --test htdemucs_checkpoint --test htdemucs_converted --test residual_golden -- --nocapture --test-threads=1
+cargo build --release --locked --workspace --example separate
 printf '\n== full size\n'
 "$python" crates/models/bench/parity.py "${CARGO_TARGET_DIR:-target}/release"

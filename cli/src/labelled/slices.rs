@@ -128,7 +128,7 @@ mod tests {
     use bundle::sample;
     use evaluation::split::Identity;
 
-    /// Human tracks of two codecs, half of each on either side; those of the second score higher by four.
+    /// Human tracks of two codecs, half of each on either side; those of the second score higher by four. Four of each have a label.
     fn known(each: usize) -> (Joined, Vec<Side>) {
         let track = |at: usize| {
             let higher = at.is_multiple_of(2);
@@ -137,7 +137,7 @@ mod tests {
                 ai: false,
                 identity: Identity::default(),
                 side: None,
-                label: (at < 4).then(|| "Small".to_owned()),
+                label: (at < 8).then(|| if higher { "Loud" } else { "Small" }.to_owned()),
                 genre: None,
                 bucket: if higher { "mp3 64" } else { "flac" }.to_owned(),
                 screen: at as f64 / each as f64 - 2.0 + if higher { 4.0 } else { 0.0 },
@@ -175,13 +175,17 @@ mod tests {
             .collect();
         assert_eq!(
             marked,
-            [("flac", vec![]), ("mp3 64", vec!["fpr_1e-1", "fpr_1e-2"])],
-            "the sample's tiers lie at 0.5 and 2"
+            [
+                ("flac", vec![]),
+                ("mp3 64", vec!["fpr_1e-1", "fpr_1e-2"]),
+                ("Loud", vec!["fpr_1e-1", "fpr_1e-2"]),
+            ],
+            "the sample's tiers lie at 0.5 and 2; `Loud` is too small for thresholds of its own, and both fail in it"
         );
         let mut notes = Vec::new();
         say_of_slices(&found, &mut notes);
         assert!(
-            notes[0].contains("does not hold: 1;") && notes[1].contains("their own: 1;"),
+            notes[0].contains("does not hold: 2;") && notes[1].contains("their own: 1;"),
             "{notes:?}"
         );
         assert!(
