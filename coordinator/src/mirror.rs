@@ -233,7 +233,7 @@ async fn find_own(
     let is_taken = marks.iter().any(|mark| mark.generation >= ours.generation);
     match (is_there, is_taken) {
         (true, _) => Ok(Own::There),
-        (false, true) => Err(elsewhere(storage)),
+        (false, true) => Err(taken(storage)),
         (false, false) => Ok(Own::Gone),
     }
 }
@@ -307,6 +307,14 @@ fn refusal(conflict: &MarkConflict) -> Problem {
 fn elsewhere(storage: &Storage) -> Problem {
     let said = format!(
         "start on storage `{}`: no leader of this store has marked it, and one has marked another",
+        storage.place()
+    );
+    Problem::new(Code::StorageOther, said)
+}
+
+fn taken(storage: &Storage) -> Problem {
+    let said = format!(
+        "lead over storage `{}`: in place of what this leader marked it with stands what another cluster's marked it with",
         storage.place()
     );
     Problem::new(Code::StorageOther, said)

@@ -1,5 +1,5 @@
 //! Why this process is not ready for all that may be asked of it, where something keeps it from that which passes: said in the log when it begins
-//! and when it ends, by a metric, and in the answer to who leads. Told by `start`, `opening`, `terms` and `mirror`; it decides nothing.
+//! and when it ends, by a metric, and in the answer to who leads. Told by `start`, `opening`, `terms`, `reign` and `mirror`; it decides nothing.
 
 use tokio::sync::watch;
 use types::Problem;

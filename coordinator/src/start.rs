@@ -312,7 +312,8 @@ impl House {
     }
 
     /// Holds storage against the store before anybody leads: to lead is a write, and a store that was put back would look newer than it is.
-    /// Where storage may be away, one that does not answer is waited for by `terms`, which asks before each reign.
+    /// Where storage may be away, one that does not answer is waited for by `terms`, which asks before each reign; so is a store that has gone
+    /// since it was opened.
     async fn check(&self, storages: Storages) -> Result<(), Problem> {
         let checking = async {
             if !self.storage.is_folder() {
@@ -328,7 +329,7 @@ impl House {
             },
         };
         match (checked, storages) {
-            (Err(problem), Storages::MayBeAway) if problem.code == Code::StorageUnavailable => {
+            (Err(problem), Storages::MayBeAway) if is_away(problem.code) => {
                 self.ready.lacks(&problem);
                 self.led.hindered(&problem);
             }
@@ -356,9 +357,16 @@ enum Storages {
     MayBeAway,
 }
 
+/// Whether it is storage or the store that did not answer, and so nothing that speaks against either.
+const fn is_away(code: Code) -> bool {
+    matches!(code, Code::StorageUnavailable | Code::StoreUnavailable)
+}
+
 fn late(storage: &Storage) -> Problem {
     let place = storage.place();
-    let said = format!("start on storage `{place}`: it did not answer within {STORAGE_AT_START:?}");
+    let said = format!(
+        "start on storage `{place}`: whether it is the store's could not be found out within {STORAGE_AT_START:?}"
+    );
     Problem::new(Code::StorageUnavailable, said)
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum Oddity {
     IsRestored,
     /// Nobody can renew the leadership any more once this is set.
     IsDeaf(AtomicBool),
+    /// Nobody can read it while this is set.
+    IsAway(AtomicBool),
     /// It tells when the leadership was given and given back.
     Tells(Mutex<Vec<Turn>>),
     /// Whoever asks how far it has come panics once this is set.
@@ -83,6 +85,17 @@ impl Odd {
         }
     }
 
+    fn check_there(&self) -> Result<(), ReadError> {
+        let Oddity::IsAway(away) = &self.1 else {
+            return Ok(());
+        };
+        let cause = "it is away".to_owned();
+        match away.load(Ordering::Relaxed) {
+            true => Err(ReadError::Unavailable { cause }),
+            false => Ok(()),
+        }
+    }
+
     async fn hang(&self) {
         if let Oddity::Hangs(hang) = &self.1
             && hang.armed.swap(false, Ordering::Relaxed)
@@ -120,6 +133,7 @@ impl Store for Odd {
         if let Oddity::Panics(panics) = &self.1 {
             assert!(!panics.load(Ordering::Relaxed), "it panics on purpose");
         }
+        self.check_there()?;
         let told = self.0.status().await?;
         if let Oddity::GoesOn(storage) = &self.1 {
             self.put("/elsewhere", b"").await;
@@ -130,6 +144,7 @@ impl Store for Odd {
     }
 
     async fn get(&self, key: &str) -> Result<Option<Entry>, ReadError> {
+        self.check_there()?;
         self.hang().await;
         self.0.get(key).await
     }
@@ -292,6 +307,25 @@ async fn a_leader_that_can_no_longer_mark_because_of_a_bug_ends_and_says_so() {
     panics.store(true, Ordering::Relaxed);
     assert_eq!(ends(running).await, Code::Internal);
     assert_eq!(store.led_by().await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_has_gone_since_it_was_opened_is_waited_for_at_a_start() {
+    let away = Oddity::IsAway(AtomicBool::new(true));
+    let (world, store) = (World::new(0), Odd::new(away));
+    let running = world.start_on(store.clone(), "one").await;
+    let channel = running.channel().await;
+    let gone = Code::StoreUnavailable.as_str();
+    until(&channel, |said| {
+        !said.here && said.unready.starts_with(gone) && said.why.starts_with(gone)
+    })
+    .await;
+    let Oddity::IsAway(away) = &store.1 else {
+        panic!("it is away");
+    };
+    away.store(false, Ordering::Relaxed);
+    until(&channel, |said| said.here && said.unready.is_empty()).await;
+    running.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

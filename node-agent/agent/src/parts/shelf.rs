@@ -19,7 +19,7 @@ use types::{Code, Digest, Problem};
 use super::{Composed, Saved};
 use crate::claim::{Claim, ClaimedPart};
 
-/// Files taken over from an earlier life at most: as many as a core lets wait. Others are left to be swept by hand.
+/// Files taken over from an earlier life at most: as many as a core lets wait. Others stay for a later start.
 const FOUND_MAX: usize = 64;
 /// How the file of one object is called behind its digest.
 const SINGLE: &str = ".part";
