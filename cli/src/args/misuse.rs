@@ -2,15 +2,21 @@
 //! or for the version is no misuse and never comes here.
 
 use crate::failure::{Exit, Failure};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, Command};
 use types::Code;
 
 /// The failure that clap's report is.
 pub(crate) fn misuse(said: &clap::Error) -> Failure {
     let arguments = std::env::args_os().skip(1);
     let texts = arguments.map(|argument| argument.to_string_lossy().into_owned());
-    let help = format!("see `{} --help`", meant(texts));
+    let (command, path) = meant(texts);
+    let help = format!("see `{path} --help`");
     let (cause, tips) = parts(&said.render().to_string());
-    let fix = tips.into_iter().chain([help]);
+    let fix = tips
+        .into_iter()
+        .chain(instead(&command, said))
+        .chain([help]);
     Failure::Problem {
         code: Code::InvalidRequest.to_string(),
         cause,
@@ -34,8 +40,33 @@ fn parts(report: &str) -> (String, Vec<String>) {
     (causes.join(" "), tips)
 }
 
-/// The command that a line names, as far as it names one.
-fn meant(arguments: impl Iterator<Item = String>) -> String {
+/// The flags that can stand in the place of an argument that is missing, which are those that exclude it: clap names the argument alone.
+fn instead(command: &Command, said: &clap::Error) -> Vec<String> {
+    let Some(ContextValue::Strings(missing)) = said.get(ContextKind::InvalidArg) else {
+        return Vec::new();
+    };
+    let tip = |flag: &Arg| {
+        let excluded = command.get_arg_conflicts_with(flag).into_iter();
+        let place = excluded.map(place).find(|place| missing.contains(place))?;
+        Some(format!(
+            "`--{}` takes the place of `{place}`",
+            flag.get_long()?
+        ))
+    };
+    command.get_arguments().filter_map(tip).collect()
+}
+
+/// An argument that has no flag, as clap writes it where it is required.
+fn place(arg: &Arg) -> String {
+    let names = arg.get_value_names().unwrap_or_default();
+    let name = names
+        .first()
+        .map_or(arg.get_id().as_str(), |name| name.as_str());
+    format!("<{name}>")
+}
+
+/// The command that a line names, as far as it names one, and how it is called.
+fn meant(arguments: impl Iterator<Item = String>) -> (Command, String) {
     let (mut command, mut path) = (super::tree(), "scanctl".to_owned());
     for argument in arguments.take_while(|argument| argument != "--") {
         if let Some(below) = command.find_subcommand(&argument).cloned() {
@@ -43,7 +74,7 @@ fn meant(arguments: impl Iterator<Item = String>) -> String {
             command = below;
         }
     }
-    path
+    (command, path)
 }
 
 #[cfg(test)]
@@ -81,7 +112,25 @@ mod tests {
             ("scan -- ls", "scanctl scan"),
         ] {
             let arguments = line.split_whitespace().map(str::to_owned);
-            assert_eq!(meant(arguments), command, "{line}");
+            assert_eq!(meant(arguments).1, command, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_flag_that_takes_the_place_of_what_is_missing_is_named() {
+        let folder = "`--folder` takes the place of `<JOB>`";
+        for (line, expected) in [
+            ("evaluate --labels labels.csv", vec![folder]),
+            ("calibrate --labels labels.csv", vec![folder]),
+            ("evaluate last", vec![]),
+            ("scan get", vec![]),
+            ("scan get --nonsense", vec![]),
+        ] {
+            let words = || line.split_whitespace().map(str::to_owned);
+            let whole = std::iter::once("scanctl".to_owned()).chain(words());
+            let said = crate::args::tree().try_get_matches_from(whole);
+            let (command, _) = meant(words());
+            assert_eq!(instead(&command, &said.unwrap_err()), expected, "{line}");
         }
     }
 }

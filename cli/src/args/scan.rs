@@ -120,7 +120,7 @@ pub(crate) struct Submit {
 pub(crate) struct Retry {
     /// Published job, its unique beginning, or `last`.
     pub(crate) job: String,
-    /// The tracks that are `unscannable` there; for now the only choice.
+    /// The tracks that are `unscannable` there; no others can be tried.
     #[arg(long, required = true)]
     pub(crate) failed: bool,
     #[command(flatten)]

@@ -75,7 +75,8 @@ impl<'a> Judge<'a> {
         likely.is_some_and(|edge| screen >= edge)
     }
 
-    fn fused(&self, screen: f64, features: &[f32]) -> Fused {
+    /// What both engines say of a track, whatever the gate takes.
+    pub(super) fn fused(&self, screen: f64, features: &[f32]) -> Fused {
         let calibration = &self.manifest.screen.calibration;
         let screened = Screened {
             score: Score {

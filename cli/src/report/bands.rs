@@ -178,16 +178,17 @@ impl Measured {
         }
     }
 
-    /// The fewest decimals that tell the row's numbers apart, as far as anything does: a coherence differs from one in its fifth.
+    /// The fewest decimals that tell the row's numbers apart, as far as anything does: a coherence differs from one in its fifth. A ratio
+    /// has two digits that count, so that beside small ones a smaller one is not nought.
     fn decimals(&self) -> usize {
-        let least = match self.unit {
-            Unit::Decibels => 2,
-            Unit::FullScaleSquared => 3,
-            Unit::Ratio => 4,
-        };
         let humans = self.humans.iter();
         let humans = humans.flat_map(|humans| [humans.low, humans.middle, humans.high]);
         let values: Vec<f64> = humans.chain([self.value]).collect();
+        let least = match self.unit {
+            Unit::Decibels => 2,
+            Unit::FullScaleSquared => 3,
+            Unit::Ratio => of_ratios(&values),
+        };
         let told_apart = |decimals: usize| -> usize {
             let shown = values.iter().map(|value| self.shown(*value, decimals));
             shown.collect::<BTreeSet<String>>().len()
@@ -226,6 +227,15 @@ impl Panel {
         };
         self.left + share * (self.right - self.left)
     }
+}
+
+/// Decimals by which each ratio has two digits that count: four, and more for small ones.
+fn of_ratios(values: &[f64]) -> usize {
+    let some = values
+        .iter()
+        .filter(|value| value.is_finite() && **value != 0.0);
+    let decimals = some.map(|value| (1.0 - value.abs().log10().floor()).max(0.0) as usize);
+    decimals.fold(4, usize::max).min(DECIMALS_MAX)
 }
 
 fn draw_band(panel: &Panel, band: usize, feature: &Measured) -> Markup {
@@ -316,6 +326,12 @@ pub(crate) mod tests {
         assert!(apart.contains("30.00 dB – 35.00 dB – 40.00 dB"), "{apart}");
         let same = row(Unit::Ratio, [f64::from(0.02f32), 0.02, 0.02, 0.02]);
         assert!(same.contains("0.0200 – 0.0200 – 0.0200"), "{same}");
+        let small = row(Unit::Ratio, [0.000_03, 0.000_2, 0.000_9, 0.004]);
+        for shown in [">0.000030<", "0.000200 – 0.000900 – 0.004000"] {
+            assert!(small.contains(shown), "{small}");
+        }
+        let nought = row(Unit::Ratio, [0.0, 0.02, 0.03, 0.04]);
+        assert!(nought.contains(">0.0000<"), "{nought}");
         let never = row(Unit::Ratio, [f64::NAN, 0.1, 0.2, 0.3]);
         assert!(never.contains("0.1000 – 0.2000 – 0.3000"), "{never}");
     }

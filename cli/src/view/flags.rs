@@ -16,10 +16,14 @@ pub(crate) fn is_screened(row: &v1::Row) -> bool {
     row.screen.is_some()
 }
 
+/// How a job is scanned; none where this version cannot read it.
+pub(super) fn policy(spec: &v1::JobSpec) -> Option<Policy> {
+    Policy::try_from(spec.policy?).ok()
+}
+
 /// What the verdicts of a job go by; none of a policy that this version cannot read.
 pub(crate) fn rules(spec: &v1::JobSpec) -> Option<bundle::Rules> {
-    let policy = Policy::try_from(spec.policy?).ok()?;
-    Some((&policy).into())
+    policy(spec).as_ref().map(Into::into)
 }
 
 /// The bound on false positives that a bundle states for the verdicts of a job.

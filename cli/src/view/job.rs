@@ -1,10 +1,11 @@
 //! Views of jobs.
 
-use super::{Bound, Flags, Verdicts, age, fields, purpose, rules, short, size, span, time};
+use super::{Bound, Flags, Verdicts, age, fields, policy, purpose, short, size, span, time};
 use crate::output::{Paint, Records, View};
 use proto::v1;
 use schemars::JsonSchema;
 use serde::Serialize;
+use types::{GateChoice, Policy, Share};
 
 /// A job: `scan get`, and each line of `scan ls`.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -23,6 +24,13 @@ pub(crate) struct JobView {
     pub(crate) bundle_digest: String,
     /// `demonstration` or `production`.
     pub(crate) purpose: String,
+    /// Which stages run, `screen` or `both`; empty where the job's policy cannot be read.
+    pub(crate) stages: String,
+    /// Which tracks go on to the residual: `unsure`, `positives`, `both` or `all`; empty where the job leaves it to its bundle.
+    pub(crate) gate: String,
+    /// Most tracks that may go on to the residual, as a share of the list; absent where the job has no bound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_escalation: Option<f64>,
     /// Tracks of the list.
     pub(crate) tracks: u64,
     /// Tracks with a committed row.
@@ -140,7 +148,8 @@ impl From<v1::Job> for JobView {
         let spec = wire.spec.unwrap_or_default();
         let manifest = wire.manifest.unwrap_or_default();
         let rank = wire.rank.unwrap_or_default();
-        let rules = rules(&spec);
+        let policy = policy(&spec);
+        let steering = policy.as_ref().map(Steering::of).unwrap_or_default();
         Self {
             job: spec.job,
             state: state(wire.state).to_owned(),
@@ -149,6 +158,9 @@ impl From<v1::Job> for JobView {
             bundle: format!("{}@{}", wire.bundle_name, wire.bundle_version),
             bundle_digest: spec.bundle,
             purpose: purpose(wire.purpose),
+            stages: steering.stages.to_owned(),
+            gate: steering.gate.to_owned(),
+            max_escalation: steering.max_escalation,
             tracks: u64::from(spec.rows),
             tracks_done: wire.tracks_done,
             tracks_granted: wire.tracks_granted,
@@ -171,8 +183,27 @@ impl From<v1::Job> for JobView {
             cancel_reason: wire.cancel_reason,
             revision: wire.revision,
             submitted_at_ms: spec.submitted_at_ms,
-            rules,
+            rules: policy.as_ref().map(Into::into),
             bound: None,
+        }
+    }
+}
+
+/// What a job's policy says of its stages, in the words of `scan submit`.
+#[derive(Debug, Default)]
+struct Steering {
+    stages: &'static str,
+    gate: &'static str,
+    max_escalation: Option<f64>,
+}
+
+impl Steering {
+    fn of(policy: &Policy) -> Self {
+        let share = |share: Share| f64::from(share.ppm()) / f64::from(Share::WHOLE);
+        Self {
+            stages: policy.stages.as_str(),
+            gate: policy.gate.map_or("", GateChoice::as_str),
+            max_escalation: policy.max_escalation.map(share),
         }
     }
 }
@@ -195,6 +226,12 @@ impl JobView {
     fn flagged(&self) -> String {
         let likely_ai = self.verdicts.likely_ai.to_string();
         self.flags.as_ref().map_or(likely_ai, Flags::beside)
+    }
+
+    /// The bound on what goes on, as people read it; empty where there is none.
+    fn budget(&self) -> String {
+        let of_the_list = |share: f64| format!("{share} of the list");
+        self.max_escalation.map_or_else(String::new, of_the_list)
     }
 
     /// Whether nothing will change any more.
@@ -274,6 +311,9 @@ impl View for JobView {
                     self.tracks_done, self.tracks, self.tracks_granted
                 ),
             ),
+            ("stages", self.stages.clone()),
+            ("gate", self.gate.clone()),
+            ("max_escalation", self.budget()),
             ("likely_ai", self.flagged()),
             ("no_evidence", v.no_evidence.to_string()),
             ("inconclusive", v.inconclusive.to_string()),
@@ -397,5 +437,52 @@ mod tests {
         let shown = view.table(Paint::plain());
         let line = shown.lines().find(|line| line.starts_with("likely_ai"));
         assert_eq!(line.map(|line| line.ends_with(" 4")), Some(true), "{shown}");
+    }
+
+    /// A job of such a policy, as text and as JSON.
+    fn under(policy: &Policy) -> (String, serde_json::Value) {
+        let spec = v1::JobSpec {
+            policy: Some(policy.clone().into()),
+            ..v1::JobSpec::default()
+        };
+        let view = JobView::from(v1::Job {
+            spec: Some(spec),
+            ..v1::Job::default()
+        });
+        let json = serde_json::to_value(&view).unwrap();
+        (view.table(Paint::plain()), json)
+    }
+
+    fn line<'a>(table: &'a str, name: &str) -> Option<&'a str> {
+        let mut lines = table.lines();
+        lines.find_map(|line| Some(line.strip_prefix(name)?.trim()))
+    }
+
+    #[test]
+    fn a_job_says_which_stages_run_and_what_may_go_on() {
+        let policy = Policy {
+            stages: types::Stages::Both,
+            gate: Some(GateChoice::All),
+            max_escalation: Some("0.05".parse().unwrap()),
+            ..Policy::default()
+        };
+        let (table, json) = under(&policy);
+        assert_eq!(line(&table, "stages"), Some("both"), "{table}");
+        assert_eq!(line(&table, "gate"), Some("all"), "{table}");
+        let budget = line(&table, "max_escalation");
+        assert_eq!(budget, Some("0.05 of the list"), "{table}");
+        assert_eq!(json["stages"], "both");
+        assert_eq!(json["gate"], "all");
+        assert_eq!(json["max_escalation"], 0.05);
+    }
+
+    #[test]
+    fn a_job_that_leaves_the_gate_to_its_bundle_names_none_and_no_bound() {
+        let (table, json) = under(&Policy::default());
+        assert_eq!(line(&table, "stages"), Some("screen"), "{table}");
+        assert_eq!(line(&table, "gate"), None, "{table}");
+        assert_eq!(line(&table, "max_escalation"), None, "{table}");
+        assert_eq!(json["gate"], "");
+        assert!(json.get("max_escalation").is_none(), "{json}");
     }
 }

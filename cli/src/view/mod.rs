@@ -26,6 +26,7 @@ pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
 pub(crate) use evaluated::{Calibrated, Evaluated, Named, SideView, TierView, Tracks};
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
+use flags::policy;
 pub(crate) use flags::{Bound, Flags, is_screened, rules};
 pub(crate) use job::{JobList, JobView, Submitted};
 pub(crate) use leader::{Leadership, Told};

@@ -28,6 +28,19 @@ struct Site {
     folder: TempDir,
 }
 
+/// What stands before anything of it is lost.
+struct Opening {
+    process: Process,
+    people: People,
+    agent: Agent,
+    /// The job that is done.
+    published: String,
+    /// The job of which one grant is committed.
+    half: String,
+    /// All that was granted of it.
+    pulled: v1::PullResponse,
+}
+
 impl Site {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -81,6 +94,28 @@ impl Site {
         agent
     }
 
+    /// One job done and another begun.
+    async fn opening(&self) -> Opening {
+        let process = self.leads().await;
+        let mut people = People::new(process.channel().await);
+        people.imported(&self.world.music()).await;
+        let published = submitted(&mut people, "published").await;
+        let mut agent = self.agent(&process, "n1").await;
+        agent.work().await;
+        check_whole(&mut people, &published).await;
+        let half = submitted(&mut people, "half").await;
+        let pulled = agent.pull(16).await.unwrap();
+        commit(&mut agent, &pulled, 1).await;
+        Opening {
+            process,
+            people,
+            agent,
+            published,
+            half,
+            pulled,
+        }
+    }
+
     /// Copies the files of etcd while it is down.
     async fn copy_etcd(&mut self) {
         self.etcd.kill(0);
@@ -120,16 +155,14 @@ async fn check_whole(people: &mut People, job: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn over_an_older_etcd_nothing_starts_until_its_records_are_made_anew_from_a_bucket() {
     let mut site = Site::new().await;
-    let process = site.leads().await;
-    let mut people = People::new(process.channel().await);
-    people.imported(&site.world.music()).await;
-    let published = submitted(&mut people, "published").await;
-    let mut agent = site.agent(&process, "n1").await;
-    agent.work().await;
-    check_whole(&mut people, &published).await;
-    let half = submitted(&mut people, "half").await;
-    let pulled = agent.pull(16).await.unwrap();
-    commit(&mut agent, &pulled, 1).await;
+    let Opening {
+        process,
+        mut agent,
+        published,
+        half,
+        pulled,
+        ..
+    } = site.opening().await;
     assert!(process.terminate());
     site.copy_etcd().await;
 
@@ -177,16 +210,14 @@ async fn over_an_older_etcd_nothing_starts_until_its_records_are_made_anew_from_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_etcd_that_is_lost_is_restored_from_a_backup_into_an_empty_one() {
     let mut site = Site::new().await;
-    let process = site.leads().await;
-    let mut people = People::new(process.channel().await);
-    people.imported(&site.world.music()).await;
-    let published = submitted(&mut people, "published").await;
-    let mut agent = site.agent(&process, "n1").await;
-    agent.work().await;
-    check_whole(&mut people, &published).await;
-    let half = submitted(&mut people, "half").await;
-    let pulled = agent.pull(16).await.unwrap();
-    commit(&mut agent, &pulled, 1).await;
+    let Opening {
+        process,
+        mut people,
+        agent: _joined,
+        published,
+        half,
+        ..
+    } = site.opening().await;
     let copy = site.back_up(&process).await;
     let later = submitted(&mut people, "later").await;
     process.kill();

@@ -165,15 +165,19 @@ pub fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
 
+    /// Holds the bound of so many hits among so many trials to the table's.
+    #[track_caller]
+    fn near(bound: fn(u64, u64) -> f64, [hits, trials]: [u64; 2], expected: f64) {
+        let found = bound(hits, trials);
+        assert!(
+            (found - expected).abs() < 2e-4,
+            "{hits} of {trials}: {found}"
+        );
+    }
+
     #[test]
     fn bounds_follow_the_rule_of_three_and_the_exact_table() {
-        let check = |hits, trials, expected: f64| {
-            let found = upper_bound_95(hits, trials);
-            assert!(
-                (found - expected).abs() < 2e-4,
-                "{hits} of {trials}: {found}"
-            );
-        };
+        let check = |hits, trials, expected| near(upper_bound_95, [hits, trials], expected);
         check(0, 300, 0.00994);
         check(0, 3_000, 0.000_998);
         check(1, 100, 0.0466);
@@ -185,13 +189,7 @@ mod tests {
 
     #[test]
     fn a_lower_bound_lies_below_what_was_counted_as_the_exact_table_says() {
-        let check = |hits, trials, expected: f64| {
-            let found = lower_bound_95(hits, trials);
-            assert!(
-                (found - expected).abs() < 2e-4,
-                "{hits} of {trials}: {found}"
-            );
-        };
+        let check = |hits, trials, expected| near(lower_bound_95, [hits, trials], expected);
         check(0, 300, 0.0);
         check(0, 0, 0.0);
         check(1, 100, 0.000_5);

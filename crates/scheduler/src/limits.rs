@@ -47,7 +47,7 @@ pub const BEGUN_DOUBLED_MAX: u16 = 6;
 pub const FAILURES_PER_CAUSE: u16 = 16;
 /// Sessions that one node may have in one generation: a join each second for a century.
 pub const SESSIONS_PER_GENERATION: u64 = 1 << 32;
-/// Devices of one node: twice what one machine holds today.
+/// Devices of one node: twice the sixteen that the largest machines hold.
 pub const DEVICES_PER_NODE_MAX: usize = 32;
 /// Bytes of a device's name on its node, such as `cuda:0`: it stands in every part's record.
 pub const DEVICE_NAME_BYTES_MAX: usize = 64;

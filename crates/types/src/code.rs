@@ -133,7 +133,7 @@ coded_enum! {
         LabelsOneClass = "LABELS_ONE_CLASS" @ 160, cause: "The labelled tracks are all human, or all made by machines.", fix: "Label tracks of both classes.";
         LabelsTooFew = "LABELS_TOO_FEW" @ 161, cause: "Too few labelled tracks for what is asked of them.", fix: "Label more tracks; the message says how many each tier needs. `--likely-ai-tier` of `calibrate` takes one that needs fewer.";
         LabelsLeak = "LABELS_LEAK" @ 162, cause: "The same content, ISRC or artist stands on both sides of the split, so that what is counted would flatter.", fix: "Put the tracks that the message names on one side, or leave the column `split` out.";
-        LabelsUnmatched = "LABELS_UNMATCHED" @ 163, cause: "The labels name tracks that the job does not have.", fix: "Correct the names that the message shows, or name the job that scanned them.";
+        LabelsUnmatched = "LABELS_UNMATCHED" @ 163, cause: "The labels name tracks that the job or the folder does not have.", fix: "Correct the names that the message shows, or name the job or the folder that has them.";
         LabelsContradict = "LABELS_CONTRADICT" @ 164, cause: "The same content is labelled human and ai.", fix: "Correct the label of one of the tracks that the message names.";
         BundleOther = "BUNDLE_OTHER" @ 165, cause: "The job was not scanned with this bundle.", fix: "Give the folder of the bundle that the message names, or scan with this one.";
         ResidualPartial = "RESIDUAL_PARTIAL" @ 166, cause: "Only some of the labelled tracks were separated, chosen by the screen, so that the residual cannot be calibrated on them.", fix: "Scan them again with `--stages both --gate all`, or with `--stages screen` to calibrate the screen alone.";

@@ -13,9 +13,11 @@ mod serve;
 use anyhow::Context;
 use args::{Args, Command};
 use clap::Parser;
+use models::train::command::CommandError;
 use runtime::telemetry::{self, LogFormat};
 use std::io::Write as _;
 use std::process::ExitCode;
+use types::Problem;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -41,6 +43,14 @@ fn run(args: Args) -> anyhow::Result<()> {
         Command::Bundle { command } => bundles::run(command),
         Command::Bench(bench) => Ok(models::bench::run(&bench)?),
         Command::Read { what } => convert::reader::run(what),
-        Command::Training(command) => Ok(models::train::command::run(&command)?),
+        Command::Training(command) => models::train::command::run(&command).map_err(coded),
+    }
+}
+
+/// A refusal that has a stable code, with the code before its words.
+fn coded(error: CommandError) -> anyhow::Error {
+    match error.code() {
+        Some(code) => anyhow::Error::new(Problem::of(code, &error)),
+        None => anyhow::Error::new(error),
     }
 }

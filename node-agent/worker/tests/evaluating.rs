@@ -149,7 +149,11 @@ fn the_same_bytes_in_two_splits_are_refused_with_both_rows() {
         let folder = manifest.parent().unwrap();
         std::fs::copy(folder.join("0.wav"), folder.join("8.wav")).unwrap();
     };
-    let rows = ["row 1 (`0.wav`, train)", "row 9 (`8.wav`, test)"];
+    let rows = [
+        "LABELS_LEAK: ",
+        "row 1 (`0.wav`, train)",
+        "row 9 (`8.wav`, test)",
+    ];
     for production in [false, true] {
         refused(spoil, production, &rows);
     }
@@ -161,7 +165,11 @@ fn one_file_in_two_splits_is_refused_under_whatever_piece() {
         let labels = std::fs::read_to_string(manifest).unwrap();
         std::fs::write(manifest, labels.replace("\n8.wav", "\n./0.wav")).unwrap();
     };
-    let rows = ["row 1 (`0.wav`, train)", "row 9 (`./0.wav`, test)"];
+    let rows = [
+        "LABELS_LEAK: ",
+        "row 1 (`0.wav`, train)",
+        "row 9 (`./0.wav`, test)",
+    ];
     refused(spoil, true, &rows);
 }
 
@@ -170,13 +178,22 @@ fn a_missing_file_is_named_with_its_row() {
     let spoil = |manifest: &Path| {
         std::fs::remove_file(manifest.with_file_name("5.wav")).unwrap();
     };
-    refused(spoil, false, &["row 6 (`5.wav`, calibrate)"]);
+    let expected = ["LABELS_UNMATCHED: ", "row 6 (`5.wav`, calibrate)"];
+    refused(spoil, false, &expected);
 }
 
 #[test]
 fn labels_of_one_class_calibrate_nothing() {
     let spoil = |manifest: &Path| keep_rows(manifest, |row| row.contains("human"));
-    refused(spoil, false, &["Calibrate split has no Ai track"]);
+    let expected = ["LABELS_ONE_CLASS: ", "Calibrate split has no Ai track"];
+    refused(spoil, false, &expected);
+}
+
+#[test]
+fn a_split_without_tracks_is_too_few_and_not_one_class() {
+    let spoil = |manifest: &Path| keep_rows(manifest, |row| !row.ends_with("calibrate"));
+    let expected = ["LABELS_TOO_FEW: ", "Calibrate split has no track"];
+    refused(spoil, false, &expected);
 }
 
 #[test]
@@ -188,7 +205,12 @@ fn ten_rows_calibrate_nothing_and_the_refusal_says_how_many_are_needed() {
         let labels = std::fs::read_to_string(manifest).unwrap();
         assert_eq!(labels.lines().count(), 1 + 10);
     };
-    refused(spoil, false, &["Calibrate split has 2 human tracks", "100"]);
+    let expected = [
+        "LABELS_TOO_FEW: ",
+        "Calibrate split has 2 human tracks",
+        "100",
+    ];
+    refused(spoil, false, &expected);
 }
 
 #[test]

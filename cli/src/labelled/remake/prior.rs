@@ -22,36 +22,17 @@ pub(super) fn move_to(prior: f64, own: &mut ResidualCalibration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::labelled::Judge;
     use bundle::features::{RESIDUAL_V1, place};
-    use bundle::{Fused, Manifest, Rules, Screened, Separated, fuse};
-    use types::{Dtype, Score, Stages};
+    use bundle::{Fused, Manifest};
+    use types::Score;
 
     const PRIOR: f64 = 0.02;
 
     fn fused(manifest: &Manifest, logit: f32, snr_db: f32) -> Fused {
-        let score = Score {
-            logit,
-            probability: 0.5,
-            prior: 0.5,
-            windows: 9,
-        };
         let mut features = vec![0.0; RESIDUAL_V1.len()];
         features[place("snr_db").unwrap()] = snr_db;
-        let screened = Screened {
-            score,
-            dtype: Dtype::F32,
-        };
-        let separated = Separated {
-            features: &features,
-            segments: 1,
-            dtype: Dtype::F32,
-        };
-        let rules = Rules {
-            stages: Stages::Both,
-            accept_demonstration: true,
-            gate: None,
-        };
-        fuse(manifest, screened, separated, rules)
+        Judge::new(manifest, None).fused(f64::from(logit), &features)
     }
 
     fn calibration(manifest: &mut Manifest) -> &mut ResidualCalibration {

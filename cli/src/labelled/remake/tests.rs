@@ -170,8 +170,8 @@ fn the_screen_gets_calibration_tiers_and_gate_of_its_own_tracks_at_the_prior() {
     );
 }
 
-#[test]
-fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() {
+/// Tracks of which both engines tell something, the residual more, and what is made of them.
+fn of_both_engines() -> (Joined, Remade) {
     let known = Making {
         humans: 600,
         positives: 300,
@@ -179,8 +179,13 @@ fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() 
         residual: Some(3.0),
     }
     .known();
-    let base = with_residual();
-    let remade = remake(&base, &known, &asked()).unwrap();
+    let remade = remake(&with_residual(), &known, &asked()).unwrap();
+    (known, remade)
+}
+
+#[test]
+fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() {
+    let (known, remade) = of_both_engines();
     let made = checked(&remade.manifest);
     let calibration = made
         .residual
@@ -208,14 +213,7 @@ fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() 
 
 #[test]
 fn a_slice_that_is_all_tracks_sets_the_thresholds_of_the_bundle_in_each_stage() {
-    let known = Making {
-        humans: 600,
-        positives: 300,
-        screen: 1.0,
-        residual: Some(3.0),
-    }
-    .known();
-    let remade = remake(&with_residual(), &known, &asked()).unwrap();
+    let (known, remade) = of_both_engines();
     let found = by_slice(&known, &remade.sides, &remade.scored);
     let stages: Vec<&str> = found.slices.iter().map(|s| s.stage.as_str()).collect();
     assert_eq!(stages, ["screen", "both"]);

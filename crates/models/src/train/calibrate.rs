@@ -42,6 +42,12 @@ pub enum CalibrateError {
     /// Tracks could not be scored.
     #[error(transparent)]
     Score(#[from] ScoreError),
+    /// A split has no track that has a score.
+    #[error("calibrating: the {split:?} split has no track that has a score")]
+    Nothing {
+        /// The split.
+        split: Split,
+    },
     /// A split lacks a class.
     #[error("calibrating: the {split:?} split has no {label:?} track")]
     Empty {
@@ -316,6 +322,9 @@ fn pooled_width(architecture: &Architecture) -> u32 {
 }
 
 fn require_both(tracks: &[Scored], split: Split) -> Result<(), CalibrateError> {
+    if tracks.is_empty() {
+        return Err(CalibrateError::Nothing { split });
+    }
     for label in [Label::Human, Label::Ai] {
         if scores(tracks, label).is_empty() {
             return Err(CalibrateError::Empty { split, label });

@@ -2,6 +2,7 @@
 //!
 //! Called by the worker's `main`. Results go to standard output, progress to the log.
 
+mod codes;
 mod second;
 
 pub use second::{EvaluateGrid, TrainSeparator};

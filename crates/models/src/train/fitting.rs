@@ -40,6 +40,9 @@ pub enum TrainError {
     /// libtorch refused.
     #[error("training the screen")]
     Torch(#[from] TchError),
+    /// There is no track of a whole window to learn from.
+    #[error("training the screen: the train split has no track as long as one window")]
+    Nothing,
     /// A class has no track of a whole window to learn from.
     #[error("training the screen: the train split has no {0:?} track as long as one window")]
     Empty(Label),
@@ -132,6 +135,9 @@ fn by_piece(
         }
     }
     let pieces: Vec<Piece> = pieces.into_values().collect();
+    if pieces.is_empty() {
+        return Err(TrainError::Nothing);
+    }
     let lacks = |label, none: bool| {
         if none {
             Err(TrainError::Empty(label))
@@ -374,13 +380,18 @@ mod tests {
     }
 
     #[test]
-    fn a_split_without_positives_is_refused_by_name() {
+    fn a_split_without_positives_or_without_tracks_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let mut manifest = toy(folder.path());
         manifest.entries.retain(|entry| entry.label == Label::Human);
         assert!(matches!(
             train(&manifest, &small(1), &folder.path().join("cache")),
             Err(TrainError::Empty(Label::Ai))
+        ));
+        manifest.entries.clear();
+        assert!(matches!(
+            train(&manifest, &small(1), &folder.path().join("none")),
+            Err(TrainError::Nothing)
         ));
     }
 
