@@ -11,8 +11,10 @@ suite=${1##*/}
 case ${CARGO_PKG_NAME:-}/${suite%-*} in
     # So many clusters of one machine fill the waits of each other on two processors, and their agents still beat ten times in a grant's life of 20 s.
     tests/e2e) at_once=6 ;;
-    # Fewer where a test asks its cluster many times a second, has several members of etcd, or sees a leader's time of a few seconds pass.
-    tests/bad_input | tests/steering | coordinator/suite | store/store) at_once=4 ;;
+    # Fewer where a test has several members of etcd, or sees a leader's time of a few seconds pass.
+    tests/bad_input | coordinator/suite | store/store) at_once=4 ;;
+    # These ask their clusters many times a second, and hold shares of time against each other.
+    tests/steering) at_once=3 ;;
     *) at_once=0 ;;
 esac
 
