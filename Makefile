@@ -40,9 +40,10 @@ demo-cluster: setup ## two hosts on this machine scan the demonstration catalogu
 
 # Suites build everything at once, each the same: building the binaries first, or one package, would build half of the libraries
 # twice, since the tests ask for more of their features.
+# All suites run though one fails, and in those that mostly wait more tests run at once: scripts/run-suite.sh is what cargo starts each one with.
 test: setup ## all tests; needs no network once the registries have been read
 	cargo build --release --locked --workspace --all-targets
-	cargo test --release --locked --workspace --no-fail-fast
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/run-suite.sh cargo test --release --locked --workspace --no-fail-fast
 	cargo test --release --locked -p sim --features mutants --test mutants
 
 parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, full size; installs PyTorch (5 GB) like bench

@@ -123,6 +123,28 @@ fn every_script_that_make_calls_is_there() {
     }
 }
 
+#[test]
+fn every_suite_that_runs_more_tests_at_once_is_there() {
+    let suites: Vec<String> = packages()
+        .iter()
+        .flat_map(|package| {
+            let targets = package.targets.iter();
+            targets.map(|target| format!("{}/{}", package.name, target.name))
+        })
+        .collect();
+    let script = read("scripts/run-suite.sh");
+    let lines = script
+        .lines()
+        .filter_map(|line| line.split_once(") at_once="));
+    let named = lines.flat_map(|(names, _)| names.split('|').map(str::trim));
+    let named: Vec<&str> = named.filter(|name| *name != "*").collect();
+    assert!(!named.is_empty(), "scripts/run-suite.sh names none");
+    for name in named {
+        let stands = suites.iter().any(|suite| suite == name);
+        assert!(stands, "scripts/run-suite.sh names `{name}`, which is none");
+    }
+}
+
 /// Applies one rule to many files and reports all that break it, not only the first.
 fn check(paths: &[PathBuf], rule: impl Fn(&str) -> Result<(), String>) {
     let broken: Vec<String> = paths

@@ -12,10 +12,12 @@ use crate::world::text;
 
 /// Length of a residual's feature vector.
 const FEATURES: usize = 21;
+/// Segments that are separated of a track: of all that its seconds have some hundreds; so many that a second pass over a few tracks lasts for seconds.
+const SEGMENTS: &str = "64";
 
 /// A cluster with that bundle, and a catalogue of so many short tracks.
 fn cluster(folder: &Path, tracks: usize) -> Cluster {
-    let (bundle, key) = tests::both::bundle(folder);
+    let (bundle, key) = tests::both::bundle_with(folder, &["--segments", SEGMENTS]);
     let music = folder.join("tracks");
     music::folder(&music, tracks, 4.0);
     let arguments = [
@@ -94,10 +96,11 @@ fn an_agent_that_is_killed_while_tracks_go_on_loses_none_of_them() {
     let submitted = submit(&cluster, &[]);
     let job = submitted["job"].as_str().unwrap();
     // What goes on is done only once it is separated.
-    wait_for("rows of the second pass", PATIENCE, || {
+    let done = wait_for("rows of the second pass", PATIENCE, || {
         let seen = cluster.json(&["scan", "get", job]);
-        (seen["tracks_done"].as_u64()? > 0).then_some(())
+        seen["tracks_done"].as_u64().filter(|done| *done > 0)
     });
+    assert!(done < TRACKS as u64, "the second pass is over");
     for agent in cluster.processes("node-agent") {
         process::signal(agent.pid, Signal::KILL);
     }

@@ -6,13 +6,13 @@
     reason = "a suite's helpers fail loudly, as its tests do"
 )]
 
+mod budget;
 mod calibrating;
 mod calibrating_both;
 mod card;
 mod escalation;
 mod labelled_folder;
 mod life;
-mod long;
 mod path;
 mod probing;
 mod reading;

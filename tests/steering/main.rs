@@ -6,7 +6,7 @@
     reason = "a suite's helpers fail loudly, as its tests do"
 )]
 
-mod urgent;
+mod backlog;
 mod world;
 
 use serde_json::Value;

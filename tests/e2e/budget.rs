@@ -1,5 +1,6 @@
 //! Memory against length: mixes of three hours, as long files go in a catalogue, through every process of one machine and both engines, with the segments of the
 //! demonstration and with as many as a track may have. The budget that is asserted here is the one that `docs/ARCHITECTURE.md` states.
+//! These are the longest tests of the suite, and the first by name, so that none of them is still under way alone when the others have ended.
 
 use bundle::TRACK_SEGMENTS_MAX;
 use corpus::codec::{Codec, encode};
