@@ -15,6 +15,7 @@ use crate::output::say;
 use crate::progress::Progress;
 use crate::view::JobView;
 use bundle::Manifest;
+use evaluation::split::Side;
 use proto::v1;
 use std::path::Path;
 use types::{Code, Digest};
@@ -22,18 +23,20 @@ use types::{Code, Digest};
 /// Hexadecimal digits of a digest in the names made here: a million folders hardly ever share them.
 const NAME_DIGITS: usize = 16;
 
-/// The job that is judged: the one that was named, or that of the folder with `bundle`, the default one where it is empty.
+/// The job that is judged: the one that was named, or that of the folder with `bundle`, the default one where it is empty. Tracks are
+/// needed on these sides.
 pub(super) async fn job(
     global: &Global,
     client: &Client,
     known: &Known,
     labels: &Labels,
+    sides: &[Side],
     bundle: &str,
 ) -> Result<String, Failure> {
     match (&known.job, &known.folder) {
         (Some(job), _) => Ok(job.clone()),
         (None, Some(folder)) => {
-            labels.before_a_scan(folder)?;
+            labels.before_a_scan(folder, sides)?;
             scan(global, client, folder, bundle).await
         }
         (None, None) => Err(problem(

@@ -1,4 +1,5 @@
-//! The operator's CSV: which track is human, which is not, and what else is known of it.
+//! The operator's CSV: which track is human, which is not, and what else is known of it. Read by `evaluate` and `calibrate`, which have
+//! it refused before a scan where no scan could make it enough. Of a folder it looks at names alone.
 
 use super::{enough_of, named};
 use crate::failure::{Failure, problem};
@@ -55,16 +56,17 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    /// Refuses what no scan of a folder can make enough: too few of a class, of the side `test` too where the file says which
-    /// these are, or a name that the folder does not have where it is on this machine.
+    /// Refuses what no scan of a folder can make enough for work on these sides: too few of a class, on a side too, or a name that the
+    /// folder does not have where it is on this machine.
     ///
     /// # Errors
     /// `LABELS_ONE_CLASS`, `LABELS_TOO_FEW`, `LABELS_UNMATCHED`.
-    pub(crate) fn before_a_scan(&self, folder: &Path) -> Result<(), Failure> {
+    pub(crate) fn before_a_scan(&self, folder: &Path, sides: &[Side]) -> Result<(), Failure> {
         self.enough(|_| true, "the labels")?;
         if self.rows.values().any(|label| label.side.is_some()) {
-            let of_test = |label: &Label| label.side == Some(Side::Test);
-            self.enough(of_test, "the side `test` of the labels")?;
+            sides.iter().try_for_each(|side| self.enough_on(*side))?;
+        } else if sides.len() > 1 {
+            self.enough_in_half()?;
         }
         match self.by {
             By::Key if folder.is_dir() => self.all_in(folder),
@@ -72,10 +74,32 @@ impl Labels {
         }
     }
 
+    /// Enough on a side that the file names.
+    fn enough_on(&self, side: Side) -> Result<(), Failure> {
+        let place = match side {
+            Side::Calibrate => "the side `calibrate` of the labels",
+            Side::Test => "the side `test` of the labels",
+        };
+        self.enough(|label| label.side == Some(side), place)
+    }
+
+    /// Enough on both sides, whichever are drawn: of each class one of them has no more than half.
+    fn enough_in_half(&self) -> Result<(), Failure> {
+        let (humans, positives) = self.counted(|_| true);
+        let place = "half of the labels, for either side";
+        enough_of(humans / 2, positives / 2, place)
+    }
+
     fn enough(&self, own: impl Fn(&Label) -> bool, place: &str) -> Result<(), Failure> {
+        let (humans, positives) = self.counted(own);
+        enough_of(humans, positives, place)
+    }
+
+    /// Human and ai tracks.
+    fn counted(&self, own: impl Fn(&Label) -> bool) -> (usize, usize) {
         let own: Vec<&Label> = self.rows.values().filter(|label| own(label)).collect();
         let positives = own.iter().filter(|label| label.ai).count();
-        enough_of(own.len() - positives, positives, place)
+        (own.len() - positives, positives)
     }
 
     fn all_in(&self, folder: &Path) -> Result<(), Failure> {
@@ -386,16 +410,7 @@ mod tests {
     #[test]
     fn labels_that_no_scan_can_make_enough_are_refused_before_one() {
         let refused = |classes: &dyn Fn(usize) -> &'static str, header: &str| {
-            let mut text = format!("track_id,label{header}\n");
-            for at in 0..60 {
-                text.push_str(&format!("t{at},{}\n", classes(at)));
-            }
-            let labels = parse(text.as_bytes(), "f").unwrap();
-            match labels.before_a_scan(Path::new("nowhere")) {
-                Ok(()) => String::new(),
-                Err(Failure::Problem { code, .. }) => code,
-                Err(other) => panic!("{other:?}"),
-            }
+            first_refusal(&labels_of(60, classes, header), &[Side::Test])
         };
         let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
         assert_eq!(refused(&halves, ""), "");
@@ -407,6 +422,40 @@ mod tests {
             _ => "human,calibrate",
         };
         assert_eq!(refused(&one_side, ",split"), "LABELS_TOO_FEW");
+    }
+
+    #[test]
+    fn labels_of_which_no_split_gives_both_sides_enough_calibrate_nothing() {
+        let both = [Side::Calibrate, Side::Test];
+        let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
+        let drawn = |tracks: usize| labels_of(tracks, &halves, "");
+        assert_eq!(first_refusal(&drawn(80), &both), "");
+        assert_eq!(first_refusal(&drawn(78), &both), "LABELS_TOO_FEW");
+        assert_eq!(first_refusal(&drawn(78), &[Side::Test]), "");
+        let on_test = |at: usize| match at % 2 {
+            0 => "ai,test",
+            _ => "human,test",
+        };
+        let told = labels_of(80, &on_test, ",split");
+        assert_eq!(first_refusal(&told, &both), "LABELS_TOO_FEW");
+        assert_eq!(first_refusal(&told, &[Side::Test]), "");
+    }
+
+    fn labels_of(tracks: usize, classes: &dyn Fn(usize) -> &'static str, header: &str) -> Labels {
+        let mut text = format!("track_id,label{header}\n");
+        for at in 0..tracks {
+            text.push_str(&format!("t{at},{}\n", classes(at)));
+        }
+        parse(text.as_bytes(), "f").unwrap()
+    }
+
+    /// The code of the refusal before a scan; empty without one.
+    fn first_refusal(labels: &Labels, sides: &[Side]) -> String {
+        match labels.before_a_scan(Path::new("nowhere"), sides) {
+            Ok(()) => String::new(),
+            Err(Failure::Problem { code, .. }) => code,
+            Err(other) => panic!("{other:?}"),
+        }
     }
 
     #[test]
