@@ -38,7 +38,8 @@ fn jobs(cluster: &Cluster) -> usize {
 #[test]
 fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
     let folder = tempfile::tempdir().unwrap();
-    let tracks = folder.path().join("tracks");
+    let source = folder.path().join("music");
+    let tracks = source.join("known");
     music::folder(&tracks, TRACKS, 2.0);
     let (bundle, key) = both::bundle(folder.path());
     let arguments = [
@@ -56,6 +57,8 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
             ..Options::default()
         },
     );
+    // A source that holds the folder: the job's keys begin above it.
+    cluster.import("all", &source);
     let all = labels(folder.path(), &tracks, &[]);
     let evaluate = [
         "evaluate",

@@ -34,8 +34,8 @@ pub(super) async fn run(global: &Global, flags: Calibrate) -> Result<(), Failure
         None => String::new(),
     };
     let sides = [Side::Calibrate, Side::Test];
-    let named =
-        labelled_folder::job(global, &client, &flags.known, &labels, &sides, &bundle).await?;
+    let (named, labels) =
+        labelled_folder::job(global, &client, &flags.known, labels, &sides, &bundle).await?;
     interruptible(async {
         let job = Scanned::fetch(&client, &named).await?;
         let base = open(&flags.bundle, &job.bundle)?;

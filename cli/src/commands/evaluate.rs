@@ -29,7 +29,8 @@ pub(super) async fn run(global: &Global, flags: Evaluate) -> Result<(), Failure>
     let labels = labelled::read(&flags.known.labels)?;
     let client = Client::connect(global).await?;
     let sides = [Side::Test];
-    let named = labelled_folder::job(global, &client, &flags.known, &labels, &sides, "").await?;
+    let (named, labels) =
+        labelled_folder::job(global, &client, &flags.known, labels, &sides, "").await?;
     interruptible(async {
         let job = Scanned::fetch(&client, &named).await?;
         let manifest = manifest(&client, &job.bundle).await?;

@@ -24,20 +24,21 @@ use types::{Code, Digest};
 const NAME_DIGITS: usize = 16;
 
 /// The job that is judged: the one that was named, or that of the folder with `bundle`, the default one where it is empty. Tracks are
-/// needed on these sides.
+/// needed on these sides. The labels come back with the keys that the job has.
 pub(super) async fn job(
     global: &Global,
     client: &Client,
     known: &Known,
-    labels: &Labels,
+    labels: Labels,
     sides: &[Side],
     bundle: &str,
-) -> Result<String, Failure> {
+) -> Result<(String, Labels), Failure> {
     match (&known.job, &known.folder) {
-        (Some(job), _) => Ok(job.clone()),
+        (Some(job), _) => Ok((job.clone(), labels)),
         (None, Some(folder)) => {
             labels.before_a_scan(folder, sides)?;
-            scan(global, client, folder, bundle).await
+            let (job, path) = scan(global, client, folder, bundle).await?;
+            Ok((job, labels.below(&path)))
         }
         (None, None) => Err(problem(
             Code::InvalidRequest,
@@ -46,13 +47,14 @@ pub(super) async fn job(
     }
 }
 
+/// The finished job, and the folder's path within its source.
 async fn scan(
     global: &Global,
     client: &Client,
     folder: &Path,
     bundle: &str,
-) -> Result<String, Failure> {
-    let job = interruptible(submit(global, client, folder, bundle)).await?;
+) -> Result<(String, String), Failure> {
+    let (job, path) = interruptible(submit(global, client, folder, bundle)).await?;
     let mut status = JobView::from(job);
     if !global.quiet {
         say(format_args!(
@@ -63,7 +65,7 @@ async fn scan(
     }
     let mut show = Show::Progress(Progress::new(global));
     follow(global, client, &mut status, &mut show).await?;
-    Ok(status.job)
+    Ok((status.job, path))
 }
 
 /// Submits the job. Its request is named by what is scanned and with what, so that asking again finds the job that was.
@@ -72,7 +74,7 @@ async fn submit(
     client: &Client,
     folder: &Path,
     bundle: &str,
-) -> Result<v1::Job, Failure> {
+) -> Result<(v1::Job, String), Failure> {
     let (digest, manifest) = bundle_of(client, bundle).await?;
     let name = folder.to_string_lossy();
     let catalog = format!(
@@ -80,7 +82,7 @@ async fn submit(
         first_digits(&Digest::of(name.as_bytes()).to_string())
     );
     let imported = import_folder(global, client, catalog.clone(), folder).await?;
-    let snapshot = imported.snapshot.digest;
+    let (snapshot, path) = (imported.snapshot.digest, imported.snapshot.path);
     let request = v1::SubmitJobRequest {
         caller: client.caller(),
         request_id: format!(
@@ -97,9 +99,10 @@ async fn submit(
         requires: Some(v1::Requirements::default()),
     };
     let answer = client.call(client.jobs().submit_job(request)).await?;
-    answer
-        .job
-        .ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))
+    let job = answer.job;
+    let job =
+        job.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
+    Ok((job, path))
 }
 
 /// Every track through every engine that the bundle has: those that a gate chose would say nothing of the others.

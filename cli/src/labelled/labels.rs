@@ -1,6 +1,7 @@
 //! The operator's CSV: which track is human, which is not, and what else is known of it. Read by `evaluate` and `calibrate`, which have
 //! it refused before a scan where no scan could make it enough. Of a folder it looks at names alone.
 
+use super::lines::Lines;
 use super::{enough_of, named};
 use crate::failure::{Failure, problem};
 use evaluation::split::Side;
@@ -74,6 +75,20 @@ impl Labels {
         }
     }
 
+    /// The same of a folder that lies at a path within its source, from which keys begin there; empty of the source's own folder.
+    pub(crate) fn below(self, path: &str) -> Self {
+        let by = self.by;
+        let keyed = |name: String| match by {
+            By::Key if !path.is_empty() => format!("{path}/{name}"),
+            By::Key | By::TrackId => name,
+        };
+        let rows = self.rows.into_iter();
+        Self {
+            by,
+            rows: rows.map(|(name, label)| (keyed(name), label)).collect(),
+        }
+    }
+
     /// Enough on a side that the file names.
     fn enough_on(&self, side: Side) -> Result<(), Failure> {
         let place = match side {
@@ -143,40 +158,6 @@ pub(crate) fn read(path: &Path) -> Result<Labels, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|why| refuse(why.to_string()))?;
     parse(&bytes, &shown)
-}
-
-/// Where rows begin. The reader's own count stops within a `\r\n` and before lines that are empty.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    /// Bytes that were looked at.
-    seen: usize,
-    line: u64,
-}
-
-impl<'a> Lines<'a> {
-    const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            seen: 0,
-            line: 1,
-        }
-    }
-
-    /// The line of the row that the reader places here; rows are asked for in their order.
-    fn of(&mut self, place: Option<&csv::Position>) -> u64 {
-        let byte = place.map_or(0, csv::Position::byte);
-        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
-        let rest = self.bytes.get(byte..).unwrap_or_default();
-        let blank = rest
-            .iter()
-            .take_while(|byte| matches!(byte, b'\n' | b'\r'))
-            .count();
-        let start = byte.saturating_add(blank);
-        let passed = self.bytes.get(self.seen..start).unwrap_or_default();
-        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.seen = self.seen.max(start);
-        self.line
-    }
 }
 
 fn malformed(why: &csv::Error, lines: &mut Lines<'_>, file: &str) -> Failure {
@@ -456,6 +437,21 @@ mod tests {
             Err(Failure::Problem { code, .. }) => code,
             Err(other) => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn keys_below_a_folder_begin_with_its_path_in_the_source_and_ids_stay() {
+        let below = |text: &str, path: &str| -> Vec<String> {
+            let labels = parse(text.as_bytes(), "f").unwrap().below(path);
+            labels.rows.into_keys().collect()
+        };
+        let keys = "key,label\na/b.mp3,ai\nc.mp3,human\n";
+        assert_eq!(
+            below(keys, "known/2020"),
+            ["known/2020/a/b.mp3", "known/2020/c.mp3"]
+        );
+        assert_eq!(below(keys, ""), ["a/b.mp3", "c.mp3"]);
+        assert_eq!(below("track_id,label\nt1,ai\n", "known"), ["t1"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod card;
 mod join;
 mod judge;
 mod labels;
+mod lines;
 mod page;
 mod remake;
 mod slices;
