@@ -99,6 +99,20 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
         "it is not scanned again"
     );
 
+    let roundabout = tracks.join("..").join("known");
+    let again = cluster.json(&[
+        "evaluate",
+        "--folder",
+        text(&roundabout),
+        "--labels",
+        text(&all),
+    ]);
+    assert_eq!(
+        (jobs(&cluster), &again["job"]),
+        (1, &seen["job"]),
+        "nor where its path is typed another way"
+    );
+
     refuses(&cluster, folder.path(), &tracks, &all, &bundle);
 }
 

@@ -2,7 +2,7 @@
 //! gives the published job. Reads no audio. Labels that no scan can make enough are refused before one; what they say of each track is
 //! looked at once the job has ended.
 
-use super::catalog::import_folder;
+use super::catalog::{absolute, import_folder};
 use super::evaluate::bundle_of;
 use super::follow::{Show, follow};
 use super::interruptible;
@@ -76,17 +76,13 @@ async fn submit(
     bundle: &str,
 ) -> Result<(v1::Job, String), Failure> {
     let (digest, manifest) = bundle_of(client, bundle).await?;
-    let name = folder.to_string_lossy();
-    let catalog = format!(
-        "known-{}",
-        first_digits(&Digest::of(name.as_bytes()).to_string())
-    );
+    let catalog = catalog_of(folder)?;
     let imported = import_folder(global, client, catalog.clone(), folder).await?;
     let (snapshot, path) = (imported.snapshot.digest, imported.snapshot.path);
     let request = v1::SubmitJobRequest {
         caller: client.caller(),
         request_id: format!(
-            "known-{}-{}",
+            "{catalog}-{}-{}",
             first_digits(&snapshot),
             first_digits(&digest)
         ),
@@ -105,6 +101,15 @@ async fn submit(
     Ok((job, path))
 }
 
+/// The name of a folder's catalogue: by where it lies, whichever way it was typed. A folder that is not on this machine goes by its
+/// absolute form, under which the coordinator may see it.
+fn catalog_of(folder: &Path) -> Result<String, Failure> {
+    let real = folder.canonicalize();
+    let path = absolute(real.as_deref().unwrap_or(folder))?;
+    let digest = Digest::of(path.as_bytes()).to_string();
+    Ok(format!("known-{}", first_digits(&digest)))
+}
+
 /// Every track through every engine that the bundle has: those that a gate chose would say nothing of the others.
 fn policy(manifest: &Manifest) -> v1::Policy {
     let (stages, gate) = match manifest.residual {
@@ -121,4 +126,41 @@ fn policy(manifest: &Manifest) -> v1::Policy {
 
 fn first_digits(digest: &str) -> &str {
     digest.get(..NAME_DIGITS).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(folder: &Path) -> String {
+        catalog_of(folder).unwrap()
+    }
+
+    #[test]
+    fn a_folder_has_one_catalogue_whichever_way_it_is_typed() {
+        let here = std::env::current_dir().unwrap();
+        let source = here.join("src");
+        for typed in ["src", "./src/", "src/../src", "src/args/.."] {
+            assert_eq!(named(Path::new(typed)), named(&source), "{typed}");
+        }
+        assert_eq!(named(Path::new(".")), named(&here));
+        assert_ne!(named(&here), named(&source));
+    }
+
+    #[test]
+    fn a_folder_that_only_the_coordinator_sees_goes_by_its_absolute_form() {
+        let here = std::env::current_dir().unwrap();
+        let nowhere = Path::new("no-such-folder");
+        assert!(!nowhere.exists());
+        assert_eq!(named(nowhere), named(&here.join(nowhere)));
+        assert_ne!(named(nowhere), named(Path::new("another-such-folder")));
+    }
+
+    #[test]
+    fn a_path_that_names_nothing_is_refused_as_an_import_of_it_is() {
+        let Err(Failure::Problem { code, .. }) = catalog_of(Path::new("")) else {
+            panic!("it names a folder");
+        };
+        assert_eq!(code, "INVALID_REQUEST");
+    }
 }
