@@ -38,7 +38,8 @@ fn jobs(cluster: &Cluster) -> usize {
 #[test]
 fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
     let folder = tempfile::tempdir().unwrap();
-    let tracks = folder.path().join("tracks");
+    let source = folder.path().join("music");
+    let tracks = source.join("known");
     music::folder(&tracks, TRACKS, 2.0);
     // How many segments stand for a track changes nothing that is asked here; all of them would be some hundreds of each.
     let (bundle, key) = both::bundle_with(folder.path(), &["--segments", "2"]);
@@ -57,6 +58,8 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
             ..Options::default()
         },
     );
+    // A source that holds the folder: the job's keys begin above it.
+    cluster.import("all", &source);
     let all = labels(folder.path(), &tracks, &[]);
     let evaluate = [
         "evaluate",
@@ -97,7 +100,33 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
         "it is not scanned again"
     );
 
+    let roundabout = tracks.join("..").join("known");
+    let again = cluster.json(&[
+        "evaluate",
+        "--folder",
+        text(&roundabout),
+        "--labels",
+        text(&all),
+    ]);
+    assert_eq!(
+        (jobs(&cluster), &again["job"]),
+        (1, &seen["job"]),
+        "nor where its path is typed another way"
+    );
+
     refuses(&cluster, folder.path(), &tracks, &all, &bundle);
+}
+
+/// Labels of so many tracks, half of them ai, of which the folder has none.
+fn elsewhere(folder: &Path, tracks: usize) -> PathBuf {
+    let mut file = "track_id,label\n".to_owned();
+    for at in 0..tracks {
+        let class = if at % 2 == 0 { "ai" } else { "human" };
+        let _ = writeln!(file, "t{at},{class}");
+    }
+    let path = folder.join("elsewhere.csv");
+    fs::write(&path, file).unwrap();
+    path
 }
 
 /// What cannot be calibrated by the same words: a bundle that nobody registered, and any on so few tracks. `calibrating_both` has as many as
@@ -105,8 +134,8 @@ fn a_folder_of_labelled_tracks_is_scanned_by_both_engines_once_and_judged() {
 fn refuses(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bundle: &Path) {
     let key = folder.join("key");
     fs::write(&key, "07".repeat(32)).unwrap();
-    let calibrate = |bundle: &Path, out: &str| {
-        let out = folder.join(out);
+    let calibrate = |bundle: &Path, labels: &Path| {
+        let out = folder.join("never");
         let line = [
             "calibrate",
             "--folder",
@@ -119,15 +148,15 @@ fn refuses(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bundl
         let rest = ["--key", text(&key), "--out", text(&out), "-o", "json"];
         cluster.scanctl(&[&line[..], &rest].concat())
     };
-    let refused = calibrate(&tests::tree().join("bundles/demo"), "never");
+    let enough = elsewhere(folder, 80);
+    let refused = calibrate(&tests::tree().join("bundles/demo"), &enough);
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(said.contains("BUNDLE_UNKNOWN"), "{said}");
-    // Each track is of an artist of its own, so that each side has half of each class.
     let (humans, positives) = ((TRACKS - TRACKS / 3) / 2, TRACKS / 3 / 2);
-    let refused = calibrate(bundle, "never");
+    let refused = calibrate(bundle, labels);
     let said = String::from_utf8_lossy(&refused.stderr);
     let counted = format!(
-        "fitted on: {humans} human and {positives} ai tracks can be judged, each class needs 20"
+        "either side: {humans} human and {positives} ai tracks can be judged, each class needs 20"
     );
     assert!(
         said.contains("LABELS_TOO_FEW") && said.contains(&counted),
@@ -135,5 +164,5 @@ fn refuses(cluster: &Cluster, folder: &Path, tracks: &Path, labels: &Path, bundl
     );
     assert_eq!(refused.status.code(), Some(2));
     assert!(!folder.join("never").exists());
-    assert_eq!(jobs(cluster), 1, "it looked at the job that was");
+    assert_eq!(jobs(cluster), 1, "nothing was scanned for it");
 }

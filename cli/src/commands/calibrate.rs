@@ -33,7 +33,9 @@ pub(super) async fn run(global: &Global, flags: Calibrate) -> Result<(), Failure
         Some(_) => digest_in(&flags.bundle)?,
         None => String::new(),
     };
-    let named = labelled_folder::job(global, &client, &flags.known, &labels, &bundle).await?;
+    let sides = [Side::Calibrate, Side::Test];
+    let (named, labels) =
+        labelled_folder::job(global, &client, &flags.known, labels, &sides, &bundle).await?;
     interruptible(async {
         let job = Scanned::fetch(&client, &named).await?;
         let base = open(&flags.bundle, &job.bundle)?;

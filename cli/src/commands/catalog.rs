@@ -100,7 +100,8 @@ fn outcome(imported: &Imported) -> Result<(), Failure> {
     }
 }
 
-fn absolute(path: &Path) -> Result<String, Failure> {
+/// The absolute form of a path, as the coordinator is told it.
+pub(super) fn absolute(path: &Path) -> Result<String, Failure> {
     let full = std::path::absolute(path).map_err(|why| {
         let said = format!("`{}` is no path: {why}", path.display());
         problem(Code::InvalidRequest, said)

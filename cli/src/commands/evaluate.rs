@@ -28,7 +28,9 @@ const BOUND_WAIT: Duration = Duration::from_secs(5);
 pub(super) async fn run(global: &Global, flags: Evaluate) -> Result<(), Failure> {
     let labels = labelled::read(&flags.known.labels)?;
     let client = Client::connect(global).await?;
-    let named = labelled_folder::job(global, &client, &flags.known, &labels, "").await?;
+    let sides = [Side::Test];
+    let (named, labels) =
+        labelled_folder::job(global, &client, &flags.known, labels, &sides, "").await?;
     interruptible(async {
         let job = Scanned::fetch(&client, &named).await?;
         let manifest = manifest(&client, &job.bundle).await?;

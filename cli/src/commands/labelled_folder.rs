@@ -2,7 +2,7 @@
 //! gives the published job. Reads no audio. Labels that no scan can make enough are refused before one; what they say of each track is
 //! looked at once the job has ended.
 
-use super::catalog::import_folder;
+use super::catalog::{absolute, import_folder};
 use super::evaluate::bundle_of;
 use super::follow::{Show, follow};
 use super::interruptible;
@@ -15,6 +15,7 @@ use crate::output::say;
 use crate::progress::Progress;
 use crate::view::JobView;
 use bundle::Manifest;
+use evaluation::split::Side;
 use proto::v1;
 use std::path::Path;
 use types::{Code, Digest};
@@ -22,19 +23,22 @@ use types::{Code, Digest};
 /// Hexadecimal digits of a digest in the names made here: a million folders hardly ever share them.
 const NAME_DIGITS: usize = 16;
 
-/// The job that is judged: the one that was named, or that of the folder with `bundle`, the default one where it is empty.
+/// The job that is judged: the one that was named, or that of the folder with `bundle`, the default one where it is empty. Tracks are
+/// needed on these sides. The labels come back with the keys that the job has.
 pub(super) async fn job(
     global: &Global,
     client: &Client,
     known: &Known,
-    labels: &Labels,
+    labels: Labels,
+    sides: &[Side],
     bundle: &str,
-) -> Result<String, Failure> {
+) -> Result<(String, Labels), Failure> {
     match (&known.job, &known.folder) {
-        (Some(job), _) => Ok(job.clone()),
+        (Some(job), _) => Ok((job.clone(), labels)),
         (None, Some(folder)) => {
-            labels.before_a_scan(folder)?;
-            scan(global, client, folder, bundle).await
+            labels.before_a_scan(folder, sides)?;
+            let (job, path) = scan(global, client, folder, bundle).await?;
+            Ok((job, labels.below(&path)))
         }
         (None, None) => Err(problem(
             Code::InvalidRequest,
@@ -43,13 +47,14 @@ pub(super) async fn job(
     }
 }
 
+/// The finished job, and the folder's path within its source.
 async fn scan(
     global: &Global,
     client: &Client,
     folder: &Path,
     bundle: &str,
-) -> Result<String, Failure> {
-    let job = interruptible(submit(global, client, folder, bundle)).await?;
+) -> Result<(String, String), Failure> {
+    let (job, path) = interruptible(submit(global, client, folder, bundle)).await?;
     let mut status = JobView::from(job);
     if !global.quiet {
         say(format_args!(
@@ -60,7 +65,7 @@ async fn scan(
     }
     let mut show = Show::Progress(Progress::new(global));
     follow(global, client, &mut status, &mut show).await?;
-    Ok(status.job)
+    Ok((status.job, path))
 }
 
 /// Submits the job. Its request is named by what is scanned and with what, so that asking again finds the job that was.
@@ -69,19 +74,15 @@ async fn submit(
     client: &Client,
     folder: &Path,
     bundle: &str,
-) -> Result<v1::Job, Failure> {
+) -> Result<(v1::Job, String), Failure> {
     let (digest, manifest) = bundle_of(client, bundle).await?;
-    let name = folder.to_string_lossy();
-    let catalog = format!(
-        "known-{}",
-        first_digits(&Digest::of(name.as_bytes()).to_string())
-    );
+    let catalog = catalog_of(folder)?;
     let imported = import_folder(global, client, catalog.clone(), folder).await?;
-    let snapshot = imported.snapshot.digest;
+    let (snapshot, path) = (imported.snapshot.digest, imported.snapshot.path);
     let request = v1::SubmitJobRequest {
         caller: client.caller(),
         request_id: format!(
-            "known-{}-{}",
+            "{catalog}-{}-{}",
             first_digits(&snapshot),
             first_digits(&digest)
         ),
@@ -94,9 +95,19 @@ async fn submit(
         requires: Some(v1::Requirements::default()),
     };
     let answer = client.call(client.jobs().submit_job(request)).await?;
-    answer
-        .job
-        .ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))
+    let job = answer.job;
+    let job =
+        job.ok_or_else(|| problem(Code::Internal, "the coordinator answered without a job"))?;
+    Ok((job, path))
+}
+
+/// The name of a folder's catalogue: by where it lies, whichever way it was typed. A folder that is not on this machine goes by its
+/// absolute form, under which the coordinator may see it.
+fn catalog_of(folder: &Path) -> Result<String, Failure> {
+    let real = folder.canonicalize();
+    let path = absolute(real.as_deref().unwrap_or(folder))?;
+    let digest = Digest::of(path.as_bytes()).to_string();
+    Ok(format!("known-{}", first_digits(&digest)))
 }
 
 /// Every track through every engine that the bundle has: those that a gate chose would say nothing of the others.
@@ -115,4 +126,41 @@ fn policy(manifest: &Manifest) -> v1::Policy {
 
 fn first_digits(digest: &str) -> &str {
     digest.get(..NAME_DIGITS).unwrap_or(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(folder: &Path) -> String {
+        catalog_of(folder).unwrap()
+    }
+
+    #[test]
+    fn a_folder_has_one_catalogue_whichever_way_it_is_typed() {
+        let here = std::env::current_dir().unwrap();
+        let source = here.join("src");
+        for typed in ["src", "./src/", "src/../src", "src/args/.."] {
+            assert_eq!(named(Path::new(typed)), named(&source), "{typed}");
+        }
+        assert_eq!(named(Path::new(".")), named(&here));
+        assert_ne!(named(&here), named(&source));
+    }
+
+    #[test]
+    fn a_folder_that_only_the_coordinator_sees_goes_by_its_absolute_form() {
+        let here = std::env::current_dir().unwrap();
+        let nowhere = Path::new("no-such-folder");
+        assert!(!nowhere.exists());
+        assert_eq!(named(nowhere), named(&here.join(nowhere)));
+        assert_ne!(named(nowhere), named(Path::new("another-such-folder")));
+    }
+
+    #[test]
+    fn a_path_that_names_nothing_is_refused_as_an_import_of_it_is() {
+        let Err(Failure::Problem { code, .. }) = catalog_of(Path::new("")) else {
+            panic!("it names a folder");
+        };
+        assert_eq!(code, "INVALID_REQUEST");
+    }
 }

@@ -1,5 +1,7 @@
-//! The operator's CSV: which track is human, which is not, and what else is known of it.
+//! The operator's CSV: which track is human, which is not, and what else is known of it. Read by `evaluate` and `calibrate`, which have
+//! it refused before a scan where no scan could make it enough. Of a folder it looks at names alone.
 
+use super::lines::Lines;
 use super::{enough_of, named};
 use crate::failure::{Failure, problem};
 use evaluation::split::Side;
@@ -55,16 +57,17 @@ pub(crate) struct Labels {
 }
 
 impl Labels {
-    /// Refuses what no scan of a folder can make enough: too few of a class, of the side `test` too where the file says which
-    /// these are, or a name that the folder does not have where it is on this machine.
+    /// Refuses what no scan of a folder can make enough for work on these sides: too few of a class, on a side too, or a name that the
+    /// folder does not have where it is on this machine.
     ///
     /// # Errors
     /// `LABELS_ONE_CLASS`, `LABELS_TOO_FEW`, `LABELS_UNMATCHED`.
-    pub(crate) fn before_a_scan(&self, folder: &Path) -> Result<(), Failure> {
+    pub(crate) fn before_a_scan(&self, folder: &Path, sides: &[Side]) -> Result<(), Failure> {
         self.enough(|_| true, "the labels")?;
         if self.rows.values().any(|label| label.side.is_some()) {
-            let of_test = |label: &Label| label.side == Some(Side::Test);
-            self.enough(of_test, "the side `test` of the labels")?;
+            sides.iter().try_for_each(|side| self.enough_on(*side))?;
+        } else if sides.len() > 1 {
+            self.enough_in_half()?;
         }
         match self.by {
             By::Key if folder.is_dir() => self.all_in(folder),
@@ -72,10 +75,46 @@ impl Labels {
         }
     }
 
+    /// The same of a folder that lies at a path within its source, from which keys begin there; empty of the source's own folder.
+    pub(crate) fn below(self, path: &str) -> Self {
+        let by = self.by;
+        let keyed = |name: String| match by {
+            By::Key if !path.is_empty() => format!("{path}/{name}"),
+            By::Key | By::TrackId => name,
+        };
+        let rows = self.rows.into_iter();
+        Self {
+            by,
+            rows: rows.map(|(name, label)| (keyed(name), label)).collect(),
+        }
+    }
+
+    /// Enough on a side that the file names.
+    fn enough_on(&self, side: Side) -> Result<(), Failure> {
+        let place = match side {
+            Side::Calibrate => "the side `calibrate` of the labels",
+            Side::Test => "the side `test` of the labels",
+        };
+        self.enough(|label| label.side == Some(side), place)
+    }
+
+    /// Enough on both sides, whichever are drawn: of each class one of them has no more than half.
+    fn enough_in_half(&self) -> Result<(), Failure> {
+        let (humans, positives) = self.counted(|_| true);
+        let place = "half of the labels, for either side";
+        enough_of(humans / 2, positives / 2, place)
+    }
+
     fn enough(&self, own: impl Fn(&Label) -> bool, place: &str) -> Result<(), Failure> {
+        let (humans, positives) = self.counted(own);
+        enough_of(humans, positives, place)
+    }
+
+    /// Human and ai tracks.
+    fn counted(&self, own: impl Fn(&Label) -> bool) -> (usize, usize) {
         let own: Vec<&Label> = self.rows.values().filter(|label| own(label)).collect();
         let positives = own.iter().filter(|label| label.ai).count();
-        enough_of(own.len() - positives, positives, place)
+        (own.len() - positives, positives)
     }
 
     fn all_in(&self, folder: &Path) -> Result<(), Failure> {
@@ -119,40 +158,6 @@ pub(crate) fn read(path: &Path) -> Result<Labels, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|why| refuse(why.to_string()))?;
     parse(&bytes, &shown)
-}
-
-/// Where rows begin. The reader's own count stops within a `\r\n` and before lines that are empty.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    /// Bytes that were looked at.
-    seen: usize,
-    line: u64,
-}
-
-impl<'a> Lines<'a> {
-    const fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            seen: 0,
-            line: 1,
-        }
-    }
-
-    /// The line of the row that the reader places here; rows are asked for in their order.
-    fn of(&mut self, place: Option<&csv::Position>) -> u64 {
-        let byte = place.map_or(0, csv::Position::byte);
-        let byte = usize::try_from(byte).unwrap_or(usize::MAX);
-        let rest = self.bytes.get(byte..).unwrap_or_default();
-        let blank = rest
-            .iter()
-            .take_while(|byte| matches!(byte, b'\n' | b'\r'))
-            .count();
-        let start = byte.saturating_add(blank);
-        let passed = self.bytes.get(self.seen..start).unwrap_or_default();
-        self.line += passed.iter().filter(|byte| **byte == b'\n').count() as u64;
-        self.seen = self.seen.max(start);
-        self.line
-    }
 }
 
 fn malformed(why: &csv::Error, lines: &mut Lines<'_>, file: &str) -> Failure {
@@ -386,16 +391,7 @@ mod tests {
     #[test]
     fn labels_that_no_scan_can_make_enough_are_refused_before_one() {
         let refused = |classes: &dyn Fn(usize) -> &'static str, header: &str| {
-            let mut text = format!("track_id,label{header}\n");
-            for at in 0..60 {
-                text.push_str(&format!("t{at},{}\n", classes(at)));
-            }
-            let labels = parse(text.as_bytes(), "f").unwrap();
-            match labels.before_a_scan(Path::new("nowhere")) {
-                Ok(()) => String::new(),
-                Err(Failure::Problem { code, .. }) => code,
-                Err(other) => panic!("{other:?}"),
-            }
+            first_refusal(&labels_of(60, classes, header), &[Side::Test])
         };
         let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
         assert_eq!(refused(&halves, ""), "");
@@ -407,6 +403,55 @@ mod tests {
             _ => "human,calibrate",
         };
         assert_eq!(refused(&one_side, ",split"), "LABELS_TOO_FEW");
+    }
+
+    #[test]
+    fn labels_of_which_no_split_gives_both_sides_enough_calibrate_nothing() {
+        let both = [Side::Calibrate, Side::Test];
+        let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
+        let drawn = |tracks: usize| labels_of(tracks, &halves, "");
+        assert_eq!(first_refusal(&drawn(80), &both), "");
+        assert_eq!(first_refusal(&drawn(78), &both), "LABELS_TOO_FEW");
+        assert_eq!(first_refusal(&drawn(78), &[Side::Test]), "");
+        let on_test = |at: usize| match at % 2 {
+            0 => "ai,test",
+            _ => "human,test",
+        };
+        let told = labels_of(80, &on_test, ",split");
+        assert_eq!(first_refusal(&told, &both), "LABELS_TOO_FEW");
+        assert_eq!(first_refusal(&told, &[Side::Test]), "");
+    }
+
+    fn labels_of(tracks: usize, classes: &dyn Fn(usize) -> &'static str, header: &str) -> Labels {
+        let mut text = format!("track_id,label{header}\n");
+        for at in 0..tracks {
+            text.push_str(&format!("t{at},{}\n", classes(at)));
+        }
+        parse(text.as_bytes(), "f").unwrap()
+    }
+
+    /// The code of the refusal before a scan; empty without one.
+    fn first_refusal(labels: &Labels, sides: &[Side]) -> String {
+        match labels.before_a_scan(Path::new("nowhere"), sides) {
+            Ok(()) => String::new(),
+            Err(Failure::Problem { code, .. }) => code,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn keys_below_a_folder_begin_with_its_path_in_the_source_and_ids_stay() {
+        let below = |text: &str, path: &str| -> Vec<String> {
+            let labels = parse(text.as_bytes(), "f").unwrap().below(path);
+            labels.rows.into_keys().collect()
+        };
+        let keys = "key,label\na/b.mp3,ai\nc.mp3,human\n";
+        assert_eq!(
+            below(keys, "known/2020"),
+            ["known/2020/a/b.mp3", "known/2020/c.mp3"]
+        );
+        assert_eq!(below(keys, ""), ["a/b.mp3", "c.mp3"]);
+        assert_eq!(below("track_id,label\nt1,ai\n", "known"), ["t1"]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Tracks of which an operator knows the truth: read from a CSV, joined with the rows of a finished job, judged by a bundle's
-//! rules, and made into a new version of it. All but the reading of the file is pure. Used by `evaluate` and `calibrate`.
+//! rules, and made into a new version of it. All but the reading of the file, and a look at a folder's names, is pure. Used by `evaluate` and `calibrate`.
 
 mod card;
 mod join;
 mod judge;
 mod labels;
+mod lines;
 mod page;
 mod remake;
 mod slices;

@@ -216,29 +216,24 @@ fn screen(
 ) -> Result<(), Failure> {
     manifest.screen.calibration = line(&screens(fit), fit, prior).map_err(tells_nothing)?;
     let humans = |known: &Joined| of(&known.tracks, &screens(known), false);
-    manifest.verdicts = verdicts(&manifest.verdicts, &humans(fit), &humans(held), asked)?;
+    manifest.verdicts = verdicts(&manifest.verdicts, &humans(fit), &humans(held), asked)
+        .map_err(|why| problem(Code::LabelsTooFew, why))?;
     manifest.gate = gate(&manifest.gate, &manifest.verdicts);
     Ok(())
 }
 
-/// Tiers of human scores, in the form of those that were there.
-fn verdicts(
-    base: &Verdicts,
-    fit: &[f64],
-    held: &[f64],
-    asked: &Asked,
-) -> Result<Verdicts, Failure> {
+/// Tiers of human scores, in the form of those that were there, or why the tier that verdicts rest on cannot be fitted.
+fn verdicts(base: &Verdicts, fit: &[f64], held: &[f64], asked: &Asked) -> Result<Verdicts, String> {
     let known = Some(base.likely_ai_tier.as_str()).filter(|name| tiers::rate_of(name).is_some());
     let asked_for = asked.likely_ai_tier.as_deref();
     let likely = asked_for.or(known).unwrap_or(LIKELY_AI_TIER);
     let fitted: Vec<Tier> = tiers::fit(fit, held).into_iter().map(tier).collect();
     if !fitted.iter().any(|tier| tier.name == likely) {
-        let said = format!(
+        return Err(format!(
             "verdicts rest on {likely}, and {} human tracks can be fitted on: {}",
             fit.len(),
             tiers::needs()
-        );
-        return Err(problem(Code::LabelsTooFew, said));
+        ));
     }
     let loosest = fitted.first().map(|tier| tier.score);
     Ok(Verdicts {
@@ -270,7 +265,7 @@ fn gate(base: &Gate, verdicts: &Verdicts) -> Gate {
 }
 
 /// Fits the residual where the tracks were separated, and gives the scores of both engines; what the base says of it stays, at the
-/// prior, where none was or where it tells nothing.
+/// prior, where none was, where it tells nothing, or where its tier has too few human tracks.
 fn residual(
     manifest: &mut Manifest,
     base: &Manifest,
@@ -289,7 +284,7 @@ fn residual(
     );
     if separated == 0 {
         let why = "the job separated no track; scan with --stages both --gate all to fit one";
-        notes.push(kept(section, prior, why));
+        notes.push(prior::keep(section, prior, asked, why));
         return Ok(None);
     }
     if separated < all {
@@ -298,29 +293,20 @@ fn residual(
         );
         return Err(problem(Code::ResidualPartial, said));
     }
-    let engines = match engines(fit, prior, &candidates(section)) {
-        Ok(engines) => engines,
-        Err(why) => {
-            notes.push(kept(section, prior, &why));
-            return Ok(None);
-        }
-    };
     let tiers = section.calibration.as_ref().map(|own| &own.verdicts);
     let tiers = tiers.unwrap_or(&base.verdicts);
-    let (calibration, fused) = calibration(tiers, engines, fit, held, asked)?;
-    section.calibration = Some(calibration);
-    Ok(Some(fused))
-}
-
-/// Keeps what the base says of the residual, at the prior, and says so: a new screen is worth having without a new residual.
-fn kept(section: &mut Residual, prior: f64, why: &str) -> String {
-    let Some(own) = &mut section.calibration else {
-        return format!("the bundle has no calibration of the residual: {why}");
-    };
-    prior::move_to(prior, own);
-    format!(
-        "the bundle keeps its calibration of the residual, moved to the prior, and with it the base's thresholds of both engines, which were set beside the base's screen: {why}"
-    )
+    let fitted = engines(fit, prior, &candidates(section))
+        .and_then(|engines| calibration(tiers, engines, fit, held, asked));
+    match fitted {
+        Ok((calibration, fused)) => {
+            section.calibration = Some(calibration);
+            Ok(Some(fused))
+        }
+        Err(why) => {
+            notes.push(prior::keep(section, prior, asked, &why));
+            Ok(None)
+        }
+    }
 }
 
 /// The features that a calibration may use, with what devices may differ by in each: the widest that the canary allows on any.
@@ -382,13 +368,14 @@ fn engines(fit: &Joined, prior: f64, candidates: &[Candidate]) -> Result<Engines
     })
 }
 
+/// The new calibration with the scores that it rests on, or why there are too few human tracks for it.
 fn calibration(
     base: &Verdicts,
     engines: Engines,
     fit: &Joined,
     held: &Joined,
     asked: &Asked,
-) -> Result<(ResidualCalibration, FusedScores), Failure> {
+) -> Result<(ResidualCalibration, FusedScores), String> {
     let Engines {
         terms: fitted,
         crossed,
@@ -409,6 +396,8 @@ fn calibration(
     };
     let humans = of(&fit.tracks, &scores.fit, false);
     let held_humans = of(&held.tracks, &scores.held, false);
+    let verdicts = verdicts(base, &humans, &held_humans, asked)
+        .map_err(|why| format!("of both engines {why}"))?;
     let calibration = ResidualCalibration {
         features: RESIDUAL_VERSION.to_owned(),
         terms: fitted.into_iter().map(term).collect(),
@@ -419,7 +408,7 @@ fn calibration(
             intercept: rule.intercept,
             prior: rule.prior,
         }),
-        verdicts: verdicts(base, &humans, &held_humans, asked)?,
+        verdicts,
         humans: spreads(fit, held),
     };
     Ok((calibration, scores))

@@ -114,7 +114,7 @@ pub(crate) fn say_of_slices(found: &SliceThresholds, notes: &mut Vec<String>) {
     let [(loosest, rate), ..] = TIERS;
     if found.too_few > 0 {
         notes.push(format!(
-            "slices with too few human tracks for a threshold of their own: {}; {loosest} takes {} to fit on and {} others to bear it out",
+            "slices that are not shown, with too few human tracks for a threshold of their own: {}; {loosest} takes {} to fit on and {} others to bear it out",
             found.too_few,
             humans_to_fit(rate),
             trials_for(rate)

@@ -1,4 +1,4 @@
-//! What the residual measured of a track: by band as a figure, against what nineteen of twenty known-human tracks measure, and
+//! What the residual measured of a track: by band as a figure, against what the middle nine in ten of known-human tracks measure, and
 //! all features as a table with what each adds to the residual's score.
 
 use super::figure::{bar, label, place};

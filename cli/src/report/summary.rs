@@ -251,6 +251,10 @@ impl WrongFlags {
         let flagged = count(self.flagged);
         match self.flagged {
             0 => format!("{head} None is flagged."),
+            1 if self.allowed > 0 => format!(
+                "{head} 1 is flagged, no more than that: by the number alone, it could be wrong."
+            ),
+            1 => format!("{head} 1 is flagged, more than that: it may still be wrong."),
             few if few <= self.allowed => format!(
                 "{head} {flagged} are flagged, no more than that: by their number alone, all of them could be wrong."
             ),
@@ -382,6 +386,14 @@ mod tests {
                 .contains("30 are flagged, more than that")
         );
         assert!(wrong(0, 1_000).conclusion().ends_with("None is flagged."));
+        let one = wrong(1, 999).conclusion();
+        assert!(one.contains(" 1 is flagged, no more"), "{one}");
+        let allowed_none = WrongFlags {
+            allowed: 0,
+            ..wrong(1, 999)
+        };
+        let one = allowed_none.conclusion();
+        assert!(one.contains(" 1 is flagged, more"), "{one}");
         assert_eq!(flags.rules.len(), 1);
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct SnapshotView {
     /// Source that was read.
     source: String,
     /// Path within the source.
-    path: String,
+    pub(crate) path: String,
     #[serde(skip)]
     imported_at_ms: i64,
 }

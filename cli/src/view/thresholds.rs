@@ -4,7 +4,7 @@ use crate::output::Records;
 use evaluation::bound::{percent, percent_down};
 use evaluation::thresholds::{CommonThreshold, OwnThreshold, SliceThresholds, SliceTiers};
 
-/// The table with its caption; none where no slice has human tracks enough.
+/// The table with its caption; none where no slice has human tracks enough and a threshold of the bundle fails in none.
 pub(super) fn by_slice(found: &SliceThresholds) -> Option<(String, Records)> {
     if found.slices.is_empty() {
         return None;

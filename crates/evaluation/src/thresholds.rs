@@ -32,11 +32,12 @@ pub struct Stage<'a> {
 /// Thresholds by slice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SliceThresholds {
-    /// The slices that have tracks enough for a tier, largest first within their kind, each with its stages.
+    /// The slices that have tracks enough for a tier or in which a common threshold does not hold, largest first within their kind, each
+    /// with its stages.
     pub slices: Vec<SliceTiers>,
     /// Slices that have too few for any tier, and in which no common threshold is seen to fail.
     pub too_few: u64,
-    /// Slices with enough beyond the most that are shown.
+    /// Such slices beyond the most that are shown.
     pub left_out: u64,
 }
 

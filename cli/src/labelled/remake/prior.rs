@@ -1,8 +1,29 @@
 //! What is kept of a bundle's second engine, at another prior. Called where a new version fits no residual of its own, so that all
 //! probabilities of it suppose one share of ai tracks. Pure; moves log odds and nothing else: no track gets another verdict.
 
-use bundle::{Fusion, ResidualCalibration};
+use super::Asked;
+use bundle::{Fusion, Residual, ResidualCalibration};
 use evaluation::platt::odds;
+
+/// Keeps what the base says of the residual, at the prior, and says so: a new screen is worth having without a new residual. A tier that
+/// was asked for is then the screen's alone.
+pub(super) fn keep(section: &mut Residual, prior: f64, asked: &Asked, why: &str) -> String {
+    let Some(own) = &mut section.calibration else {
+        return format!("the bundle has no calibration of the residual: {why}");
+    };
+    move_to(prior, own);
+    let rest = if asked.likely_ai_tier.is_some() {
+        format!(
+            "; verdicts of both engines rest on {}, on which --likely-ai-tier has no effect",
+            own.verdicts.likely_ai_tier
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "the bundle keeps its calibration of the residual, moved to the prior, and with it the base's thresholds of both engines, which were set beside the base's screen{rest}: {why}"
+    )
+}
 
 /// Moves the residual's probability and the fused score to a prior. The fused score is log odds at its prior, so that its thresholds move
 /// as far as it does.

@@ -76,6 +76,17 @@ impl Making {
     }
 }
 
+/// Tracks of which each engine tells something.
+fn both_tell() -> Joined {
+    let making = Making {
+        humans: 600,
+        positives: 300,
+        screen: 1.0,
+        residual: Some(3.0),
+    };
+    making.known()
+}
+
 fn asked() -> Asked {
     Asked {
         prior: Some(0.1),
@@ -170,22 +181,11 @@ fn the_screen_gets_calibration_tiers_and_gate_of_its_own_tracks_at_the_prior() {
     );
 }
 
-/// Tracks of which both engines tell something, the residual more, and what is made of them.
-fn of_both_engines() -> (Joined, Remade) {
-    let known = Making {
-        humans: 600,
-        positives: 300,
-        screen: 1.0,
-        residual: Some(3.0),
-    }
-    .known();
-    let remade = remake(&with_residual(), &known, &asked()).unwrap();
-    (known, remade)
-}
-
 #[test]
 fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() {
-    let (known, remade) = of_both_engines();
+    let known = both_tell();
+    let base = with_residual();
+    let remade = remake(&base, &known, &asked()).unwrap();
     let made = checked(&remade.manifest);
     let calibration = made
         .residual
@@ -213,7 +213,8 @@ fn a_residual_that_tells_is_fitted_and_both_engines_find_more_than_the_screen() 
 
 #[test]
 fn a_slice_that_is_all_tracks_sets_the_thresholds_of_the_bundle_in_each_stage() {
-    let (known, remade) = of_both_engines();
+    let known = both_tell();
+    let remade = remake(&with_residual(), &known, &asked()).unwrap();
     let found = by_slice(&known, &remade.sides, &remade.scored);
     let stages: Vec<&str> = found.slices.iter().map(|s| s.stage.as_str()).collect();
     assert_eq!(stages, ["screen", "both"]);
@@ -310,6 +311,54 @@ fn a_residual_that_tells_nothing_does_not_keep_the_screen_from_its_calibration()
         track.features.fill(1.0);
     }
     keeps_the_residual(&known, "of the residual the slope is");
+}
+
+/// The calibrated sample, whose verdicts of both engines rest on a stricter tier than those of its screen.
+fn stricter_by_both() -> Manifest {
+    let mut base = crate::report::calibrated();
+    let section = base.residual.as_mut().unwrap();
+    let own = &mut section.calibration.as_mut().unwrap().verdicts;
+    own.tiers[1].name = "fpr_1e-3".to_owned();
+    own.likely_ai_tier = "fpr_1e-3".to_owned();
+    base
+}
+
+#[test]
+fn a_tier_of_both_engines_with_too_few_humans_does_not_keep_the_screen_from_its_calibration() {
+    let base = stricter_by_both();
+    let remade = remake(&base, &both_tell(), &asked()).unwrap();
+    checked(&remade.manifest);
+    let made = &remade.manifest;
+    assert_ne!(made.screen.calibration, base.screen.calibration);
+    let mut expected = base.residual.unwrap();
+    prior::move_to(0.1, expected.calibration.as_mut().unwrap());
+    assert_eq!(made.residual, Some(expected));
+    let note = &remade.notes[0];
+    let why = "of both engines verdicts rest on fpr_1e-3, and 300 human tracks";
+    for said in ["keeps its calibration", why] {
+        assert!(note.contains(said), "{note}");
+    }
+}
+
+#[test]
+fn a_tier_that_is_asked_for_is_said_to_leave_a_kept_residual_as_it_was() {
+    let known = Making {
+        humans: 400,
+        positives: 200,
+        screen: 4.0,
+        residual: None,
+    }
+    .known();
+    let said = "rest on fpr_1e-3, on which --likely-ai-tier has no effect";
+    let noted = |asked: &Asked| {
+        let remade = remake(&stricter_by_both(), &known, asked).unwrap();
+        remade.notes[0].contains(said)
+    };
+    let looser = Asked {
+        likely_ai_tier: Some("fpr_1e-1".to_owned()),
+        ..asked()
+    };
+    assert_eq!([noted(&asked()), noted(&looser)], [false, true]);
 }
 
 #[test]
