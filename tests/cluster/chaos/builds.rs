@@ -37,8 +37,15 @@ pub(crate) struct Builds {
 }
 
 impl Builds {
-    /// Lays them out below a folder.
+    /// Lays them out below a folder. Where another build is given it must be another one: else nothing is rolled to.
     pub(crate) fn lay_out(folder: &Path, wishes: &Wishes) -> Result<Self> {
+        let [first, second] = [&wishes.build, &wishes.other_build];
+        ensure!(
+            first == second || digest(first)? != digest(second)?,
+            "roll to another build: `{}` holds the coordinator of `{}`; make another with `scripts/another-build.sh COMMIT`",
+            second.display(),
+            first.display()
+        );
         Ok(Self {
             first: build(&wishes.build, &folder.join("first"))?,
             second: build(&wishes.other_build, &folder.join("second"))?,
@@ -69,7 +76,6 @@ impl Builds {
 fn told(name: &str, build: &Path) -> Result<String> {
     let coordinator = build.join("coordinator");
     let what = || format!("ask `{}` which build it is", coordinator.display());
-    let bytes = std::fs::read(&coordinator).with_context(what)?;
     let said = Command::new(&coordinator).arg("--version").output();
     let said = said.with_context(what)?;
     ensure!(said.status.success(), "{}: {}", what(), said.status);
@@ -80,8 +86,17 @@ fn told(name: &str, build: &Path) -> Result<String> {
         "{name}: {}{}, sha256 {}",
         version.trim(),
         commit.unwrap_or_default(),
-        Digest::of(&bytes)
+        digest(build)?
     ))
+}
+
+/// That of a build's coordinator.
+fn digest(build: &Path) -> Result<Digest> {
+    let coordinator = build.join("coordinator");
+    let bytes = std::fs::read(&coordinator);
+    bytes
+        .map(|bytes| Digest::of(&bytes))
+        .with_context(|| format!("read `{}`", coordinator.display()))
 }
 
 fn build(from: &Path, to: &Path) -> Result<Build> {

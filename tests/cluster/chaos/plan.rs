@@ -182,6 +182,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_stands_still_does_so_for_longer_than_a_grant_lives_but_for_what_there_is_one_of() {
+        let hour = wishes(3_600, None);
+        let members = scene::members().into_iter();
+        let several = members.filter(|member| member.role != scene::STORAGE);
+        let several: BTreeSet<String> = several.map(|member| member.name).collect();
+        let ends_ms = 3_600_000;
+        let drawn = plan(&hour).draw().into_iter().filter(|fault| {
+            let in_time = fault.until_ms < ends_ms;
+            fault.kind == Kind::Stop && in_time && several.contains(&fault.target.to_string())
+        });
+        let lasted: Vec<u64> = drawn.map(|fault| fault.until_ms - fault.at_ms).collect();
+        assert!(lasted.len() > 20, "{}", lasted.len());
+        assert!(lasted.iter().all(|ms| *ms > 20_000), "{lasted:?}");
+    }
+
+    #[test]
     fn every_way_in_use_is_between_two_hosts_of_the_run_and_each_once() {
         let hosts: BTreeSet<String> = scene::members().into_iter().map(|one| one.host).collect();
         let links = links();

@@ -96,12 +96,14 @@ impl Kind {
     #[must_use]
     pub fn usual(self) -> Usual {
         let short = (2_000, 8_000);
-        // Longer than every time-out of the product, the longest of which is a grant's 20 seconds.
+        // Longer than every time-out of a call and than a leadership, which is 5 seconds; about half outlive a grant's 20 seconds as well.
         let past_time_outs = (8_000, 30_000);
+        // Longer than every time-out of the product, the longest of which is a grant's 20 seconds: whoever stood still finds its work another's.
+        let past_a_grant = (21_000, 35_000);
         let (weight, held_ms, amount) = match self {
             Self::Kill => (10, short, (0, 0)),
             Self::KillLeader => (4, short, (0, 0)),
-            Self::Stop => (6, past_time_outs, (0, 0)),
+            Self::Stop => (6, past_a_grant, (0, 0)),
             Self::StopLeader => (3, past_time_outs, (0, 0)),
             Self::Terminate => (5, short, (0, 0)),
             Self::TerminateLeader => (3, short, (0, 0)),

@@ -145,7 +145,8 @@ impl Report {
         }
         line("lasted", format!("{} s", self.lasted_ms / 1_000));
         line("course", course(&self.course));
-        line("faults", self.faults.values().sum::<usize>().to_string());
+        let [began, bit] = [&self.faults, &self.bit].map(|kinds| kinds.values().sum());
+        line("faults", of_kind(began, bit));
         for (kind, count) in &self.faults {
             let bit = self.bit.get(kind).copied().unwrap_or(0);
             line(&format!("  {}", name(*kind)), of_kind(*count, bit));
@@ -333,7 +334,7 @@ mod tests {
             .map(|line| line.split_whitespace().collect())
             .collect();
         for expected in [
-            vec!["faults", "5"],
+            vec!["faults", "5,", "4", "of", "them", "bit"],
             vec!["build", "first", "0.2.0", "of", "digest"],
             vec!["kill_leader", "3"],
             vec!["slow_sync", "2,", "1", "of", "them", "bit"],
