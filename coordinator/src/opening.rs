@@ -12,9 +12,9 @@ use store::{Embedded, Etcd, EtcdError, EtcdSettings, OpenError, Store};
 use types::{Code, Problem};
 
 use crate::app::blocking;
+use crate::house::{Ground, House};
 use crate::led::candidate;
 use crate::settings::{Settings, Where};
-use crate::start::{Ground, House};
 use crate::terms::Tries;
 
 /// A store of a cluster that is to be opened, and a house on it.

@@ -21,12 +21,12 @@ use crate::handlers::{
     AdminService, AgentsService, BundlesService, CatalogsService, JobsService, Lookups,
     NodesService, ResultsService, register_default, register_shipped,
 };
+use crate::house::House;
 use crate::journal::Journal;
 use crate::older::{check_not_older, finish_cancels};
 use crate::server::MESSAGE_BYTES_MAX;
 use crate::shelf::Shelf;
 use crate::sources::Sources;
-use crate::start::House;
 use crate::{collector, gauges, mirror, restore};
 
 /// A reign.

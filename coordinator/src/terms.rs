@@ -15,11 +15,11 @@ use tokio::time::Instant;
 use types::{Code, Epoch, Problem};
 
 use crate::door::Inside;
+use crate::house::House;
 use crate::led::lead_problem;
 use crate::mirror;
 use crate::reign::{Begun, Reign, ended, ends_reign_alone, routes};
 use crate::shelf::read_problem;
-use crate::start::House;
 
 mod mirroring;
 mod tries;

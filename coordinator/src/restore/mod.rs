@@ -20,14 +20,15 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use store::{LeadError, Store};
 use types::{Epoch, Problem, Rebuilt};
 
 use crate::clock;
+use crate::house::open_storage;
 use crate::led::lead_problem;
 use crate::opening::open_any_store;
 use crate::settings::Settings;
-use crate::start::open_storage;
 
 pub(crate) use marker::check_finished;
 pub use words::{Asked, words};
@@ -45,7 +46,11 @@ const LEAD_WAIT: Duration = Duration::from_secs(1);
 /// `BACKUP_DAMAGED` before anything is opened; `DATA_LOCKED` or `NOT_LEADER` where a coordinator runs; `STORE_NOT_EMPTY` without
 /// `--replace`; `STORAGE_OTHER` where storage knows nothing of the store that is replaced, without `--ignore-missing-marks`;
 /// `RESTORE_UNFINISHED` where another restore has begun; else what keeps store or storage from being read or written.
-pub async fn run(settings: Settings, asked: Asked) -> Result<Rebuilt, Problem> {
+pub fn run(settings: Settings, asked: Asked) -> BoxFuture<'static, Result<Rebuilt, Problem>> {
+    Box::pin(rebuilt(settings, asked))
+}
+
+async fn rebuilt(settings: Settings, asked: Asked) -> Result<Rebuilt, Problem> {
     let backup = match &asked.file {
         Some(file) => Some(kept::read_backup(file).await?),
         None => None,

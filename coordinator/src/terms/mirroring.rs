@@ -17,10 +17,10 @@ use crate::door::Inside;
 use crate::driver::End;
 use crate::follower::Follower;
 use crate::handlers::note_default;
+use crate::house::House;
 use crate::reign::{app, ended, lost, routes};
 use crate::shelf::Shelf;
 use crate::sources::Sources;
-use crate::start::House;
 
 /// What a look at the store came to: a mirror where one was begun.
 type Looked = Result<Option<Following>, Problem>;
