@@ -4,7 +4,7 @@ use crate::output::Records;
 use evaluation::bootstrap::Interval;
 use evaluation::bound::{grouped, percent};
 use evaluation::reliability::Reliability;
-use evaluation::{Drift, Flagged, Report, Slice, Sliced, System};
+use evaluation::{Drift, Flagged, Found, Report, Slice, Sliced, System};
 
 /// What the plots of a page show, by system.
 pub(super) fn plots(report: &Report) -> Vec<(String, Reliability)> {
@@ -32,7 +32,7 @@ pub(super) fn sections(report: &Report) -> Vec<(String, Records)> {
         ),
         (
             format!(
-                "By codec and bitrate, label, genre; P is a mean probability at prior {}{more}",
+                "By codec and bitrate, label, genre; FOUND is at a rate of false positives, ECE and the mean probabilities P are at prior {}{more}",
                 report.prior
             ),
             slices(report),
@@ -143,6 +143,17 @@ fn gains(report: &Report) -> Records {
     }
 }
 
+/// The share with the tier that it was found at, which is not that of each slice.
+fn found(found: Option<&Found>) -> String {
+    found.map_or_else(
+        || "-".to_owned(),
+        |found| {
+            let at = found.tier.strip_prefix("fpr_").unwrap_or(&found.tier);
+            format!("{} at {at}", share(Some(found.share)))
+        },
+    )
+}
+
 fn slices(report: &Report) -> Records {
     let row = |slice: &Slice, system: &Sliced| {
         vec![
@@ -152,6 +163,9 @@ fn slices(report: &Report) -> Records {
             slice.positives.to_string(),
             system.name.clone(),
             number(system.auc.map(|auc| auc.value)),
+            found(system.found.as_ref()),
+            number(system.eer),
+            number(system.ece),
             flagged_humans(system.flagged),
             share(system.flagged.and_then(|flagged| flagged.share)),
             number(system.humans_mean),
@@ -170,6 +184,9 @@ fn slices(report: &Report) -> Records {
             "AI",
             "SYSTEM",
             "AUC",
+            "FOUND",
+            "EER",
+            "ECE",
             "HUMANS_FLAGGED",
             "AI_FLAGGED",
             "P_HUMAN",
@@ -193,5 +210,54 @@ fn drift(report: &Report) -> Records {
     Records {
         header: vec!["SYSTEM", "CLASS", "CODECS", "MEAN", "MAX", "FURTHEST"],
         rows: report.drift.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evaluation::{Heard, Labelled, Options, report};
+
+    /// Tracks of a codec, as many of each class; those whose place is a multiple of ten score like the other class.
+    fn tracks(bucket: &str, each: u32) -> Vec<Labelled> {
+        let track = |at: u32, ai: bool| {
+            let high = ai != at.is_multiple_of(10);
+            Labelled {
+                ai,
+                cluster: at,
+                bucket: bucket.to_owned(),
+                label: None,
+                genre: None,
+                heard: vec![Heard {
+                    score: if high { 1.0 } else { 0.0 },
+                    probability: if high { 0.9 } else { 0.1 },
+                    flagged: None,
+                }],
+            }
+        };
+        let classes = [false, true].into_iter();
+        classes
+            .flat_map(|ai| (0..each).map(move |at| (at, ai)))
+            .map(|(at, ai)| track(at, ai))
+            .collect()
+    }
+
+    #[test]
+    fn a_slice_of_few_tracks_has_a_dash_where_a_larger_one_has_its_rates() {
+        let all = [tracks("flac", 20), tracks("mp3 64", 9)].concat();
+        let options = Options {
+            systems: &["screen"],
+            prior: 0.5,
+            seed: 1,
+        };
+        let shown = slices(&report(&all, &options).expect("both classes"));
+        let cells = |name: &str| -> Vec<&str> {
+            let row = shown.rows.iter().find(|row| row[1] == name);
+            let pairs = shown.header.iter().zip(row.expect("its line"));
+            let own = pairs.filter(|(title, _)| ["FOUND", "EER", "ECE"].contains(*title));
+            own.map(|(_, cell)| cell.as_str()).collect()
+        };
+        assert_eq!(cells("flac"), ["90.0 % at 1e-1", "0.100", "0.000"]);
+        assert_eq!(cells("mp3 64"), ["-", "-", "-"]);
     }
 }

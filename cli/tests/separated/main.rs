@@ -262,6 +262,45 @@ fn a_codec_whose_human_tracks_the_bundle_s_thresholds_do_not_hold_for_is_marked_
 }
 
 #[test]
+fn a_codec_whose_human_tracks_score_higher_is_seen_to_find_less_in_document_table_and_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (old, csv, html) = (path("base"), path("labels.csv"), path("page.html"));
+    let digest = base(Path::new(&old));
+    labels(Path::new(&csv));
+    let played = Played::serve(Published {
+        manifest: fs::read_to_string(format!("{old}/manifest.json")).expect("a manifest"),
+        rows: rows_by_codec(&digest),
+        bundle: digest,
+    });
+    let evaluate = ["evaluate", "last", "--labels", &csv];
+    let seen = document(
+        &played.address,
+        &[&evaluate[..], &["--html", &html]].concat(),
+    );
+    let slices = seen["report"]["slices"].as_array().expect("slices");
+    let of = |name: &str| {
+        let mut own = slices.iter().filter(|slice| slice["group"] == "codec");
+        own.find(|slice| slice["name"] == name).expect("its slice")
+    };
+    let [higher, lower] = ["mp3 64", "mp3 128"].map(|name| &of(name)["systems"][0]);
+    for one in [higher, lower] {
+        assert_eq!(one["found"]["tier"], "fpr_1e-2", "{one:#}");
+        assert!(one["ece"].is_f64(), "{one:#}");
+    }
+    let found = |one: &Value| one["found"]["share"].as_f64();
+    assert!(found(higher) < found(lower), "{higher:#} {lower:#}");
+    assert!(higher["eer"].as_f64() > Some(0.5) && lower["eer"].as_f64() < Some(0.5));
+    let text = scanctl(&played.address, &evaluate).stdout;
+    let text = String::from_utf8(text).expect("UTF-8");
+    let page = fs::read_to_string(&html).expect("a page");
+    let cell = format!("{:.1} % at 1e-2", found(lower).expect("a share") * 100.0);
+    for shown in [text, page] {
+        assert!(shown.contains("FOUND") && shown.contains(&cell), "{shown}");
+    }
+}
+
+#[test]
 fn a_job_is_shown_with_the_bound_of_its_bundle_and_without_it_where_nobody_knows_that() {
     let folder = tempfile::tempdir().expect("a folder");
     let dir = folder.path().join("base");

@@ -1,21 +1,22 @@
 //! The tables over labelled tracks: what each system is worth, with intervals; how far its probabilities are from frequencies;
-//! how it does by bucket, label and genre; how far its probabilities drift between buckets. Bounded, whatever is asked for.
+//! how far its probabilities drift between buckets. Slices are made beside it. Bounded, whatever is asked for.
 
 use crate::auc::{Auc, auc};
 use crate::bootstrap::{self, Interval};
 use crate::bound::Counted;
 use crate::curve::Ranked;
 use crate::reliability::{Reliability, reliability};
-use crate::slicing::{Group, Place, groups, page};
+use crate::sliced::{Slice, slices};
+use crate::slicing::Place;
 use crate::tiers::{TIERS, humans_to_fit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fewest tracks of a class in a bucket whose mean says anything.
+/// Fewest tracks of a class in a slice whose mean, rates or calibration say anything: one track is a tenth of so many.
 pub const FEW: u64 = 10;
 /// The rate of false positives at which systems are compared where there are tracks enough for it.
-const COMPARED_AT: f64 = 0.01;
+pub(crate) const COMPARED_AT: f64 = 0.01;
 
 /// What a system says of a track.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +47,7 @@ pub struct Labelled {
 }
 
 impl Labelled {
-    fn place(&self) -> Place<'_> {
+    pub(crate) fn place(&self) -> Place<'_> {
         Place {
             bucket: &self.bucket,
             label: self.label.as_deref(),
@@ -149,36 +150,6 @@ impl Flagged {
     }
 }
 
-/// A slice of the tracks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Slice {
-    /// `codec`, `label` or `genre`.
-    pub group: String,
-    /// The value that its tracks share.
-    pub name: String,
-    /// Known-human tracks.
-    pub humans: u64,
-    /// Positives.
-    pub positives: u64,
-    /// Each system on them.
-    pub systems: Vec<Sliced>,
-}
-
-/// A system on a slice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Sliced {
-    /// Its name.
-    pub name: String,
-    /// Area under the ROC curve; none where a class is missing.
-    pub auc: Option<Auc>,
-    /// What it makes `likely_ai`; none of a system that has no threshold.
-    pub flagged: Option<Flagged>,
-    /// Mean probability of the known-human tracks at the report's prior.
-    pub humans_mean: Option<f64>,
-    /// Mean probability of the positives at the report's prior.
-    pub positives_mean: Option<f64>,
-}
-
 /// How far the mean probability of a class differs between buckets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
@@ -220,23 +191,24 @@ pub fn report(tracks: &[Labelled], options: &Options<'_>) -> Option<Report> {
     })
 }
 
-fn counts(tracks: &[&Labelled]) -> (u64, u64) {
+/// Known-human tracks and positives.
+pub(crate) fn counts(tracks: &[&Labelled]) -> (u64, u64) {
     let positives = tracks.iter().filter(|track| track.ai).count();
     ((tracks.len() - positives) as u64, positives as u64)
 }
 
 /// What a system says of the tracks of a class.
-fn of(tracks: &[&Labelled], system: usize, ai: bool) -> Vec<Heard> {
+pub(crate) fn of(tracks: &[&Labelled], system: usize, ai: bool) -> Vec<Heard> {
     let own = tracks.iter().filter(|track| track.ai == ai);
     own.filter_map(|track| track.heard.get(system).copied())
         .collect()
 }
 
-fn values(heard: &[Heard], of: impl Fn(&Heard) -> f64) -> Vec<f64> {
+pub(crate) fn values(heard: &[Heard], of: impl Fn(&Heard) -> f64) -> Vec<f64> {
     heard.iter().map(of).collect()
 }
 
-fn flagged(positives: &[Heard], humans: &[Heard]) -> Option<Flagged> {
+pub(crate) fn flagged(positives: &[Heard], humans: &[Heard]) -> Option<Flagged> {
     let flags = |heard: &[Heard]| heard.iter().map(|heard| heard.flagged).collect();
     let (positives, humans): (Option<Vec<bool>>, Option<Vec<bool>>) =
         (flags(positives), flags(humans));
@@ -291,45 +263,6 @@ fn systems(
             })
         })
         .collect()
-}
-
-/// Every slice, largest first within its kind, and how many there were beyond the most.
-fn slices(tracks: &[&Labelled], options: &Options<'_>) -> (Vec<Slice>, u64) {
-    let places: Vec<Place<'_>> = tracks.iter().map(|track| track.place()).collect();
-    let (shown, left_out) = page(groups(&places));
-    let slice_of = |group: &Group<'_>| {
-        let own: Vec<&Labelled> = group.tracks.iter().map(|&at| tracks[at]).collect();
-        slice(group.kind.name(), group.name, &own, options)
-    };
-    (shown.iter().map(slice_of).collect(), left_out)
-}
-
-fn slice(group: &str, name: &str, tracks: &[&Labelled], options: &Options<'_>) -> Slice {
-    let (humans, positives) = counts(tracks);
-    let sliced = options.systems.iter().enumerate().map(|(at, system)| {
-        let (positives, humans) = (of(tracks, at, true), of(tracks, at, false));
-        let mean = |heard: &[Heard]| {
-            let sum: f64 = heard.iter().map(|heard| heard.probability).sum();
-            (!heard.is_empty()).then(|| sum / heard.len() as f64)
-        };
-        Sliced {
-            name: (*system).to_owned(),
-            auc: auc(
-                &values(&positives, |heard| heard.score),
-                &values(&humans, |heard| heard.score),
-            ),
-            flagged: flagged(&positives, &humans),
-            humans_mean: mean(&humans),
-            positives_mean: mean(&positives),
-        }
-    });
-    Slice {
-        group: group.to_owned(),
-        name: name.to_owned(),
-        humans,
-        positives,
-        systems: sliced.collect(),
-    }
 }
 
 fn drifts(tracks: &[&Labelled], options: &Options<'_>) -> Vec<Drift> {
