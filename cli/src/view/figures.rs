@@ -82,6 +82,11 @@ fn flagged_humans(flagged: Option<Flagged>) -> String {
     )
 }
 
+/// The share of some tracks among all of them; none without any.
+pub(super) fn among(tracks: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| tracks as f64 / all as f64)
+}
+
 /// Each system over all tracks.
 pub(super) fn systems(report: &Report) -> Records {
     let row = |system: &System| {
@@ -161,6 +166,8 @@ fn slices(report: &Report) -> Records {
             slice.name.clone(),
             slice.humans.to_string(),
             slice.positives.to_string(),
+            share(among(slice.escalated.humans, slice.humans)),
+            share(among(slice.escalated.positives, slice.positives)),
             system.name.clone(),
             number(system.auc.map(|auc| auc.value)),
             found(system.found.as_ref()),
@@ -182,6 +189,8 @@ fn slices(report: &Report) -> Records {
             "SLICE",
             "HUMAN",
             "AI",
+            "HUMANS_ESCALATED",
+            "AI_ESCALATED",
             "SYSTEM",
             "AUC",
             "FOUND",
@@ -228,6 +237,7 @@ mod tests {
                 bucket: bucket.to_owned(),
                 label: None,
                 genre: None,
+                escalated: ai && at < 3,
                 heard: vec![Heard {
                     score: if high { 1.0 } else { 0.0 },
                     probability: if high { 0.9 } else { 0.1 },
@@ -244,6 +254,20 @@ mod tests {
 
     #[test]
     fn a_slice_of_few_tracks_has_a_dash_where_a_larger_one_has_its_rates() {
+        let shown = ["FOUND", "EER", "ECE"];
+        assert_eq!(cells("flac", &shown), ["90.0 % at 1e-1", "0.100", "0.000"]);
+        assert_eq!(cells("mp3 64", &shown), ["-", "-", "-"]);
+    }
+
+    #[test]
+    fn a_slice_says_what_of_each_class_the_gate_sends_on() {
+        let shown = ["HUMANS_ESCALATED", "AI_ESCALATED"];
+        assert_eq!(cells("flac", &shown), ["0.0 %", "15.0 %"]);
+        assert_eq!(cells("mp3 64", &shown), ["0.0 %", "33.3 %"]);
+    }
+
+    /// The cells of a slice under these titles.
+    fn cells(name: &str, titles: &[&str]) -> Vec<String> {
         let all = [tracks("flac", 20), tracks("mp3 64", 9)].concat();
         let options = Options {
             systems: &["screen"],
@@ -251,13 +275,9 @@ mod tests {
             seed: 1,
         };
         let shown = slices(&report(&all, &options).expect("both classes"));
-        let cells = |name: &str| -> Vec<&str> {
-            let row = shown.rows.iter().find(|row| row[1] == name);
-            let pairs = shown.header.iter().zip(row.expect("its line"));
-            let own = pairs.filter(|(title, _)| ["FOUND", "EER", "ECE"].contains(*title));
-            own.map(|(_, cell)| cell.as_str()).collect()
-        };
-        assert_eq!(cells("flac"), ["90.0 % at 1e-1", "0.100", "0.000"]);
-        assert_eq!(cells("mp3 64"), ["-", "-", "-"]);
+        let row = shown.rows.iter().find(|row| row[1] == name);
+        let pairs = shown.header.iter().zip(row.expect("its line"));
+        let own = pairs.filter(|(title, _)| titles.contains(*title));
+        own.map(|(_, cell)| cell.clone()).collect()
     }
 }

@@ -30,6 +30,8 @@ pub mod terms;
 pub mod thresholds;
 pub mod tiers;
 
-pub use report::{Drift, FEW, Flagged, Heard, Labelled, Options, Rate, Report, System, report};
+pub use report::{
+    Drift, Escalated, FEW, Flagged, Heard, Labelled, Options, Rate, Report, System, report,
+};
 pub use sliced::{Found, Slice, Sliced};
 pub use slicing::{Place, SLICES_MAX};

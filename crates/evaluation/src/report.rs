@@ -42,6 +42,8 @@ pub struct Labelled {
     pub label: Option<String>,
     /// Its genre where known.
     pub genre: Option<String>,
+    /// Whether the gate sends it on.
+    pub escalated: bool,
     /// What each system says, in the order of [`Options::systems`].
     pub heard: Vec<Heard>,
 }
@@ -74,6 +76,8 @@ pub struct Report {
     pub humans: u64,
     /// Positives.
     pub positives: u64,
+    /// Tracks that the gate sends on.
+    pub escalated: Escalated,
     /// Clusters of tracks that share artist, label, content or ISRC; intervals are over these.
     pub clusters: u64,
     /// Share of positives that every probability here supposes.
@@ -150,6 +154,27 @@ impl Flagged {
     }
 }
 
+/// Tracks of each class that the gate sends on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Escalated {
+    /// Known-human tracks.
+    pub humans: u64,
+    /// Positives.
+    pub positives: u64,
+}
+
+impl Escalated {
+    /// Counts these tracks.
+    pub(crate) fn of(tracks: &[&Labelled]) -> Self {
+        let sent_on = tracks.iter().filter(|track| track.escalated);
+        let positives = sent_on.clone().filter(|track| track.ai).count();
+        Self {
+            humans: (sent_on.count() - positives) as u64,
+            positives: positives as u64,
+        }
+    }
+}
+
 /// How far the mean probability of a class differs between buckets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Drift {
@@ -181,6 +206,7 @@ pub fn report(tracks: &[Labelled], options: &Options<'_>) -> Option<Report> {
     Some(Report {
         humans,
         positives,
+        escalated: Escalated::of(&all),
         clusters: clusters.len() as u64,
         prior: options.prior,
         compared_at,
@@ -320,6 +346,7 @@ mod tests {
                 bucket: if far { "mp3 64" } else { "flac" }.to_owned(),
                 label: at.is_multiple_of(3).then(|| "north".to_owned()),
                 genre: None,
+                escalated: at.is_multiple_of(4),
                 heard: vec![
                     Heard {
                         score: p,
@@ -385,6 +412,13 @@ mod tests {
             own.map(|slice| slice.humans + slice.positives).sum()
         };
         assert_eq!((of("codec"), of("label"), of("genre")), (300, 100, 0));
+        let codecs = report.slices.iter().take(2);
+        let escalated: Vec<[u64; 2]> = codecs
+            .map(|slice| [slice.escalated.humans, slice.escalated.positives])
+            .collect();
+        assert_eq!(escalated, [[50, 25], [0, 0]], "the gate sends on one codec");
+        let all = report.escalated;
+        assert_eq!((all.humans, all.positives), (50, 25));
         let drift = |system: &str, ai: bool| {
             let mut all = report.drift.iter();
             all.find(|drift| drift.system == system && drift.ai == ai)

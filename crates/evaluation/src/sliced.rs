@@ -4,7 +4,7 @@
 use crate::auc::{Auc, auc};
 use crate::curve::{Ranked, Worth};
 use crate::reliability::reliability;
-use crate::report::{COMPARED_AT, FEW, Flagged, Heard, Labelled, Options};
+use crate::report::{COMPARED_AT, Escalated, FEW, Flagged, Heard, Labelled, Options};
 use crate::report::{counts, flagged, of, values};
 use crate::slicing::{Group, Place, groups, page};
 use crate::tiers::{TIERS, humans_to_fit};
@@ -22,6 +22,8 @@ pub struct Slice {
     pub humans: u64,
     /// Positives.
     pub positives: u64,
+    /// Tracks that the gate sends on.
+    pub escalated: Escalated,
     /// Each system on them.
     pub systems: Vec<Sliced>,
 }
@@ -78,6 +80,7 @@ fn slice(group: &str, name: &str, tracks: &[&Labelled], options: &Options<'_>) -
         name: name.to_owned(),
         humans,
         positives,
+        escalated: Escalated::of(tracks),
         systems: systems.collect(),
     }
 }
@@ -139,6 +142,7 @@ mod tests {
                 bucket: bucket.to_owned(),
                 label: None,
                 genre: None,
+                escalated: false,
                 heard: vec![Heard {
                     score,
                     probability: if score >= 1.0 { 1.0 } else { 0.0 },
