@@ -87,14 +87,19 @@ fn named_gate(manifest: &Manifest, choice: Option<GateChoice>) -> (&'static str,
     if let Some(choice) = choice {
         return ("job's", choice.as_str());
     }
-    let gate = &manifest.gate;
-    let takes = match (gate.unsure, gate.positives_from) {
-        (Some(_), Some(_)) => GateChoice::Both.as_str(),
-        (Some(_), None) => GateChoice::Unsure.as_str(),
-        (None, Some(_)) => GateChoice::Positives.as_str(),
-        (None, None) => "of no track",
-    };
+    let takes = own_gate(manifest).map_or("of no track", GateChoice::as_str);
     ("bundle's", takes)
+}
+
+/// What a bundle's own gate takes; none of one that sends no track on.
+pub(crate) fn own_gate(manifest: &Manifest) -> Option<GateChoice> {
+    let gate = &manifest.gate;
+    match (gate.unsure, gate.positives_from) {
+        (Some(_), Some(_)) => Some(GateChoice::Both),
+        (Some(_), None) => Some(GateChoice::Unsure),
+        (None, Some(_)) => Some(GateChoice::Positives),
+        (None, None) => None,
+    }
 }
 
 /// Whether the gate sends on every track from this score up.

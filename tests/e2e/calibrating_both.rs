@@ -163,6 +163,13 @@ fn a_residual_that_is_calibrated_on_known_tracks_decides_the_next_scan_as_was_fo
     );
     let separated: Vec<&Value> = rows.iter().filter(|row| row["fused"].is_object()).collect();
     assert!(!separated.is_empty(), "the gate sends none on");
+    assert_eq!(
+        made["escalation"]["escalated"],
+        separated.len(),
+        "as many were sent on as was foretold: {:#}",
+        made["escalation"]
+    );
+    assert_eq!(made["escalation"]["screened"], TRACKS);
     for row in separated {
         assert!(row["residual"].is_object(), "{row:#}");
         let prior = row["fused"]["prior"].as_f64().unwrap();

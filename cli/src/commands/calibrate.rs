@@ -11,7 +11,7 @@ use crate::labelled::{
     self, Asked, Joined, Joiner, Judge, Remade, by_slice, card, remake, say_of_slices, tables,
 };
 use crate::output::print;
-use crate::view::{Calibrated, Flags, Moves, Named, SideView, TierView, Tracks};
+use crate::view::{Calibrated, Escalation, Flags, Moves, Named, SideView, TierView, Tracks};
 use bundle::{Bundle, BundleError, Contents, Manifest, SecretKey, Verdicts};
 use evaluation::bound::Counted;
 use evaluation::split::Side;
@@ -182,6 +182,8 @@ fn view(
             humans.bound_95,
             humans.text(),
         ),
+        escalation_before: Escalation::of(&base.manifest, changes.before.escalated, screened),
+        escalation: Escalation::of(made, changes.now.escalated, screened),
         changed: changes.moves.flags_changed(),
         moved: changes.moves.moved(),
         moves: changes.moves.each(),

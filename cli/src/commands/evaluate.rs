@@ -10,7 +10,7 @@ use crate::labelled::{
 };
 use crate::output::print;
 use crate::sink::Sink;
-use crate::view::{self, Bound, Evaluated, Flags, Named, Tracks, is_screened};
+use crate::view::{self, Bound, Escalation, Evaluated, Flags, Named, Tracks, is_screened};
 use bundle::{Manifest, Rules};
 use evaluation::split::Side;
 use proto::v1;
@@ -80,6 +80,7 @@ fn view(
             stated.fpr_95(),
             stated.counted(),
         ),
+        escalation: Escalation::of(manifest, counts.escalated, counts.screened),
         verdicts,
         report,
         slice_thresholds,
@@ -230,6 +231,8 @@ pub(super) struct Counts {
     pub(super) rows: u64,
     pub(super) screened: u64,
     pub(super) flagged: u64,
+    /// What the bundle's own gate sends on, of the rows that one can rest on.
+    pub(super) escalated: u64,
 }
 
 impl Counts {
@@ -240,6 +243,7 @@ impl Counts {
         self.rows += 1;
         self.screened += u64::from(is_screened(row));
         self.flagged += u64::from(verdict == Some(Verdict::LikelyAi));
+        self.escalated += u64::from(score.is_some_and(|score| judge.escalates(score)));
         verdict
     }
 }
@@ -259,4 +263,40 @@ pub(super) async fn write(known: &Known, view: &impl Serialize, page: Page) -> R
         sink.finish()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bundle::sample;
+
+    fn row(logit: f32, reason: &str) -> v1::Row {
+        v1::Row {
+            verdict: v1::Verdict::Inconclusive.into(),
+            reason: reason.to_owned(),
+            screen: Some(v1::Score {
+                logit,
+                ..v1::Score::default()
+            }),
+            ..v1::Row::default()
+        }
+    }
+
+    #[test]
+    fn what_the_gate_takes_is_counted_and_a_track_that_no_verdict_can_rest_on_is_none_of_it() {
+        let manifest = sample::manifest();
+        let judge = Judge::new(&manifest, None);
+        let mut counts = Counts::default();
+        // The sample sends on from -1 to 1.
+        let scores = [-1.5, -1.0, 0.0, 0.5, 1.0, 2.5];
+        for row in scores.map(|logit| row(logit, "DEMONSTRATION_BUNDLE")) {
+            counts.take(&row, &judge);
+        }
+        for reason in ["TOO_SHORT", "SILENT"] {
+            counts.take(&row(0.0, reason), &judge);
+        }
+        counts.take(&v1::Row::default(), &judge);
+        let found = [counts.rows, counts.screened, counts.escalated];
+        assert_eq!(found, [9, 8, 3]);
+    }
 }

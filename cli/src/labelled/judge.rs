@@ -44,9 +44,14 @@ impl<'a> Judge<'a> {
         residual.is_some_and(|residual| residual.calibration.is_some())
     }
 
-    /// What a track ends as, by the bundle's own gate, whatever the gate of the job was.
+    /// Whether the bundle's own gate sends a track on, whatever the gate of the job was.
+    pub(crate) fn escalates(&self, screen: f64) -> bool {
+        Gated::of(self.manifest, None).takes(screen)
+    }
+
+    /// What a track ends as, by the same gate.
     pub(crate) fn ended(&self, screen: f64, features: &[f32]) -> Ended {
-        let sent_on = Gated::of(self.manifest, None).takes(screen);
+        let sent_on = self.escalates(screen);
         let alone = Ended {
             verdict: self.manifest.verdicts.of(screen).0,
             fused: false,
@@ -162,6 +167,7 @@ pub(crate) fn tables(judge: &Judge<'_>, known: &Joined, seed: u64) -> Option<(Re
             bucket: track.bucket.clone(),
             label: track.label.clone(),
             genre: track.genre.clone(),
+            escalated: judge.escalates(track.screen),
             heard: std::iter::once(screen)
                 .chain(separated.into_iter().flatten())
                 .collect(),

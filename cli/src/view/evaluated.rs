@@ -1,10 +1,11 @@
 //! Views of what a bundle is worth on known tracks, and of what was calibrated on them. No probability without its prior; beside the
 //! flags how many wrong ones the bound allows.
 
+use super::escalation::classes;
 use super::figures::{plots, sections, share, systems};
 use super::moves::{Move, matrix};
 use super::thresholds::by_slice;
-use super::{Flags, short};
+use super::{Escalation, Flags, short};
 use crate::labelled::{Joined, Page};
 use crate::output::{Paint, Records, View, plain, table};
 use evaluation::bound::{Counted, grouped, percent};
@@ -127,6 +128,8 @@ pub(crate) struct Evaluated {
     pub(crate) tracks: Tracks,
     /// Flags over the whole job.
     pub(crate) flags: Flags,
+    /// What the bundle's own gate sends on, over the whole job.
+    pub(crate) escalation: Escalation,
     /// What the verdicts come to on the labelled tracks, by the bundle's own gate.
     pub(crate) verdicts: Flagged,
     /// The tables over the labelled tracks.
@@ -143,6 +146,8 @@ impl Evaluated {
             format!("job {}, bundle {}", self.job, self.bundle.text()),
             self.tracks.text(),
             self.flags.text(),
+            self.escalation.text(),
+            classes(&self.report),
             verdicts(&self.verdicts),
             prior(self.prior),
         ]
@@ -234,6 +239,10 @@ pub(crate) struct Calibrated {
     pub(crate) flags_before: Flags,
     /// Flags over the whole job by the new rules.
     pub(crate) flags: Flags,
+    /// What the base's own gate sends on, over the whole job.
+    pub(crate) escalation_before: Escalation,
+    /// What the new bundle's own gate sends on, over the whole job.
+    pub(crate) escalation: Escalation,
     /// Tracks that are flagged by one of the two and not by the other.
     pub(crate) changed: u64,
     /// Tracks that have another verdict by one of the two than by the other, those that are flagged by one among them.
@@ -273,7 +282,10 @@ impl Calibrated {
                 side(&self.test)
             ),
             format!("before: {}", self.flags_before.text()),
+            format!("before: {}", self.escalation_before.text()),
             format!("now: {}", self.flags.text()),
+            format!("now: {}", self.escalation.text()),
+            classes(&self.report),
             format!(
                 "{} tracks have another verdict than before, {} of them another flag",
                 grouped(self.moved),

@@ -4,7 +4,7 @@ use crate::output::Records;
 use evaluation::bootstrap::Interval;
 use evaluation::bound::{grouped, percent};
 use evaluation::reliability::Reliability;
-use evaluation::{Drift, Flagged, Report, Slice, Sliced, System};
+use evaluation::{Drift, Flagged, Found, Report, Slice, Sliced, System};
 
 /// What the plots of a page show, by system.
 pub(super) fn plots(report: &Report) -> Vec<(String, Reliability)> {
@@ -32,7 +32,7 @@ pub(super) fn sections(report: &Report) -> Vec<(String, Records)> {
         ),
         (
             format!(
-                "By codec and bitrate, label, genre; P is a mean probability at prior {}{more}",
+                "By codec and bitrate, label, genre; FOUND is at a rate of false positives, ECE and the mean probabilities P are at prior {}{more}",
                 report.prior
             ),
             slices(report),
@@ -80,6 +80,11 @@ fn flagged_humans(flagged: Option<Flagged>) -> String {
             )
         },
     )
+}
+
+/// The share of some tracks among all of them; none without any.
+pub(super) fn among(tracks: u64, all: u64) -> Option<f64> {
+    (all > 0).then(|| tracks as f64 / all as f64)
 }
 
 /// Each system over all tracks.
@@ -143,6 +148,17 @@ fn gains(report: &Report) -> Records {
     }
 }
 
+/// The share with the tier that it was found at, which is not that of each slice.
+fn found(found: Option<&Found>) -> String {
+    found.map_or_else(
+        || "-".to_owned(),
+        |found| {
+            let at = found.tier.strip_prefix("fpr_").unwrap_or(&found.tier);
+            format!("{} at {at}", share(Some(found.share)))
+        },
+    )
+}
+
 fn slices(report: &Report) -> Records {
     let row = |slice: &Slice, system: &Sliced| {
         vec![
@@ -150,8 +166,13 @@ fn slices(report: &Report) -> Records {
             slice.name.clone(),
             slice.humans.to_string(),
             slice.positives.to_string(),
+            share(among(slice.escalated.humans, slice.humans)),
+            share(among(slice.escalated.positives, slice.positives)),
             system.name.clone(),
             number(system.auc.map(|auc| auc.value)),
+            found(system.found.as_ref()),
+            number(system.eer),
+            number(system.ece),
             flagged_humans(system.flagged),
             share(system.flagged.and_then(|flagged| flagged.share)),
             number(system.humans_mean),
@@ -168,8 +189,13 @@ fn slices(report: &Report) -> Records {
             "SLICE",
             "HUMAN",
             "AI",
+            "HUMANS_ESCALATED",
+            "AI_ESCALATED",
             "SYSTEM",
             "AUC",
+            "FOUND",
+            "EER",
+            "ECE",
             "HUMANS_FLAGGED",
             "AI_FLAGGED",
             "P_HUMAN",
@@ -193,5 +219,65 @@ fn drift(report: &Report) -> Records {
     Records {
         header: vec!["SYSTEM", "CLASS", "CODECS", "MEAN", "MAX", "FURTHEST"],
         rows: report.drift.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use evaluation::{Heard, Labelled, Options, report};
+
+    /// Tracks of a codec, as many of each class; those whose place is a multiple of ten score like the other class.
+    fn tracks(bucket: &str, each: u32) -> Vec<Labelled> {
+        let track = |at: u32, ai: bool| {
+            let high = ai != at.is_multiple_of(10);
+            Labelled {
+                ai,
+                cluster: at,
+                bucket: bucket.to_owned(),
+                label: None,
+                genre: None,
+                escalated: ai && at < 3,
+                heard: vec![Heard {
+                    score: if high { 1.0 } else { 0.0 },
+                    probability: if high { 0.9 } else { 0.1 },
+                    flagged: None,
+                }],
+            }
+        };
+        let classes = [false, true].into_iter();
+        classes
+            .flat_map(|ai| (0..each).map(move |at| (at, ai)))
+            .map(|(at, ai)| track(at, ai))
+            .collect()
+    }
+
+    #[test]
+    fn a_slice_of_few_tracks_has_a_dash_where_a_larger_one_has_its_rates() {
+        let shown = ["FOUND", "EER", "ECE"];
+        assert_eq!(cells("flac", &shown), ["90.0 % at 1e-1", "0.100", "0.000"]);
+        assert_eq!(cells("mp3 64", &shown), ["-", "-", "-"]);
+    }
+
+    #[test]
+    fn a_slice_says_what_of_each_class_the_gate_sends_on() {
+        let shown = ["HUMANS_ESCALATED", "AI_ESCALATED"];
+        assert_eq!(cells("flac", &shown), ["0.0 %", "15.0 %"]);
+        assert_eq!(cells("mp3 64", &shown), ["0.0 %", "33.3 %"]);
+    }
+
+    /// The cells of a slice under these titles.
+    fn cells(name: &str, titles: &[&str]) -> Vec<String> {
+        let all = [tracks("flac", 20), tracks("mp3 64", 9)].concat();
+        let options = Options {
+            systems: &["screen"],
+            prior: 0.5,
+            seed: 1,
+        };
+        let shown = slices(&report(&all, &options).expect("both classes"));
+        let row = shown.rows.iter().find(|row| row[1] == name);
+        let pairs = shown.header.iter().zip(row.expect("its line"));
+        let own = pairs.filter(|(title, _)| titles.contains(*title));
+        own.map(|(_, cell)| cell.clone()).collect()
     }
 }

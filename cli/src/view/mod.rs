@@ -4,6 +4,7 @@
 mod admin;
 mod bundle;
 mod catalog;
+mod escalation;
 mod evaluated;
 mod explain;
 mod figures;
@@ -24,6 +25,7 @@ mod throughput;
 pub(crate) use admin::{BackupView, Garbage, RebuiltView};
 pub(crate) use bundle::{BundleDetail, BundleList, BundleVerified};
 pub(crate) use catalog::{CatalogDetail, CatalogList, Imported, RejectedList};
+pub(crate) use escalation::Escalation;
 pub(crate) use evaluated::{Calibrated, Evaluated, Named, SideView, TierView, Tracks};
 pub(crate) use explain::{Explained, NodeExplained, ReasonView};
 use flags::policy;

@@ -179,6 +179,8 @@ fn rows_of_separated_tracks_become_a_bundle_whose_both_engines_find_more_than_it
         "judged on the same side"
     );
     assert_eq!(seen["verdicts"], said["verdicts"]);
+    assert_eq!(seen["escalation"], said["escalation"]);
+    assert_eq!(seen["report"]["escalated"], said["report"]["escalated"]);
     assert_eq!(seen["prior"], 0.1);
     let both = &seen["report"]["systems"][2];
     assert!(both["auc_gain_95"]["low"].as_f64() > Some(0.0), "{both:#}");
@@ -256,6 +258,68 @@ fn a_codec_whose_human_tracks_the_bundle_s_thresholds_do_not_hold_for_is_marked_
     for shown in [text, page] {
         assert!(
             shown.contains("COUNTED_ON") && shown.contains("fpr_1e-2 at 2.000"),
+            "{shown}"
+        );
+    }
+}
+
+#[test]
+fn a_codec_that_scores_higher_is_seen_to_find_less_and_to_send_on_others_wherever_it_is_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (old, csv, html) = (path("base"), path("labels.csv"), path("page.html"));
+    let digest = base(Path::new(&old));
+    labels(Path::new(&csv));
+    let rows = rows_by_codec(&digest);
+    let logits: Vec<f32> = rows
+        .iter()
+        .filter_map(|row| row.screen)
+        .map(|score| score.logit)
+        .collect();
+    let played = Played::serve(Published {
+        manifest: fs::read_to_string(format!("{old}/manifest.json")).expect("a manifest"),
+        rows,
+        bundle: digest,
+    });
+    let evaluate = ["evaluate", "last", "--labels", &csv];
+    let seen = document(
+        &played.address,
+        &[&evaluate[..], &["--html", &html]].concat(),
+    );
+    // The sample's gate sends on what lies from -1 to 1.
+    let sent_on = |from: usize, step: usize, tracks: usize| {
+        let own = logits.iter().skip(from).step_by(step).take(tracks);
+        own.filter(|logit| (-1.0..1.0).contains(*logit)).count()
+    };
+    let all = sent_on(0, 1, HUMANS + POSITIVES);
+    assert_eq!(seen["escalation"]["escalated"], all);
+    assert_eq!(seen["report"]["escalated"]["humans"], sent_on(0, 1, HUMANS));
+    let slices = seen["report"]["slices"].as_array().expect("slices");
+    let of = |name: &str| {
+        let mut own = slices.iter().filter(|slice| slice["group"] == "codec");
+        own.find(|slice| slice["name"] == name).expect("its slice")
+    };
+    for (at, name) in ["mp3 64", "mp3 128"].into_iter().enumerate() {
+        let humans = sent_on(at, 2, HUMANS / 2);
+        assert_eq!(of(name)["escalated"]["humans"], humans, "{name}");
+    }
+    let [higher, lower] = ["mp3 64", "mp3 128"].map(|name| &of(name)["systems"][0]);
+    for one in [higher, lower] {
+        assert_eq!(one["found"]["tier"], "fpr_1e-2", "{one:#}");
+        assert!(one["ece"].is_f64(), "{one:#}");
+    }
+    let found = |one: &Value| one["found"]["share"].as_f64();
+    assert!(found(higher) < found(lower), "{higher:#} {lower:#}");
+    assert!(higher["eer"].as_f64() > Some(0.5) && lower["eer"].as_f64() < Some(0.5));
+    let text = scanctl(&played.address, &evaluate).stdout;
+    let text = String::from_utf8(text).expect("UTF-8");
+    let page = fs::read_to_string(&html).expect("a page");
+    let cell = format!("{:.1} % at 1e-2", found(lower).expect("a share") * 100.0);
+    for shown in [text, page] {
+        assert!(shown.contains("FOUND") && shown.contains(&cell), "{shown}");
+        let line = format!("the gate unsure sends {all} of 620 screened tracks on (");
+        assert!(
+            shown.contains(&line) && shown.contains("HUMANS_ESCALATED"),
             "{shown}"
         );
     }

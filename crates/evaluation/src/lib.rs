@@ -23,6 +23,7 @@ pub mod logistic;
 pub mod platt;
 pub mod reliability;
 mod report;
+mod sliced;
 mod slicing;
 pub mod split;
 pub mod terms;
@@ -30,6 +31,7 @@ pub mod thresholds;
 pub mod tiers;
 
 pub use report::{
-    Drift, FEW, Flagged, Heard, Labelled, Options, Rate, Report, Slice, Sliced, System, report,
+    Drift, Escalated, FEW, Flagged, Heard, Labelled, Options, Rate, Report, System, report,
 };
+pub use sliced::{Found, Slice, Sliced};
 pub use slicing::{Place, SLICES_MAX};

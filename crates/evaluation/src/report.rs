@@ -1,21 +1,22 @@
 //! The tables over labelled tracks: what each system is worth, with intervals; how far its probabilities are from frequencies;
-//! how it does by bucket, label and genre; how far its probabilities drift between buckets. Bounded, whatever is asked for.
+//! how far its probabilities drift between buckets. Slices are made beside it. Bounded, whatever is asked for.
 
 use crate::auc::{Auc, auc};
 use crate::bootstrap::{self, Interval};
 use crate::bound::Counted;
 use crate::curve::Ranked;
 use crate::reliability::{Reliability, reliability};
-use crate::slicing::{Group, Place, groups, page};
+use crate::sliced::{Slice, slices};
+use crate::slicing::Place;
 use crate::tiers::{TIERS, humans_to_fit};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Fewest tracks of a class in a bucket whose mean says anything.
+/// Fewest tracks of a class in a slice whose mean, rates or calibration say anything: one track is a tenth of so many.
 pub const FEW: u64 = 10;
 /// The rate of false positives at which systems are compared where there are tracks enough for it.
-const COMPARED_AT: f64 = 0.01;
+pub(crate) const COMPARED_AT: f64 = 0.01;
 
 /// What a system says of a track.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,12 +42,14 @@ pub struct Labelled {
     pub label: Option<String>,
     /// Its genre where known.
     pub genre: Option<String>,
+    /// Whether the gate sends it on.
+    pub escalated: bool,
     /// What each system says, in the order of [`Options::systems`].
     pub heard: Vec<Heard>,
 }
 
 impl Labelled {
-    fn place(&self) -> Place<'_> {
+    pub(crate) fn place(&self) -> Place<'_> {
         Place {
             bucket: &self.bucket,
             label: self.label.as_deref(),
@@ -73,6 +76,8 @@ pub struct Report {
     pub humans: u64,
     /// Positives.
     pub positives: u64,
+    /// Tracks that the gate sends on.
+    pub escalated: Escalated,
     /// Clusters of tracks that share artist, label, content or ISRC; intervals are over these.
     pub clusters: u64,
     /// Share of positives that every probability here supposes.
@@ -149,34 +154,25 @@ impl Flagged {
     }
 }
 
-/// A slice of the tracks.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Slice {
-    /// `codec`, `label` or `genre`.
-    pub group: String,
-    /// The value that its tracks share.
-    pub name: String,
+/// Tracks of each class that the gate sends on.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Escalated {
     /// Known-human tracks.
     pub humans: u64,
     /// Positives.
     pub positives: u64,
-    /// Each system on them.
-    pub systems: Vec<Sliced>,
 }
 
-/// A system on a slice.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Sliced {
-    /// Its name.
-    pub name: String,
-    /// Area under the ROC curve; none where a class is missing.
-    pub auc: Option<Auc>,
-    /// What it makes `likely_ai`; none of a system that has no threshold.
-    pub flagged: Option<Flagged>,
-    /// Mean probability of the known-human tracks at the report's prior.
-    pub humans_mean: Option<f64>,
-    /// Mean probability of the positives at the report's prior.
-    pub positives_mean: Option<f64>,
+impl Escalated {
+    /// Counts these tracks.
+    pub(crate) fn of(tracks: &[&Labelled]) -> Self {
+        let sent_on = tracks.iter().filter(|track| track.escalated);
+        let positives = sent_on.clone().filter(|track| track.ai).count();
+        Self {
+            humans: (sent_on.count() - positives) as u64,
+            positives: positives as u64,
+        }
+    }
 }
 
 /// How far the mean probability of a class differs between buckets.
@@ -210,6 +206,7 @@ pub fn report(tracks: &[Labelled], options: &Options<'_>) -> Option<Report> {
     Some(Report {
         humans,
         positives,
+        escalated: Escalated::of(&all),
         clusters: clusters.len() as u64,
         prior: options.prior,
         compared_at,
@@ -220,23 +217,24 @@ pub fn report(tracks: &[Labelled], options: &Options<'_>) -> Option<Report> {
     })
 }
 
-fn counts(tracks: &[&Labelled]) -> (u64, u64) {
+/// Known-human tracks and positives.
+pub(crate) fn counts(tracks: &[&Labelled]) -> (u64, u64) {
     let positives = tracks.iter().filter(|track| track.ai).count();
     ((tracks.len() - positives) as u64, positives as u64)
 }
 
 /// What a system says of the tracks of a class.
-fn of(tracks: &[&Labelled], system: usize, ai: bool) -> Vec<Heard> {
+pub(crate) fn of(tracks: &[&Labelled], system: usize, ai: bool) -> Vec<Heard> {
     let own = tracks.iter().filter(|track| track.ai == ai);
     own.filter_map(|track| track.heard.get(system).copied())
         .collect()
 }
 
-fn values(heard: &[Heard], of: impl Fn(&Heard) -> f64) -> Vec<f64> {
+pub(crate) fn values(heard: &[Heard], of: impl Fn(&Heard) -> f64) -> Vec<f64> {
     heard.iter().map(of).collect()
 }
 
-fn flagged(positives: &[Heard], humans: &[Heard]) -> Option<Flagged> {
+pub(crate) fn flagged(positives: &[Heard], humans: &[Heard]) -> Option<Flagged> {
     let flags = |heard: &[Heard]| heard.iter().map(|heard| heard.flagged).collect();
     let (positives, humans): (Option<Vec<bool>>, Option<Vec<bool>>) =
         (flags(positives), flags(humans));
@@ -291,45 +289,6 @@ fn systems(
             })
         })
         .collect()
-}
-
-/// Every slice, largest first within its kind, and how many there were beyond the most.
-fn slices(tracks: &[&Labelled], options: &Options<'_>) -> (Vec<Slice>, u64) {
-    let places: Vec<Place<'_>> = tracks.iter().map(|track| track.place()).collect();
-    let (shown, left_out) = page(groups(&places));
-    let slice_of = |group: &Group<'_>| {
-        let own: Vec<&Labelled> = group.tracks.iter().map(|&at| tracks[at]).collect();
-        slice(group.kind.name(), group.name, &own, options)
-    };
-    (shown.iter().map(slice_of).collect(), left_out)
-}
-
-fn slice(group: &str, name: &str, tracks: &[&Labelled], options: &Options<'_>) -> Slice {
-    let (humans, positives) = counts(tracks);
-    let sliced = options.systems.iter().enumerate().map(|(at, system)| {
-        let (positives, humans) = (of(tracks, at, true), of(tracks, at, false));
-        let mean = |heard: &[Heard]| {
-            let sum: f64 = heard.iter().map(|heard| heard.probability).sum();
-            (!heard.is_empty()).then(|| sum / heard.len() as f64)
-        };
-        Sliced {
-            name: (*system).to_owned(),
-            auc: auc(
-                &values(&positives, |heard| heard.score),
-                &values(&humans, |heard| heard.score),
-            ),
-            flagged: flagged(&positives, &humans),
-            humans_mean: mean(&humans),
-            positives_mean: mean(&positives),
-        }
-    });
-    Slice {
-        group: group.to_owned(),
-        name: name.to_owned(),
-        humans,
-        positives,
-        systems: sliced.collect(),
-    }
 }
 
 fn drifts(tracks: &[&Labelled], options: &Options<'_>) -> Vec<Drift> {
@@ -387,6 +346,7 @@ mod tests {
                 bucket: if far { "mp3 64" } else { "flac" }.to_owned(),
                 label: at.is_multiple_of(3).then(|| "north".to_owned()),
                 genre: None,
+                escalated: at.is_multiple_of(4),
                 heard: vec![
                     Heard {
                         score: p,
@@ -452,6 +412,13 @@ mod tests {
             own.map(|slice| slice.humans + slice.positives).sum()
         };
         assert_eq!((of("codec"), of("label"), of("genre")), (300, 100, 0));
+        let codecs = report.slices.iter().take(2);
+        let escalated: Vec<[u64; 2]> = codecs
+            .map(|slice| [slice.escalated.humans, slice.escalated.positives])
+            .collect();
+        assert_eq!(escalated, [[50, 25], [0, 0]], "the gate sends on one codec");
+        let all = report.escalated;
+        assert_eq!((all.humans, all.positives), (50, 25));
         let drift = |system: &str, ai: bool| {
             let mut all = report.drift.iter();
             all.find(|drift| drift.system == system && drift.ai == ai)
