@@ -76,7 +76,7 @@ fn a_manifest_s_plan_tells_what_the_screen_used_where_although_every_track_went_
     let mut agent = Agent::joined(&mut world, "n");
     assert_eq!(given(&mut world, &mut agent), 32);
     escalate(&mut world, &mut agent);
-    // What is not known to be fast is given in halves; it ends long before.
+    // Sixteen tracks at first, then more: all are done after a few rounds.
     for _ in 0..32 {
         given(&mut world, &mut agent);
         separate(&mut world, &mut agent, 1_000);
