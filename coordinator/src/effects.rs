@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use scheduler::record::{ManifestName, RevocationRecord, Totals};
+use scheduler::record::{ManifestName, RevocationRecord};
 use scheduler::{Event, JobKey, ManifestPlan, Reading, RevocationKey, StorageOutcome, WriteId};
 use storage::{
     Cancelled, FoundManifest, JobTotals, Manifest, ManifestOf, ManifestPart, Revoked, Storage,
@@ -263,7 +263,7 @@ async fn put_totals(
         manifest: manifest.clone(),
         sha256,
     };
-    let totals = totals(&plan.totals);
+    let totals = totals(plan);
     match storage.put_totals(&found, plan.generation, &totals).await {
         Err(StorageError::Corrupt { path, cause }) => {
             tracing::warn!(path, cause, "totals stand there already");
@@ -274,7 +274,8 @@ async fn put_totals(
 }
 
 /// What a job comes to, in storage's words.
-fn totals(totals: &Totals) -> JobTotals {
+fn totals(plan: &ManifestPlan) -> JobTotals {
+    let totals = &plan.totals;
     let counts = &totals.verdicts;
     let verdicts = [
         (Verdict::LikelyAi, counts.likely_ai),
@@ -288,6 +289,7 @@ fn totals(totals: &Totals) -> JobTotals {
         parts: totals.parts,
         verdicts: verdicts.into_iter().filter(|(_, rows)| *rows > 0).collect(),
         ledger: totals.ledger,
+        uses: plan.uses.clone(),
     }
 }
 

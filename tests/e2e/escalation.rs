@@ -3,7 +3,9 @@
 
 use rustix::process::Signal;
 use serde_json::Value;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use tests::cluster::{Cluster, Options, PATIENCE};
 use tests::music;
 use tests::process::{self, wait_for};
@@ -85,6 +87,73 @@ fn a_budget_of_half_the_list_separates_half_of_it_and_says_of_the_rest_why_not()
         assert_eq!(row["verdict"], "inconclusive", "{row:#}");
         assert_eq!(row["reason"], "ESCALATION_BUDGET", "{row:#}");
     }
+}
+
+/// The lines of a job's throughput.
+fn stages(cluster: &Cluster, job: &str) -> Vec<Value> {
+    let summary = cluster.json(&["result", "summary", job]);
+    summary["stages"].as_array().unwrap().clone()
+}
+
+/// Tracks, bytes and microseconds of devices that lines come to, by stage.
+fn sums(lines: &[Value]) -> BTreeMap<&str, [u64; 3]> {
+    let mut sums = BTreeMap::<&str, [u64; 3]>::new();
+    for line in lines {
+        let number = |field: &str| line[field].as_u64().unwrap();
+        let device_us = (line["device_seconds"].as_f64().unwrap() * 1e6).round() as u64;
+        let used = [number("tracks"), number("bytes"), device_us];
+        let sum = sums.entry(line["stage"].as_str().unwrap()).or_default();
+        sum.iter_mut()
+            .zip(used)
+            .for_each(|(sum, used)| *sum += used);
+    }
+    sums
+}
+
+/// What is kept beside the manifest of a job.
+fn kept_totals(cluster: &Cluster, job: &str) -> PathBuf {
+    let folder = cluster.data().join("storage/default/1").join(job);
+    let mut found = fs::read_dir(folder).unwrap();
+    let kept = found.find_map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        name.starts_with("totals-").then(|| entry.path())
+    });
+    kept.unwrap()
+}
+
+#[test]
+fn a_published_job_of_which_every_track_went_on_has_decode_and_screen_by_node_and_device() {
+    const TRACKS: u64 = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = cluster(folder.path(), TRACKS as usize);
+    let submitted = submit(&cluster, &["--wait", "--timeout", "5m"]);
+    let job = submitted["job"].as_str().unwrap();
+    assert!(rows(&cluster, job).iter().all(is_separated));
+    let told = stages(&cluster, job);
+    let placed =
+        |line: &Value| line["went_on"] == false && line["node"] != "" && line["device"] != "";
+    assert!(told.iter().all(placed), "{told:#?}");
+    let whole = sums(&told);
+    assert_eq!(
+        whole.keys().copied().collect::<Vec<_>>(),
+        ["decode", "residual", "screen"]
+    );
+    assert_eq!((whole["screen"][0], whole["residual"][0]), (TRACKS, TRACKS));
+
+    // As it was kept before uses were: the rest has no node, and the sums are the same.
+    let kept = kept_totals(&cluster, job);
+    let mut totals: Value = serde_json::from_slice(&fs::read(&kept).unwrap()).unwrap();
+    assert!(totals.as_object_mut().unwrap().remove("uses").is_some());
+    fs::remove_file(&kept).unwrap();
+    fs::write(&kept, totals.to_string()).unwrap();
+    let older = stages(&cluster, job);
+    let nameless = older.iter().filter(|line| line["went_on"] == true);
+    let nameless: Vec<&str> = nameless
+        .map(|line| line["stage"].as_str().unwrap())
+        .collect();
+    assert_eq!(nameless, ["decode", "screen"]);
+    assert_eq!(sums(&older), whole);
 }
 
 #[test]

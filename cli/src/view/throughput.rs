@@ -36,7 +36,7 @@ pub(crate) struct StageView {
     tracks_per_second: f64,
     /// Audio seconds per device-second.
     realtime_factor: f64,
-    /// Whether it is of tracks that went on to the residual, whose nodes and devices are not told apart once the job is published.
+    /// Whether it is of tracks that went on to the residual, whose nodes and devices nothing tells apart: of a job that was published before these were kept.
     went_on: bool,
 }
 

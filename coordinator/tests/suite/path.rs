@@ -158,6 +158,47 @@ async fn a_summary_says_what_each_device_did_and_what_binds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_summary_of_a_result_whose_kept_totals_are_damaged_or_gone_is_made_from_its_parts() {
+    let world = World::new(TRACKS);
+    let coordinator = world.start(&["--folder-sources"]).await;
+    let mut people = People::new(coordinator.channel().await);
+    let job = scan(&world, &coordinator, &mut people).await;
+    let kept = kept_totals(&world, &job);
+    let text = std::fs::read_to_string(&kept).unwrap();
+    assert!(text.contains("\"uses\":["), "{text}");
+    let mut summary = async || {
+        let request = v1::SummarizeRequest {
+            caller: caller(),
+            job: job.clone(),
+        };
+        let summary = people.results.summarize(request).await.unwrap();
+        summary.into_inner().stages
+    };
+    let whole = summary().await;
+    assert_eq!(whole.len(), 2, "decoding and screen");
+    // An object is never written in place.
+    std::fs::remove_file(&kept).unwrap();
+    assert_eq!(summary().await, whole);
+    std::fs::write(&kept, "half").unwrap();
+    assert_eq!(summary().await, whole);
+    std::fs::write(&kept, text.replace("\"n1\"", "\"n2\"")).unwrap();
+    assert!(summary().await.iter().all(|line| line.node == "n2"));
+    coordinator.stop().await.unwrap();
+}
+
+/// What is kept beside the manifest of a job.
+fn kept_totals(world: &World, job: &str) -> std::path::PathBuf {
+    let folder = world.storage_folder().join("default/1").join(job);
+    let mut found = std::fs::read_dir(folder).unwrap();
+    let kept = found.find_map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        name.starts_with("totals-").then(|| entry.path())
+    });
+    kept.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_tells_each_change_and_resumes_after_the_last_one_seen() {
     let world = World::new(TRACKS);
     let coordinator = world.start(&["--folder-sources"]).await;

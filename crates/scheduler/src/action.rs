@@ -8,8 +8,8 @@ use crate::{Blocked, JobKey, RevocationKey};
 use alloc::string::String;
 use alloc::vec::Vec;
 use types::{
-    ActorId, Attempt, Digest, Epoch, Generation, JobId, JobSpec, Ledger, Millis, Ordinal, Problem,
-    PullNo, Range, Session, ShardId, TrackSet, UnixMillis,
+    ActorId, Attempt, DeviceUse, Digest, Epoch, Generation, JobId, JobSpec, Ledger, Millis,
+    Ordinal, Problem, PullNo, Range, Session, ShardId, TrackSet, UnixMillis,
 };
 
 /// The actions of one or more events, in order. The shell drains it.
@@ -387,6 +387,11 @@ pub struct ManifestPlan {
     pub parts: Vec<ManifestPart>,
     /// What they add up to.
     pub totals: Totals,
+    /// What all parts that count used, escalation parts among them, by node, device and stage; empty where that is more than
+    /// [`USES_TOLD_MAX`] lines. Where it is not, it sums to the ledger of the totals.
+    ///
+    /// [`USES_TOLD_MAX`]: crate::limits::USES_TOLD_MAX
+    pub uses: Vec<DeviceUse>,
 }
 
 /// One terminal part in a manifest.

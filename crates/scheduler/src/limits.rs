@@ -53,6 +53,9 @@ pub const DEVICES_PER_NODE_MAX: usize = 32;
 pub const DEVICE_NAME_BYTES_MAX: usize = 64;
 /// Nodes known to one coordinator: ten times the fleet planned for.
 pub const NODES_MAX: usize = 10_000;
+/// Lines by node, device and stage that the plan of a manifest tells: those of five thousand nodes with a device each, and 4 MiB as
+/// storage keeps them.
+pub const USES_TOLD_MAX: usize = 16_384;
 /// Jobs known to one coordinator, closed ones included: a record is about 1 KiB.
 pub const JOBS_MAX: usize = 10_000;
 /// Revocations known to one coordinator, closed ones included: a record is below 16 KiB, and people make few.

@@ -5,7 +5,7 @@
 
 use crate::event::StorageOutcome;
 use crate::invariants;
-use crate::limits::{GROUP_OPS_MAX, STORAGE_RETRY_FIRST, STORAGE_RETRY_MAX};
+use crate::limits::{GROUP_OPS_MAX, STORAGE_RETRY_FIRST, STORAGE_RETRY_MAX, USES_TOLD_MAX};
 use crate::mutants::{self, Mutant};
 use crate::record::{JobRecord, JobState, ManifestName, PartKind};
 use crate::reign::{Reign, Turn};
@@ -15,7 +15,7 @@ use crate::{Action, JobKey, ManifestPart, ManifestPlan};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use types::{Code, Millis, ShardId, UnixMillis};
+use types::{Code, DeviceUse, DeviceUses, Millis, ShardId, UnixMillis};
 
 /// The version of a job's first manifest.
 const FIRST_VERSION: u32 = 1;
@@ -271,6 +271,20 @@ impl Job {
             generation,
             parts,
             totals: self.tally.totals,
+            uses: self.uses(),
         })
+    }
+
+    /// What the parts used by node, device and stage; nothing where it is too much to tell.
+    fn uses(&self) -> Vec<DeviceUse> {
+        let mut uses = DeviceUses::default();
+        for entry in self.shards.values() {
+            let parts = &entry.stored.record.parts;
+            parts.iter().for_each(|part| part.add_to(&mut uses));
+            if uses.lines().len() > USES_TOLD_MAX {
+                return Vec::new();
+            }
+        }
+        uses.lines().collect()
     }
 }

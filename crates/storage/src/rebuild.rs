@@ -10,7 +10,9 @@ use std::io;
 use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use serde::{Deserialize, Serialize};
-use types::{Attempt, Digest, Generation, JobId, Ledger, Ordinal, ShardId, TenantId, Verdict};
+use types::{
+    Attempt, DeviceUse, Digest, Generation, JobId, Ledger, Ordinal, ShardId, TenantId, Verdict,
+};
 
 use crate::job::to_json;
 use crate::objects::run_blocking;
@@ -80,6 +82,10 @@ pub struct JobTotals {
     pub verdicts: BTreeMap<Verdict, u64>,
     /// What it cost.
     pub ledger: Ledger,
+    /// The same by node, device and stage, of parts too that go once the job is published. None where it was published before these
+    /// were kept, or where they were too many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub uses: Vec<DeviceUse>,
 }
 
 impl PartWindow {
@@ -255,9 +261,25 @@ impl Storage {
         found: &FoundManifest,
         generation: Generation,
     ) -> Result<JobTotals, StorageError> {
+        match self.kept_totals(found, generation).await? {
+            Some(totals) => Ok(totals),
+            None => self.count_totals(&found.manifest).await,
+        }
+    }
+
+    /// What a published job comes to as it was put; nothing where nothing was.
+    ///
+    /// # Errors
+    /// See [`StorageError`]; `Corrupt` where it is damaged.
+    pub async fn kept_totals(
+        &self,
+        found: &FoundManifest,
+        generation: Generation,
+    ) -> Result<Option<JobTotals>, StorageError> {
         match self.get_json(&found.totals(generation)).await {
-            Err(StorageError::NotFound { .. }) => self.count_totals(&found.manifest).await,
-            settled => settled,
+            Ok(totals) => Ok(Some(totals)),
+            Err(StorageError::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -379,6 +401,36 @@ mod tests {
         let again = storage.find_manifest(&tenant, NEW, &job).await.unwrap();
         assert_eq!(again.as_ref(), Some(&found));
         assert_eq!(storage.totals_of(&found, NEW).await.unwrap(), totals);
+    }
+
+    #[tokio::test]
+    async fn uses_that_were_kept_go_along_with_a_copy_and_totals_without_them_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::open_folder(folder.path()).unwrap();
+        let (_, manifest) = samples::put_result(&storage, 3, &[(0, vec![0, 1, 2])]).await;
+        let (tenant, job) = (manifest.tenant.clone(), manifest.job.clone());
+        let found = storage.find_manifest(&tenant, OLD, &job).await.unwrap();
+        let found = found.unwrap();
+        assert_eq!(storage.kept_totals(&found, OLD).await.unwrap(), None);
+        let without = storage.totals_of(&found, OLD).await.unwrap();
+        let text = String::from_utf8(to_json(&without)).unwrap();
+        assert!(!text.contains("uses"), "{text}");
+        let line = DeviceUse {
+            node: "n1".to_owned(),
+            device: "cpu:0".to_owned(),
+            stage: types::Stage::Screen,
+            used: manifest.ledger.screen,
+        };
+        let with = JobTotals {
+            uses: vec![line],
+            ..without.clone()
+        };
+        let copied = storage.copy_manifest(&found, &with, (OLD, NEW)).await;
+        copied.unwrap();
+        let kept = |generation| storage.kept_totals(&found, generation);
+        assert_eq!(kept(NEW).await.unwrap(), Some(with));
+        storage.put_totals(&found, OLD, &without).await.unwrap();
+        assert_eq!(kept(OLD).await.unwrap(), Some(without));
     }
 
     #[test]

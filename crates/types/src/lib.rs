@@ -15,6 +15,7 @@ mod share;
 mod standing;
 mod time;
 mod url;
+mod uses;
 mod verdict;
 mod version;
 
@@ -37,6 +38,7 @@ pub use share::{Share, ShareError};
 pub use standing::{Blocking, FindingCode};
 pub use time::{Millis, UnixMillis, is_renewed};
 pub use url::file_url;
+pub use uses::{DeviceUse, DeviceUses};
 pub use verdict::{
     Device, DeviceKind, Dtype, InconclusiveReason, Purpose, Stage, Verdict, Warning,
 };

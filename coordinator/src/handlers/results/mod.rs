@@ -10,10 +10,13 @@ use futures::TryStreamExt;
 use proto::v1;
 use proto::v1::results_server::Results;
 use scheduler::JobKey;
-use scheduler::record::JobState;
-use storage::{ExportFormat, Finding, Manifest, ManifestPart, ObjectPath, VerifyReport};
+use scheduler::record::{JobState, ManifestName};
+use storage::{
+    ExportFormat, Finding, FoundManifest, Manifest, ManifestPart, ObjectPath, StorageError,
+    VerifyReport,
+};
 use tonic::{Request as Call, Response, Status};
-use types::{Code, Digest, FindingCode, Problem, Purpose, TenantId, Verdict};
+use types::{Code, Digest, FindingCode, Generation, Problem, Purpose, TenantId, Verdict};
 
 use super::pages;
 use crate::app::{self, App, storage_problem};
@@ -26,7 +29,7 @@ use summary::Measured;
 /// Bytes in one chunk of an export: a tenth of a second on a slow link, a quarter of a message.
 const CHUNK_BYTES_MAX: usize = 256 * 1024;
 
-/// Footers read for a summary: beyond it the manifest's own total is shown, without devices.
+/// Footers read for a summary where nothing by device was kept: beyond it the manifest's own total is shown, without devices.
 const FOOTERS_MAX: usize = 4_096;
 
 /// The service.
@@ -140,7 +143,7 @@ impl ResultsService {
         let tenant = proto::caller(wire.caller)?.tenant;
         let seen = self.0.find_job(tenant, wire.job).await?;
         let measured = match seen.record.state {
-            JobState::Published(_) => self.0.measure_published(&seen).await?,
+            JobState::Published(name) => self.0.measure_published(&seen, name).await?,
             JobState::Running
             | JobState::Paused
             | JobState::Publishing
@@ -205,24 +208,57 @@ impl App {
         known.map_or(Purpose::Demonstration, |bundle| bundle.purpose)
     }
 
-    /// What a published job's own parts cost, by their footers, and in one more line per stage what the total has beyond them: decoding and
-    /// screen of the tracks that went on, whose parts go once the result is published. Where the parts are too many, by the total alone.
-    async fn measure_published(&self, seen: &JobSeen) -> Result<Measured, Problem> {
+    /// What a published job cost: as it was kept beside its manifest, else as its parts tell.
+    async fn measure_published(
+        &self,
+        seen: &JobSeen,
+        name: ManifestName,
+    ) -> Result<Measured, Problem> {
         let path = manifest_path(seen)?;
         let what = format!("read the result of job `{}`", seen.record.spec.job);
-        let failed = |error: storage::StorageError| storage_problem(&what, &error);
+        let failed = |error: StorageError| storage_problem(&what, &error);
         let manifest = self.storage.get_manifest(&path).await.map_err(failed)?;
+        let found = FoundManifest {
+            manifest,
+            sha256: name.sha256,
+        };
+        let kept = self.measure_kept(&found, name.generation).await;
+        match kept.map_err(failed)? {
+            Some(measured) => Ok(measured),
+            None => self.measure_parts(&found.manifest).await.map_err(failed),
+        }
+    }
+
+    /// What was kept by node, device and stage when the job was published. Nothing where that does not add up to the total, for which
+    /// the manifest's digest stands.
+    async fn measure_kept(
+        &self,
+        found: &FoundManifest,
+        generation: Generation,
+    ) -> Result<Option<Measured>, StorageError> {
+        match self.storage.kept_totals(found, generation).await {
+            Ok(kept) => {
+                let whole = &found.manifest.ledger;
+                Ok(kept.and_then(|totals| Measured::of_kept(totals.uses, whole)))
+            }
+            Err(StorageError::Corrupt { path, cause }) => {
+                tracing::warn!(path, cause, "kept totals cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a published job's own parts cost, by their footers, and in one more line per stage what the total has beyond them: decoding and
+    /// screen of the tracks that went on, whose parts go once the result is published. Where the parts are too many, by the total alone.
+    async fn measure_parts(&self, manifest: &Manifest) -> Result<Measured, StorageError> {
         let mut measured = Measured::default();
         if manifest.parts.len() > FOOTERS_MAX {
             measured.add_total(&manifest.ledger);
             return Ok(measured);
         }
-        for part in own_parts(&manifest).values() {
-            let part = self
-                .storage
-                .get_part(&part.key, part.sha256)
-                .await
-                .map_err(failed)?;
+        for part in own_parts(manifest).values() {
+            let part = self.storage.get_part(&part.key, part.sha256).await?;
             measured.add_footer(&part.footer);
         }
         measured.add_rest(&manifest.ledger);

@@ -1,22 +1,17 @@
 //! Throughput per node, device and stage, and which stage binds. Of an open job from the records of its parts, of a
-//! published one from the footers of its parts and its total.
-
-use std::collections::BTreeMap;
+//! published one from what was kept of these, and where nothing was from the footers of its parts and its total.
 
 use proto::v1;
 use scheduler::record::Part;
 use scheduler::{Core, JobKey};
 use storage::PartFooter;
-use types::{Ledger, Stage, StageUse};
-
-/// Where a stage ran: node, device, stage. Ordered so that answers are.
-type Place = (String, String, Stage);
+use types::{DeviceUse, DeviceUses, Ledger, Stage, StageUse};
 
 /// What was measured where.
 #[derive(Debug, Default)]
 pub(super) struct Measured {
-    uses: BTreeMap<Place, StageUse>,
-    /// Of tracks that went on to the residual, whose parts do not tell nodes and devices apart any more.
+    uses: DeviceUses,
+    /// Of tracks that went on to the residual, whose nodes and devices nothing tells any more.
     went_on: Ledger,
 }
 
@@ -27,16 +22,17 @@ impl Measured {
         let records = core.shards(key).filter_map(|view| view.record);
         records
             .flat_map(|record| &record.parts)
-            .for_each(|part| measured.add_part(part));
+            .for_each(|part: &Part| part.add_to(&mut measured.uses));
         measured
     }
 
-    fn add_part(&mut self, part: &Part) {
-        let made = part
-            .made
-            .iter()
-            .map(|made| (made.stage, made.device.as_str()));
-        self.add(part.node.as_str(), &made.collect::<Vec<_>>(), &part.ledger);
+    /// What was kept of a published job, where it adds up to the total.
+    pub(super) fn of_kept(kept: Vec<DeviceUse>, total: &Ledger) -> Option<Self> {
+        let uses: DeviceUses = kept.into_iter().collect();
+        (uses.sum() == *total).then(|| Self {
+            uses,
+            ..Self::default()
+        })
     }
 
     /// Adds what a published part cost.
@@ -46,12 +42,13 @@ impl Measured {
             .spans
             .iter()
             .map(|span| (span.stage, span.device.as_str()));
-        self.add(node, &made.collect::<Vec<_>>(), &footer.ledger);
+        self.uses
+            .add(node, &made.collect::<Vec<_>>(), &footer.ledger);
     }
 
     /// Adds a total that is not told apart by node and device.
     pub(super) fn add_total(&mut self, ledger: &Ledger) {
-        self.add("", &[], ledger);
+        self.uses.add("", &[], ledger);
     }
 
     /// Adds what a published job's total has beyond its parts: decoding and screen of the tracks that went on.
@@ -61,42 +58,15 @@ impl Measured {
     }
 
     fn sum(&self) -> Ledger {
-        let mut sum = self.went_on;
-        for ((_, _, stage), used) in &self.uses {
-            let entry = sum.stage_mut(*stage);
-            *entry = entry.plus(*used);
-        }
-        sum
-    }
-
-    /// A part's ledger sums its devices; where several ran one stage they are named together.
-    fn add(&mut self, node: &str, made: &[(Stage, &str)], ledger: &Ledger) {
-        for stage in Stage::ALL {
-            let used = ledger.stage(*stage);
-            if *used == StageUse::default() {
-                continue;
-            }
-            let mut devices: Vec<_> = made
-                .iter()
-                .filter(|(ran, _)| ran == stage)
-                .map(|(_, device)| *device)
-                .collect();
-            devices.sort_unstable();
-            devices.dedup();
-            let entry = self
-                .uses
-                .entry((node.to_owned(), devices.join("+"), *stage))
-                .or_default();
-            *entry = entry.plus(*used);
-        }
+        self.uses.sum().plus(self.went_on)
     }
 
     /// One line per place, then those of tracks that went on. A stage that only waited for others gets none.
     pub(super) fn lines(&self) -> Vec<v1::StageSummary> {
-        let places = self.uses.iter().filter(|(_, used)| ran(used));
-        let told = places.map(|((node, device, stage), used)| v1::StageSummary {
-            node: node.clone(),
-            ..line(*stage, device, used)
+        let places = self.uses.lines().filter(|place| ran(&place.used));
+        let told = places.map(|place| v1::StageSummary {
+            node: place.node,
+            ..line(place.stage, &place.device, &place.used)
         });
         let stages = Stage::ALL
             .iter()
@@ -172,8 +142,8 @@ mod tests {
             (Stage::Screen, "cuda:0"),
             (Stage::Screen, "cuda:1"),
         ];
-        measured.add("n1", &made, &ledger);
-        measured.add("n1", &made, &ledger);
+        measured.uses.add("n1", &made, &ledger);
+        measured.uses.add("n1", &made, &ledger);
         measured
     }
 
@@ -215,6 +185,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_kept_is_shown_where_it_adds_up_to_the_total_and_else_passed_over() {
+        let seen = measured();
+        let kept = || seen.uses.lines().collect::<Vec<_>>();
+        let shown = Measured::of_kept(kept(), &seen.sum()).unwrap();
+        assert_eq!(shown.lines(), seen.lines());
+        let more = seen.sum().plus(Ledger {
+            screen: used(1, 0),
+            ..Ledger::default()
+        });
+        assert!(Measured::of_kept(kept(), &more).is_none());
+        assert!(Measured::of_kept(Vec::new(), &more).is_none());
+    }
+
+    #[test]
     fn a_stage_that_only_waited_has_no_line_and_counts_for_what_binds() {
         let mut measured = measured();
         let before = measured.lines();
@@ -226,7 +210,8 @@ mod tests {
             },
             ..Ledger::default()
         };
-        measured.add("n2", &[(Stage::Residual, "cuda:0")], &waited);
+        let made = [(Stage::Residual, "cuda:0")];
+        measured.uses.add("n2", &made, &waited);
         let lines = measured.lines();
         assert_eq!((lines.len(), &lines[..2]), (3, &before[..]));
         assert_eq!(lines[2].node, "n2");

@@ -6,8 +6,8 @@ use crate::limits;
 use alloc::string::String;
 use alloc::vec::Vec;
 use types::{
-    Attempt, Digest, Epoch, Ledger, NodeId, PullNo, Range, Session, Stage, TenantId, TrackSet,
-    UnixMillis,
+    Attempt, DeviceUses, Digest, Epoch, Ledger, NodeId, PullNo, Range, Session, Stage, TenantId,
+    TrackSet, UnixMillis,
 };
 
 /// Whether the shard still is one.
@@ -210,6 +210,17 @@ pub struct Part {
     /// The devices that made it.
     #[n(10)]
     pub made: Vec<Made>,
+}
+
+impl Part {
+    /// Adds what it cost to the devices that made it.
+    pub fn add_to(&self, uses: &mut DeviceUses) {
+        let made = self.made.iter();
+        let made: Vec<(Stage, &str)> = made
+            .map(|made| (made.stage, made.device.as_str()))
+            .collect();
+        uses.add(self.node.as_str(), &made, &self.ledger);
+    }
 }
 
 /// Tracks that were in hand when a node or worker died.

@@ -4,9 +4,10 @@
 use crate::fairness;
 use crate::world::World;
 use crate::world::agent::{Agent, tracks};
+use crate::world::key;
 use scheduler::record::PartKind;
 use scheduler::{PullAnswer, Request, invariants};
-use types::{Millis, StageUse};
+use types::{DeviceUses, Millis, Stage, StageUse};
 
 /// Tracks that the node is given at its next pull, however many it wants.
 fn given(world: &mut World, agent: &mut Agent) -> u64 {
@@ -64,8 +65,35 @@ fn a_node_without_room_for_the_residual_is_given_what_is_to_be_screened() {
     assert_eq!(given(&mut world, &mut agent), 16);
     world.submit("k", 32, 32);
     let more = agent.pull(&mut world, 2_000).grants;
-    assert_eq!(more[0].job, crate::world::key("k"));
+    assert_eq!(more[0].job, key("k"));
     assert_eq!(more[0].tracks, tracks(0, 32));
+}
+
+#[test]
+fn a_manifest_s_plan_tells_what_the_screen_used_where_although_every_track_went_on() {
+    let mut world = World::new();
+    world.submit("j", 32, 32);
+    let mut agent = Agent::joined(&mut world, "n");
+    assert_eq!(given(&mut world, &mut agent), 32);
+    escalate(&mut world, &mut agent);
+    // Sixteen tracks at first, then more: all are done after a few rounds.
+    for _ in 0..32 {
+        given(&mut world, &mut agent);
+        separate(&mut world, &mut agent, 1_000);
+    }
+    let plan = &world.manifests[&key("j")];
+    let screened = plan.parts.iter().map(|part| part.ledger.screen.device_us);
+    let screened = screened.sum::<u64>();
+    let told = |stage| {
+        let mut lines = plan.uses.iter().filter(move |line| line.stage == stage);
+        let line = lines.find(|line| line.node == "n" && line.device == "cpu:0");
+        line.map(|line| (line.used.tracks, line.used.device_us))
+    };
+    let screen = plan.totals.ledger.screen.device_us - screened;
+    assert_eq!(told(Stage::Screen), Some((32, screen)));
+    assert_eq!(told(Stage::Residual), Some((32, 32_000)));
+    let uses: DeviceUses = plan.uses.iter().cloned().collect();
+    assert_eq!(uses.sum(), plan.totals.ledger);
 }
 
 #[test]

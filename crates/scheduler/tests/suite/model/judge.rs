@@ -3,7 +3,7 @@
 use super::History;
 use scheduler::JobKey;
 use scheduler::record::{JobState, PartKind, Progress, Totals};
-use types::{ShardId, TrackSet};
+use types::{DeviceUses, ShardId, TrackSet};
 
 impl History {
     /// What must be true at the end.
@@ -54,8 +54,11 @@ impl History {
         }
     }
 
-    /// P2: what an agent heard to count is in the result, escalation parts by the shard that they make.
+    /// P2: what an agent heard to count is in the result, escalation parts by the shard that they make. What parts used by node,
+    /// device and stage is what they used.
     fn judge_manifest(&self, job: &JobKey, manifest: &scheduler::ManifestPlan) {
+        let uses: DeviceUses = manifest.uses.iter().cloned().collect();
+        assert_eq!(uses.sum(), manifest.totals.ledger, "{job}");
         for (of, shard, attempt, sha256) in &self.acknowledged {
             if of != job || self.may_be_revoked(job, *shard, sha256) {
                 continue;
