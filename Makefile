@@ -46,7 +46,7 @@ test: setup ## all tests; needs no network once the registries have been read
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/run-suite.sh cargo test --release --locked --workspace --no-fail-fast
 	cargo test --release --locked -p sim --features mutants --test mutants
 
-parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, full size; installs PyTorch (5 GB) like bench
+parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, the converter on both file kinds, full size; installs PyTorch (5 GB) like bench
 	@scripts/parity.sh
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
