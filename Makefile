@@ -46,7 +46,7 @@ test: setup ## all tests; needs no network once the registries have been read
 	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=scripts/run-suite.sh cargo test --release --locked --workspace --no-fail-fast
 	cargo test --release --locked -p sim --features mutants --test mutants
 
-parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, full size; installs PyTorch (5 GB) like bench
+parity: setup ## HTDemucs against the package demucs: golden vectors, each tensor altered, the converter on both file kinds, full size; installs PyTorch (5 GB) like bench
 	@scripts/parity.sh
 
 bench: build ## the measured targets, in interleaved pairs; installs PyTorch (5 GB) into the user's cache
@@ -91,9 +91,9 @@ sim: ## a virtual cluster under faults: SEEDS=2000 seeds from FROM=0; a line goe
 mutants: ## plant one bug after the other in the cores and their shells, and print which promise found it, and how soon
 	cargo run --release --locked -p sim --features mutants --bin trackscan-sim -- mutants
 
-calibrate: setup ## scan a generated catalogue, calibrate the demonstration bundle on labels for it, scan again with it, and print the calibration and what moved
+calibrate: setup ## scan a generated catalogue, calibrate on labels for it the demonstration bundle, then one of both engines, scan again with each; print the calibrations and what moved
 	cargo build --release --locked --workspace --all-targets
-	cargo test --release --locked --workspace --test e2e calibrating::a_calibrated -- --nocapture
+	cargo test --release --locked --workspace --test e2e -- calibrating::a_calibrated calibrating_both:: --nocapture --test-threads=1
 
 evaluate: build ## the demonstration bundle's table, measured again, and the grid of both engines as far as it comes in MINUTES=60
 	@scripts/evaluate.sh

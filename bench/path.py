@@ -1,4 +1,4 @@
-"""The whole path against the sum of its stages measured alone: processor seconds, user and system, interleaved pairs, medians.
+"""The whole path against the sum of its stages measured alone: processor seconds, user and system, and on all cores wall time; interleaved pairs, medians.
 
 Called by scripts/bench.sh with the folder of the built binaries, for the screen alone. By hand with `--stages both` every track goes on to the
 residual, and the sum has what that takes besides; of that no target is held.
@@ -19,6 +19,11 @@ Both sides run on one and the same core, since a processor second is not worth t
 the path decodes and screens at once, its stages run one after the other, so that a ratio taken on all cores measures the cores as well. That
 ratio is printed too, with what a second is worth while another core is busy; only the pinned one is held against the target.
 
+*Wall time*, in the run on all cores: from the start of `scan submit --wait` to its end, beside the sum of the wall times that the same stages took, each
+alone and one after the other. `wall / sum of stages` below 1 says that they overlap; no stage by itself uses more than one core, so that on n cores about
+1/n is the least that overlap can give. Import is in neither; writing parts, canaries, commits, publishing and what the job waits for are in the first only.
+No target is held of it.
+
 *With both engines* each track is decoded and hashed a second time, as the separator hears it, and the stages have as many of its segments as the
 job's rows tell of, each through `trackscan-worker bench`: features and network without the worker's loop, which stays the path's own.
 
@@ -38,6 +43,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from shared import cpu, music
@@ -77,6 +83,23 @@ PATIENCE_S = 120
 """How long a cluster may take to come up."""
 
 
+@dataclass
+class Spent:
+    """What one side of a pair took."""
+
+    cpu: Counter
+    """Processor seconds by program or stage."""
+    wall: Counter
+    """Seconds by command or stage, each from its start to its end."""
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(self.cpu + other.cpu, self.wall + other.wall)
+
+    def named(self, suffix: str) -> "Spent":
+        """The same under names that end so."""
+        return Spent(*(Counter({f"{name}{suffix}": seconds for name, seconds in of.items()}) for of in (self.cpu, self.wall)))
+
+
 class Cluster:
     """A running `scanctl up` and a scanctl that speaks to it."""
 
@@ -111,15 +134,17 @@ class Cluster:
                 sys.exit(f"error: the cluster did not start:\n{self.log.read_text()}")
             time.sleep(0.5)
 
-    def scan(self, name: str, folder: Path, policy: list[str]) -> tuple[str, Counter]:
-        """Imports and scans a folder; the job, and the processor seconds by program."""
+    def scan(self, name: str, folder: Path, policy: list[str]) -> tuple[str, Spent]:
+        """Imports and scans a folder; the job, and what it took: processor seconds of both commands, wall time of the scan."""
         before = cpu.of_tree(self.up.pid)
         _, importing = self.say("catalog", "import", name, str(folder))
+        begun = time.perf_counter()
         job, waiting = self.say("scan", "submit", "--catalog", name, "--wait", *policy)
+        wall = time.perf_counter() - begun
         spent = cpu.of_tree(self.up.pid)
         spent.subtract(before)
         spent["scanctl import and submit"] = importing + waiting
-        return job["job"], spent
+        return job["job"], Spent(spent, Counter({"scan submit --wait": wall}))
 
 
 @contextmanager
@@ -168,17 +193,20 @@ def beside(command: list):
         neighbour.wait()
 
 
-def decoded(binaries: Path, files: list[Path], rate_hz: int, channels: int = 1) -> Counter:
+def decoded(binaries: Path, files: list[Path], rate_hz: int, channels: int = 1) -> Spent:
     lines = [json.loads(line) for line in cpu.run(decoding(binaries, files, rate_hz, channels))[0].splitlines()]
     warm = [line for line in lines if line["round"] == 1]
-    decode = sum(line["decoder_s"] for line in warm)
-    return Counter({"decode": decode, "hash": sum(line["hash_s"] for line in warm)})
+
+    def summed(decode: str, hashed: str) -> Counter:
+        return Counter({"decode": sum(line[decode] for line in warm), "hash": sum(line[hashed] for line in warm)})
+
+    return Spent(summed("decoder_s", "hash_s"), summed("decode_wall_s", "hash_wall_s"))
 
 
-def worked(binaries: Path, pcm: Path, rate_hz: int, windows: int) -> float:
+def worked(binaries: Path, pcm: Path, rate_hz: int, windows: int) -> Spent:
     done = json.loads(cpu.run(working(binaries, pcm, rate_hz, TRACKS))[0])
     assert abs(done["windows"] - windows) <= TRACKS, f"{done['windows']} windows, and {windows} in the path"
-    return done["cpu_seconds"]
+    return Spent(Counter({"worker": done["cpu_seconds"]}), Counter({"worker": done["wall_seconds"]}))
 
 
 def screened(binaries: Path, pcm: Path, windows: int) -> float:
@@ -186,12 +214,13 @@ def screened(binaries: Path, pcm: Path, windows: int) -> float:
     return json.loads(cpu.run(screening(binaries, pcm, rounds))[0])["cpu_seconds"] / WINDOWS * windows
 
 
-def separated(binaries: Path, report: Path, segments: int) -> float:
+def separated(binaries: Path, report: Path, segments: int) -> Spent:
     """So many segments through the residual, a pass of them at a time."""
     flags = ["--stages", "residual", "--segment-batches", str(SEGMENTS), "--threads", str(THREADS), "--rounds", str(ROUNDS)]
     cpu.run([binaries / "trackscan-worker", "bench", BUNDLE, *flags, "--json", report])
     (row,) = (row for row in json.loads(report.read_text())["rows"] if row["stage"] == "residual")
-    return row["cpu_seconds"] / SEGMENTS * segments
+    passes = segments / SEGMENTS
+    return Spent(Counter({"residual": row["cpu_seconds"] * passes}), Counter({"residual": row["seconds"] * passes}))
 
 
 def windows_file(path: Path, screen: dict) -> Path:
@@ -210,6 +239,14 @@ def catalogue(folder: Path, tracks: int, seconds: float) -> list[Path]:
 def middle(counters: list[Counter]) -> dict[str, float]:
     names = sorted({name for counter in counters for name in counter})
     return {name: statistics.median(counter[name] for counter in counters) for name in names}
+
+
+def cpus(spent: list[Spent]) -> list[Counter]:
+    return [one.cpu for one in spent]
+
+
+def walls(spent: list[Spent]) -> list[Counter]:
+    return [one.wall for one in spent]
 
 
 def show(title: str, spent: list[Counter]) -> None:
@@ -233,30 +270,25 @@ class Bench:
         self.pcm = windows_file(folder / "windows.f32", screen)
         self.bare: list[float] = []
 
-    def alone(self, windows: int, segments: int) -> Counter:
-        alone = decoded(self.binaries, self.files, self.rate_hz)
-        alone["worker"] = worked(self.binaries, self.pcm, self.rate_hz, windows)
-        self.bare.append(alone["decode"] + alone["hash"] + screened(self.binaries, self.pcm, windows))
-        alone.update(self.second(segments))
-        return alone
+    def alone(self, windows: int, segments: int) -> Spent:
+        heard = decoded(self.binaries, self.files, self.rate_hz)
+        self.bare.append(sum(heard.cpu.values()) + screened(self.binaries, self.pcm, windows))
+        return heard + worked(self.binaries, self.pcm, self.rate_hz, windows) + self.second(segments)
 
-    def second(self, segments: int) -> Counter:
+    def second(self, segments: int) -> Spent:
         """What the residual takes besides: nothing where no track went on."""
         if segments == 0:
-            return Counter()
+            return Spent(Counter(), Counter())
         again = decoded(self.binaries, self.files, self.separator["rate_hz"], self.separator["audio_channels"])
-        named = Counter({f"{name} for the residual": seconds for name, seconds in again.items()})
-        named["residual"] = separated(self.binaries, self.folder / "residual.json", segments)
-        return named
+        return again.named(" for the residual") + separated(self.binaries, self.folder / "residual.json", segments)
 
-    def side_by_side(self, windows: int) -> Counter:
+    def side_by_side(self, windows: int) -> Spent:
         with beside(working(self.binaries, self.pcm, self.rate_hz, ENDLESS)):
-            shared = decoded(self.binaries, self.files, self.rate_hz)
+            heard = decoded(self.binaries, self.files, self.rate_hz)
         with beside(decoding(self.binaries, self.files, self.rate_hz, rounds=ENDLESS)):
-            shared["worker"] = worked(self.binaries, self.pcm, self.rate_hz, windows)
-        return shared
+            return heard + worked(self.binaries, self.pcm, self.rate_hz, windows)
 
-    def pairs(self, name: str, count: int) -> tuple[list[Counter], list[Counter], list[Counter]]:
+    def pairs(self, name: str, count: int) -> tuple[list[Spent], list[Spent], list[Spent]]:
         """Paths, stages alone and stages side by side in turn, on a cluster of their own."""
         paths, stages, shared = [], [], []
         with cluster(self.binaries, self.folder / name) as running:
@@ -279,21 +311,29 @@ def ratio_of(paths: list[Counter], stages: list[Counter]) -> tuple[float, str]:
 
 def judged(bench: Bench, pinned: tuple) -> int:
     """The screen alone: held against the target, with what else it can be compared to."""
-    show("stages side by side", pinned[2])
-    ratio, spread = ratio_of(pinned[0], pinned[1])
+    show("stages side by side", cpus(pinned[2]))
+    ratio, spread = ratio_of(cpus(pinned[0]), cpus(pinned[1]))
     print(f"ratio {ratio:.3f} ({spread}), target {TARGET:.2f}")
-    bare = statistics.median(sum(path.values()) / stages for path, stages in zip(pinned[0], bench.bare, strict=False))
+    bare = statistics.median(sum(path.values()) / stages for path, stages in zip(cpus(pinned[0]), bench.bare, strict=False))
     print(f"for comparison, against decoding, hash and the bare network: ratio {bare:.3f}")
-    ratio_shared, spread = ratio_of(pinned[0], pinned[2])
+    ratio_shared, spread = ratio_of(cpus(pinned[0]), cpus(pinned[2]))
     print(f"for comparison, against the stages side by side: ratio {ratio_shared:.3f} ({spread})")
     return 0 if ratio <= TARGET else 1
 
 
 def told(pinned: tuple) -> int:
     """Both engines: no target."""
-    ratio, spread = ratio_of(pinned[0], pinned[1])
+    ratio, spread = ratio_of(cpus(pinned[0]), cpus(pinned[1]))
     print(f"both engines, every track: ratio {ratio:.3f} ({spread}), no target")
     return 0
+
+
+def overlapped(free: tuple, cores: int) -> None:
+    """Wall time on all cores: below 1, stages overlap."""
+    show(f"wall time of the path on {cores} cores", walls(free[0]))
+    show("wall time of the stages in turn", walls(free[1]))
+    ratio, spread = ratio_of(walls(free[0]), walls(free[1]))
+    print(f"on {cores} cores: wall / sum of stages {ratio:.3f} ({spread}), {FREE_PAIRS} pairs; below 1 they overlap, no target")
 
 
 def asked() -> argparse.Namespace:
@@ -315,13 +355,14 @@ def main() -> int:
             pinned = bench.pairs("pinned", PAIRS)
         free = bench.pairs("free", FREE_PAIRS)
     print(f"{TRACKS} tracks of {SECONDS} s, {' and '.join(CODECS)}; {PAIRS} pairs on one core, medians")
-    show("path, all processes", pinned[0])
-    show("stages alone", pinned[1])
+    show("path, all processes", cpus(pinned[0]))
+    show("stages alone", cpus(pinned[1]))
     missed = told(pinned) if both else judged(bench, pinned)
-    ratio_free, spread = ratio_of(free[0], free[1])
+    ratio_free, spread = ratio_of(cpus(free[0]), cpus(free[1]))
     print(f"for comparison, on {len(cores)} cores: ratio {ratio_free:.3f} ({spread}), {FREE_PAIRS} pairs")
     if len(cores) > 1:
         print(f"the same work costs {cpu.crowding(cores):.2f} times the processor seconds while another core is busy with it too")
+    overlapped(free, len(cores))
     return missed
 
 

@@ -73,7 +73,12 @@ say "== throughput"
 "$scanctl" result summary "$job"
 say "== recount"
 "$scanctl" result verify "$job"
-say "Next: a bundle calibrated on music whose truth you know. Scan it with --stages both --gate all, write labels.csv (key,label), then
+# Each command stands on a line of its own, to be typed as it is: tests/e2e/readme.rs reads these lines.
+say "The cluster's data stays in $data. Its cluster again, in the foreground:
+  $scanctl up --data $data ${own[*]}
+and in another terminal, to look around:
+  $scanctl result get $job"
+say "Next: a bundle calibrated on music whose truth you know. Put that into the folder ~/known and write labels.csv, with the columns key (the path
+below that folder) and label (human or ai), some hundreds of each (docs/reference/calibration.md says how many). With that cluster running:
   ${scanctl%/*}/trackscan-worker bundle key my.key
-  $scanctl calibrate JOB --labels labels.csv --bundle bundles/demo --key my.key --out my-bundle    (docs/reference/calibration.md)"
-say "The cluster's data stays in $data. To look around: $scanctl up --data $data ${own[*]}, and in another terminal $scanctl result get $job"
+  $scanctl calibrate --folder ~/known --labels labels.csv --bundle bundles/demo --key my.key --out my-bundle"

@@ -6,6 +6,9 @@ use std::fs;
 use std::path::Path;
 use tests::cluster::{Cluster, Options};
 
+/// What a pickle that ran would leave beside the bundle.
+const MARK: &str = "a-pickle-ran";
+
 /// What is wrong, who makes it, further arguments of `up`, the code.
 type Row = (
     &'static str,
@@ -49,6 +52,7 @@ fn a_coordinator_registers_no_bundle_that_was_changed_can_run_code_or_is_too_old
         );
         assert_ne!(cluster.ended(), Some(0), "{what}");
         assert!(cluster.log().contains(code), "{what}: {}", cluster.log());
+        assert!(!folder.path().join(MARK).exists(), "{what}: it ran");
         println!("    62 | {what} | {code}");
     }
 }
@@ -70,12 +74,23 @@ fn flipped(folder: &Path) {
     fs::write(&weights, bytes).unwrap();
 }
 
-/// A pickle that would run a command, rightly listed and signed as the weights.
+/// A pickle that would make the mark, rightly listed and signed as the weights.
 fn pickled(folder: &Path) {
     let mut contents = sample::contents();
-    contents.insert(
-        "screen.safetensors".to_owned(),
-        b"\x80\x04cposix\nsystem\nX\x04\0\0\0true\x85R.".to_vec(),
-    );
+    let payload = payload(&folder.with_file_name(MARK));
+    contents.insert("screen.safetensors".to_owned(), payload);
     write(folder, contents);
+}
+
+/// A call of `posix.system` with one text: what it makes, any Python that unpickles it would make.
+fn payload(mark: &Path) -> Vec<u8> {
+    let command = format!("touch '{}'", mark.display());
+    let length = u32::try_from(command.len()).unwrap().to_le_bytes();
+    [
+        &b"\x80\x04cposix\nsystem\nX"[..],
+        &length,
+        command.as_bytes(),
+        b"\x85R.",
+    ]
+    .concat()
 }

@@ -53,13 +53,15 @@ fn separated(cluster: &Cluster, folder: &Path, tracks: &Path) -> (String, Vec<Va
     (job, rows)
 }
 
-/// The rows of a job of both engines by the bundle's own gate.
-fn scanned(cluster: &Cluster, tracks: &Path) -> Vec<Value> {
+/// A job of both engines by the bundle's own gate, and its rows.
+fn scanned(cluster: &Cluster, tracks: &Path) -> (String, Vec<Value>) {
     cluster.import("own", tracks);
     let submit = ["scan", "submit", "--catalog", "own", "--stages", "both"];
     let wait = ["--accept-demonstration", "--wait"];
     let submitted = cluster.json(&[&submit[..], &wait].concat());
-    rows(cluster, submitted["job"].as_str().unwrap())
+    let job = submitted["job"].as_str().unwrap().to_owned();
+    let rows = rows(cluster, &job);
+    (job, rows)
 }
 
 fn rows(cluster: &Cluster, job: &str) -> Vec<Value> {
@@ -154,7 +156,7 @@ fn a_residual_that_is_calibrated_on_known_tracks_decides_the_next_scan_as_was_fo
     // By its own gate, on a cluster that trusts the new key.
     let signed_by = made["signed_by"].as_str().unwrap();
     let second = cluster(&folder.join("second"), &out, signed_by);
-    let rows = scanned(&second, &tracks);
+    let (job, rows) = scanned(&second, &tracks);
     let likely = rows.iter().filter(|row| row["verdict"] == "likely_ai");
     assert_eq!(
         made["flags"]["likely_ai"],
@@ -175,4 +177,10 @@ fn a_residual_that_is_calibrated_on_known_tracks_decides_the_next_scan_as_was_fo
         let prior = row["fused"]["prior"].as_f64().unwrap();
         assert!((prior - 0.2).abs() < 1e-6, "{row:#}");
     }
+    // What an operator sees of it; `make calibrate` shows it.
+    let card = fs::read_to_string(out.join("model-card.md")).unwrap();
+    let summary = second.scanctl(&["result", "summary", &job]);
+    assert!(card.contains("BEFORE"), "{card}");
+    println!("{card}\n\nscanned again with it, both engines:");
+    println!("{}", String::from_utf8_lossy(&summary.stdout));
 }

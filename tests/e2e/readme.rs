@@ -1,8 +1,10 @@
-//! What README shows of the demonstration against what the committed bundle says of the committed catalogue.
+//! What README shows of the demonstration against what the committed bundle says of the committed catalogue; and the command lines that
+//! README and the demonstration name, against the programs' own understanding of them.
 
 use crate::world::{demonstration_by_both, json, text};
 use serde_json::Value;
 use std::fs;
+use std::process::Command;
 
 /// Most that a probability which README shows may be off: rounding takes 0.0005 and what the bundle lets devices differ by
 /// about 0.001; another bundle moves one by more.
@@ -11,6 +13,8 @@ const OFF_MAX: f64 = 0.01;
 const TITLES: [&str; 7] = [
     "KEY", "VERDICT", "TRUTH", "P", "SCREEN", "RESIDUAL", "TIMELINE",
 ];
+/// Programs whose command lines are read.
+const PROGRAMS: [&str; 2] = ["scanctl", "trackscan-worker"];
 
 /// The cells under [`TITLES`] but the last, of each row that README shows.
 fn shown() -> Vec<[String; 6]> {
@@ -60,5 +64,73 @@ fn every_row_of_the_demonstration_in_the_readme_is_one_of_its_result() {
             };
             assert!(close, "{key}: README shows {number:?} for {found:?}");
         }
+    }
+}
+
+fn file(name: &str) -> String {
+    fs::read_to_string(tests::tree().join(name)).unwrap()
+}
+
+/// The command lines of our programs among these lines, without what a shell reads of them.
+fn command_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let commands = lines.map(|line| {
+        line.split(['#', '>', '"'])
+            .next()
+            .unwrap_or_default()
+            .trim()
+    });
+    let ours = |line: &&str| {
+        let program = line.split(' ').next();
+        program.is_some_and(|program| PROGRAMS.contains(&program))
+    };
+    commands.filter(ours).map(str::to_owned).collect()
+}
+
+/// Those in blocks and between backticks.
+fn in_readme() -> Vec<String> {
+    let readme = file("README.md");
+    let code = readme.split('`').skip(1).step_by(2);
+    command_lines(code.flat_map(str::lines))
+}
+
+/// Those that the demonstration ends with. The flags that it starts its own cluster with are understood where it runs.
+fn in_demonstration() -> Vec<String> {
+    let script = file("scripts/demo.sh");
+    let printed = script
+        .replace("${scanctl%/*}/", "")
+        .replace("$scanctl ", "scanctl ")
+        .replace(" ${own[*]}", "");
+    command_lines(printed.lines().map(str::trim))
+}
+
+/// Whether the program takes each word of the line: it gives its help only once it has understood all words before.
+fn is_understood(line: &str) -> Result<(), String> {
+    let mut words = line.split_whitespace();
+    let program = tests::binaries().join(words.next().unwrap());
+    let output = Command::new(program)
+        .args(words)
+        .arg("--help")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    output.status.success().then_some(()).ok_or(said)
+}
+
+#[test]
+fn every_command_line_that_the_readme_and_the_demonstration_name_is_understood() {
+    let (readme, demonstration) = (in_readme(), in_demonstration());
+    assert!(readme.len() > 7, "{readme:?}");
+    assert_eq!(demonstration.len(), 4, "{demonstration:?}");
+    let next = demonstration.last().unwrap();
+    assert!(next.starts_with("scanctl calibrate --folder "), "{next}");
+    for line in readme.iter().chain(&demonstration) {
+        assert_eq!(is_understood(line), Ok(()), "{line}");
+    }
+    for line in [
+        "scanctl scna ls",
+        "scanctl up --date x",
+        "trackscan-worker bundle kee x",
+    ] {
+        assert!(is_understood(line).is_err(), "{line}");
     }
 }

@@ -2,9 +2,10 @@
 //!
 //! `decode_bench DECODER ROUNDS [--mono HZ] FILE...`: at the file's own rate and channels, or as the worker hears them.
 //! Processor seconds of the decoder, of this parent, which serves the bytes and drains the ring, and of the content hash
-//! over the same bytes stand apart. Run by the drivers in `bench/` at the root.
+//! over the same bytes stand apart; the wall time of decoding and of the hash too. Run by the drivers in `bench/` at the root.
 
 use std::path::Path;
+use std::time::Instant;
 
 use audio::host::{Host, Outcome};
 use audio::limits::Limits;
@@ -49,24 +50,24 @@ fn measure(host: &mut Host, name: &str, output: OutputSpec, round: u64) -> Resul
         output,
         limits: Limits::default(),
     };
-    let (outcome, parent_s) = timed(|| host.decode(&mut file, &job, &mut |_| {}));
+    let (outcome, parent_s, decode_wall_s) = timed(|| host.decode(&mut file, &job, &mut |_| {}));
     let Outcome::Done(summary) = outcome? else {
         return Err(format!("{name} was not decoded").into());
     };
     let bytes = std::fs::read(name)?;
-    let (digest, hash_s) = timed(|| Digest::of(&bytes));
+    let (digest, hash_s, hash_wall_s) = timed(|| Digest::of(&bytes));
     let (decoder_s, frames) = (summary.cpu_us as f64 / 1e6, summary.frames);
     println!(
-        "{{\"file\":{name:?},\"round\":{round},\"frames\":{frames},\"sha256\":\"{digest}\",\"decoder_s\":{decoder_s:.6},\"parent_s\":{parent_s:.6},\"hash_s\":{hash_s:.6}}}"
+        "{{\"file\":{name:?},\"round\":{round},\"frames\":{frames},\"sha256\":\"{digest}\",\"decoder_s\":{decoder_s:.6},\"parent_s\":{parent_s:.6},\"hash_s\":{hash_s:.6},\"decode_wall_s\":{decode_wall_s:.6},\"hash_wall_s\":{hash_wall_s:.6}}}"
     );
     Ok(())
 }
 
-/// What `work` gives, and the processor seconds that this process spent on it.
-fn timed<T>(work: impl FnOnce() -> T) -> (T, f64) {
-    let before = cpu_seconds();
+/// What `work` gives, the processor seconds that this process spent on it, and how long it took.
+fn timed<T>(work: impl FnOnce() -> T) -> (T, f64, f64) {
+    let (begun, before) = (Instant::now(), cpu_seconds());
     let done = work();
-    (done, cpu_seconds() - before)
+    (done, cpu_seconds() - before, begun.elapsed().as_secs_f64())
 }
 
 /// Processor seconds of this process, user and system.

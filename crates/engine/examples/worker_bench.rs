@@ -1,4 +1,5 @@
-//! Feeds a real worker tracks of PCM through a ring, as agent and decoder do, and prints what they cost the worker as one JSON object.
+//! Feeds a real worker tracks of PCM through a ring, as agent and decoder do, and prints as one JSON object what they cost
+//! the worker and how long they took.
 //!
 //! `worker_bench WORKER BUNDLE PCM SAMPLES TRACKS`: PCM is a file of single-precision samples, repeated until a track has SAMPLES.
 //! The first track warms up and is not counted. Run by the drivers in `bench/` at the root. What feeds is not counted either.
@@ -14,6 +15,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use audio::child::Spawner;
 use audio::ring::{RingFds, SAMPLES_DEFAULT, Writer};
@@ -32,15 +34,16 @@ fn main() -> Result<(), Failed> {
     let samples: usize = samples.parse()?;
     let mut bench = Bench::start(Path::new(worker), bundle)?;
     bench.track(0, &pcm, samples)?;
-    let before = bench.cpu_seconds()?;
+    let (begun, before) = (Instant::now(), bench.cpu_seconds()?);
     let mut windows = 0;
     for token in 1..=tracks.parse()? {
         windows += bench.track(token, &pcm, samples)?.timeline.len();
     }
+    let wall = begun.elapsed().as_secs_f64();
     let spent = bench.cpu_seconds()? - before;
     writeln!(
         std::io::stdout(),
-        "{{\"cpu_seconds\":{spent:.6},\"windows\":{windows}}}"
+        "{{\"cpu_seconds\":{spent:.6},\"wall_seconds\":{wall:.6},\"windows\":{windows}}}"
     )?;
     bench.stop()
 }

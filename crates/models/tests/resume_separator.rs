@@ -68,11 +68,14 @@ fn steps_lower_the_loss_and_a_stopped_run_ends_in_the_weights_of_one_that_was_no
     assert!(after < 0.9 * before, "{before} became {after}");
     assert_ne!(first.weights, whole.weights);
     assert_eq!(whole.rounds, 6);
+    let [one, all] = [&first, &whole].map(|run| run.seconds.unwrap());
+    assert!(one > 0.0 && all > one, "both runs count: {one}, {all}");
 
     forget_rounds(cache);
     assert_eq!(train(&recipe, cache, 6).weights, whole.weights);
     let done = train(&recipe, cache, 6);
     assert_eq!((done.rounds, done.loss), (6, None), "nothing is left to do");
+    assert!(done.seconds.unwrap() > 0.0, "and nothing was forgotten");
     assert_eq!(done.weights, whole.weights);
 
     let quality = judge(&recipe, &whole.weights, sources(cache)).unwrap();

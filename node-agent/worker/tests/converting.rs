@@ -124,6 +124,8 @@ fn both_kinds_of_files_become_the_same_weights_in_bundles_that_verify() {
             "{}",
             stdout(&verified)
         );
+        // What an operator sees of it; `make parity` shows it.
+        println!("{from}\n{}", stdout(&verified));
     }
     let weights =
         |out: &str| Digest::of(&fs::read(world.path(out).join("separator.safetensors")).unwrap());

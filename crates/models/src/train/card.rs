@@ -10,7 +10,7 @@ use super::calibrate::{Judgement, Making};
 use super::engines::{self, Line};
 use super::grid::Grid;
 use super::second::Separator;
-use super::separator::{Quality, UnderErrors};
+use super::separator::{Quality, Training, UnderErrors};
 
 /// Writes the card.
 pub(super) fn card(making: &Making<'_>, bundle: &BundleManifest, judgement: &Judgement) -> String {
@@ -158,7 +158,21 @@ fn takes_apart(quality: &Quality) -> String {
             " A decoder's error\n{below_db:.0} dB below the mix moves that residual by {rise_db:+.1} dB."
         );
     }
-    words
+    words + &trained(quality.training)
+}
+
+/// What training took, where that is known.
+fn trained(training: Training) -> String {
+    let Some(rounds) = training.rounds else {
+        return String::new();
+    };
+    match training.seconds {
+        Some(seconds) => format!(
+            " Its training took {rounds} rounds and {:.1} minutes.",
+            seconds / 60.0
+        ),
+        None => format!(" Its training took {rounds} rounds."),
+    }
 }
 
 /// Whether the second engine gains anything over the screen, by the interval of its first line.
@@ -290,6 +304,7 @@ mod tests {
                 below_db: 20.0,
                 rise_db: 0.84,
             }),
+            training: Training::default(),
         };
         let words = takes_apart(&quality);
         for part in [
@@ -301,7 +316,17 @@ mod tests {
             assert!(words.contains(part), "{part}: {words}");
         }
         quality.under_errors = None;
-        assert!(!takes_apart(&quality).contains("decoder"));
+        let words = takes_apart(&quality);
+        assert!(!words.contains("decoder") && !words.contains("training"));
+        quality.training = Training {
+            rounds: Some(812),
+            seconds: Some(3_402.0),
+        };
+        let words = takes_apart(&quality);
+        assert!(
+            words.ends_with("took 812 rounds and 56.7 minutes."),
+            "{words}"
+        );
     }
 
     #[test]
@@ -315,6 +340,7 @@ mod tests {
             drift: Vec::new(),
             operating: Vec::new(),
             missing: vec!["wav".to_owned()],
+            seconds: None,
         };
         let mut bundle = bundle::sample::manifest();
         bundle.version += 1;

@@ -52,6 +52,23 @@ pub enum CheckpointError {
     Torch(#[from] TchError),
 }
 
+/// How far training had come.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Passes or rounds that are done.
+    pub epochs: u32,
+    /// Seconds that they took, over all runs; none where a checkpoint does not say.
+    pub seconds: Option<f64>,
+}
+
+impl Progress {
+    /// Nothing is done.
+    const START: Self = Self {
+        epochs: 0,
+        seconds: Some(0.0),
+    };
+}
+
 /// Where the checkpoint of one recipe on one manifest lies.
 #[derive(Clone, Debug)]
 pub struct Checkpoint {
@@ -73,7 +90,11 @@ impl Checkpoint {
         optimiser: &AdamW,
         epochs: u32,
     ) -> Result<(), CheckpointError> {
-        self.save_with(store, optimiser, &[], epochs)
+        let progress = Progress {
+            epochs,
+            seconds: None,
+        };
+        self.save_with(store, optimiser, &[], progress)
     }
 
     /// As [`Checkpoint::save`], with more tensors whose names none of the others have.
@@ -82,7 +103,7 @@ impl Checkpoint {
         store: &nn::VarStore,
         optimiser: &AdamW,
         more: &[(String, Tensor)],
-        epochs: u32,
+        progress: Progress,
     ) -> Result<(), CheckpointError> {
         let (mut moments, steps) = optimiser.state();
         let shared = more
@@ -106,11 +127,13 @@ impl Checkpoint {
                 values: params::values(&moment)?,
             });
         }
-        let progress = vec![epochs as f32, (steps / BASE) as f32, (steps % BASE) as f32];
+        let [high, low] = [steps / BASE, steps % BASE].map(|part| part as f32);
+        let mut values = vec![progress.epochs as f32, high, low];
+        values.extend(progress.seconds.map(|seconds| seconds as f32));
         tensors.push(TensorData {
             name: "progress".to_owned(),
-            shape: vec![3],
-            values: progress,
+            shape: vec![values.len()],
+            values,
         });
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
         let unfinished = self.path.with_extension("unfinished");
@@ -128,18 +151,19 @@ impl Checkpoint {
         store: &nn::VarStore,
         optimiser: &mut AdamW,
     ) -> Result<u32, CheckpointError> {
-        self.restore_with(store, optimiser, &[])
+        let progress = self.restore_with(store, optimiser, &[])?;
+        Ok(progress.epochs)
     }
 
-    /// As [`Checkpoint::restore`], filling the tensors that [`Checkpoint::save_with`] was given too.
+    /// As [`Checkpoint::restore`], filling the tensors that [`Checkpoint::save_with`] was given too; returns the seconds as well.
     pub fn restore_with(
         &self,
         store: &nn::VarStore,
         optimiser: &mut AdamW,
         more: &[(String, Tensor)],
-    ) -> Result<u32, CheckpointError> {
+    ) -> Result<Progress, CheckpointError> {
         if !self.path.exists() {
-            return Ok(0);
+            return Ok(Progress::START);
         }
         let bytes = std::fs::read(&self.path).map_err(|source| CheckpointError::File {
             path: self.named(),
@@ -166,7 +190,7 @@ impl Checkpoint {
         }
         let progress = all
             .get("progress")
-            .filter(|found| found.values.len() == 3)
+            .filter(|found| matches!(found.values.len(), 3 | 4))
             .ok_or_else(|| missing("progress"))?
             .values
             .clone();
@@ -182,10 +206,40 @@ impl Checkpoint {
             source,
         })?;
         optimiser.set_steps(progress[1] as u64 * BASE + progress[2] as u64);
-        Ok(progress[0] as u32)
+        Ok(Progress {
+            epochs: progress[0] as u32,
+            seconds: progress.get(3).map(|seconds| f64::from(*seconds)),
+        })
     }
 
     fn named(&self) -> String {
         self.path.display().to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    #[test]
+    fn a_checkpoint_gives_its_seconds_back_and_one_that_does_not_say_them_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoint = Checkpoint::of(folder.path(), "some training");
+        let store = nn::VarStore::new(Device::Cpu);
+        let _weight = store.root().var("x", &[2], nn::Init::Const(1.0));
+        let mut optimiser = AdamW::new(&store);
+        let mut found = || {
+            checkpoint
+                .restore_with(&store, &mut optimiser, &[])
+                .unwrap()
+        };
+        assert_eq!(found(), Progress::START);
+        for (epochs, seconds) in [(3, None), (4, Some(90.5))] {
+            let progress = Progress { epochs, seconds };
+            let saved = checkpoint.save_with(&store, &AdamW::new(&store), &[], progress);
+            saved.unwrap();
+            assert_eq!(found(), progress);
+        }
     }
 }

@@ -338,6 +338,8 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
     let weights = weights(&flags.weights)?;
     let separator_recipe = recipe_of::<SeparatorRecipe>(flags.separator_recipe.as_deref())?;
     let separator_weights = flags.separator.as_deref().map(self::weights).transpose()?;
+    let beside = flags.separator.as_deref().map(second::training_of);
+    let training = beside.transpose()?.unwrap_or_default();
     let separator = separator_weights
         .as_ref()
         .zip(flags.vectors.as_deref())
@@ -345,6 +347,7 @@ fn run_calibrate(flags: &Calibrate) -> Result<(), CommandError> {
             recipe: &separator_recipe,
             weights,
             vectors,
+            training,
         });
     let key = secret_key(flags.key.as_deref())?;
     let purpose = if flags.production {

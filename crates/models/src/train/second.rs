@@ -20,7 +20,7 @@ use super::judged::{Heard, Judged, Rules};
 use super::report::{SNR_EDGES, baseline};
 use super::score::Scored;
 use super::separated::{SeparateError, separate_all};
-use super::separator::{self, Quality, SeparatorError, SeparatorRecipe, Sources};
+use super::separator::{self, Quality, SeparatorError, SeparatorRecipe, Sources, Training};
 use crate::residual::known_features;
 
 /// The weights' file in the bundle.
@@ -39,6 +39,8 @@ pub struct Separator<'a> {
     pub weights: &'a Tensors,
     /// Folder where the vectors of labelled tracks are kept, and the stems that it is judged on.
     pub vectors: &'a Path,
+    /// What training took them, where that is known.
+    pub training: Training,
 }
 
 impl Separator<'_> {
@@ -49,7 +51,11 @@ impl Separator<'_> {
             decoders,
             labelled: None,
         };
-        separator::judge(self.recipe, self.weights, sources)
+        let measured = separator::judge(self.recipe, self.weights, sources)?;
+        Ok(Quality {
+            training: self.training,
+            ..measured
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The commands of the second engine: training its separator, measuring the evaluation grid.
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -9,9 +9,9 @@ use clap::Args;
 use super::{CommandError, at, open, recipe_of, say, secret_key, write_public};
 use crate::train::contents::{self, add_grid};
 use crate::train::grid::{self, Subject};
-use crate::train::separator::{self, SeparatorRecipe, Sources};
+use crate::train::separator::{self, Quality, SeparatorRecipe, Sources, Training};
 
-/// Ending of the file beside a separator's weights that says how well they take held-out pieces apart.
+/// Ending of the file beside a separator's weights that says how well they take held-out pieces apart, and what training took them.
 const QUALITY_EXTENSION: &str = "quality.json";
 
 /// Flags of `train-separator`.
@@ -21,7 +21,7 @@ pub struct TrainSeparator {
     #[arg(long)]
     cache: PathBuf,
     /// File for the weights (safetensors), written when the run ends, however many rounds are done by then. How well they take held-out pieces
-    /// apart is written beside it, with the ending `.quality.json`.
+    /// apart, and the rounds and seconds that training took, is written beside it, with the ending `.quality.json`.
     #[arg(long)]
     out: PathBuf,
     /// Folder of the decoders' weights, whose errors are to end in no stem.
@@ -85,15 +85,36 @@ pub(super) fn train_separator(flags: &TrainSeparator) -> Result<(), CommandError
     };
     let trained = separator::train(&recipe, sources, minutes(flags.minutes))?;
     std::fs::write(&flags.out, trained.weights.to_bytes()).map_err(at(&flags.out))?;
-    let quality = separator::judge(&recipe, &trained.weights, sources)?;
+    let training = Training {
+        rounds: Some(trained.rounds),
+        seconds: trained.seconds,
+    };
+    let measured = separator::judge(&recipe, &trained.weights, sources)?;
+    let quality = Quality {
+        training,
+        ..measured
+    };
     let beside = flags.out.with_extension(QUALITY_EXTENSION);
     std::fs::write(&beside, contents::pretty(&quality)).map_err(at(&beside))?;
+    let took = trained.seconds.map_or_else(String::new, |seconds| {
+        format!(" in {:.1} minutes", seconds / 60.0)
+    });
     say(&format!(
-        "{}: {} of {} rounds, held-out pieces: {quality}",
+        "{}: {} of {} rounds{took}, held-out pieces: {quality}",
         flags.out.display(),
         trained.rounds,
         recipe.fitting.rounds
     ))
+}
+
+/// What training took these weights, as `train-separator` wrote it beside them; nothing where no such file stands there.
+pub(super) fn training_of(weights: &Path) -> Result<Training, CommandError> {
+    let beside = weights.with_extension(QUALITY_EXTENSION);
+    match std::fs::read(&beside) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|why| at(&beside)(why.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Training::default()),
+        Err(error) => Err(at(&beside)(error)),
+    }
 }
 
 pub(super) fn evaluate_grid(flags: &EvaluateGrid) -> Result<(), CommandError> {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
 
 use corpus::Stereo;
 use corpus::dice::{Dice, derive};
@@ -19,7 +20,7 @@ use crate::train::separated::Separating;
 use crate::train::tracks::hear_on;
 
 /// Clips that are measured at the same time: two cores.
-const WORKERS: usize = 2;
+pub(super) const WORKERS: usize = 2;
 /// Seconds that a piece is composed for, and of which the clip is the middle.
 const PIECE_SECONDS: f32 = 6.0;
 /// Seconds of a clip: played three percent faster it still holds a segment of three.
@@ -64,12 +65,44 @@ pub(super) struct Clip {
     pub(super) facts: Facts,
 }
 
-/// The clips of a slice that was measured.
+/// A slice that was measured.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Slice {
     pub(super) condition: Condition,
     pub(super) kind: Kind,
+    pub(super) measured: Measured,
+}
+
+/// The clips of a slice, as its file has them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Kept")]
+pub(super) struct Measured {
+    /// Seconds of wall time that they took; none where the file does not say.
+    pub(super) seconds: Option<f64>,
     pub(super) clips: Vec<Clip>,
+}
+
+/// The two forms of a slice's file.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Kept {
+    Timed {
+        seconds: Option<f64>,
+        clips: Vec<Clip>,
+    },
+    Clips(Vec<Clip>),
+}
+
+impl From<Kept> for Measured {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Timed { seconds, clips } => Self { seconds, clips },
+            Kept::Clips(clips) => Self {
+                seconds: None,
+                clips,
+            },
+        }
+    }
 }
 
 /// Slices of conditions and decoders that no claim is about are of so many times fewer pieces.
@@ -111,11 +144,11 @@ pub fn kept(subject: &Subject, cache: &Path, pieces: usize) -> Result<Slices, Gr
     let folder = folder(subject, cache, pieces);
     let mut slices = Vec::new();
     for (kind, condition) in order() {
-        let clips = read(&folder.join(name(kind, condition)))?;
-        slices.extend(clips.map(|clips| Slice {
+        let measured = read(&folder.join(name(kind, condition)))?;
+        slices.extend(measured.map(|measured| Slice {
             condition,
             kind,
-            clips,
+            measured,
         }));
     }
     Ok(Slices(slices))
@@ -143,15 +176,16 @@ pub fn measure(
         let path = folder.join(name(kind, condition));
         if read(&path)?.is_none() && more() {
             tracing::info!(%condition, kind = kind.name(), "measuring slice");
-            let pieces = pieces_of(kind, condition, pieces);
+            let (begun, pieces) = (Instant::now(), pieces_of(kind, condition, pieces));
             let clips = clips(subject, decoders, cache, pieces, (kind, condition))?;
-            write(&path, &clips)?;
+            let seconds = Some(begun.elapsed().as_secs_f64());
+            write(&path, &Measured { seconds, clips })?;
         }
     }
     kept(subject, cache, pieces)
 }
 
-fn read(path: &Path) -> Result<Option<Vec<Clip>>, GridError> {
+fn read(path: &Path) -> Result<Option<Measured>, GridError> {
     match std::fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes)
             .map(Some)
@@ -163,8 +197,8 @@ fn read(path: &Path) -> Result<Option<Vec<Clip>>, GridError> {
     }
 }
 
-fn write(path: &Path, clips: &[Clip]) -> Result<(), GridError> {
-    let bytes = serde_json::to_vec(clips).expect("clips have no map keys that JSON cannot hold");
+fn write(path: &Path, measured: &Measured) -> Result<(), GridError> {
+    let bytes = serde_json::to_vec(measured).expect("clips have no map keys that JSON cannot hold");
     let unfinished = path.with_extension("unfinished");
     std::fs::write(&unfinished, bytes)
         .and_then(|()| std::fs::rename(&unfinished, path))
@@ -353,5 +387,44 @@ fn middle(audio: &Stereo) -> Stereo {
     Stereo {
         left: cut(&audio.left),
         right: cut(&audio.right),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_s_file_keeps_its_seconds_and_one_of_clips_alone_is_read_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("human-wav.json");
+        let clip = Clip {
+            piece: 7,
+            snr_db: Some(17.3),
+            screen: 0.1,
+            features: vec![0.2, -3.4],
+            facts: Facts {
+                samples: 1_000,
+                rms_db: -20.1,
+                peak_db: -6.0,
+                crest_db: 10.0,
+                thirds: vec![-20.3; 28],
+                bytes_per_second: 1.0,
+                edge: 27,
+                codec: String::new(),
+            },
+        };
+        assert_eq!(read(&path).unwrap(), None);
+        let mut measured = Measured {
+            seconds: Some(12.5),
+            clips: vec![clip],
+        };
+        write(&path, &measured).unwrap();
+        assert_eq!(read(&path).unwrap().as_ref(), Some(&measured));
+        std::fs::write(&path, serde_json::to_vec(&measured.clips).unwrap()).unwrap();
+        measured.seconds = None;
+        assert_eq!(read(&path).unwrap().as_ref(), Some(&measured));
+        std::fs::write(&path, "{}").unwrap();
+        assert!(matches!(read(&path), Err(GridError::Form { .. })));
     }
 }

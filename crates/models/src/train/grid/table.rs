@@ -7,7 +7,7 @@ use bundle::{Gated, Manifest};
 use evaluation::logistic::Logistic;
 use serde::{Deserialize, Serialize};
 
-use super::slice::{Clip, Kind, Slice};
+use super::slice::{Clip, Kind, Slice, WORKERS};
 use super::{CONDITIONS, Condition, Subject};
 use crate::train::engines::{self, Line};
 use crate::train::facts::View;
@@ -30,7 +30,13 @@ impl Slices {
             .0
             .iter()
             .find(|slice| slice.kind == kind && slice.condition == condition);
-        found.map(|slice| &slice.clips[..])
+        found.map(|slice| &slice.measured.clips[..])
+    }
+
+    /// Seconds of wall time that all of them took; none where one does not say.
+    fn seconds(&self) -> Option<f64> {
+        let each = self.0.iter().map(|slice| slice.measured.seconds);
+        each.sum::<Option<f64>>().filter(|_| !self.0.is_empty())
     }
 }
 
@@ -87,6 +93,9 @@ pub struct Grid {
     pub operating: Vec<Operating>,
     /// Conditions that are not measured yet.
     pub missing: Vec<String>,
+    /// Seconds of wall time that measuring took, over all runs; none where it is not known of a slice. Of one that was broken off nothing counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// The tables of what has been measured.
@@ -133,6 +142,7 @@ pub fn grid(subject: &Subject, slices: &Slices) -> Grid {
             .map(|(condition, clips)| judge.operating(*condition, clips))
             .collect(),
         missing: missing.map(ToString::to_string).collect(),
+        seconds: slices.seconds(),
         held_out: lines(&held_out, |_| true),
     }
 }
@@ -303,6 +313,13 @@ impl Grid {
                 out,
                 "Not measured in full yet: {}\n",
                 self.missing.join(", ")
+            );
+        }
+        if let Some(seconds) = self.seconds {
+            let _ = writeln!(
+                out,
+                "Measuring took {:.1} minutes, {WORKERS} clips at a time\n",
+                seconds / 60.0
             );
         }
         out.push_str(&self.outcome());

@@ -5,7 +5,7 @@ use bundle::{Tensors, Verdicts};
 use corpus::dice::Dice;
 use types::Purpose;
 
-use super::slice::{Clip, Slice};
+use super::slice::{Clip, Measured, Slice};
 use super::{CONDITIONS, Condition, Grid, Kind, Slices, Subject, grid};
 use crate::train::calibrate::draft;
 use crate::train::facts::Facts;
@@ -77,7 +77,10 @@ fn slices(pieces: usize, conditions: &[Condition], residual: impl Fn(Condition) 
         kinds.map(|kind| Slice {
             condition,
             kind,
-            clips: clips(kind, pieces, 0.3, residual),
+            measured: Measured {
+                seconds: Some(30.0),
+                clips: clips(kind, pieces, 0.3, residual),
+            },
         })
     };
     Slices(conditions.iter().copied().flat_map(of).collect())
@@ -152,4 +155,17 @@ fn the_bundle_s_own_edges_are_counted_on_either_class() {
         .as_ref();
     let Verdicts { tiers, .. } = &calibration.unwrap().verdicts;
     assert!(tiers.windows(2).all(|pair| pair[0].score <= pair[1].score));
+}
+
+#[test]
+fn what_measuring_took_is_said_where_every_slice_knows_it() {
+    let mut slices = slices(40, &[Condition::Wav, Condition::Gain(-12.0)], |_| 1.0);
+    let found = grid(&subject(), &slices);
+    assert_eq!(found.seconds, Some(180.0));
+    assert!(found.text().contains("took 3.0 minutes, 2 clips"));
+    slices.0[0].measured.seconds = None;
+    let found = grid(&subject(), &slices);
+    assert_eq!(found.seconds, None);
+    assert!(!found.text().contains("minutes"));
+    assert_eq!(grid(&subject(), &Slices(Vec::new())).seconds, None);
 }

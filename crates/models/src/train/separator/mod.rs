@@ -15,7 +15,7 @@ mod quality;
 mod recipe;
 mod start;
 
-pub use quality::{Quality, StemQuality, UnderErrors, judge};
+pub use quality::{Quality, StemQuality, Training, UnderErrors, judge};
 pub use recipe::{SeparatorFitting, SeparatorRecipe};
 
 use std::path::Path;
@@ -28,7 +28,7 @@ use corpus::manifest::ManifestError;
 use tch::nn::VarStore;
 use tch::{Device, TchError};
 
-use super::checkpoint::{Checkpoint, CheckpointError};
+use super::checkpoint::{Checkpoint, CheckpointError, Progress};
 use super::decoder::{Decoder, DecoderError, TRAINED};
 use super::fitting::learning_rate;
 use super::optimiser::AdamW;
@@ -109,6 +109,9 @@ pub struct Trained {
     pub weights: Tensors,
     /// Rounds done, by this run and by those before it.
     pub rounds: u32,
+    /// Seconds of wall time that they took, over all runs, with making what they learn from; none where a checkpoint did not say. Of a round that was
+    /// broken off nothing counts.
+    pub seconds: Option<f64>,
     /// Mean loss of the last round that this run did; none where it did none.
     pub loss: Option<f64>,
 }
@@ -163,6 +166,7 @@ pub fn train_while(
     sources: Sources<'_>,
     more: impl Fn(u32) -> bool,
 ) -> Result<Trained, SeparatorError> {
+    let begun = Instant::now();
     recipe.check()?;
     let labelled = sources.labelled(recipe)?;
     let mut key = recipe.to_json();
@@ -173,11 +177,15 @@ pub fn train_while(
     let checkpoint = Checkpoint::of(sources.cache, &key);
     let means = run.average.state();
     let done = checkpoint.restore_with(&run.store, &mut run.optimiser, &means)?;
-    let (mut rounds, mut loss) = (done, None);
+    let (mut rounds, mut seconds, mut loss) = (done.epochs, done.seconds, None);
     while rounds < recipe.fitting.rounds && more(rounds) {
         loss = Some(run.round(rounds)?);
         rounds += 1;
-        checkpoint.save_with(&run.store, &run.optimiser, &means, rounds)?;
+        let taken = begun.elapsed().as_secs_f64();
+        seconds = done.seconds.map(|before| before + taken);
+        let epochs = rounds;
+        let progress = Progress { epochs, seconds };
+        checkpoint.save_with(&run.store, &run.optimiser, &means, progress)?;
         tracing::info!(
             round = rounds,
             of = recipe.fitting.rounds,
@@ -188,6 +196,7 @@ pub fn train_while(
     Ok(Trained {
         weights: run.average.weights()?,
         rounds,
+        seconds,
         loss,
     })
 }

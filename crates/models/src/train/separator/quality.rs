@@ -32,6 +32,20 @@ pub struct Quality {
     pub sum_db: f64,
     /// What errors of decoders do to the residual; none where training heard no errors. Of the decoders that it heard.
     pub under_errors: Option<UnderErrors>,
+    /// What training took, where that is known.
+    #[serde(flatten)]
+    pub training: Training,
+}
+
+/// What training took weights. Measured by whoever trains them, since they do not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Training {
+    /// Rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
+    /// Seconds of wall time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 /// How well one stem comes out.
@@ -124,6 +138,7 @@ impl Found {
                 below_db: ERROR_DB,
                 rise_db,
             }),
+            training: Training::default(),
         }
     }
 }
@@ -191,9 +206,17 @@ mod tests {
             sums: vec![23.5],
             rises: vec![0.75],
         };
-        let quality = found.quality();
-        let json = serde_json::to_string(&quality).unwrap();
-        assert_eq!(serde_json::from_str::<Quality>(&json).unwrap(), quality);
+        let mut quality = found.quality();
+        let known = Training {
+            rounds: Some(40),
+            seconds: Some(3_412.5),
+        };
+        for training in [Training::default(), known] {
+            quality.training = training;
+            let json = serde_json::to_string(&quality).unwrap();
+            assert_eq!(serde_json::from_str::<Quality>(&json).unwrap(), quality);
+            assert_eq!(json.contains("seconds"), training == known, "{json}");
+        }
         let words = quality.to_string();
         assert!(
             words.ends_with("residual +0.8 dB under errors 20 dB below the mix"),
