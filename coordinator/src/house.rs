@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use runtime::shutdown::Shutdown;
 use storage::Storage;
-use storage::probe::{Answer, Depth, Report};
+use storage::probe::{Answer, Report};
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -122,9 +122,7 @@ impl House {
     /// since it was opened.
     pub(crate) async fn check(&self, storages: Storages) -> Result<(), Problem> {
         let checking = async {
-            if !self.storage.is_folder() {
-                check_storage(&self.storage).await?;
-            }
+            check_storage(&self.storage).await?;
             Ok::<_, Problem>(mirror::check(self.store.as_ref(), &self.storage).await)
         };
         let checked = match storages {
@@ -199,13 +197,10 @@ fn make_scratch(folder: &Path) -> Result<PathBuf, Problem> {
     Ok(folder.to_owned())
 }
 
-/// Opens storage, and asks one behind a network whether it can be used.
+/// Opens storage, and asks it whether it can be used.
 pub(crate) async fn open_storage(settings: &Settings) -> Result<Storage, Problem> {
     let storage = connect(settings).await?;
-    // Of a folder all of it is known.
-    if !storage.is_folder() {
-        check_storage(&storage).await?;
-    }
+    check_storage(&storage).await?;
     Ok(storage)
 }
 
@@ -218,9 +213,12 @@ async fn connect(settings: &Settings) -> Result<Storage, Problem> {
     opened.await
 }
 
-/// Asks storage the cheap questions. One that does not answer is no reason to end: work waits for it; one that answers wrongly is.
+/// Asks storage the cheap questions, unless its answers are known. One that does not answer is no reason to end: work waits for it; one that
+/// answers wrongly is.
 async fn check_storage(storage: &Storage) -> Result<(), Problem> {
-    let report = storage.probe(Depth::Start).await;
+    let Some(report) = storage.probe_at_start().await else {
+        return Ok(());
+    };
     for finding in &report.findings {
         let (question, answer) = (finding.question.as_str(), finding.answer.as_str());
         match finding.answer {

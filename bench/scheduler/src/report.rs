@@ -96,10 +96,15 @@ impl Report {
     }
 }
 
-/// Three digits that matter, thousands apart.
+/// Most decimals of a number: whatever is less than a millionth of its unit is as good as none.
+const DECIMALS_MAX: f64 = 7.0;
+
+/// Two decimals, and more where the first two digits that matter come later; thousands apart.
 fn number(value: f64) -> String {
     if value.abs() < 100.0 {
-        let text = format!("{value:.2}");
+        let decimals = 1.0 - value.abs().log10().floor();
+        let decimals = decimals.clamp(2.0, DECIMALS_MAX) as usize;
+        let text = format!("{value:.decimals$}");
         let short = text.trim_end_matches('0').trim_end_matches('.');
         return short.to_owned();
     }
@@ -123,10 +128,25 @@ mod tests {
         for (value, expected) in [
             (0.0, "0"),
             (1.5, "1.5"),
+            (0.126, "0.13"),
             (99.994, "99.99"),
             (100.4, "100"),
             (1_234.5, "1,234"),
             (1_234_567.0, "1,234,567"),
+        ] {
+            assert_eq!(number(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_small_ratio_is_not_said_to_be_none() {
+        for (value, expected) in [
+            (579.0 / 200_000.0, "0.0029"),
+            (0.0996, "0.1"),
+            (0.05, "0.05"),
+            (1.23e-6, "0.0000012"),
+            (1.2e-8, "0"),
+            (-0.0029, "-0.0029"),
         ] {
             assert_eq!(number(value), expected);
         }

@@ -25,6 +25,7 @@ mod offered;
 mod older;
 mod path;
 mod people;
+mod probed;
 mod reasons;
 mod refusals;
 mod restore;

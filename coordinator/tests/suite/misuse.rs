@@ -16,10 +16,10 @@ use crate::people::{People, caller, code, submission};
 use crate::several::{leader, until};
 use crate::world::{Process, World};
 
-const TRACKS: usize = 32;
+pub(crate) const TRACKS: usize = 32;
 
 /// A coordinator that does not start, and why.
-fn refused(world: &World, flags: &[String]) -> Problem {
+pub(crate) fn refused(world: &World, flags: &[String]) -> Problem {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let ended = world.command(&flags).output().unwrap();
     let said = String::from_utf8(ended.stdout.clone()).unwrap();
@@ -29,13 +29,13 @@ fn refused(world: &World, flags: &[String]) -> Problem {
     }
 }
 
-fn spawn(world: &World, flags: &[String]) -> Process {
+pub(crate) fn spawn(world: &World, flags: &[String]) -> Process {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     world.spawn(&flags)
 }
 
 /// Flags of a coordinator of its own on a storage that is named.
-fn alone(world: &World, name: &str, storage: &str) -> Vec<String> {
+pub(crate) fn alone(world: &World, name: &str, storage: &str) -> Vec<String> {
     let own = world.data().with_file_name(name);
     let flags = ["--folder-sources", "--data", own.to_str().unwrap()];
     let storage = ["--storage", storage];
@@ -62,7 +62,12 @@ fn on_etcd(world: &World, name: &str, etcd: &Cluster, prefix: &str) -> Vec<Strin
 }
 
 /// A whole job on a coordinator whose storage that is.
-async fn scanned(process: &Process, world: &World, storage: Storage, request: &str) -> String {
+pub(crate) async fn scanned(
+    process: &Process,
+    world: &World,
+    storage: Storage,
+    request: &str,
+) -> String {
     let mut people = People::new(process.channel().await);
     people.imported(&world.music()).await;
     let job = people.submit(request).await.job.unwrap().spec.unwrap().job;
@@ -76,12 +81,12 @@ async fn scanned(process: &Process, world: &World, storage: Storage, request: &s
     job
 }
 
-fn connected(url: &str) -> Storage {
+pub(crate) fn connected(url: &str) -> Storage {
     Storage::open(url).unwrap()
 }
 
 /// Whose marks stand there. How far each has come is another matter: a leader that lives marks that as time goes by.
-async fn clusters(url: &str) -> Vec<u64> {
+pub(crate) async fn clusters(url: &str) -> Vec<u64> {
     let marks = connected(url).marks().await.unwrap();
     marks.iter().map(|mark| mark.cluster).collect()
 }

@@ -1,10 +1,11 @@
 //! What a given store can promise and what not, found out by asking it: each answer is data with a sentence for people.
 //!
-//! A process that starts asks the cheap questions ([`Depth::Start`]); `scanctl doctor storage` asks all. Safety rests on none of the
+//! A process that starts asks the cheap questions ([`Storage::probe_at_start`]); `scanctl doctor storage` asks all. Safety rests on none of the
 //! answers: names are of one writer each and say what they hold. What a probe puts lies under `_probe/` and is removed again.
 
 mod ask;
 mod leftovers;
+mod start;
 
 use std::fmt;
 

@@ -2,9 +2,12 @@
 //!
 //! Called where a storage root or a source is opened. Here a setting becomes a client; no request is made yet.
 
+#[cfg(test)]
+mod clouds;
 pub(crate) mod gate;
 mod wire;
 
+use std::fmt;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -30,12 +33,19 @@ const REQUEST: Duration = Duration::from_secs(300);
 const REGION: &str = "us-east-1";
 
 /// A store whose requests pass a gate.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Remote {
     pub(crate) store: Arc<dyn ObjectStore>,
     /// For tests that count requests.
     #[cfg(test)]
     pub(crate) gate: Arc<Gate>,
+}
+
+impl fmt::Debug for Remote {
+    /// Nothing of its client, which prints tokens that it holds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
 }
 
 /// Opens a store that is not a folder; `name` is its name in metrics.
@@ -215,11 +225,23 @@ fn gcs(
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_base_url(endpoint);
     }
-    builder = match settings.credentials.read()? {
+    let secret = settings.credentials.read()?;
+    builder = match &secret {
         Some(secret) => builder.with_service_account_key(secret.expose()),
         None => builder.with_skip_signature(settings.credentials == Credentials::Anonymous),
     };
-    built(settings, builder.build())
+    match (builder.build(), secret) {
+        (Err(_), Some(_)) => Err(no_account(settings)),
+        (made, _) => built(settings, made),
+    }
+}
+
+/// The client quotes what it cannot read of an account, which may be the key itself.
+fn no_account(settings: &StorageSettings) -> StorageError {
+    StorageError::Invalid(format!(
+        "open `{settings}`: credentials in {}: they are no service account's JSON with `client_email`, `private_key_id` and an RSA key as `private_key`",
+        settings.credentials.shown()
+    ))
 }
 
 fn azure(
