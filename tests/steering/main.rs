@@ -7,6 +7,7 @@
 )]
 
 mod backlog;
+mod twins;
 mod world;
 
 use serde_json::Value;

@@ -1,7 +1,7 @@
 //! A real coordinator with real node agents over a folder of short tracks. The agents' workers are stubs that take a known time
 //! for each window, so that a job lasts as long as a test needs.
 
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -76,7 +76,13 @@ impl World {
 
     /// Starts an agent and waits until its node is ready.
     pub(crate) fn agent(&mut self, node: &str) {
-        let mut command = program(self.root(), "node-agent", &self.root().join(node));
+        self.agent_over(node, node);
+        self.wait("a ready node", |world| world.node(node)["state"] == "ready");
+    }
+
+    /// Starts an agent of a node over a data folder of that name, and waits for nothing.
+    pub(crate) fn agent_over(&mut self, node: &str, data: &str) {
+        let mut command = program(self.root(), "node-agent", &self.root().join(data));
         command.args(["--coordinator", &self.address, "--node", node]);
         command.args(["--device", "cpu", "--decoders", "2", "--flush-secs", "1"]);
         let storage = self.root().join("data/storage");
@@ -89,7 +95,18 @@ impl World {
         command.env("TRACKSCAN_STUB_WINDOW_MS", WINDOW_MS);
         command.stdout(Stdio::null());
         self.agents.push(process::spawn_bound(command));
-        self.wait("a ready node", |world| world.node(node)["state"] == "ready");
+    }
+
+    /// What an agent over a data folder of that name has logged.
+    pub(crate) fn said(&self, data: &str) -> String {
+        let log = self.root().join(data).with_extension("log");
+        std::fs::read_to_string(log).unwrap_or_default()
+    }
+
+    /// Kills an agent as a power cut would.
+    pub(crate) fn kill(&mut self, agent: usize) {
+        self.agents[agent].kill().unwrap();
+        self.agents[agent].wait().unwrap();
     }
 
     /// Runs scanctl.
@@ -213,30 +230,32 @@ impl World {
         ended.code()
     }
 
+    /// What all of them have logged.
     fn log(&self) -> String {
-        let read = |name| std::fs::read_to_string(self.root().join(name)).unwrap_or_default();
-        format!("{}\n{}", read("coordinator.log"), read("node-agent.log"))
+        let files = std::fs::read_dir(self.root()).into_iter().flatten();
+        let files = files.filter_map(|file| Some(file.ok()?.path()));
+        let logs = files.filter(|path| path.extension().is_some_and(|end| end == "log"));
+        logs.filter_map(|path| std::fs::read_to_string(path).ok())
+            .collect()
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
         for child in self.agents.iter_mut().chain([&mut self.coordinator]) {
-            if let Ok(pid) = i32::try_from(child.id()) {
-                process::signal(pid, Signal::KILL);
-            }
-            let _ = child.wait();
+            let _gone_already = child.kill();
+            let _reaped = child.wait();
         }
     }
 }
 
-/// What coordinator and agents are told alike. They go on where the system refuses to let a file grow, as on a full disk: by
-/// default a limit ends a process with a signal.
+/// What coordinator and agents are told alike. Each logs into a file beside its data folder. They go on where the system refuses to
+/// let a file grow, as on a full disk: by default a limit ends a process with a signal.
 fn program(root: &Path, name: &str, data: &Path) -> Command {
     let log = File::options()
         .create(true)
         .append(true)
-        .open(root.join(format!("{name}.log")))
+        .open(data.with_extension("log"))
         .unwrap();
     let mut command = Command::new("/bin/sh");
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh"]);

@@ -30,12 +30,7 @@ async fn a_full_store_pauses_work_with_its_reason_and_work_goes_on_by_itself_onc
     agent.beat(&pulled.grants).await.unwrap();
     assert_eq!(people.job(&job).await.tracks_done, 0);
     let reasons = reasons(&mut people, &job).await;
-    assert!(
-        reasons
-            .iter()
-            .any(|reason| reason.code == "STORE_TROUBLE" && reason.cause.contains("STORE_FULL")),
-        "{reasons:?}"
-    );
+    assert!(reasons.iter().any(is_full_store), "{reasons:?}");
 
     process.limit_files(None);
     let counted = agent.commit(part).await.unwrap();
@@ -51,7 +46,13 @@ async fn a_full_store_pauses_work_with_its_reason_and_work_goes_on_by_itself_onc
     assert!(process.terminate());
 }
 
-async fn reasons(people: &mut People, job: &str) -> Vec<v1::Reason> {
+/// Whether nothing moves since the store is full.
+pub(crate) fn is_full_store(reason: &v1::Reason) -> bool {
+    reason.code == "STORE_TROUBLE" && reason.cause.contains("STORE_FULL")
+}
+
+/// Why a job stands where it stands.
+pub(crate) async fn reasons(people: &mut People, job: &str) -> Vec<v1::Reason> {
     let request = v1::ExplainJobRequest {
         caller: caller(),
         job: job.to_owned(),

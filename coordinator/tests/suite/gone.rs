@@ -9,7 +9,9 @@ use tonic::transport::Channel;
 use tonic::{Response, Status};
 use types::Code;
 
+use crate::agent::brief;
 use crate::etcd::Shared;
+use crate::full::{is_full_store, reasons};
 use crate::people::{People, caller, submission};
 use crate::several::{get, leader, until};
 use crate::world::{START_TIMEOUT, World};
@@ -107,6 +109,59 @@ async fn a_coordinator_that_starts_on_a_full_etcd_says_so_and_the_job_ends_once_
     until(&channel, |said| said.here && said.why.is_empty()).await;
     shared.ends(channel, begun).await;
     assert!(one.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_whose_etcd_is_full_leads_on_says_why_nothing_moves_and_the_job_ends_once_there_is_room()
+ {
+    let shared = Shared::new().await;
+    let (leads, follows) = shared.pair().await;
+    let channel = leads.channel().await;
+    let reign = leader(channel.clone()).await;
+    let (job, mut agent, pulled) = shared.begun(channel.clone()).await;
+    let grant = &pulled.grants[0];
+    let part = agent.make(brief(&pulled, grant), grant).await;
+
+    shared.etcd.raise_alarm(0).await;
+    let mut people = People::new(channel.clone());
+    let over = Instant::now() + START_TIMEOUT;
+    // What the core gives up it forgets after a while, and hears of again with the next refusal.
+    loop {
+        check_full(agent.commit(part.clone()).await);
+        let why = reasons(&mut people, &job).await;
+        if why.iter().any(is_full_store) {
+            break;
+        }
+        assert!(Instant::now() < over, "it says {why:?}");
+    }
+    check_full(agent.pull(16).await);
+    // Beats change no record, and no leadership ends: nobody could begin another one.
+    agent.beat(&pulled.grants).await.unwrap();
+    assert_eq!(people.job(&job).await.tracks_done, 0);
+    let said = leader(channel.clone()).await;
+    assert!(said.here && said.epoch == reign.epoch, "{said:?}");
+    let follows_on = |said: &v1::GetLeaderResponse| !said.here && said.epoch == reign.epoch;
+    until(&follows.channel().await, follows_on).await;
+
+    shared.etcd.lower_alarm(0).await;
+    shared
+        .ends(channel.clone(), (job.clone(), agent, pulled))
+        .await;
+    assert_eq!(leader(channel).await.epoch, reign.epoch);
+    let why = reasons(&mut people, &job).await;
+    assert!(!why.iter().any(is_full_store), "{why:?}");
+    assert!(leads.terminate() && follows.terminate());
+}
+
+/// The leader refuses it since its store is full.
+#[track_caller]
+fn check_full<T: std::fmt::Debug>(answer: Result<T, Status>) {
+    let refused = answer.unwrap_err();
+    assert_eq!(
+        proto::problem::code(&refused),
+        Some(Code::StoreFull),
+        "{refused}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

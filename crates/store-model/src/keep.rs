@@ -18,7 +18,7 @@ pub(crate) struct Version {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Keep {
     pub(crate) revision: Revision,
-    compacted: Revision,
+    pub(crate) compacted: Revision,
     keys: BTreeMap<String, Vec<Version>>,
     log: VecDeque<(Revision, String)>,
 }
@@ -33,6 +33,14 @@ impl Keep {
     pub(crate) fn check(&self, at: Revision) -> Result<(), Compacted> {
         if at < self.compacted || at > self.revision {
             return Err(Compacted(at));
+        }
+        Ok(())
+    }
+
+    /// Whether everything that happened after a revision is kept. What happened at the revision to which all was compacted is.
+    pub(crate) fn check_after(&self, after: Revision) -> Result<(), Compacted> {
+        if after.0.saturating_add(1) < self.compacted.0 || after > self.revision {
+            return Err(Compacted(after));
         }
         Ok(())
     }
@@ -100,7 +108,7 @@ impl Keep {
         })
     }
 
-    /// Drops every version that no readable revision shows.
+    /// Drops every version that no readable revision shows. A removal at the revision itself stays, for those who watch from there.
     pub(crate) fn compact(&mut self, to: Revision) {
         self.compacted = self.compacted.max(to);
         let to = self.compacted;
@@ -109,13 +117,13 @@ impl Keep {
             versions.drain(..shown.saturating_sub(1));
             if versions
                 .first()
-                .is_some_and(|v| v.revision <= to && v.value.is_none())
+                .is_some_and(|v| v.revision < to && v.value.is_none())
             {
                 versions.remove(0);
             }
         }
         self.keys.retain(|_, versions| !versions.is_empty());
-        let gone = self.log.partition_point(|(revision, _)| *revision <= to);
+        let gone = self.log.partition_point(|(revision, _)| *revision < to);
         self.log.drain(..gone);
     }
 }

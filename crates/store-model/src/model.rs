@@ -201,17 +201,23 @@ impl Model {
     /// The changes of keys that start with `prefix` after a revision, in the order in which they happened.
     ///
     /// # Errors
-    /// When changes after that revision were compacted away: the watcher must read the range anew.
+    /// When changes after that revision were compacted away, or it was never reached: the watcher must read the range anew.
     pub fn changes(
         &self,
         prefix: &str,
         after: Revision,
         limit: usize,
     ) -> Result<Vec<Change>, Compacted> {
-        self.keep.check(after)?;
+        self.keep.check_after(after)?;
         let changes = self.keep.changes(after);
         let wanted = changes.filter(|change| change.key.starts_with(prefix));
         Ok(wanted.take(limit).collect())
+    }
+
+    /// The lowest revision that can still be read.
+    #[must_use]
+    pub fn compacted(&self) -> Revision {
+        self.keep.compacted
     }
 
     /// Forgets what stood before a revision: it can still be read, earlier ones cannot.

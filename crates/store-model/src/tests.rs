@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use types::Millis;
 
-use crate::{Compacted, Compare, End, KeyRange, LeaseId, Model, Op, Revision, Txn};
+use crate::{Change, Compacted, Compare, End, KeyRange, LeaseId, Model, Op, Revision, Txn};
 
 fn put(key: &str, value: &str) -> Op {
     put_under(key, value, None)
@@ -160,8 +160,35 @@ fn watchers_see_each_change_once_in_order_or_learn_that_they_came_too_late() {
     let values: Vec<_> = seen.iter().map(|c| c.value.clone().unwrap()).collect();
     assert_eq!(values, [b"2", b"3"]);
     model.compact(Revision(4));
-    assert!(model.changes("w/", Revision(3), 9).is_err());
+    let gone = Compacted(Revision(2));
+    assert_eq!(model.changes("w/", Revision(2), 9), Err(gone));
+    assert_eq!(model.changes("w/", Revision(3), 9).unwrap().len(), 2);
     assert_eq!(model.changes("w/", Revision(4), 9).unwrap().len(), 1);
+    let never = Compacted(Revision(6));
+    assert_eq!(model.changes("w/", Revision(6), 9), Err(never));
+}
+
+#[test]
+fn a_removal_at_the_revision_that_was_compacted_to_is_still_seen_and_one_before_it_is_gone() {
+    let mut model = Model::new();
+    let remove = || vec![Op::Delete { key: "k".into() }];
+    write(&mut model, vec![], vec![put("k", "1")]);
+    write(&mut model, vec![], remove());
+    model.compact(Revision(2));
+    assert_eq!(model.compacted(), Revision(2));
+    assert_eq!(keys(&model, Some(Revision(2))), Ok(vec![]));
+    let removed = Change {
+        key: "k".into(),
+        value: None,
+        revision: Revision(2),
+    };
+    assert_eq!(model.changes("", Revision(1), 9), Ok(vec![removed]));
+    write(&mut model, vec![], vec![put("k", "2")]);
+    model.compact(Revision(3));
+    let gone = Compacted(Revision(1));
+    assert_eq!(model.changes("", Revision(1), 9), Err(gone));
+    assert_eq!(model.changes("", Revision(2), 9).unwrap().len(), 1);
+    assert_eq!(keys(&model, None).unwrap(), ["k"]);
 }
 
 proptest! {

@@ -89,6 +89,11 @@ impl Feed {
         }
     }
 
+    /// Forgets what happened before a revision.
+    pub(crate) fn forget_before(&self, revision: Revision) {
+        self.log().forget_before(revision);
+    }
+
     /// A follower of the keys that start with `prefix`, from the first transaction after `after` on.
     pub(crate) fn follow(&self, prefix: &str, after: Revision) -> Follower {
         Follower {
@@ -121,6 +126,15 @@ impl Log {
             self.bytes -= bytes(&changes);
             self.forgotten = revision;
         }
+    }
+
+    fn forget_before(&mut self, revision: Revision) {
+        let gone = self.kept.partition_point(|(kept, _)| *kept < revision);
+        for (_, changes) in self.kept.drain(..gone) {
+            self.bytes -= bytes(&changes);
+        }
+        let before = Revision(revision.0.saturating_sub(1));
+        self.forgotten = self.forgotten.max(before);
     }
 
     /// What follows `after`; `None` where nothing does yet.
@@ -222,6 +236,23 @@ mod tests {
             near.next().await.map(|seen| seen.revision()),
             Ok(Revision(3))
         );
+    }
+
+    #[tokio::test]
+    async fn what_happened_before_a_revision_is_forgotten_and_what_happened_at_it_is_not() {
+        let feed = Feed::at(Revision(0));
+        for revision in 1..=4 {
+            push(&feed, revision, 1);
+        }
+        feed.forget_before(Revision(3));
+        let gone = Err(ReadError::Compacted {
+            revision: Revision(1),
+        });
+        assert_eq!(feed.follow("", Revision(1)).next().await, gone);
+        let next = feed.follow("", Revision(2)).next().await;
+        assert_eq!(next.map(|seen| seen.revision()), Ok(Revision(3)));
+        feed.forget_before(Revision(1));
+        assert_eq!(feed.follow("", Revision(1)).next().await, gone);
     }
 
     #[tokio::test]

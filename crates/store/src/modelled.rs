@@ -4,6 +4,7 @@
 //! drives does what every backend must. Keys stand under a prefix of their own, so that the leadership key is nobody's to
 //! read or write, as a cluster backend lays them out. It acknowledges what no disk holds: nobody serves with it.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,8 @@ const LEADER_LIVES: Millis = Millis(5_000);
 pub struct Modelled {
     cluster: u64,
     begun: Instant,
+    /// Milliseconds that were let pass beyond the clock's.
+    passed: AtomicU64,
     lives: Millis,
     model: Mutex<model::Model>,
     feed: Feed,
@@ -43,6 +46,7 @@ impl Modelled {
         Self {
             cluster,
             begun: Instant::now(),
+            passed: AtomicU64::new(0),
             lives: LEADER_LIVES,
             model: Mutex::new(model::Model::new()),
             feed: Feed::at(Revision(0)),
@@ -54,6 +58,26 @@ impl Modelled {
     pub fn with_leadership(mut self, lives: Millis) -> Self {
         self.lives = lives;
         self
+    }
+
+    /// Lets so much time pass at once: what lives no longer without renewal has ended when this returns.
+    pub fn pass(&self, time: Millis) {
+        self.passed.fetch_add(time.0, Ordering::SeqCst);
+        self.change(|_, _| ());
+    }
+
+    /// Forgets what stood before a revision, as an operator lets a cluster do from time to time.
+    ///
+    /// # Errors
+    /// [`ReadError::Compacted`] where that has been forgotten before, or the revision is not reached yet.
+    pub fn compact(&self, revision: Revision) -> Result<(), ReadError> {
+        let (mut model, to) = (self.model(), revision_out(revision));
+        if to <= model.compacted() || to > model.revision() {
+            return Err(ReadError::Compacted { revision });
+        }
+        model.compact(to);
+        self.feed.forget_before(revision);
+        Ok(())
     }
 
     /// The model. Each of its calls is whole or not begun, so that a panic elsewhere leaves it sound.
@@ -93,7 +117,8 @@ impl Modelled {
     }
 
     fn now(&self) -> Millis {
-        Millis(u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX))
+        let elapsed = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Millis(elapsed.saturating_add(self.passed.load(Ordering::SeqCst)))
     }
 }
 
@@ -286,6 +311,51 @@ mod tests {
     #[tokio::test]
     async fn the_model_does_what_every_backend_must() {
         conformance::all(async || Modelled::new(7)).await;
+    }
+
+    async fn put(store: &Modelled, key: &str) -> Revision {
+        match store.write(Txn::default().put(key, "1")).await {
+            Outcome::Applied { revision } => revision,
+            other @ (Outcome::Refused(_) | Outcome::NotApplied(_) | Outcome::Unknown { .. }) => {
+                panic!("{other:?}")
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_compacted_away_is_neither_read_nor_watched() {
+        let store = Modelled::new(1);
+        let mut last = Revision(0);
+        for key in ["a", "b", "c"] {
+            last = put(&store, key).await;
+        }
+        let gone = |revision| ReadError::Compacted { revision };
+        assert_eq!(store.compact(last), Ok(()));
+        for refused in [Revision(1), last, Revision(last.0 + 1)] {
+            assert_eq!(store.compact(refused), Err(gone(refused)));
+        }
+        let old = KeyRange {
+            at: Some(Revision(2)),
+            ..KeyRange::prefix("")
+        };
+        assert_eq!(store.range(&old).await, Err(gone(Revision(2))));
+        let mut late = store.watch("", Revision(1)).await.unwrap();
+        assert_eq!(late.next().await, Err(gone(Revision(1))));
+        let mut at_it = store.watch("", Revision(2)).await.unwrap();
+        assert_eq!(at_it.next().await.map(|seen| seen.revision()), Ok(last));
+    }
+
+    #[tokio::test]
+    async fn a_leadership_ends_with_the_time_that_is_let_pass() {
+        let lives = Millis(60_000);
+        let store = Modelled::new(1).with_leadership(lives);
+        let epoch = store.lead("a").await.unwrap();
+        store.pass(Millis(lives.0 / 2));
+        assert_eq!(store.keep(epoch).await, Ok(()));
+        store.pass(lives);
+        assert_eq!(store.led_by().await, Ok(None));
+        assert_eq!(store.keep(epoch).await, Err(LeadError::Lost));
+        assert!(store.lead("b").await.unwrap() > epoch);
     }
 
     #[tokio::test]

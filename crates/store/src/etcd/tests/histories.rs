@@ -1,17 +1,23 @@
-//! Random histories: the same steps on etcd and on the model, answer by answer.
+//! Random histories: the same steps on etcd and on the model, answer by answer. Clients read, write, lead and watch; now and then an operator
+//! compacts the store, and a leader's lease ends as if nobody had renewed it.
 
+use std::collections::BTreeSet;
+
+use etcd_client::{Client, Error};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use types::{Epoch, Millis};
 
 use super::judge::Record;
 use super::{World, in_time, put};
+use crate::etcd::failure::Failure;
+use crate::etcd::read::read_error;
 use crate::{
     Entry, Etcd, KeyRange, LeadError, Leader, Modelled, Outcome, Page, ReadError, Revision, Seen,
     Store, Txn,
 };
 
-/// Longer than a history takes, so that no lease runs out in one of the two stores first.
+/// Longer than a history takes, so that no lease runs out by itself in one of the two stores first.
 const LIVES: Millis = Millis(60_000);
 
 /// Histories of their own, and the steps of each.
@@ -29,6 +35,9 @@ enum Step {
     Keep(Epoch),
     Resign(Epoch),
     LedBy,
+    Watch(String, Revision),
+    Compact(Revision),
+    Expire,
 }
 
 /// What a store answers to it, in the model's revisions.
@@ -41,12 +50,87 @@ enum Answer {
     Led(Result<Epoch, LeadError>),
     Kept(Result<(), LeadError>),
     Leader(Result<Option<Leader>, ReadError>),
+    Watched(Result<Record, ReadError>),
+    Compacted(Result<Revision, ReadError>),
+    /// Who led until then.
+    Expired(Result<Option<Leader>, ReadError>),
+}
+
+/// What the histories come to between them, or they would show less than they say.
+const SHOWN: [&str; 7] = [
+    "a compaction",
+    "a compaction of what is gone or not there yet",
+    "a leader whose lease ended",
+    "a leader who was told that it is lost",
+    "a reading of what is gone",
+    "a watch of what is gone",
+    "a watch of what was",
+];
+
+/// Which of these an answer is.
+fn shown(answer: &Answer) -> Option<&'static str> {
+    match answer {
+        Answer::Compacted(Ok(_)) => Some("a compaction"),
+        Answer::Compacted(Err(_)) => Some("a compaction of what is gone or not there yet"),
+        Answer::Expired(Ok(Some(_))) => Some("a leader whose lease ended"),
+        Answer::Kept(Err(LeadError::Lost)) => Some("a leader who was told that it is lost"),
+        Answer::Page(Err(ReadError::Compacted { .. })) => Some("a reading of what is gone"),
+        Answer::Watched(Err(ReadError::Compacted { .. })) => Some("a watch of what is gone"),
+        Answer::Watched(Ok(seen)) if seen.len() > 1 => Some("a watch of what was"),
+        Answer::Status(_)
+        | Answer::Got(_)
+        | Answer::Page(_)
+        | Answer::Outcome(_)
+        | Answer::Led(_)
+        | Answer::Kept(_)
+        | Answer::Leader(_)
+        | Answer::Watched(_)
+        | Answer::Expired(_) => None,
+    }
+}
+
+/// What is done to a store behind its clients' backs.
+enum Hand<'a> {
+    Model(&'a Modelled),
+    Etcd { client: &'a Client, leader: &'a str },
+}
+
+impl Hand<'_> {
+    async fn compact(&self, revision: Revision) -> Result<(), ReadError> {
+        match self {
+            Self::Model(model) => model.compact(revision),
+            Self::Etcd { client, .. } => {
+                let to = i64::try_from(revision.0).expect("a server's revisions are far below");
+                let mut client = Client::clone(client);
+                let compacted = client.compact(to, None).await;
+                let failed = |error: Error| read_error(Failure::of(&error), Some(revision));
+                compacted.map(drop).map_err(failed)
+            }
+        }
+    }
+
+    /// Ends the lease of whoever leads.
+    async fn expire(&self) {
+        match self {
+            Self::Model(model) => model.pass(LIVES),
+            Self::Etcd { client, leader } => {
+                let mut client = Client::clone(client);
+                let found = client.get(*leader, None).await;
+                let found = found.expect("the cluster serves");
+                if let Some(led) = found.kvs().first() {
+                    let revoked = client.lease_revoke(led.lease()).await;
+                    revoked.expect("a leader's key has a lease");
+                }
+            }
+        }
+    }
 }
 
 /// A store whose revisions lie `ahead` of the model's: etcd has made some before the history begins.
 struct Ahead<'a> {
     store: &'a dyn Store,
     ahead: u64,
+    hand: Hand<'a>,
 }
 
 impl Ahead<'_> {
@@ -123,14 +207,52 @@ impl Ahead<'_> {
             Step::Resign(epoch) => {
                 Answer::Kept(self.store.resign(Epoch(epoch.0 + self.ahead)).await)
             }
-            Step::LedBy => {
-                let leader = self.store.led_by().await;
-                Answer::Leader(leader.map(|leader| {
-                    leader.map(|leader| Leader {
-                        epoch: Epoch(leader.epoch.0 - self.ahead),
-                        name: leader.name,
-                    })
-                }))
+            Step::LedBy => Answer::Leader(self.leader().await),
+            Step::Watch(prefix, after) => Answer::Watched(self.watched(&prefix, after).await),
+            Step::Compact(revision) => {
+                let compacted = self.hand.compact(self.to(revision)).await;
+                let compacted = compacted.map(|()| revision);
+                Answer::Compacted(compacted.map_err(|error| self.error(error)))
+            }
+            Step::Expire => {
+                let led = self.leader().await;
+                self.hand.expire().await;
+                Answer::Expired(led)
+            }
+        }
+    }
+
+    async fn leader(&self) -> Result<Option<Leader>, ReadError> {
+        let leader = self.store.led_by().await?;
+        Ok(leader.map(|leader| Leader {
+            epoch: Epoch(leader.epoch.0 - self.ahead),
+            name: leader.name,
+        }))
+    }
+
+    /// Everything that a watch gives, up to a change that is made for it: nothing else says where a watch is at its end.
+    async fn watched(&self, prefix: &str, after: Revision) -> Result<Record, ReadError> {
+        let end = put(self.store, &format!("{prefix}end"), "of a watch").await;
+        let watch = self.store.watch(prefix, self.to(after)).await;
+        let mut watch = watch.map_err(|error| self.error(error))?;
+        let mut seen = Vec::new();
+        if self.to(after) == end {
+            return Ok(seen);
+        }
+        loop {
+            let next = in_time("what a watch gives", watch.next()).await;
+            match next.map_err(|error| self.error(error))? {
+                Seen::Progress { .. } => {}
+                Seen::Changed {
+                    revision,
+                    mut changes,
+                } => {
+                    changes.sort_by(|a, b| a.key.cmp(&b.key));
+                    seen.push((self.from(revision), changes));
+                    if revision >= end {
+                        return Ok(seen);
+                    }
+                }
             }
         }
     }
@@ -153,6 +275,7 @@ struct Clients {
     known: Vec<Entry>,
     epochs: Vec<Epoch>,
     head: Revision,
+    compacted: Revision,
     steps: usize,
 }
 
@@ -163,6 +286,7 @@ impl Clients {
             known: Vec::new(),
             epochs: vec![Epoch(1_000_000)],
             head: Revision(0),
+            compacted: Revision(0),
             steps: 0,
         }
     }
@@ -183,22 +307,29 @@ impl Clients {
 
     fn next(&mut self) -> Step {
         self.steps += 1;
-        match self.dice.random_range(0..20) {
-            0 => Step::Status,
-            1..4 => Step::Get(self.key()),
-            4..8 => Step::Range(self.range()),
-            8 => Step::Lead(format!("client {}", self.steps)),
-            9 => Step::Keep(self.epoch()),
-            10 => Step::Resign(self.epoch()),
-            11 => Step::LedBy,
+        // A server takes a tenth of a second to begin a watch of what was: two of sixty steps keep a history short.
+        match self.dice.random_range(0..60) {
+            0..3 => Step::Status,
+            3..12 => Step::Get(self.key()),
+            12..24 => Step::Range(self.range()),
+            24..27 => Step::Lead(format!("client {}", self.steps)),
+            27..30 => Step::Keep(self.epoch()),
+            30..33 => Step::Resign(self.epoch()),
+            33..36 => Step::LedBy,
+            36..38 => Step::Watch(self.prefix(), self.revision()),
+            38 => Step::Compact(self.revision()),
+            39 => Step::Expire,
             _ => Step::Write(self.txn()),
         }
     }
 
+    fn prefix(&mut self) -> String {
+        ["", "a", "a/", "b/", "none"][self.dice.random_range(0..5)].to_owned()
+    }
+
     fn range(&mut self) -> KeyRange {
-        let prefix = ["", "a", "a/", "b/", "none"][self.dice.random_range(0..5)];
         KeyRange {
-            prefix: prefix.to_owned(),
+            prefix: self.prefix(),
             after: self.dice.random_bool(0.3).then(|| self.key()),
             limit: self.dice.random_range(0..4),
             at: self.dice.random_bool(0.5).then(|| self.revision()),
@@ -243,13 +374,17 @@ impl Clients {
             Answer::Outcome(Outcome::Applied { revision }) | Answer::Status(Ok(revision)) => {
                 self.head = *revision;
             }
+            Answer::Compacted(Ok(revision)) => self.compacted = *revision,
             Answer::Got(_)
             | Answer::Page(_)
             | Answer::Led(_)
             | Answer::Outcome(_)
             | Answer::Status(_)
             | Answer::Kept(_)
-            | Answer::Leader(_) => {}
+            | Answer::Leader(_)
+            | Answer::Watched(_)
+            | Answer::Compacted(_)
+            | Answer::Expired(_) => {}
         }
     }
 }
@@ -257,65 +392,55 @@ impl Clients {
 #[tokio::test]
 async fn etcd_answers_step_by_step_what_the_model_answers() {
     let world = World::one().await;
+    let mut all = BTreeSet::new();
     for seed in 0..SEEDS {
-        let mut settings = world.cluster.settings(&format!("seed-{seed}"));
+        let prefix = format!("seed-{seed}");
+        let mut settings = world.cluster.settings(&prefix);
         settings.leadership = std::time::Duration::from_millis(LIVES.0);
         let etcd = Etcd::open(settings).await.expect("the cluster serves");
+        let leader = format!("{prefix}/leader/{:016x}", etcd.identity().record);
+        let client = world.cluster.client(0).await;
+        let ahead = etcd.status().await.expect("the cluster serves").revision.0;
+        let etcd = Ahead {
+            store: &etcd,
+            ahead,
+            hand: Hand::Etcd {
+                client: &client,
+                leader: &leader,
+            },
+        };
         let model = Modelled::new(7).with_leadership(LIVES);
-        compare(seed, &etcd, &model).await;
+        let model = Ahead {
+            store: &model,
+            ahead: 0,
+            hand: Hand::Model(&model),
+        };
+        all.extend(compare(seed, &etcd, &model).await);
     }
+    assert_eq!(all, BTreeSet::from(SHOWN));
 }
 
-async fn compare(seed: u64, etcd: &Etcd, model: &Modelled) {
-    let ahead = etcd.status().await.expect("the cluster serves").revision.0;
-    let etcd = Ahead { store: etcd, ahead };
-    let model = Ahead {
-        store: model,
-        ahead: 0,
-    };
+/// Lets both stores take the same steps, and gives what was shown by it.
+async fn compare(seed: u64, etcd: &Ahead<'_>, model: &Ahead<'_>) -> BTreeSet<&'static str> {
     let mut clients = Clients::new(seed);
+    let mut all = BTreeSet::new();
     for n in 0..STEPS {
         let step = clients.next();
         let expected = model.take(step.clone()).await;
         let answered = etcd.take(step.clone()).await;
         assert_eq!(answered, expected, "seed {seed}, step {n}: {step:?}");
         clients.hear(&expected);
+        all.extend(shown(&expected));
     }
-    let head = model
-        .store
-        .status()
-        .await
-        .expect("a model answers")
-        .revision;
-    let (seen, expected) = (changes(&etcd, head).await, changes(&model, head).await);
-    assert_eq!(seen, expected, "seed {seed}: the watch from the beginning");
+    // The first change that is kept is the one at the revision to which all was compacted.
+    let earliest = Revision(clients.compacted.0.saturating_sub(1));
+    let expected = model.watched("", earliest).await;
+    let seen = etcd.watched("", earliest).await;
+    assert!(expected.is_ok(), "seed {seed}: {expected:?}");
+    assert_eq!(seen, expected, "seed {seed}: the watch of all that is kept");
     if let Ok(Some(leader)) = model.store.led_by().await {
         let resigned = etcd.take(Step::Resign(leader.epoch)).await;
         assert_eq!(resigned, Answer::Kept(Ok(())));
     }
-}
-
-/// Everything that a watch from the beginning gives, up to a revision.
-async fn changes(of: &Ahead<'_>, head: Revision) -> Record {
-    // A last change, so that the end is seen; both stores are as far then.
-    let end = put(of.store, "end", "of the history").await;
-    assert!(of.from(end) > head);
-    let watch = of.store.watch("", of.to(Revision(0))).await;
-    let mut watch = watch.expect("a reachable store answers");
-    let mut seen = Vec::new();
-    loop {
-        match in_time("the end of a history", watch.next()).await.unwrap() {
-            Seen::Progress { .. } => {}
-            Seen::Changed {
-                revision,
-                mut changes,
-            } => {
-                changes.sort_by(|a, b| a.key.cmp(&b.key));
-                seen.push((of.from(revision), changes));
-                if revision >= end {
-                    return seen;
-                }
-            }
-        }
-    }
+    all
 }
