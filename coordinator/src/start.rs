@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, LocalBoxFuture};
 use runtime::process::once_freed;
 use runtime::shutdown::{Drained, Shutdown};
 use store::Store;
@@ -60,7 +60,7 @@ impl Coordinator {
     pub fn start(
         settings: Settings,
         shutdown: Shutdown,
-    ) -> BoxFuture<'static, Result<Self, Problem>> {
+    ) -> LocalBoxFuture<'static, Result<Self, Problem>> {
         Box::pin(Self::started(settings, shutdown))
     }
 
@@ -93,7 +93,7 @@ impl Coordinator {
         store: Arc<dyn Store>,
         settings: Settings,
         shutdown: Shutdown,
-    ) -> BoxFuture<'static, Result<Self, Problem>> {
+    ) -> LocalBoxFuture<'static, Result<Self, Problem>> {
         Box::pin(Self::started_on(store, settings, shutdown))
     }
 

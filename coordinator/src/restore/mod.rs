@@ -20,7 +20,7 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::future::LocalBoxFuture;
 use store::{LeadError, Store};
 use types::{Epoch, Problem, Rebuilt};
 
@@ -46,7 +46,7 @@ const LEAD_WAIT: Duration = Duration::from_secs(1);
 /// `BACKUP_DAMAGED` before anything is opened; `DATA_LOCKED` or `NOT_LEADER` where a coordinator runs; `STORE_NOT_EMPTY` without
 /// `--replace`; `STORAGE_OTHER` where storage knows nothing of the store that is replaced, without `--ignore-missing-marks`;
 /// `RESTORE_UNFINISHED` where another restore has begun; else what keeps store or storage from being read or written.
-pub fn run(settings: Settings, asked: Asked) -> BoxFuture<'static, Result<Rebuilt, Problem>> {
+pub fn run(settings: Settings, asked: Asked) -> LocalBoxFuture<'static, Result<Rebuilt, Problem>> {
     Box::pin(rebuilt(settings, asked))
 }
 

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn parts_of_one_place_are_summed_and_devices_of_one_stage_are_named_together() {
-        let lines = uses().lines().map(|line| {
+        let uses = uses();
+        let lines = uses.lines().map(|line| {
             let place = format!("{} {} {}", line.node, line.device, line.stage);
             (place, line.used.device_us)
         });
