@@ -34,14 +34,17 @@ impl Scanned {
         self.folder.path().join(name)
     }
 
-    /// Writes labels and gives their file: the rows without the first, which names the columns.
+    /// Writes labels and gives their file: the rows without the first, which names the columns. Tests share the folder, and two may write
+    /// the same labels while another reads them: a file is there whole or not at all.
     fn labels(&self, name: &str, columns: &str, rows: impl Iterator<Item = String>) -> PathBuf {
         let mut file = format!("{columns}\n");
         rows.for_each(|row| {
             let _ = writeln!(file, "{row}");
         });
         let path = self.path(name);
-        fs::write(&path, file).unwrap();
+        let whole = tempfile::NamedTempFile::new_in(self.folder.path()).unwrap();
+        fs::write(&whole, file).unwrap();
+        whole.persist(&path).unwrap();
         path
     }
 

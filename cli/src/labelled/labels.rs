@@ -393,7 +393,7 @@ mod tests {
         let refused = |classes: &dyn Fn(usize) -> &'static str, header: &str| {
             first_refusal(&labels_of(60, classes, header), &[Side::Test])
         };
-        let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
+        let halves = |at: usize| if at.is_multiple_of(2) { "ai" } else { "human" };
         assert_eq!(refused(&halves, ""), "");
         assert_eq!(refused(&|_| "human", ""), "LABELS_ONE_CLASS");
         let few = |at: usize| if at < 19 { "ai" } else { "human" };
@@ -408,7 +408,7 @@ mod tests {
     #[test]
     fn labels_of_which_no_split_gives_both_sides_enough_calibrate_nothing() {
         let both = [Side::Calibrate, Side::Test];
-        let halves = |at: usize| if at % 2 == 0 { "ai" } else { "human" };
+        let halves = |at: usize| if at.is_multiple_of(2) { "ai" } else { "human" };
         let drawn = |tracks: usize| labels_of(tracks, &halves, "");
         assert_eq!(first_refusal(&drawn(80), &both), "");
         assert_eq!(first_refusal(&drawn(78), &both), "LABELS_TOO_FEW");
